@@ -1,0 +1,53 @@
+"""Every error that caffe_gp raises on purpose: one root and a small closed set below it.
+
+Each message names the file, layer and field it is about, what was expected, what was found and,
+where one is known, the remedy. The command line tools print the message and exit; they never show
+a traceback for one of these.
+"""
+from __future__ import annotations
+
+
+class CaffeGPError(Exception):
+    """Root of all errors raised by caffe_gp. ``exit_code`` is what a command line tool returns."""
+
+    exit_code = 1
+
+
+class PrototxtError(CaffeGPError):
+    """A prototxt or solver text that cannot be read: syntax, unknown field, mixed dialects, not text."""
+
+    exit_code = 2
+
+
+class NetError(CaffeGPError):
+    """A net description that is readable but does not describe a net: shapes, blobs, names, parameters."""
+
+    exit_code = 2
+
+
+class UnknownLayerTypeError(NetError):
+    """A layer type that no registered layer implements; the message lists the nearest known types."""
+
+
+class WeightsError(CaffeGPError):
+    """A weight file that is damaged, is not one, or does not fit the net (layer, expected, found)."""
+
+    exit_code = 2
+
+
+class DataError(CaffeGPError):
+    """An image, label map, list or database that is missing or not what its reader expects."""
+
+    exit_code = 2
+
+
+class ZeroGradientError(CaffeGPError):
+    """The diff that reached the perturbed blob is zero everywhere; the message names likely causes."""
+
+    exit_code = 3
+
+
+class EngineError(CaffeGPError):
+    """An engine that is not there, refused a call, or died (BVLC Caffe's CHECK failures)."""
+
+    exit_code = 4
