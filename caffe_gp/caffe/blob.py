@@ -1,0 +1,264 @@
+"""Blob: an N-dimensional float32 array with its gradient, as pycaffe shows it and as the layers use it."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from caffe_gp.caffe import mode
+from caffe_gp.errors import NetError
+
+MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
+MAX_AXES = 32
+
+
+class SyncedMemory:
+    """float32 values that live on the host, on a GPU, or on both with one side up to date.
+
+    Like Caffe's class of this name: asking for a side brings it up to date and makes it the head, since
+    whoever asked may write. Values start as zeros. A layer may also *replace* the values by a tensor that
+    a torch kernel made, which saves a copy; once a numpy view was handed out, replacing copies into that
+    view instead, so that views which a script keeps stay alive across passes, as in pycaffe.
+    """
+
+    __slots__ = ("count", "_host", "_gpu", "_gpu_is_head", "_viewed")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._host: torch.Tensor | None = None
+        self._gpu: torch.Tensor | None = None
+        self._gpu_is_head = False
+        self._viewed = False
+
+    @property
+    def allocated(self) -> bool:
+        """False while nobody has read or written the values (they are zeros)."""
+        return self._host is not None or self._gpu is not None
+
+    def numpy(self, shape: tuple[int, ...]) -> np.ndarray:
+        """A C-contiguous view of the host side."""
+        host = self._host_side().contiguous()
+        self._host = host
+        self._viewed = True
+        return host.view(shape).numpy()
+
+    def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The values on ``mode.device()``; writing into the result writes the memory."""
+        device = mode.device()
+        side = self._host_side() if device.type == "cpu" else self._gpu_side(device)
+        if side.shape == shape:
+            return side
+        side = side.contiguous().view(shape)
+        if device.type == "cpu":
+            self._host = side
+        else:
+            self._gpu = side
+        return side
+
+    def replace(self, values: torch.Tensor) -> None:
+        """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
+        if not (values.is_contiguous() or _is_channels_last(values)):
+            values = values.contiguous()
+        if values.device.type != "cpu":
+            self._gpu, self._gpu_is_head = values, True
+        elif self._viewed and self._host is not None:
+            if self._host.data_ptr() != values.data_ptr():
+                self._host.view(values.shape).copy_(values)
+            self._gpu_is_head = False
+        else:
+            self._host, self._gpu_is_head = values, False
+            self._gpu = None
+
+    def _host_side(self) -> torch.Tensor:
+        if self._gpu_is_head:
+            assert self._gpu is not None
+            if self._viewed and self._host is not None:
+                self._host.view(self._gpu.shape).copy_(self._gpu)
+            else:
+                self._host = self._gpu.cpu()
+            self._gpu_is_head = False
+        elif self._host is None:
+            self._host = torch.zeros(self.count)
+        return self._host
+
+    def _gpu_side(self, device: torch.device) -> torch.Tensor:
+        if self._gpu_is_head:
+            assert self._gpu is not None
+            if self._gpu.device != device:
+                self._gpu = self._gpu.to(device)
+        elif self._host is not None:
+            self._gpu = self._host.to(device)
+        else:
+            self._gpu = torch.zeros(self.count, device=device)
+        self._gpu_is_head = True
+        return self._gpu
+
+
+def _is_channels_last(values: torch.Tensor) -> bool:
+    return values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
+
+
+class Blob:
+    """Data and diff of one shape.
+
+    ``data``/``diff`` are numpy views (pycaffe's side); ``data_tensor``/``diff_tensor`` are the same
+    memory as torch tensors on the current device (the layers' side). Assigning to a ``*_tensor`` hands
+    the tensor over to the blob. The diff is allocated when first needed.
+    """
+
+    def __init__(self, shape: Iterable[int] = (0,)) -> None:
+        self._shape: tuple[int, ...] = ()
+        self._data = SyncedMemory(1)
+        self._diff = SyncedMemory(1)
+        self.reshape(*shape)
+
+    # ---- shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Dimensions, outermost first; N, C, H, W for images."""
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return self._data.count
+
+    def reshape(self, *shape: int) -> None:
+        """Change the dimensions; memory is kept where the count stays the same, else it starts as zeros.
+
+        Only this blob changes: the layers around it follow at the next forward, or at ``Net.reshape``.
+        """
+        dims = tuple(int(n) for n in (shape[0] if len(shape) == 1 and not _is_int(shape[0]) else shape))
+        if dims == self._shape:
+            return
+        if len(dims) > MAX_AXES or any(n < 0 for n in dims):
+            raise NetError(f"blob shape {dims}: expected at most {MAX_AXES} axes, none negative")
+        count = math.prod(dims)
+        if count > MAX_COUNT:
+            raise NetError(f"blob shape {dims}: {count} elements exceed Caffe's limit of {MAX_COUNT}")
+        self._shape = dims
+        if count != self._data.count:
+            self._data = SyncedMemory(count)
+        if count != self._diff.count:
+            self._diff = SyncedMemory(count)
+
+    def reshape_like(self, other: Blob) -> None:
+        """Take the shape of ``other``."""
+        self.reshape(*other._shape)
+
+    def count_from(self, start: int, end: int | None = None) -> int:
+        """Product of the dimensions ``start`` up to, not including, ``end`` (Caffe's ``count(a, b)``)."""
+        return math.prod(self._shape[start:end])
+
+    def canonical_axis(self, axis: int) -> int:
+        """Axis index with negative values counted from the end; NetError when out of range."""
+        rank = len(self._shape)
+        if not -rank <= axis < rank:
+            raise NetError(f"axis {axis} out of range for a {rank}-D blob of shape {self._shape}")
+        return axis % rank
+
+    @property
+    def num(self) -> int:
+        """Legacy accessor: dimension 0 of at most 4, 1 where absent."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """Legacy accessor: dimension 1 of at most 4, 1 where absent."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """Legacy accessor: dimension 2 of at most 4, 1 where absent."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """Legacy accessor: dimension 3 of at most 4, 1 where absent."""
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        if len(self._shape) > 4:
+            raise NetError(f"num/channels/height/width need at most 4 axes, the shape is {self._shape}")
+        return self._shape[axis] if axis < len(self._shape) else 1
+
+    # ---- values
+
+    @property
+    def data(self) -> np.ndarray:
+        """float32 numpy view of the data."""
+        return self._data.numpy(self._shape)
+
+    @property
+    def diff(self) -> np.ndarray:
+        """float32 numpy view of the diff."""
+        return self._diff.numpy(self._shape)
+
+    @property
+    def data_tensor(self) -> torch.Tensor:
+        """The data on ``mode.device()``."""
+        return self._data.tensor(self._shape)
+
+    @data_tensor.setter
+    def data_tensor(self, values: torch.Tensor) -> None:
+        self._data.replace(self._checked(values, "data"))
+
+    @property
+    def diff_tensor(self) -> torch.Tensor:
+        """The diff on ``mode.device()``; zeros if nothing was written yet."""
+        return self._diff.tensor(self._shape)
+
+    @diff_tensor.setter
+    def diff_tensor(self, values: torch.Tensor) -> None:
+        self._diff.replace(self._checked(values, "diff"))
+
+    @property
+    def has_diff(self) -> bool:
+        """Whether the diff was ever read or written; if not it is all zeros and takes no memory."""
+        return self._diff.allocated
+
+    def _checked(self, values: torch.Tensor, side: str) -> torch.Tensor:
+        if values.shape != self._shape:
+            raise NetError(f"{side} of shape {tuple(values.shape)} given to a blob of shape {self._shape}")
+        return values
+
+    # ---- sharing
+
+    def share_data(self, other: Blob) -> None:
+        """Use the data memory of ``other`` (equal count); in-place edits of one show in the other."""
+        self._check_count(other)
+        self._data = other._data
+
+    def share_diff(self, other: Blob) -> None:
+        """Use the diff memory of ``other`` (equal count)."""
+        self._check_count(other)
+        self._diff = other._diff
+
+    def zero_diff(self) -> None:
+        """Set the diff to zeros (in place, so that sharers and views see it)."""
+        if self._diff.allocated:
+            self.diff_tensor.zero_()
+
+    def _check_count(self, other: Blob) -> None:
+        if other.count != self.count:
+            raise NetError(f"cannot share memory between blobs of shapes {self._shape} and {other._shape}")
+
+    def __repr__(self) -> str:
+        return f"<Blob {' '.join(map(str, self._shape))} ({self.count})>"
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, (int, np.integer))
+
+
+class BlobVec(list):
+    """A list of blobs, as ``layer.blobs`` and ``net.params[name]``."""
+
+    def add_blob(self, *shape: int) -> Blob:
+        """Append a blob of this shape (Python layers declare their parameters so)."""
+        blob = Blob(shape)
+        self.append(blob)
+        return blob

@@ -1,0 +1,102 @@
+"""Layer: the base class of the built-in layers and of users' ``type: "Python"`` layers (``caffe.Layer``)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from caffe_gp.caffe.blob import Blob, BlobVec
+from caffe_gp.errors import NetError
+
+TRAIN, TEST = 0, 1
+
+
+class Layer:
+    """One step of a net: reads bottom blobs, writes top blobs, and backward the other way.
+
+    The net calls ``setup`` once, ``reshape`` before every forward, ``forward``, and ``backward`` for the
+    bottoms whose ``propagate_down`` is set. ``backward`` overwrites bottom diffs and adds to the diffs of
+    ``self.blobs``, the latter only where ``self.param_propagate_down`` says so (Caffe's rule).
+
+    Bounds on the number of blobs are class attributes; None means unbound.
+    """
+
+    type: str = "Python"
+    exact_num_bottom: int | None = None
+    min_bottom: int | None = None
+    max_bottom: int | None = None
+    exact_num_top: int | None = None
+    min_top: int | None = None
+    max_top: int | None = None
+    equal_num_bottom_top = False
+    auto_top_blobs = False  # missing tops are made up, unnamed (loss layers)
+
+    # The net's own LayerParameter; typed Any because message classes are built at import.
+    layer_param: Any
+    phase: int
+    param_str: str
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
+        # In __new__, so that a user's Python layer may define its own __init__ or none at all.
+        layer = super().__new__(cls)
+        layer.blobs = BlobVec()
+        layer.param_propagate_down = []
+        layer.param_str = ""
+        return layer
+
+    def __init__(self, layer_param: Any, phase: int) -> None:
+        self.layer_param = layer_param
+        self.phase = phase
+
+    blobs: BlobVec
+    param_propagate_down: list[bool]
+
+    @property
+    def name(self) -> str:
+        """The layer's name in the prototxt."""
+        return self.layer_param.name
+
+    # ---- what a layer implements
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Check parameters and create ``self.blobs``; bottoms have their shapes already."""
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Give the tops their shapes."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Compute the tops' data."""
+        raise NotImplementedError
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Compute the bottoms' diffs from the tops' diffs."""
+        raise NotImplementedError
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """Whether ``force_backward`` may ask for the diff of this bottom (not for labels)."""
+        return True
+
+    def default_loss_weight(self, top_index: int) -> float:
+        """Loss weight of a top when the prototxt gives none: 1 for the first top of a loss layer."""
+        return 0.0
+
+    # ---- shared helpers
+
+    def error(self, message: str) -> NetError:
+        """A NetError that names this layer."""
+        return NetError(f"layer '{self.name}' ({self.type}): {message}")
+
+    def check_blob_counts(self, num_bottom: int, num_top: int) -> None:
+        """Raise NetError if the numbers of bottoms and tops do not suit the layer."""
+        for found, side, exact, least, most in (
+            (num_bottom, "bottom", self.exact_num_bottom, self.min_bottom, self.max_bottom),
+            (num_top, "top", self.exact_num_top, self.min_top, self.max_top),
+        ):
+            if exact is not None and found != exact:
+                raise self.error(f"takes {exact} {side} blob(s), found {found}")
+            if least is not None and found < least:
+                raise self.error(f"takes at least {least} {side} blob(s), found {found}")
+            if most is not None and found > most:
+                raise self.error(f"takes at most {most} {side} blob(s), found {found}")
+        if self.equal_num_bottom_top and num_bottom != num_top:
+            raise self.error(f"makes one top for each bottom, found {num_bottom} bottom(s), {num_top} top(s)")

@@ -1,0 +1,69 @@
+"""Where the embedded Caffe computes: ``set_mode_cpu``, ``set_mode_gpu``, ``set_device``.
+
+As in Caffe, the mode is read at every pass, so a net can be built first and moved later; blobs follow
+on their next use. Unlike BVLC Caffe the setting is one for the whole process, not one a thread: a net
+used from a second thread runs where it was told to.
+"""
+from __future__ import annotations
+
+import torch
+
+from caffe_gp.errors import EngineError
+
+_CPU = torch.device("cpu")
+_device = _CPU
+_device_id = 0
+
+
+def device() -> torch.device:
+    """The device that layers compute on now."""
+    return _device
+
+
+def set_mode_cpu() -> None:
+    """Compute on the CPU (the default)."""
+    global _device
+    _device = _CPU
+
+
+def set_mode_gpu() -> None:
+    """Compute on the CUDA device chosen by :func:`set_device` (0 by default).
+
+    Raises EngineError when this machine or this build of torch has no such device. Arithmetic is strict
+    float32: TF32 stays off unless :func:`allow_tf32` was called.
+    """
+    global _device
+    _check(_device_id)
+    _device = torch.device("cuda", _device_id)
+
+
+def set_device(device_id: int) -> None:
+    """Choose the CUDA device for :func:`set_mode_gpu`; takes effect at once if the mode is GPU."""
+    global _device, _device_id
+    _check(device_id)
+    _device_id = device_id
+    if _device.type == "cuda":
+        _device = torch.device("cuda", device_id)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Permit tensor-core TF32 arithmetic (10 bits of mantissa) in convolutions and matrix products."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed fillers, Dropout, DummyData and stochastic pooling. The streams are not BVLC Caffe's."""
+    torch.manual_seed(seed)
+
+
+def _check(device_id: int) -> None:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not 0 <= device_id < count:
+        raise EngineError(
+            f"GPU {device_id} was asked for, but torch {torch.__version__} sees {count} CUDA device(s); "
+            "use set_mode_cpu(), or install a CUDA build of torch and the NVIDIA driver"
+        )
+
+
+allow_tf32(False)
