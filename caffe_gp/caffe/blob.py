@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -37,12 +37,11 @@ class SyncedMemory:
         """False while nobody has read or written the values (they are zeros)."""
         return self._host is not None or self._gpu is not None
 
-    def numpy(self, shape: tuple[int, ...]) -> np.ndarray:
-        """A C-contiguous view of the host side."""
-        host = self._host_side().contiguous()
-        self._host = host
-        self._viewed = True
-        return host.view(shape).numpy()
+    def numpy(self, shape: tuple[int, ...], *, kept: bool = True) -> np.ndarray:
+        """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
+        self._host = self._host_side().contiguous()
+        self._viewed = self._viewed or kept
+        return self._host.view(shape).numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
@@ -191,6 +190,14 @@ class Blob:
     def data(self) -> np.ndarray:
         """float32 numpy view of the data."""
         return self._data.numpy(self._shape)
+
+    def write_data(self, write: Callable[[np.ndarray], None]) -> None:
+        """Let ``write`` fill the host side of the data; it must not keep the array."""
+        write(self._data.numpy(self._shape, kept=False))
+
+    def read_data(self) -> np.ndarray:
+        """The data as an array that the caller reads at once and does not keep."""
+        return self._data.numpy(self._shape, kept=False)
 
     @property
     def diff(self) -> np.ndarray:
