@@ -1,0 +1,24 @@
+"""Fixtures that every test folder shares."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data and released weights (CAFFE_GP_SHARED_DATA); tests that need it skip without it."""
+    folder = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
+    if not folder.is_dir():
+        pytest.skip("the real test data is not here: set CAFFE_GP_SHARED_DATA to its folder")
+    return folder
