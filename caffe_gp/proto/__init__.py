@@ -1,0 +1,51 @@
+"""Caffe's file formats: prototxt, solver, caffemodel (V0, V1, V2), HDF5 weights and mean files.
+
+    from caffe_gp import proto
+    net = proto.read_net_param("deploy.prototxt")          # parsed, upgraded to today's dialect
+    net = proto.filter_net(net, proto.messages.TEST)       # include / exclude rules applied
+"""
+from __future__ import annotations
+
+import os
+
+from . import messages
+from .filter import filter_net, layer_is_included, state_meets_rule
+from .text import parse_message, read_text, reject_mixed_dialects, to_text, write_text
+from .upgrade import complete_snapshot_prefix, upgrade_net, upgrade_solver
+
+__all__ = ["messages", "read_net_param", "parse_net_param", "read_solver_param", "parse_solver_param",
+           "filter_net", "layer_is_included", "state_meets_rule", "to_text", "write_text", "upgrade_net"]
+
+
+def parse_net_param(text: str, filename: str = "<string>", *, phase=None, variables=None):
+    """A NetParameter from prototxt ``text``, upgraded to V2 as Caffe would.
+
+    ``phase`` (messages.TRAIN or TEST): also drop the layers that are not in that phase.
+    ``variables``: values for ``${NAME}`` placeholders; the environment supplies the rest.
+    Raises PrototxtError (file:line:column and what is wrong) or NetError (contradictory rules).
+    """
+    param = parse_message(text, messages.NetParameter(), filename, variables)
+    reject_mixed_dialects(param, text, filename)
+    param = upgrade_net(param, filename)
+    return param if phase is None else filter_net(param, phase)
+
+
+def read_net_param(source, *, phase=None, variables=None):
+    """Like ``parse_net_param`` for the prototxt at path ``source`` (or an open file)."""
+    name = getattr(source, "name", "<stream>") if hasattr(source, "read") else os.fspath(source)
+    return parse_net_param(read_text(source), str(name), phase=phase, variables=variables)
+
+
+def parse_solver_param(text: str, filename: str = "<string>", *, variables=None):
+    """A SolverParameter from prototxt ``text``; old ``solver_type`` becomes ``type``. Raises PrototxtError."""
+    solver = parse_message(text, messages.SolverParameter(), filename, variables)
+    upgrade_solver(solver, filename)
+    return solver
+
+
+def read_solver_param(source, *, variables=None):
+    """Like ``parse_solver_param`` for a file; a missing ``snapshot_prefix`` becomes the file's own stem."""
+    name = getattr(source, "name", "<stream>") if hasattr(source, "read") else os.fspath(source)
+    solver = parse_solver_param(read_text(source), str(name), variables=variables)
+    complete_snapshot_prefix(solver, str(name))
+    return solver

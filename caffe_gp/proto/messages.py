@@ -1,0 +1,102 @@
+"""Message classes of the Caffe formats, built at import from ``schema.py``.
+
+    from caffe_gp.proto import messages as pb
+    net = pb.NetParameter()
+    net.layer.add(name="pool1", type="Pooling").pooling_param.pool = pb.PoolingParameter.AVE
+
+The classes live in a descriptor pool of their own: BVLC's ``caffe_pb2`` (same package and message
+names) can be imported in the same process. There is no generated file to fall out of step with the
+protobuf runtime; 3.12 and the current releases take the same descriptors.
+"""
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, List, Tuple
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from . import schema
+
+_FIELD = re.compile(r"(\d+) (\w+) (\w+)([*+!]?)(?: =(?: (\S+))?| (=))?$")
+_F = descriptor_pb2.FieldDescriptorProto
+_SCALARS = {
+    "int32": _F.TYPE_INT32, "int64": _F.TYPE_INT64, "uint32": _F.TYPE_UINT32, "bool": _F.TYPE_BOOL,
+    "float": _F.TYPE_FLOAT, "double": _F.TYPE_DOUBLE, "string": _F.TYPE_STRING, "bytes": _F.TYPE_BYTES,
+}
+
+
+def _blocks(text: str) -> Iterator[Tuple[str, List[str]]]:
+    """Split the schema table into (message name, items), an item being a field or an enum line."""
+    name, items = "", []
+    for line in text.splitlines():
+        line = line.split("#")[0].rstrip()
+        if not line:
+            continue
+        if not line.startswith(" "):
+            if name:
+                yield name, items
+            name, items = line.strip(), []
+        else:
+            items.extend(item.strip() for item in line.split(";") if item.strip())
+    yield name, items
+
+
+def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
+    proto = descriptor_pb2.FileDescriptorProto(name="caffe_gp/caffe.proto", package="caffe", syntax="proto2")
+    for enum_name, values in schema.TOP_LEVEL_ENUMS.items():
+        enum = proto.enum_type.add(name=enum_name)
+        for value_name, number in values:
+            enum.value.add(name=value_name, number=number)
+    for message_name, items in _blocks(schema.SCHEMA):
+        message = proto.message_type.add(name=message_name)
+        enums: Dict[str, descriptor_pb2.EnumDescriptorProto] = {}
+        for item in items:
+            if item.startswith("enum "):
+                words = item.split()
+                if words[1] not in enums:  # a long enum is written over several lines
+                    enums[words[1]] = message.enum_type.add(name=words[1])
+                for word in words[2:]:
+                    value_name, number = word.split("=")
+                    enums[words[1]].value.add(name=value_name, number=int(number))
+                continue
+            match = _FIELD.match(item)
+            if match is None:
+                raise AssertionError("schema.py, message %s: cannot read %r" % (message_name, item))
+            number, name, type_name, mark, default, _ = match.groups()
+            field = message.field.add(name=name, number=int(number), label=_F.LABEL_OPTIONAL)
+            if mark in ("*", "+"):
+                field.label = _F.LABEL_REPEATED
+                if mark == "+":
+                    field.options.packed = True
+            elif mark == "!":
+                field.label = _F.LABEL_REQUIRED
+            if type_name in _SCALARS:
+                field.type = _SCALARS[type_name]
+            elif type_name in enums:
+                field.type = _F.TYPE_ENUM
+                field.type_name = ".caffe.%s.%s" % (message_name, type_name)
+            else:
+                field.type = _F.TYPE_ENUM if type_name in schema.TOP_LEVEL_ENUMS else _F.TYPE_MESSAGE
+                field.type_name = ".caffe." + type_name
+            if " =" in item:
+                field.default_value = default or ""
+    return proto
+
+
+def _message_class(descriptor):
+    if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22; the factory object left with 5
+        return message_factory.GetMessageClass(descriptor)
+    return _FACTORY.GetPrototype(descriptor)
+
+
+FILE_DESCRIPTOR_PROTO = _file_descriptor()
+POOL = descriptor_pool.DescriptorPool()
+POOL.AddSerializedFile(FILE_DESCRIPTOR_PROTO.SerializeToString())
+_FACTORY = message_factory.MessageFactory(POOL) if not hasattr(message_factory, "GetMessageClass") else None
+DESCRIPTOR = POOL.FindFileByName(FILE_DESCRIPTOR_PROTO.name)
+
+#: All message classes by name, also attributes of this module.
+MESSAGES = {name: _message_class(DESCRIPTOR.message_types_by_name[name])
+            for name in DESCRIPTOR.message_types_by_name}
+globals().update(MESSAGES)
+globals().update({name: number for values in schema.TOP_LEVEL_ENUMS.values() for name, number in values})

@@ -1,0 +1,209 @@
+"""Prototxt text: reading with errors that say where and what, and writing.
+
+Accepts what Caffe's own reader accepts (protobuf text format, either dialect, comments, missing or
+repeated separators) plus ``${VAR}`` placeholders, as template prototxts use them.
+"""
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tempfile
+from typing import Mapping, Optional
+
+from google.protobuf import text_format
+
+from ..errors import PrototxtError
+from . import messages as pb
+from . import schema
+
+#: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
+MAX_TEXT_BYTES = 16 << 20
+
+_FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
+# A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
+_TOKENS = re.compile(r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+                         | \$\{(?P<var>[^}\n]*)\}""", re.VERBOSE)
+_PLACEHOLDER = re.compile(r"\$\{([^}\n]*)\}")
+
+
+def _is_text(data: bytes) -> bool:
+    """False for data with control characters that no text file has."""
+    return not any(byte < 9 or 13 < byte < 32 for byte in data[:65536])
+
+
+def decode_text(data: bytes, filename: str) -> str:
+    """Bytes of a prototxt as str. Raises PrototxtError for what is no prototxt: empty, HTML, LFS, binary."""
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if len(data) > MAX_TEXT_BYTES:
+        raise PrototxtError("%s: %.1f MB is too big for a prototxt (limit %d MB). Is it a caffemodel or a list?"
+                            % (filename, len(data) / 2.0 ** 20, MAX_TEXT_BYTES >> 20))
+    if not head:
+        raise PrototxtError("%s: the file is empty; expected a prototxt" % filename)
+    if head.startswith(b"<"):
+        raise PrototxtError("%s:1:1: this is a web page (it starts with '<'), not a prototxt. "
+                            "Download the raw file instead of the page that shows it" % filename)
+    if head.startswith(b"version https://git-lfs"):
+        raise PrototxtError("%s:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs pull' "
+                            "in its repository or download the real file" % filename)
+    if not _is_text(data):
+        hint = "an HDF5 file" if head.startswith(b"\x89HDF") else "a caffemodel"
+        raise PrototxtError("%s: this is a binary file, not a prototxt. If it is %s, pass it as the weights"
+                            % (filename, hint))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # comments in other encodings are common and harmless
+
+
+def read_text(path, filename: Optional[str] = None) -> str:
+    """Text of the prototxt at ``path`` (a path or an object with ``read()``). Raises PrototxtError."""
+    if hasattr(path, "read"):
+        data = path.read()
+        if isinstance(data, str):
+            data = data.encode("utf-8")
+        return decode_text(data, filename or getattr(path, "name", "<stream>"))
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        raise PrototxtError("%s: cannot be read: %s" % (path, error.strerror or error)) from None
+    return decode_text(data, filename or path)
+
+
+def expand_variables(text: str, variables: Optional[Mapping[str, object]] = None,
+                     filename: str = "<string>") -> str:
+    """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
+
+    Raises PrototxtError naming line and column for a variable that is set in neither.
+    """
+    if "${" not in text:
+        return text
+    variables = variables or {}
+
+    def lookup(name: str, position: int) -> str:
+        if name in variables:
+            return str(variables[name])
+        if name in os.environ:
+            return os.environ[name]
+        line = text.count("\n", 0, position) + 1
+        column = position - (text.rfind("\n", 0, position) + 1) + 1
+        raise PrototxtError(
+            "%s:%d:%d: the template variable ${%s} has no value. Set the environment variable %s or pass it in "
+            "'variables'%s" % (filename, line, column, name, name,
+                               " (given: %s)" % ", ".join(sorted(variables)) if variables else ""))
+
+    def replace(match) -> str:
+        if match.group("comment") is not None:
+            return match.group(0)
+        if match.group("string") is not None:
+            start = match.start()
+            return _PLACEHOLDER.sub(lambda inner: lookup(inner.group(1), start + inner.start()), match.group(0))
+        return lookup(match.group("var"), match.start())
+
+    return _TOKENS.sub(replace, text)
+
+
+def _nearest(word: str, known) -> str:
+    close = difflib.get_close_matches(word.lower(), sorted({name.lower() for name in known}), n=3, cutoff=0.6)
+    by_lower = {name.lower(): name for name in known}
+    return ", ".join("'%s'" % by_lower[name] for name in close)
+
+
+def _message_named(full_name: str):
+    try:
+        return pb.POOL.FindMessageTypeByName(full_name)
+    except KeyError:
+        return None
+
+
+def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
+    """The parser's complaint with position, the nearest names we know and the fork an unknown one is from."""
+    text = str(error)
+    line, column = error.GetLine(), error.GetColumn()
+    text = re.sub(r"^\d+:\d+ : ", "", text)
+    where = filename if line is None else "%s:%d:%d" % (filename, line, column or 1)
+    unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
+    if unknown:
+        owner, name = unknown.groups()
+        hints = []
+        if name in _FORK_OF:
+            hints.append("It comes from a fork of Caffe: %s" % _FORK_OF[name])
+        descriptor = _message_named(owner)
+        near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
+        if near:
+            hints.append("nearest known fields: %s" % near)
+        return PrototxtError("%s: %s has no field named '%s'%s"
+                             % (where, owner.split(".", 1)[-1], name, ". " + "; ".join(hints) if hints else ""))
+    bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
+    if bad_enum:
+        owner, name = bad_enum.groups()
+        try:
+            known = list(pb.POOL.FindEnumTypeByName(owner).values_by_name)
+        except KeyError:
+            known = []
+        near = _nearest(name, known) or ", ".join("'%s'" % value for value in known[:8])
+        return PrototxtError("%s: %s has no value %s (known: %s)" % (where, owner.split(".", 1)[-1], name, near))
+    return PrototxtError("%s: %s" % (where, text))
+
+
+def parse_message(text: str, message, filename: str = "<string>", variables=None):
+    """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
+    text = expand_variables(text, variables, filename)
+    try:
+        text_format.Parse(text, message, descriptor_pool=pb.POOL)
+    except text_format.ParseError as error:
+        raise _explain(error, filename) from None
+    except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
+        raise PrototxtError("%s: not a readable prototxt: %s" % (filename, error)) from None
+    missing = message.FindInitializationErrors()
+    if missing:
+        raise PrototxtError("%s: required field%s missing: %s"
+                            % (filename, "s" if len(missing) > 1 else "", ", ".join(missing)))
+    return message
+
+
+def reject_mixed_dialects(param, text: str, filename: str) -> None:
+    """Raise PrototxtError when a net has both ``layer { }`` (V2) and ``layers { }`` (V1) entries."""
+    if not (len(param.layer) and len(param.layers)):
+        return
+    lines = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        match = re.match(r"\s*(layers?)\s*:?\s*\{", line)
+        if match:
+            lines.setdefault(match.group(1), number)
+    at = ", ".join("'%s' first in line %d" % (word, lines[word]) for word in ("layer", "layers") if word in lines)
+    raise PrototxtError("%s: mixes 'layer {' (type is a string) and 'layers {' (type is an enum) entries%s. "
+                        "Use one dialect for all of them" % (filename, " (%s)" % at if at else ""))
+
+
+def to_text(message) -> str:
+    """A message as prototxt, fields in the order of their numbers, as Caffe's tools print it."""
+    return text_format.MessageToString(message, as_utf8=True)
+
+
+def write_text(message, path) -> None:
+    """Write ``message`` as a prototxt: to a temporary file beside ``path``, then renamed."""
+    write_atomically(path, lambda stream: stream.write(to_text(message).encode("utf-8")))
+
+
+def write_atomically(path, write) -> None:
+    """Call ``write(binary stream)`` on a temporary file in the folder of ``path``, then rename it there.
+
+    An error or Ctrl-C leaves the old file (or none) and no temporary one.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or "."
+    mask = os.umask(0)
+    os.umask(mask)
+    handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            write(stream)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,308 @@
+"""Older dialects brought to today's: V0 -> V1 -> V2, inputs, data transforms, BatchNorm, solver type.
+
+The rules and their order are those of Caffe's UpgradeNetAsNeeded. Caffe logs what it cannot carry
+over and goes on with half a net; here that is a PrototxtError.
+"""
+from __future__ import annotations
+
+import os
+
+from ..errors import PrototxtError
+from . import messages as pb
+
+#: V1 enum name -> V2 type string, CRF-RNN's three included.
+V1_TYPES = {
+    "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL",
+    "CONCAT": "Concat", "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data",
+    "DECONVOLUTION": "Deconvolution", "DROPOUT": "Dropout", "DUMMY_DATA": "DummyData", "ELTWISE": "Eltwise",
+    "EUCLIDEAN_LOSS": "EuclideanLoss", "EXP": "Exp", "FLATTEN": "Flatten", "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output", "HINGE_LOSS": "HingeLoss", "IM2COL": "Im2col", "IMAGE_DATA": "ImageData",
+    "INFOGAIN_LOSS": "InfogainLoss", "INNER_PRODUCT": "InnerProduct", "LRN": "LRN",
+    "MEMORY_DATA": "MemoryData", "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss", "MVN": "MVN",
+    "POOLING": "Pooling", "POWER": "Power", "RELU": "ReLU", "SIGMOID": "Sigmoid",
+    "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence", "SLICE": "Slice",
+    "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "TANH": "TanH",
+    "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
+    "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield", "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
+}
+
+#: V0 type string -> V1 enum name.
+V0_TYPES = {
+    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
+    "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
+    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
+    "innerproduct": "INNER_PRODUCT", "lrn": "LRN", "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
+    "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX",
+    "softmax_loss": "SOFTMAX_LOSS", "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
+}
+
+# V0 field -> {V0 type: (V1 parameter message, field in it)}; "*" stands for every type.
+_CONV, _POOL, _IP = "convolution_param", "pooling_param", "inner_product_param"
+_WINDOW, _IMAGES = "window_data_param", "image_data_param"
+_V0_FIELDS = {
+    "num_output": {"conv": (_CONV, "num_output"), "innerproduct": (_IP, "num_output")},
+    "biasterm": {"conv": (_CONV, "bias_term"), "innerproduct": (_IP, "bias_term")},
+    "weight_filler": {"conv": (_CONV, "weight_filler"), "innerproduct": (_IP, "weight_filler")},
+    "bias_filler": {"conv": (_CONV, "bias_filler"), "innerproduct": (_IP, "bias_filler")},
+    "pad": {"conv": (_CONV, "pad"), "pool": (_POOL, "pad")},
+    "kernelsize": {"conv": (_CONV, "kernel_size"), "pool": (_POOL, "kernel_size")},
+    "group": {"conv": (_CONV, "group")},
+    "stride": {"conv": (_CONV, "stride"), "pool": (_POOL, "stride")},
+    "pool": {"pool": (_POOL, "pool")},  # the two enums have the same numbers
+    "dropout_ratio": {"dropout": ("dropout_param", "dropout_ratio")},
+    "local_size": {"lrn": ("lrn_param", "local_size")},
+    "alpha": {"lrn": ("lrn_param", "alpha")},
+    "beta": {"lrn": ("lrn_param", "beta")},
+    "k": {"lrn": ("lrn_param", "k")},
+    "source": {"data": ("data_param", "source"), "hdf5_data": ("hdf5_data_param", "source"),
+               "images": (_IMAGES, "source"), "window_data": (_WINDOW, "source"),
+               "infogain_loss": ("infogain_loss_param", "source")},
+    "scale": {"*": ("transform_param", "scale")},
+    "meanfile": {"*": ("transform_param", "mean_file")},
+    "cropsize": {"*": ("transform_param", "crop_size")},
+    "mirror": {"*": ("transform_param", "mirror")},
+    "batchsize": {"data": ("data_param", "batch_size"), "hdf5_data": ("hdf5_data_param", "batch_size"),
+                  "images": (_IMAGES, "batch_size"), "window_data": (_WINDOW, "batch_size")},
+    "rand_skip": {"data": ("data_param", "rand_skip"), "images": (_IMAGES, "rand_skip")},
+    "shuffle_images": {"images": (_IMAGES, "shuffle")},
+    "new_height": {"images": (_IMAGES, "new_height")},
+    "new_width": {"images": (_IMAGES, "new_width")},
+    "concat_dim": {"concat": ("concat_param", "concat_dim")},
+    "det_fg_threshold": {"window_data": (_WINDOW, "fg_threshold")},
+    "det_bg_threshold": {"window_data": (_WINDOW, "bg_threshold")},
+    "det_fg_fraction": {"window_data": (_WINDOW, "fg_fraction")},
+    "det_context_pad": {"window_data": (_WINDOW, "context_pad")},
+    "det_crop_mode": {"window_data": (_WINDOW, "crop_mode")},
+    "hdf5_output_param": {"hdf5_output": ("hdf5_output_param", None)},
+}
+_V0_CARRIED_ELSEWHERE = ("name", "type", "blobs", "blobs_lr", "weight_decay")
+
+
+def _set(message, name: str, value) -> None:
+    """Assign ``value`` to a field that may be a scalar, a repeated scalar or a message."""
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.message_type is not None:
+        getattr(message, name).CopyFrom(value)
+    elif hasattr(getattr(message, name), "append"):
+        getattr(message, name).append(value)
+    else:
+        setattr(message, name, value)
+
+
+def _without_padding_layers(net, filename: str):
+    """V0 'padding' layers dropped, their pad given to the conv or pool layer that reads them."""
+    upgraded = pb.NetParameter()
+    upgraded.CopyFrom(net)
+    del upgraded.layers[:]
+    last_top = {name: None for name in net.input}  # blob -> the connection that made it last
+    for connection in net.layers:
+        layer = connection.layer
+        target = None
+        if layer.type != "padding":
+            target = upgraded.layers.add()
+            target.CopyFrom(connection)
+        for j, bottom in enumerate(connection.bottom):
+            if bottom not in last_top:
+                raise PrototxtError("%s: layer '%s': unknown bottom blob '%s'" % (filename, layer.name, bottom))
+            source = last_top[bottom]
+            if source is None or source.layer.type != "padding":
+                continue
+            if layer.type not in ("conv", "pool"):
+                raise PrototxtError("%s: layer '%s': a padding layer may only feed a conv or pool layer, not '%s'"
+                                    % (filename, layer.name, layer.type))
+            if len(connection.bottom) != 1 or len(source.bottom) != 1 or len(source.top) != 1:
+                raise PrototxtError("%s: layer '%s': a padding layer and the layer it feeds take one blob each"
+                                    % (filename, layer.name))
+            target.layer.pad = source.layer.pad
+            target.bottom[j] = source.bottom[0]
+        for top in connection.top:
+            last_top[top] = connection
+    return upgraded
+
+
+def _upgrade_v0_layer(connection, filename: str):
+    v1 = pb.V1LayerParameter()
+    v1.bottom.extend(connection.bottom)
+    v1.top.extend(connection.top)
+    if not connection.HasField("layer"):
+        return v1
+    v0 = connection.layer
+    if v0.HasField("name"):
+        v1.name = v0.name
+    if v0.HasField("type"):
+        if v0.type not in V0_TYPES:
+            raise PrototxtError("%s: layer '%s': unknown V0 layer type '%s'" % (filename, v0.name, v0.type))
+        v1.type = pb.V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
+    v1.blobs.extend(v0.blobs)
+    v1.blobs_lr.extend(v0.blobs_lr)
+    v1.weight_decay.extend(v0.weight_decay)
+    for field, value in v0.ListFields():
+        if field.name in _V0_CARRIED_ELSEWHERE:
+            continue
+        targets = _V0_FIELDS.get(field.name, {})
+        target = targets.get(v0.type) or targets.get("*")
+        if target is None:
+            raise PrototxtError("%s: layer '%s': unknown parameter '%s' for V0 layer type '%s'"
+                                % (filename, v0.name, field.name, v0.type))
+        param, name = target
+        if name is None:
+            getattr(v1, param).CopyFrom(value)
+        else:
+            _set(getattr(v1, param), name, value)
+    return v1
+
+
+def upgrade_v0(net, filename: str = "<string>"):
+    """A V0 NetParameter (``layers { layer { } bottom top }``) as a V1 one. Raises PrototxtError."""
+    net = _without_padding_layers(net, filename)
+    v1 = pb.NetParameter()
+    if net.HasField("name"):
+        v1.name = net.name
+    v1.layers.extend(_upgrade_v0_layer(connection, filename) for connection in net.layers)
+    v1.input.extend(net.input)
+    v1.input_dim.extend(net.input_dim)
+    if net.HasField("force_backward"):
+        v1.force_backward = net.force_backward
+    return v1
+
+
+_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
+
+
+def upgrade_data_transform(net) -> None:
+    """scale, mean_file, crop_size and mirror of V1 data layers moved to their transform_param, in place."""
+    data_params = {pb.V1LayerParameter.DATA: "data_param", pb.V1LayerParameter.IMAGE_DATA: "image_data_param",
+                   pb.V1LayerParameter.WINDOW_DATA: "window_data_param"}
+    layers = [(layer, data_params[layer.type]) for layer in net.layers if layer.type in data_params]
+    if not any(getattr(layer, name).HasField(field) for layer, name in layers for field in _TRANSFORM_FIELDS):
+        return
+    for layer, name in layers:
+        old = getattr(layer, name)
+        old.SetInParent()
+        layer.transform_param.SetInParent()
+        for field in _TRANSFORM_FIELDS:
+            if old.HasField(field):
+                setattr(layer.transform_param, field, getattr(old, field))
+                old.ClearField(field)
+
+
+def _upgrade_v1_layer(v1, filename: str):
+    layer = pb.LayerParameter()
+    layer.bottom.extend(v1.bottom)
+    layer.top.extend(v1.top)
+    if v1.HasField("name"):
+        layer.name = v1.name
+    layer.include.extend(v1.include)
+    layer.exclude.extend(v1.exclude)
+    if v1.HasField("type"):
+        layer.type = V1_TYPES[pb.V1LayerParameter.LayerType.Name(v1.type)]
+    layer.blobs.extend(v1.blobs)
+    specs = max(len(v1.param), len(v1.blob_share_mode), len(v1.blobs_lr), len(v1.weight_decay))
+    for i in range(specs):
+        spec = layer.param.add()
+        if i < len(v1.param):
+            spec.name = v1.param[i]
+        if i < len(v1.blob_share_mode):
+            spec.share_mode = v1.blob_share_mode[i]
+        if i < len(v1.blobs_lr):
+            spec.lr_mult = v1.blobs_lr[i]
+        if i < len(v1.weight_decay):
+            spec.decay_mult = v1.weight_decay[i]
+    layer.loss_weight.extend(v1.loss_weight)
+    for field, value in v1.ListFields():
+        if field.name.endswith("_param"):  # the parameter messages are the same in both dialects
+            getattr(layer, field.name).CopyFrom(value)
+    if v1.HasField("layer"):
+        raise PrototxtError("%s: layer '%s' is half V0, half V1" % (filename, v1.name or v1.layer.name))
+    return layer
+
+
+def upgrade_v1(net, filename: str = "<string>"):
+    """A V1 NetParameter (``layers { type: CONVOLUTION }``) as a V2 one. Raises PrototxtError."""
+    v2 = pb.NetParameter()
+    v2.CopyFrom(net)
+    del v2.layers[:]
+    del v2.layer[:]
+    v2.layer.extend(_upgrade_v1_layer(layer, filename) for layer in net.layers)
+    return v2
+
+
+def upgrade_input(net, filename: str = "<string>") -> None:
+    """``input`` with ``input_shape`` or ``input_dim`` turned into an Input layer named "input", in front.
+
+    In place. Inputs without any shape are only stripped: such nets are the structure part of old
+    caffemodels, not something that is built.
+    """
+    shapes, dims, inputs = list(net.input_shape), list(net.input_dim), list(net.input)
+    if not inputs:
+        return
+    if shapes or dims:
+        if shapes and len(shapes) < len(inputs):
+            raise PrototxtError("%s: %d input blobs but %d input_shape entries; one each is needed"
+                                % (filename, len(inputs), len(shapes)))
+        if not shapes and len(dims) < 4 * len(inputs):
+            raise PrototxtError("%s: %d input blobs need %d input_dim values (num, channels, height, width each); "
+                                "%d found" % (filename, len(inputs), 4 * len(inputs), len(dims)))
+        layer = pb.LayerParameter(name="input", type="Input", top=inputs)
+        for i in range(len(inputs)):
+            layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i:4 * i + 4])
+        others = list(net.layer)
+        del net.layer[:]
+        net.layer.extend([layer] + others)
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)
+
+
+def upgrade_batch_norm(net) -> None:
+    """BatchNorm layers that declare all three ``param`` get lr_mult and decay_mult 0 in each, in place.
+
+    The three blobs are running statistics; older definitions had the user protect them from the solver.
+    """
+    for layer in net.layer:
+        if layer.type == "BatchNorm" and len(layer.param) == 3:
+            for spec in layer.param:
+                spec.lr_mult = 0
+                spec.decay_mult = 0
+
+
+def upgrade_net(net, filename: str = "<string>"):
+    """Any NetParameter as V2, by Caffe's rules in Caffe's order. Returns a new message or ``net`` itself."""
+    if any(layer.HasField("layer") for layer in net.layers):
+        net = upgrade_v0(net, filename)
+    upgrade_data_transform(net)
+    if len(net.layers):
+        net = upgrade_v1(net, filename)
+    upgrade_input(net, filename)
+    upgrade_batch_norm(net)
+    return net
+
+
+_SOLVER_TYPES = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp",
+                 "ADADELTA": "AdaDelta", "ADAM": "Adam"}
+
+
+def upgrade_solver(solver, filename: str = "<string>") -> None:
+    """The enum ``solver_type`` turned into the string ``type``, and nested nets upgraded, in place."""
+    if solver.HasField("solver_type"):
+        if solver.HasField("type"):
+            raise PrototxtError("%s: solver_type (old enum) and type (string) are both given; keep 'type'" % filename)
+        name = pb.SolverParameter.SolverType.Name(solver.solver_type)
+        solver.type = _SOLVER_TYPES[name]
+        solver.ClearField("solver_type")
+    for field in ("net_param", "train_net_param"):
+        if solver.HasField(field):
+            getattr(solver, field).CopyFrom(upgrade_net(getattr(solver, field), filename))
+    for net in solver.test_net_param:
+        net.CopyFrom(upgrade_net(net, filename))
+
+
+def complete_snapshot_prefix(solver, filename: str) -> None:
+    """Caffe's default for ``snapshot_prefix``: the solver's file name without extension, in place.
+
+    Where the prefix is an existing folder, that name inside it.
+    """
+    stem = os.path.splitext(filename)[0]
+    if not solver.HasField("snapshot_prefix"):
+        solver.snapshot_prefix = stem
+    elif os.path.isdir(solver.snapshot_prefix):
+        solver.snapshot_prefix = os.path.join(solver.snapshot_prefix, os.path.basename(stem))
