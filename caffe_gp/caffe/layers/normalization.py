@@ -1,0 +1,129 @@
+"""Softmax, BatchNorm and MVN: layers that normalise over axes."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import TEST, Layer
+from caffe_gp.caffe.layers.registry import register
+
+
+def softmax(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Softmax along ``axis``, in the memory layout of ``x`` (torch's kernel alone would make it NCHW)."""
+    if x.dim() == 4 and axis == 1 and not x.is_contiguous():
+        return torch.softmax(x.permute(0, 2, 3, 1), 3).permute(0, 3, 1, 2)
+    return torch.softmax(x, axis)
+
+
+@register("Softmax")
+class SoftmaxLayer(Layer):
+    """``exp(x) / sum exp(x)`` along ``axis`` (default 1), the maximum subtracted first."""
+
+    exact_num_bottom = 1
+    exact_num_top = 1
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The top has the bottom's shape."""
+        self._axis = bottom[0].canonical_axis(self.layer_param.softmax_param.axis)
+        top[0].reshape_like(bottom[0])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Probabilities."""
+        top[0].data_tensor = softmax(bottom[0].data_tensor, self._axis)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """``dx = y (dy - sum dy y)``."""
+        if propagate_down[0]:
+            dy, y = top[0].diff_tensor, top[0].data_tensor
+            bottom[0].diff_tensor = (dy - (dy * y).sum(self._axis, keepdim=True)).mul_(y)
+
+
+@register("BatchNorm")
+class BatchNormLayer(Layer):
+    """``(x - mean) / sqrt(var + eps)`` for each channel; no scale or shift of its own.
+
+    ``blobs``: sums of the means (C,) and of the unbiased variances (C,), decayed by
+    ``moving_average_fraction`` at each training pass, and (1,) the sum of the decayed weights that both
+    must be divided by. Global statistics are used at TEST unless ``use_global_stats`` says otherwise.
+    """
+
+    exact_num_bottom = 1
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Create the statistics and keep solvers away from them: their lr_mult is 0."""
+        param = self.layer_param.batch_norm_param
+        given = param.HasField("use_global_stats")
+        self._use_global = param.use_global_stats if given else self.phase == TEST
+        self._eps, self._fraction = param.eps, param.moving_average_fraction
+        if len(bottom[0].shape) < 2:
+            raise self.error(f"needs a bottom with a channel axis, found shape {bottom[0].shape}")
+        self._channels = bottom[0].shape[1]
+        if not self.blobs:
+            for count in (self._channels, self._channels, 1):
+                self.blobs.add_blob(count)
+        for i in range(len(self.blobs)):
+            if len(self.layer_param.param) == i:
+                self.layer_param.param.add().lr_mult = 0
+            elif self.layer_param.param[i].lr_mult != 0:
+                raise self.error(
+                    f"param {i} has lr_mult {self.layer_param.param[i].lr_mult:g}; the statistics are not "
+                    "learned by a solver, expected lr_mult: 0"
+                )
+        self.param_propagate_down = [True] * len(self.blobs)
+        self._std: torch.Tensor | None = None
+        self._normalized: torch.Tensor | None = None
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The top has the bottom's shape; the number of channels is fixed."""
+        shape = bottom[0].shape
+        if len(shape) < 2 or shape[1] != self._channels:
+            raise self.error(f"expected {self._channels} channels on axis 1, found shape {shape}")
+        self._view = (1, self._channels) + (1,) * (len(shape) - 2)
+        self._axes = [0, *range(2, len(shape))]
+        top[0].reshape_like(bottom[0])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """With batch statistics also update the moving sums."""
+        x = bottom[0].data_tensor
+        in_place = bottom[0] is top[0]
+        if self._use_global:
+            weight = self.blobs[2].data_tensor
+            factor = torch.where(weight == 0, weight, 1 / weight)
+            mean, variance = self.blobs[0].data_tensor * factor, self.blobs[1].data_tensor * factor
+        else:
+            mean = x.mean(self._axes)
+        centred = torch.sub(x, mean.view(self._view), out=x if in_place else None)
+        if not self._use_global:
+            variance = centred.square().mean(self._axes)
+            self._update_moving_sums(mean, variance, x.numel() // self._channels)
+        self._std = (variance + self._eps).sqrt_().view(self._view)
+        y = centred.div_(self._std)
+        # A copy: layers that work in place on the top (Scale, ReLU) come before our backward.
+        self._normalized = None if self._use_global else y.clone()
+        if not in_place:
+            top[0].data_tensor = y
+
+    def _update_moving_sums(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
+        sum_mean, sum_variance, weight = (blob.data_tensor for blob in self.blobs)
+        weight.mul_(self._fraction).add_(1)
+        sum_mean.mul_(self._fraction).add_(mean)
+        unbiased = samples / (samples - 1) if samples > 1 else 1.0
+        sum_variance.mul_(self._fraction).add_(variance, alpha=unbiased)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """``(dy - mean(dy) - mean(dy y) y) / std``; with global statistics just ``dy / std``."""
+        dy = top[0].diff_tensor
+        if self._std is None:
+            raise self.error("backward needs a forward pass first")
+        if self._use_global:
+            bottom[0].diff_tensor = dy / self._std
+            return
+        y = self._normalized
+        if y is None or y.shape != dy.shape:
+            raise self.error("backward needs a forward pass of the same shape first")
+        dx = y * (dy * y).mean(self._axes).view(self._view)
+        dx.add_(dy.mean(self._axes).view(self._view))
+        bottom[0].diff_tensor = torch.sub(dy, dx, out=dx).div_(self._std)
