@@ -1,13 +1,11 @@
-"""The layer families; importing this package fills the registry."""
-from caffe_gp.caffe.layers import (  # noqa: F401
-    accuracy,
-    eltwise,
-    loss,
-    neuron,
-    normalization,
-    routing,
-)
+"""The layer families, one module each; importing this package imports them all and so fills the registry."""
+import importlib
+import pkgutil
+
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import check_layer_types, create_layer, layer_type_list
 
 __all__ = ["Layer", "check_layer_types", "create_layer", "layer_type_list"]
+
+for _module in pkgutil.iter_modules(__path__, __name__ + "."):
+    importlib.import_module(_module.name)
