@@ -3,6 +3,7 @@
     from caffe_gp import proto
     net = proto.read_net_param("deploy.prototxt")          # parsed, upgraded to today's dialect
     net = proto.filter_net(net, proto.messages.TEST)       # include / exclude rules applied
+    weights = proto.read_weights("net.caffemodel")         # (layer name, blobs), memory-mapped
 """
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ import os
 
 from . import messages
 from .filter import filter_net, layer_is_included, state_meets_rule
+from .save import write_blob, write_caffemodel, write_hdf5, write_solverstate
 from .text import parse_message, read_text, reject_mixed_dialects, to_text, write_text
 from .upgrade import complete_snapshot_prefix, upgrade_net, upgrade_solver
+from .weights import WeightBlob, Weights, read_blob, read_solverstate, read_weights
 
 __all__ = ["messages", "read_net_param", "parse_net_param", "read_solver_param", "parse_solver_param",
-           "filter_net", "layer_is_included", "state_meets_rule", "to_text", "write_text", "upgrade_net"]
+           "filter_net", "layer_is_included", "state_meets_rule", "to_text", "write_text", "upgrade_net",
+           "Weights", "WeightBlob", "read_weights", "write_caffemodel", "write_hdf5", "read_blob", "write_blob",
+           "read_solverstate", "write_solverstate"]
 
 
 def parse_net_param(text: str, filename: str = "<string>", *, phase=None, variables=None):

@@ -25,7 +25,7 @@ def layer_is_included(layer, state) -> bool:
     Raises NetError for a layer that has both kinds, as Caffe does.
     """
     if len(layer.include) and len(layer.exclude):
-        raise NetError("layer '%s': specify either include rules or exclude rules, not both" % layer.name)
+        raise NetError(f"layer '{layer.name}': specify either include rules or exclude rules, not both")
     if len(layer.include):
         return any(state_meets_rule(state, rule) for rule in layer.include)
     return not any(state_meets_rule(state, rule) for rule in layer.exclude)

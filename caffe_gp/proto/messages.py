@@ -11,7 +11,7 @@ protobuf runtime; 3.12 and the current releases take the same descriptors.
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Tuple
+from typing import Iterator
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -25,7 +25,7 @@ _SCALARS = {
 }
 
 
-def _blocks(text: str) -> Iterator[Tuple[str, List[str]]]:
+def _blocks(text: str) -> Iterator[tuple[str, list[str]]]:
     """Split the schema table into (message name, items), an item being a field or an enum line."""
     name, items = "", []
     for line in text.splitlines():
@@ -49,7 +49,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             enum.value.add(name=value_name, number=number)
     for message_name, items in _blocks(schema.SCHEMA):
         message = proto.message_type.add(name=message_name)
-        enums: Dict[str, descriptor_pb2.EnumDescriptorProto] = {}
+        enums: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
         for item in items:
             if item.startswith("enum "):
                 words = item.split()
@@ -61,7 +61,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
                 continue
             match = _FIELD.match(item)
             if match is None:
-                raise AssertionError("schema.py, message %s: cannot read %r" % (message_name, item))
+                raise AssertionError(f"schema.py, message {message_name}: cannot read {item!r}")
             number, name, type_name, mark, default, _ = match.groups()
             field = message.field.add(name=name, number=int(number), label=_F.LABEL_OPTIONAL)
             if mark in ("*", "+"):
@@ -74,7 +74,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
                 field.type = _SCALARS[type_name]
             elif type_name in enums:
                 field.type = _F.TYPE_ENUM
-                field.type_name = ".caffe.%s.%s" % (message_name, type_name)
+                field.type_name = f".caffe.{message_name}.{type_name}"
             else:
                 field.type = _F.TYPE_ENUM if type_name in schema.TOP_LEVEL_ENUMS else _F.TYPE_MESSAGE
                 field.type_name = ".caffe." + type_name

@@ -14,11 +14,11 @@ caffemodel, solverstate, mean file or LMDB record written by either is read by t
 Fields of Caffe's forks. A prototxt of a fork holds only names, so the forks' messages can all live
 in one schema. Their field *numbers* cannot: DeepLab v2 gave 143..147 to interp, seg_accuracy,
 mat_write and dense_crf, the numbers BVLC uses for input, crop, parameter and recurrent. The fork
-fields below therefore carry numbers of our own, from ``FORK_NUMBERS`` (10000) up, and no binary of a fork is
-ever parsed with this schema: ``weights.py`` reads layer names and blobs, whose numbers never moved.
+fields below therefore carry numbers of our own, from ``FORK_NUMBERS`` (10000) up, and no binary of a
+fork is ever parsed with this schema: ``weights.py`` reads layer names and blobs, whose numbers never moved.
 Sources of the fork fields: DeepLab v2 (ImageSegData, Interp, SegAccuracy, MatWrite, DenseCRF),
-CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet (BN with scale/shift fillers, Upsample),
-PSPNet (BN with slope/bias fillers).
+CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet (BN with scale/shift fillers, Upsample,
+DenseImageData, class weights), PSPNet (BN with slope/bias fillers, ceil_mode).
 """
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ LayerParameter
     10000 interp_param InterpParameter; 10001 multi_stage_meanfield_param MultiStageMeanfieldParameter
     10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
     10004 dense_crf_param DenseCRFParameter; 10005 bn_param BNParameter
-    10006 upsample_param UpsampleParameter
+    10006 upsample_param UpsampleParameter; 10007 dense_image_data_param DenseImageDataParameter
 
 # ---------------------------------------------------------------- layers of BVLC Caffe
 TransformationParameter
@@ -97,6 +97,7 @@ TransformationParameter
 LossParameter
     enum NormalizationMode FULL=0 VALID=1 BATCH_SIZE=2 NONE=3
     1 ignore_label int32; 2 normalize bool; 3 normalization NormalizationMode = VALID
+    10000 weight_by_label_freqs bool = false; 10001 class_weighting float*   # SegNet, ENet
 AccuracyParameter
     1 top_k uint32 = 1; 2 axis int32 = 1; 3 ignore_label int32
 ArgMaxParameter
@@ -184,6 +185,7 @@ PoolingParameter
     5 kernel_h uint32; 6 kernel_w uint32; 7 stride_h uint32; 8 stride_w uint32
     9 pad_h uint32 = 0; 10 pad_w uint32 = 0; 11 engine Engine = DEFAULT
     12 global_pooling bool = false; 13 round_mode RoundMode = CEIL
+    10000 ceil_mode bool = true                                # PSPNet; upgraded to round_mode
 PowerParameter
     1 power float = 1; 2 scale float = 1; 3 shift float = 0
 PReLUParameter
@@ -235,31 +237,37 @@ WindowDataParameter
 InterpParameter                                                # DeepLab v2, PSPNet
     1 height int32 = 0; 2 width int32 = 0; 3 zoom_factor int32 = 1; 4 shrink_factor int32 = 1
     5 pad_beg int32 = 0; 6 pad_end int32 = 0
-MultiStageMeanfieldParameter                                   # CRF-RNN
-    enum Mode POTTS=0 SEMI_METRIC=1 FULL_METRIC=2 FULL=3
-    1 compatibility_mode Mode = POTTS; 2 threshold float; 3 theta_alpha float; 4 theta_beta float
-    5 theta_gamma float; 6 num_iterations uint32; 7 spatial_filter_weight float
-    8 bilateral_filter_weight float; 9 forced_spatial_filter_weight float
-    10 forced_bilateral_filter_weight float
-    19 spatial_filter_weights_str string = 1.0; 20 bilateral_filter_weights_str string = 1.0
+MultiStageMeanfieldParameter                                   # CRF-RNN; required there: 3..6
+    enum Mode POTTS=0
+    1 compatibility_mode Mode = POTTS; 2 threshold float; 3 theta_alpha float = 10
+    4 theta_beta float = 10; 5 theta_gamma float = 10; 6 num_iterations uint32 = 1
+    7 spatial_filter_weight float = 1; 8 bilateral_filter_weight float = 1
+    9 forced_spatial_filter_weight float; 10 forced_bilateral_filter_weight float
+    19 spatial_filter_weights_str string; 20 bilateral_filter_weights_str string
     29 force_cpu bool = false
 SegAccuracyParameter                                           # DeepLab v2
-    1 ignore_label int32*; 2 reset bool = true
+    enum AccuracyMetric PixelAccuracy=0 ClassAccuracy=1 PixelIOU=2
+    1 metric AccuracyMetric = PixelAccuracy; 2 ignore_label int32*; 3 reset bool = true
 MatWriteParameter                                              # DeepLab v2
-    1 prefix string; 2 source string =; 3 strip uint32 = 0; 4 period int32 = 1
+    1 prefix string; 2 source string =; 3 strip int32 = 0; 4 period int32 = 1
 DenseCRFParameter                                              # DeepLab v2
-    1 max_iter int32 = 10; 2 pos_w float*; 3 pos_xy_std float*; 4 bi_w float*; 5 bi_xy_std float*
-    6 bi_rgb_std float*; 7 output_probability bool = true
-BNParameter                                                    # SegNet, ENet: 1..6; PSPNet: 7..11
+    1 max_iter int32 = 10; 2 pos_xy_std float*; 3 pos_w float*; 4 bi_xy_std float*
+    5 bi_rgb_std float*; 6 bi_w float*; 7 output_probability bool = true
+BNParameter                                 # SegNet, ENet: 1..3; PSPNet: 4..8; a third kind: 9, 10
     enum BNMode LEARN=0 INFERENCE=1
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 scale_filler FillerParameter; 2 shift_filler FillerParameter; 3 bn_mode BNMode = LEARN
-    4 engine Engine = DEFAULT; 5 eps float = 1e-5; 6 var_eps float = 1e-9
-    7 slope_filler FillerParameter; 8 bias_filler FillerParameter; 9 momentum float = 0.9
-    10 frozen bool = false; 11 icnet bool = false
+    4 slope_filler FillerParameter; 5 bias_filler FillerParameter; 6 momentum float = 0.9
+    7 eps float = 1e-5; 8 frozen bool = false; 9 scale float; 10 shift float
+    11 engine Engine = DEFAULT
 UpsampleParameter                                              # SegNet, ENet
     1 scale uint32 = 2; 2 scale_h uint32; 3 scale_w uint32; 4 pad_out_h bool = false
     5 pad_out_w bool = false; 6 upsample_h uint32; 7 upsample_w uint32
+DenseImageDataParameter                                        # SegNet, ENet
+    1 source string; 2 batch_size uint32; 3 rand_skip uint32 = 0; 4 shuffle bool = false
+    5 new_height uint32 = 0; 6 new_width uint32 = 0; 7 is_color bool = true; 8 mean_file string
+    9 root_folder string =; 10 mirror bool = false; 11 crop_width uint32 = 0
+    12 crop_height uint32 = 0; 13 label_divide_factor uint32 = 1
 
 # ---------------------------------------------------------------- solvers
 SolverParameter
@@ -339,12 +347,12 @@ FORKS_OF_UNKNOWN_FIELDS = {
         "norm_param permute_param prior_box_param video_data_param resize_param noise_param distort_param "
         "expand_param emit_constraint crop_h crop_w eval_type ap_version plateau_winsize"
     ),
-    "DeepLab (TheLegendAli/DeepLab-Context, xmyqsh/deeplab-v2)": (
-        "domain_transform_param unique_label_param spatial_product_param scale_factors hole hole_h hole_w "
-        "softmaxwithloss_param weight_source"
+    "DeepLab (xmyqsh/deeplab-v2 and others)": (
+        "domain_transform_param unique_label_param adaptive_bias_channel_param bias_channel_param "
+        "mat_read_param scale_factors update_global_stats hole hole_h hole_w softmaxwithloss_param weight_source"
     ),
     "PSPNet (hszhao/PSPNet)": "bin_resize_param batch_reduction_param rand_resize rand_rotate rand_blur",
-    "SegNet (alexgkendall/caffe-segnet)": "dense_image_data_param sample_weights_test class_weighting",
+    "SegNet (alexgkendall/caffe-segnet)": "sample_weights_test",
     "ENet (TimoSaemann/caffe-enet)": "spatial_dropout_param",
     "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "roi_pooling_param smooth_l1_loss_param",
     "R-FCN (daijifeng001/caffe-rfcn)": "psroi_pooling_param box_annotator_ohem_param",

@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import tempfile
-from typing import Mapping, Optional
+from typing import Mapping
 
 from google.protobuf import text_format
 
@@ -36,27 +36,26 @@ def decode_text(data: bytes, filename: str) -> str:
     """Bytes of a prototxt as str. Raises PrototxtError for what is no prototxt: empty, HTML, LFS, binary."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
     if len(data) > MAX_TEXT_BYTES:
-        raise PrototxtError("%s: %.1f MB is too big for a prototxt (limit %d MB). Is it a caffemodel or a list?"
-                            % (filename, len(data) / 2.0 ** 20, MAX_TEXT_BYTES >> 20))
+        raise PrototxtError(f"{filename}: more than {MAX_TEXT_BYTES >> 20} MB is too big for a prototxt. "
+                            "Is it a caffemodel or a list?")
     if not head:
-        raise PrototxtError("%s: the file is empty; expected a prototxt" % filename)
+        raise PrototxtError(f"{filename}: the file is empty; expected a prototxt")
     if head.startswith(b"<"):
-        raise PrototxtError("%s:1:1: this is a web page (it starts with '<'), not a prototxt. "
-                            "Download the raw file instead of the page that shows it" % filename)
+        raise PrototxtError(f"{filename}:1:1: this is a web page (it starts with '<'), not a prototxt. "
+                            "Download the raw file instead of the page that shows it")
     if head.startswith(b"version https://git-lfs"):
-        raise PrototxtError("%s:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs pull' "
-                            "in its repository or download the real file" % filename)
+        raise PrototxtError(f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs pull' "
+                            "in its repository or download the real file")
     if not _is_text(data):
         hint = "an HDF5 file" if head.startswith(b"\x89HDF") else "a caffemodel"
-        raise PrototxtError("%s: this is a binary file, not a prototxt. If it is %s, pass it as the weights"
-                            % (filename, hint))
+        raise PrototxtError(f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as the weights")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")  # comments in other encodings are common and harmless
 
 
-def read_text(path, filename: Optional[str] = None) -> str:
+def read_text(path, filename: str | None = None) -> str:
     """Text of the prototxt at ``path`` (a path or an object with ``read()``). Raises PrototxtError."""
     if hasattr(path, "read"):
         data = path.read()
@@ -68,11 +67,11 @@ def read_text(path, filename: Optional[str] = None) -> str:
         with open(path, "rb") as stream:
             data = stream.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
-        raise PrototxtError("%s: cannot be read: %s" % (path, error.strerror or error)) from None
+        raise PrototxtError(f"{path}: cannot be read: {error.strerror or error}") from None
     return decode_text(data, filename or path)
 
 
-def expand_variables(text: str, variables: Optional[Mapping[str, object]] = None,
+def expand_variables(text: str, variables: Mapping[str, object] | None = None,
                      filename: str = "<string>") -> str:
     """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
 
@@ -92,7 +91,7 @@ def expand_variables(text: str, variables: Optional[Mapping[str, object]] = None
         raise PrototxtError(
             "%s:%d:%d: the template variable ${%s} has no value. Set the environment variable %s or pass it in "
             "'variables'%s" % (filename, line, column, name, name,
-                               " (given: %s)" % ", ".join(sorted(variables)) if variables else ""))
+                               " (given: {})".format(", ".join(sorted(variables))) if variables else ""))
 
     def replace(match) -> str:
         if match.group("comment") is not None:
@@ -108,7 +107,7 @@ def expand_variables(text: str, variables: Optional[Mapping[str, object]] = None
 def _nearest(word: str, known) -> str:
     close = difflib.get_close_matches(word.lower(), sorted({name.lower() for name in known}), n=3, cutoff=0.6)
     by_lower = {name.lower(): name for name in known}
-    return ", ".join("'%s'" % by_lower[name] for name in close)
+    return ", ".join(f"'{by_lower[name]}'" for name in close)
 
 
 def _message_named(full_name: str):
@@ -123,19 +122,18 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     text = str(error)
     line, column = error.GetLine(), error.GetColumn()
     text = re.sub(r"^\d+:\d+ : ", "", text)
-    where = filename if line is None else "%s:%d:%d" % (filename, line, column or 1)
+    where = filename if line is None else f"{filename}:{line}:{column or 1}"
     unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
     if unknown:
         owner, name = unknown.groups()
         hints = []
         if name in _FORK_OF:
-            hints.append("It comes from a fork of Caffe: %s" % _FORK_OF[name])
+            hints.append(f"It comes from a fork of Caffe: {_FORK_OF[name]}")
         descriptor = _message_named(owner)
         near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
         if near:
-            hints.append("nearest known fields: %s" % near)
-        return PrototxtError("%s: %s has no field named '%s'%s"
-                             % (where, owner.split(".", 1)[-1], name, ". " + "; ".join(hints) if hints else ""))
+            hints.append(f"nearest known fields: {near}")
+        return PrototxtError("{}: {} has no field named '{}'{}".format(where, owner.split(".", 1)[-1], name, ". " + "; ".join(hints) if hints else ""))
     bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
     if bad_enum:
         owner, name = bad_enum.groups()
@@ -143,9 +141,9 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
             known = list(pb.POOL.FindEnumTypeByName(owner).values_by_name)
         except KeyError:
             known = []
-        near = _nearest(name, known) or ", ".join("'%s'" % value for value in known[:8])
-        return PrototxtError("%s: %s has no value %s (known: %s)" % (where, owner.split(".", 1)[-1], name, near))
-    return PrototxtError("%s: %s" % (where, text))
+        near = _nearest(name, known) or ", ".join(f"'{value}'" for value in known[:8])
+        return PrototxtError("{}: {} has no value {} (known: {})".format(where, owner.split(".", 1)[-1], name, near))
+    return PrototxtError(f"{where}: {text}")
 
 
 def parse_message(text: str, message, filename: str = "<string>", variables=None):
@@ -156,11 +154,10 @@ def parse_message(text: str, message, filename: str = "<string>", variables=None
     except text_format.ParseError as error:
         raise _explain(error, filename) from None
     except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
-        raise PrototxtError("%s: not a readable prototxt: %s" % (filename, error)) from None
+        raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()
     if missing:
-        raise PrototxtError("%s: required field%s missing: %s"
-                            % (filename, "s" if len(missing) > 1 else "", ", ".join(missing)))
+        raise PrototxtError("{}: required field{} missing: {}".format(filename, "s" if len(missing) > 1 else "", ", ".join(missing)))
     return message
 
 
@@ -173,9 +170,9 @@ def reject_mixed_dialects(param, text: str, filename: str) -> None:
         match = re.match(r"\s*(layers?)\s*:?\s*\{", line)
         if match:
             lines.setdefault(match.group(1), number)
-    at = ", ".join("'%s' first in line %d" % (word, lines[word]) for word in ("layer", "layers") if word in lines)
-    raise PrototxtError("%s: mixes 'layer {' (type is a string) and 'layers {' (type is an enum) entries%s. "
-                        "Use one dialect for all of them" % (filename, " (%s)" % at if at else ""))
+    at = ", ".join(f"'{word}' first in line {lines[word]}" for word in ("layer", "layers") if word in lines)
+    raise PrototxtError("{}: mixes 'layer {{' (type is a string) and 'layers {{' (type is an enum) entries{}. "
+                        "Use one dialect for all of them".format(filename, f" ({at})" if at else ""))
 
 
 def to_text(message) -> str:

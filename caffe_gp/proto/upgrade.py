@@ -103,16 +103,16 @@ def _without_padding_layers(net, filename: str):
             target.CopyFrom(connection)
         for j, bottom in enumerate(connection.bottom):
             if bottom not in last_top:
-                raise PrototxtError("%s: layer '%s': unknown bottom blob '%s'" % (filename, layer.name, bottom))
+                raise PrototxtError(f"{filename}: layer '{layer.name}': unknown bottom blob '{bottom}'")
             source = last_top[bottom]
             if source is None or source.layer.type != "padding":
                 continue
             if layer.type not in ("conv", "pool"):
-                raise PrototxtError("%s: layer '%s': a padding layer may only feed a conv or pool layer, not '%s'"
-                                    % (filename, layer.name, layer.type))
+                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer may only feed a conv or "
+                                    f"pool layer, not '{layer.type}'")
             if len(connection.bottom) != 1 or len(source.bottom) != 1 or len(source.top) != 1:
-                raise PrototxtError("%s: layer '%s': a padding layer and the layer it feeds take one blob each"
-                                    % (filename, layer.name))
+                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer and the layer it feeds "
+                                    "take one blob each")
             target.layer.pad = source.layer.pad
             target.bottom[j] = source.bottom[0]
         for top in connection.top:
@@ -131,7 +131,7 @@ def _upgrade_v0_layer(connection, filename: str):
         v1.name = v0.name
     if v0.HasField("type"):
         if v0.type not in V0_TYPES:
-            raise PrototxtError("%s: layer '%s': unknown V0 layer type '%s'" % (filename, v0.name, v0.type))
+            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown V0 layer type '{v0.type}'")
         v1.type = pb.V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
     v1.blobs.extend(v0.blobs)
     v1.blobs_lr.extend(v0.blobs_lr)
@@ -142,8 +142,7 @@ def _upgrade_v0_layer(connection, filename: str):
         targets = _V0_FIELDS.get(field.name, {})
         target = targets.get(v0.type) or targets.get("*")
         if target is None:
-            raise PrototxtError("%s: layer '%s': unknown parameter '%s' for V0 layer type '%s'"
-                                % (filename, v0.name, field.name, v0.type))
+            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown parameter '{field.name}' for V0 layer type '{v0.type}'")
         param, name = target
         if name is None:
             getattr(v1, param).CopyFrom(value)
@@ -213,7 +212,7 @@ def _upgrade_v1_layer(v1, filename: str):
         if field.name.endswith("_param"):  # the parameter messages are the same in both dialects
             getattr(layer, field.name).CopyFrom(value)
     if v1.HasField("layer"):
-        raise PrototxtError("%s: layer '%s' is half V0, half V1" % (filename, v1.name or v1.layer.name))
+        raise PrototxtError(f"{filename}: layer '{v1.name or v1.layer.name}' is half V0, half V1")
     return layer
 
 
@@ -238,11 +237,11 @@ def upgrade_input(net, filename: str = "<string>") -> None:
         return
     if shapes or dims:
         if shapes and len(shapes) < len(inputs):
-            raise PrototxtError("%s: %d input blobs but %d input_shape entries; one each is needed"
-                                % (filename, len(inputs), len(shapes)))
+            raise PrototxtError(f"{filename}: {len(inputs)} input blobs but {len(shapes)} input_shape entries; "
+                                "one each is needed")
         if not shapes and len(dims) < 4 * len(inputs):
-            raise PrototxtError("%s: %d input blobs need %d input_dim values (num, channels, height, width each); "
-                                "%d found" % (filename, len(inputs), 4 * len(inputs), len(dims)))
+            raise PrototxtError(f"{filename}: {len(inputs)} input blobs need {4 * len(inputs)} input_dim values "
+                                f"(num, channels, height, width each); {len(dims)} found")
         layer = pb.LayerParameter(name="input", type="Input", top=inputs)
         for i in range(len(inputs)):
             layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i:4 * i + 4])
@@ -265,6 +264,15 @@ def upgrade_batch_norm(net) -> None:
                 spec.decay_mult = 0
 
 
+def upgrade_ceil_mode(net) -> None:
+    """PSPNet's ``ceil_mode: false`` of pooling layers turned into BVLC's ``round_mode: FLOOR``, in place."""
+    for layer in net.layer:
+        if layer.pooling_param.HasField("ceil_mode"):
+            pooling = layer.pooling_param
+            pooling.round_mode = pb.PoolingParameter.CEIL if pooling.ceil_mode else pb.PoolingParameter.FLOOR
+            pooling.ClearField("ceil_mode")
+
+
 def upgrade_net(net, filename: str = "<string>"):
     """Any NetParameter as V2, by Caffe's rules in Caffe's order. Returns a new message or ``net`` itself."""
     if any(layer.HasField("layer") for layer in net.layers):
@@ -274,6 +282,7 @@ def upgrade_net(net, filename: str = "<string>"):
         net = upgrade_v1(net, filename)
     upgrade_input(net, filename)
     upgrade_batch_norm(net)
+    upgrade_ceil_mode(net)
     return net
 
 
@@ -285,7 +294,7 @@ def upgrade_solver(solver, filename: str = "<string>") -> None:
     """The enum ``solver_type`` turned into the string ``type``, and nested nets upgraded, in place."""
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
-            raise PrototxtError("%s: solver_type (old enum) and type (string) are both given; keep 'type'" % filename)
+            raise PrototxtError(f"{filename}: solver_type (old enum) and type (string) are both given; keep 'type'")
         name = pb.SolverParameter.SolverType.Name(solver.solver_type)
         solver.type = _SOLVER_TYPES[name]
         solver.ClearField("solver_type")

@@ -1,0 +1,209 @@
+"""Protobuf's wire format, as much of it as weight files need: finding fields without building objects.
+
+A caffemodel of 545 MB holds a few hundred fields and 136 million floats. Walking the fields in
+Python is nothing; turning the floats into Python objects is what makes other readers slow. So the
+scanner returns where a blob's values lie in the (memory-mapped) file and touches only the tags.
+Format: https://protobuf.dev/programming-guides/encoding/ (a tag is ``number << 3 | wire type``).
+"""
+from __future__ import annotations
+
+from typing import Iterator, NamedTuple
+
+import numpy as np
+
+from ..errors import WeightsError
+
+VARINT, I64, LEN, I32 = 0, 1, 2, 5
+#: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
+INT_MAX = 2 ** 31 - 1
+_RUN_CHUNK = 1 << 20
+
+
+class Damage(Exception):
+    """What is wrong at which byte; the reader adds the file and, where known, the layer and blob."""
+
+    def __init__(self, offset: int, why: str) -> None:
+        super().__init__(f"byte offset {offset}: {why}")
+
+
+class Field(NamedTuple):
+    """One field: number, wire type, offset of its tag, and its payload buffer[start:end]."""
+
+    number: int
+    wire_type: int
+    offset: int
+    start: int
+    end: int
+    value: int  # of a varint; 0 otherwise
+
+
+class Segment(NamedTuple):
+    """``count`` little-endian values from ``start``, ``stride`` bytes apart, ``width`` (4 or 8) bytes each."""
+
+    start: int
+    count: int
+    stride: int
+    width: int
+
+
+class BlobEntry(NamedTuple):
+    """A BlobProto: its shape, whether that came from num/channels/height/width, and where its data lie."""
+
+    shape: tuple[int, ...]
+    legacy: bool
+    segments: list[Segment]
+
+
+def read_varint(buffer, position: int, end: int) -> tuple[int, int]:
+    """(value, position after it) of the varint at ``position``. Raises Damage."""
+    value = shift = 0
+    start = position
+    while position < end:
+        byte = buffer[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, position
+        shift += 7
+        if shift >= 70:
+            raise Damage(start, "a varint of more than 10 bytes")
+    raise Damage(start, "the data end inside a varint: truncated or damaged")
+
+
+def _signed(value: int) -> int:
+    """int32 and int64 fields hold negative numbers as 64-bit two's complement."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def fields(buffer, start: int, end: int) -> Iterator[Field]:
+    """The fields of the message buffer[start:end], in file order. Raises Damage with the offset."""
+    position = start
+    while position < end:
+        offset = position
+        tag, position = read_varint(buffer, position, end)
+        number, wire_type = tag >> 3, tag & 7
+        if number == 0 or number > 0x1FFFFFFF:
+            raise Damage(offset, f"invalid field number {number}")
+        value = 0
+        if wire_type == VARINT:
+            payload = position
+            value, position = read_varint(buffer, position, end)
+        elif wire_type in (I64, I32, LEN):
+            if wire_type == LEN:
+                length, position = read_varint(buffer, position, end)
+            else:
+                length = 8 if wire_type == I64 else 4
+            payload = position
+            position += length
+            if position > end:
+                raise Damage(offset, f"field {number} should be {length} bytes long but only {end - payload} bytes "
+                                     "are left: the file is truncated or damaged")
+        else:
+            raise Damage(offset, f"invalid wire type {wire_type} (field {number})")
+        yield Field(number, wire_type, offset, payload, position, value)
+
+
+def expect(field: Field, wire_type: int, what: str) -> None:
+    """Raise Damage unless ``field`` has the wire type its meaning needs."""
+    if field.wire_type != wire_type:
+        raise Damage(field.offset, f"invalid wire type {field.wire_type} for {what} (expected {wire_type})")
+
+
+def _run_length(buffer, start: int, end: int, stride: int) -> int:
+    """How many fields of ``stride`` bytes with the tag byte buffer[start] follow each other from ``start``."""
+    tag = buffer[start]
+    limit = (end - start) // stride
+    done = 0
+    while done < limit:
+        n = min(_RUN_CHUNK, limit - done)
+        tags = np.frombuffer(buffer, np.uint8, n * stride, start + done * stride)[::stride]
+        other = np.flatnonzero(tags != tag)
+        if len(other):
+            return done + int(other[0])
+        done += n
+    return limit
+
+
+def _varints(buffer, field: Field, what: str) -> list[int]:
+    """Values of a repeated varint field, packed or not."""
+    if field.wire_type == VARINT:
+        return [_signed(field.value)]
+    expect(field, LEN, what)
+    values, position = [], field.start
+    while position < field.end:
+        value, position = read_varint(buffer, position, field.end)
+        values.append(_signed(value))
+    return values
+
+
+# BlobProto: field number -> (bytes per value, is data rather than diff)
+_VALUE_FIELDS = {5: (4, True), 6: (4, False), 8: (8, True), 9: (8, False)}
+
+
+def scan_blob(buffer, start: int, end: int) -> BlobEntry:
+    """Shape and data segments of the BlobProto buffer[start:end], checked against each other.
+
+    Caffe's rules (Blob::FromProto): any of num/channels/height/width makes the shape 4-D, else
+    ``shape`` counts; ``double_data`` is used if there is any, else ``data``. Raises Damage or WeightsError.
+    """
+    legacy_dims = [0, 0, 0, 0]
+    legacy = has_shape = has_diff = False
+    dims: list[int] = []
+    segments = {4: [], 8: []}
+    position = start
+    while position < end:
+        restart: int | None = None
+        for field in fields(buffer, position, end):
+            if field.number in (1, 2, 3, 4):
+                expect(field, VARINT, ("num", "channels", "height", "width")[field.number - 1])
+                legacy_dims[field.number - 1] = _signed(field.value)
+                legacy = True
+            elif field.number == 7:
+                expect(field, LEN, "shape")
+                has_shape = True
+                for sub in fields(buffer, field.start, field.end):
+                    if sub.number == 1:
+                        dims.extend(_varints(buffer, sub, "shape.dim"))
+            elif field.number in _VALUE_FIELDS:
+                width, is_data = _VALUE_FIELDS[field.number]
+                has_diff = has_diff or not is_data
+                if field.wire_type == LEN:
+                    if (field.end - field.start) % width:
+                        raise Damage(field.offset, f"{field.end - field.start} bytes of packed values are not a "
+                                                   f"multiple of {width}")
+                    segment = Segment(field.start, (field.end - field.start) // width, width, width)
+                else:  # unpacked: one tag a value. Take the whole run at once.
+                    expect(field, I32 if width == 4 else I64, "blob values")
+                    run = _run_length(buffer, field.offset, end, width + 1)
+                    segment = Segment(field.offset + 1, run, width + 1, width)
+                    restart = field.offset + run * (width + 1)
+                if is_data:
+                    segments[width].append(segment)
+                if restart is not None and restart != field.end:
+                    break
+                restart = None
+        if restart is None:
+            break
+        position = restart
+    used = segments[8] if any(segment.count for segment in segments[8]) else segments[4]
+    shape = tuple(legacy_dims) if legacy else tuple(dims)
+    _check_shape(shape, legacy, has_shape, sum(segment.count for segment in used), has_diff)
+    return BlobEntry(shape, legacy, used)
+
+
+def _check_shape(shape, legacy: bool, has_shape: bool, found: int, has_diff: bool) -> None:
+    if any(dim < 0 for dim in shape):
+        raise WeightsError(f"the shape {shape} has a negative dimension")
+    if len(shape) > 32:
+        raise WeightsError(f"the shape has {len(shape)} axes; Caffe's limit is 32")
+    count = 1
+    for dim in shape:
+        count *= dim
+    if count > INT_MAX:
+        raise WeightsError(f"the shape {shape} has {count} values; the limit is {INT_MAX}")
+    if found == 0 and count > 0:
+        kind = "only a diff" if has_diff else "no values"
+        raise WeightsError(f"the blob has no data ({kind}); expected {count} values for shape {shape}")
+    if count != found:
+        given = "num, channels, height, width" if legacy else "shape" if has_shape else "(missing) shape"
+        raise WeightsError(f"its {given} {shape} needs {count} values; found {found}")
