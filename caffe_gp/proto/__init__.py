@@ -18,8 +18,8 @@ from .weights import WeightBlob, Weights, read_blob, read_solverstate, read_weig
 
 __all__ = ["messages", "read_net_param", "parse_net_param", "read_solver_param", "parse_solver_param",
            "filter_net", "layer_is_included", "state_meets_rule", "to_text", "write_text", "upgrade_net",
-           "Weights", "WeightBlob", "read_weights", "write_caffemodel", "write_hdf5", "read_blob", "write_blob",
-           "read_solverstate", "write_solverstate"]
+           "Weights", "WeightBlob", "read_weights", "write_caffemodel", "write_hdf5", "read_blob",
+           "write_blob", "read_solverstate", "write_solverstate"]
 
 
 def parse_net_param(text: str, filename: str = "<string>", *, phase=None, variables=None):
@@ -42,7 +42,7 @@ def read_net_param(source, *, phase=None, variables=None):
 
 
 def parse_solver_param(text: str, filename: str = "<string>", *, variables=None):
-    """A SolverParameter from prototxt ``text``; old ``solver_type`` becomes ``type``. Raises PrototxtError."""
+    """A SolverParameter from prototxt ``text``; ``solver_type`` becomes ``type``. Raises PrototxtError."""
     solver = parse_message(text, messages.SolverParameter(), filename, variables)
     upgrade_solver(solver, filename)
     return solver

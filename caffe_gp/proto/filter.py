@@ -16,7 +16,7 @@ def state_meets_rule(state, rule) -> bool:
     if rule.HasField("max_level") and state.level > rule.max_level:
         return False
     stages = set(state.stage)
-    return all(stage in stages for stage in rule.stage) and not any(stage in stages for stage in rule.not_stage)
+    return stages.issuperset(rule.stage) and stages.isdisjoint(rule.not_stage)
 
 
 def layer_is_included(layer, state) -> bool:

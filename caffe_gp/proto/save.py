@@ -68,8 +68,8 @@ def _write_part(stream, part) -> None:
 def _write_bounded(path, parts: Sequence) -> None:
     size = _length(parts)
     if size > INT_MAX:
-        raise WeightsError(f"{os.fspath(path)}: would be {size} bytes; protobuf files end at {INT_MAX} (2 GiB - 1). "
-                           "Write HDF5 weights instead")
+        raise WeightsError(f"{os.fspath(path)}: would be {size} bytes; protobuf files end at {INT_MAX} "
+                           "(2 GiB - 1). Write HDF5 weights instead")
 
     def write(stream) -> None:
         for part in parts:
@@ -104,7 +104,8 @@ def _arrays_of(arrays: Arrays | None, net, path) -> dict[str, list[np.ndarray]]:
         blobs = [np.asarray(blob) for blob in blobs]
         if blobs and names.count(name) != 1:
             found = "no layer" if name not in names else f"{names.count(name)} layers"
-            raise WeightsError(f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} of that name")
+            raise WeightsError(f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} "
+                               "of that name")
         if any(blob.dtype.kind not in "fiu" for blob in blobs):
             raise WeightsError(f"{os.fspath(path)}: layer '{name}': blobs must be arrays of numbers")
         checked[name] = blobs
@@ -189,7 +190,10 @@ def write_hdf5(path, net, arrays: Arrays, diffs: Arrays | None = None) -> None:
 
 
 def write_blob(path, array: np.ndarray) -> None:
-    """Write one blob as a BlobProto file; 4-D arrays with num, channels, height, width as compute_image_mean does."""
+    """Write one blob as a BlobProto file, float32.
+
+    A 4-D array gets num, channels, height, width instead of a shape, as compute_image_mean writes it.
+    """
     array = np.asarray(array)
     if array.ndim == 4:
         dims = b"".join(_varint(i + 1 << 3) + _varint(dim) for i, dim in enumerate(array.shape))
@@ -201,8 +205,9 @@ def write_blob(path, array: np.ndarray) -> None:
     _write_bounded(path, parts)
 
 
-def write_solverstate(path, iter: int, learned_net: str, current_step: int, history: Sequence[np.ndarray]) -> None:
-    """Write a binary solver state: the iteration, the caffemodel it belongs to, and the solver's history blobs."""
+def write_solverstate(path, iter: int, learned_net: str, current_step: int,
+                      history: Sequence[np.ndarray]) -> None:
+    """Write a binary solver state: iteration, the caffemodel it belongs to, the solver's history blobs."""
     name = learned_net.encode("utf-8")
     parts: list = [b"\x08" + _varint(iter), _prefix(2, len(name)), name]
     for array in history:

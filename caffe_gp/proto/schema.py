@@ -349,7 +349,8 @@ FORKS_OF_UNKNOWN_FIELDS = {
     ),
     "DeepLab (xmyqsh/deeplab-v2 and others)": (
         "domain_transform_param unique_label_param adaptive_bias_channel_param bias_channel_param "
-        "mat_read_param scale_factors update_global_stats hole hole_h hole_w softmaxwithloss_param weight_source"
+        "mat_read_param scale_factors update_global_stats hole hole_h hole_w softmaxwithloss_param "
+        "weight_source"
     ),
     "PSPNet (hszhao/PSPNet)": "bin_resize_param batch_reduction_param rand_resize rand_rotate rand_blur",
     "SegNet (alexgkendall/caffe-segnet)": "sample_weights_test",

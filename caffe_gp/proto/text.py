@@ -44,11 +44,12 @@ def decode_text(data: bytes, filename: str) -> str:
         raise PrototxtError(f"{filename}:1:1: this is a web page (it starts with '<'), not a prototxt. "
                             "Download the raw file instead of the page that shows it")
     if head.startswith(b"version https://git-lfs"):
-        raise PrototxtError(f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs pull' "
-                            "in its repository or download the real file")
+        raise PrototxtError(f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs "
+                            "pull' in its repository or download the real file")
     if not _is_text(data):
         hint = "an HDF5 file" if head.startswith(b"\x89HDF") else "a caffemodel"
-        raise PrototxtError(f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as the weights")
+        raise PrototxtError(f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as "
+                            "the weights")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -89,16 +90,16 @@ def expand_variables(text: str, variables: Mapping[str, object] | None = None,
         line = text.count("\n", 0, position) + 1
         column = position - (text.rfind("\n", 0, position) + 1) + 1
         raise PrototxtError(
-            "%s:%d:%d: the template variable ${%s} has no value. Set the environment variable %s or pass it in "
-            "'variables'%s" % (filename, line, column, name, name,
-                               " (given: {})".format(", ".join(sorted(variables))) if variables else ""))
+            f"{filename}:{line}:{column}: the template variable ${{{name}}} has no value. Set the "
+            f"environment variable {name} or pass it in 'variables' (given: {', '.join(sorted(variables)) or 'none'})")
 
     def replace(match) -> str:
         if match.group("comment") is not None:
             return match.group(0)
         if match.group("string") is not None:
             start = match.start()
-            return _PLACEHOLDER.sub(lambda inner: lookup(inner.group(1), start + inner.start()), match.group(0))
+            return _PLACEHOLDER.sub(lambda inner: lookup(inner.group(1), start + inner.start()),
+                                    match.group(0))
         return lookup(match.group("var"), match.start())
 
     return _TOKENS.sub(replace, text)
@@ -133,7 +134,8 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
         near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
         if near:
             hints.append(f"nearest known fields: {near}")
-        return PrototxtError("{}: {} has no field named '{}'{}".format(where, owner.split(".", 1)[-1], name, ". " + "; ".join(hints) if hints else ""))
+        hint = ". " + "; ".join(hints) if hints else ""
+        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no field named '{name}'{hint}")
     bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
     if bad_enum:
         owner, name = bad_enum.groups()
@@ -142,7 +144,7 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
         except KeyError:
             known = []
         near = _nearest(name, known) or ", ".join(f"'{value}'" for value in known[:8])
-        return PrototxtError("{}: {} has no value {} (known: {})".format(where, owner.split(".", 1)[-1], name, near))
+        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no value {name} (known: {near})")
     return PrototxtError(f"{where}: {text}")
 
 
@@ -157,7 +159,7 @@ def parse_message(text: str, message, filename: str = "<string>", variables=None
         raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()
     if missing:
-        raise PrototxtError("{}: required field{} missing: {}".format(filename, "s" if len(missing) > 1 else "", ", ".join(missing)))
+        raise PrototxtError(f"{filename}: required but missing: {', '.join(missing)}")
     return message
 
 
@@ -171,8 +173,8 @@ def reject_mixed_dialects(param, text: str, filename: str) -> None:
         if match:
             lines.setdefault(match.group(1), number)
     at = ", ".join(f"'{word}' first in line {lines[word]}" for word in ("layer", "layers") if word in lines)
-    raise PrototxtError("{}: mixes 'layer {{' (type is a string) and 'layers {{' (type is an enum) entries{}. "
-                        "Use one dialect for all of them".format(filename, f" ({at})" if at else ""))
+    raise PrototxtError(f"{filename}: mixes 'layer {{' (type is a string) and 'layers {{' (type is an enum) "
+                        f"entries{f' ({at})' if at else ''}. Use one dialect for all of them")
 
 
 def to_text(message) -> str:

@@ -23,15 +23,17 @@ V1_TYPES = {
     "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence", "SLICE": "Slice",
     "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "TANH": "TanH",
     "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
-    "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield", "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
+    "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
+    "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
 }
 
 #: V0 type string -> V1 enum name.
 V0_TYPES = {
     "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
     "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
-    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA", "infogain_loss": "INFOGAIN_LOSS",
-    "innerproduct": "INNER_PRODUCT", "lrn": "LRN", "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
+    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA",
+    "infogain_loss": "INFOGAIN_LOSS", "innerproduct": "INNER_PRODUCT", "lrn": "LRN",
+    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
     "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX",
     "softmax_loss": "SOFTMAX_LOSS", "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
 }
@@ -108,11 +110,11 @@ def _without_padding_layers(net, filename: str):
             if source is None or source.layer.type != "padding":
                 continue
             if layer.type not in ("conv", "pool"):
-                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer may only feed a conv or "
-                                    f"pool layer, not '{layer.type}'")
+                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer may only feed a "
+                                    f"conv or pool layer, not '{layer.type}'")
             if len(connection.bottom) != 1 or len(source.bottom) != 1 or len(source.top) != 1:
-                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer and the layer it feeds "
-                                    "take one blob each")
+                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer and the layer it "
+                                    "feeds take one blob each")
             target.layer.pad = source.layer.pad
             target.bottom[j] = source.bottom[0]
         for top in connection.top:
@@ -142,7 +144,8 @@ def _upgrade_v0_layer(connection, filename: str):
         targets = _V0_FIELDS.get(field.name, {})
         target = targets.get(v0.type) or targets.get("*")
         if target is None:
-            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown parameter '{field.name}' for V0 layer type '{v0.type}'")
+            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown parameter '{field.name}' for "
+                                f"V0 layer type '{v0.type}'")
         param, name = target
         if name is None:
             getattr(v1, param).CopyFrom(value)
@@ -237,11 +240,11 @@ def upgrade_input(net, filename: str = "<string>") -> None:
         return
     if shapes or dims:
         if shapes and len(shapes) < len(inputs):
-            raise PrototxtError(f"{filename}: {len(inputs)} input blobs but {len(shapes)} input_shape entries; "
-                                "one each is needed")
+            raise PrototxtError(f"{filename}: {len(inputs)} input blobs but {len(shapes)} input_shape "
+                                "entries; one each is needed")
         if not shapes and len(dims) < 4 * len(inputs):
-            raise PrototxtError(f"{filename}: {len(inputs)} input blobs need {4 * len(inputs)} input_dim values "
-                                f"(num, channels, height, width each); {len(dims)} found")
+            raise PrototxtError(f"{filename}: {len(inputs)} input blobs need {4 * len(inputs)} input_dim "
+                                f"values (num, channels, height, width each); {len(dims)} found")
         layer = pb.LayerParameter(name="input", type="Input", top=inputs)
         for i in range(len(inputs)):
             layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i:4 * i + 4])
@@ -294,7 +297,8 @@ def upgrade_solver(solver, filename: str = "<string>") -> None:
     """The enum ``solver_type`` turned into the string ``type``, and nested nets upgraded, in place."""
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
-            raise PrototxtError(f"{filename}: solver_type (old enum) and type (string) are both given; keep 'type'")
+            raise PrototxtError(f"{filename}: solver_type (old enum) and type (string) are both given; "
+                                "keep 'type'")
         name = pb.SolverParameter.SolverType.Name(solver.solver_type)
         solver.type = _SOLVER_TYPES[name]
         solver.ClearField("solver_type")

@@ -46,11 +46,12 @@ class WeightBlob:
 
         Its shape is not compared: that is the net's business. Raises WeightsError.
         """
-        if destination.dtype != np.float32 or not destination.flags.c_contiguous or not destination.flags.writeable:
+        flags = destination.flags
+        if destination.dtype != np.float32 or not flags.c_contiguous or not flags.writeable:
             raise WeightsError(f"{self.where}: can only be copied into a writeable, contiguous float32 array")
         if destination.size != self.count:
-            raise WeightsError(f"{self.where}: has shape {self.shape} ({self.count} values); the destination has "
-                               f"shape {destination.shape} ({destination.size} values)")
+            raise WeightsError(f"{self.where}: has shape {self.shape} ({self.count} values); the destination "
+                               f"has shape {destination.shape} ({destination.size} values)")
         self._copy(destination.reshape(-1))
 
     def array(self) -> np.ndarray:
@@ -133,7 +134,7 @@ class Weights:
         return [name for name, _ in self._layers]
 
     def as_dict(self) -> dict[str, list[np.ndarray]]:
-        """Copies of all arrays by layer name, layers without blobs left out; the first of equal names wins."""
+        """Copies of all arrays by layer name, layers without blobs left out; first of equal names wins."""
         arrays: dict[str, list[np.ndarray]] = {}
         for name, blobs in self._layers:
             if blobs and name not in arrays:
@@ -170,7 +171,7 @@ def read_weights(path) -> Weights:
     try:
         format, layers = _scan_net(buffer, path)
     except Damage as damage:
-        raise WeightsError(f"{path}: {damage}. Is it a caffemodel? If so it is damaged: fetch it again") from None
+        raise WeightsError(f"{path}: {damage}. If it is a caffemodel, it is damaged: get it again") from None
     return Weights(path, format, layers, [buffer])
 
 
@@ -201,7 +202,7 @@ def _refuse_other_files(path: str, head: bytes) -> None:
                            "a login page or an error page was saved instead)")
     if start.startswith(b"PK\x03\x04") or start.startswith(b"\x1f\x8b"):
         raise WeightsError(f"{path}: this is a compressed archive. Unpack it and pass the caffemodel inside")
-    # a caffemodel starts with the tag of its name (0x0a, also a newline); a length byte or a control byte follows
+    # Lengths and floats put control bytes into the first 512 bytes of any caffemodel.
     if not any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in head) and b"{" in head:
         raise WeightsError(f"{path}: this is text (a prototxt?), not weights")
 
@@ -316,9 +317,11 @@ class _Hdf5Blob(WeightBlob):
         if dataset.dtype.kind != "f":
             raise WeightsError(f"{where}: holds {dataset.dtype}, expected floats")
         if self.count > wire.INT_MAX:
-            raise WeightsError(f"{where}: the shape {self.shape} has {self.count} values; the limit is {wire.INT_MAX}")
+            raise WeightsError(f"{where}: the shape {self.shape} has {self.count} values; the limit is "
+                               f"{wire.INT_MAX}")
         if self.count and not dataset.id.get_storage_size():
-            raise WeightsError(f"{where}: the blob has no data; expected {self.count} values for shape {self.shape}")
+            raise WeightsError(f"{where}: the blob has no data; expected {self.count} values for shape "
+                               f"{self.shape}")
         self._dataset = dataset
 
     def _copy(self, destination: np.ndarray) -> None:

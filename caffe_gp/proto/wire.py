@@ -38,7 +38,7 @@ class Field(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """``count`` little-endian values from ``start``, ``stride`` bytes apart, ``width`` (4 or 8) bytes each."""
+    """``count`` little-endian values from byte ``start``, ``stride`` apart, ``width`` (4 or 8) bytes each."""
 
     start: int
     count: int
@@ -96,8 +96,8 @@ def fields(buffer, start: int, end: int) -> Iterator[Field]:
             payload = position
             position += length
             if position > end:
-                raise Damage(offset, f"field {number} should be {length} bytes long but only {end - payload} bytes "
-                                     "are left: the file is truncated or damaged")
+                raise Damage(offset, f"field {number} should be {length} bytes long but only {end - payload} "
+                                     "bytes are left: the file is truncated or damaged")
         else:
             raise Damage(offset, f"invalid wire type {wire_type} (field {number})")
         yield Field(number, wire_type, offset, payload, position, value)
@@ -110,7 +110,7 @@ def expect(field: Field, wire_type: int, what: str) -> None:
 
 
 def _run_length(buffer, start: int, end: int, stride: int) -> int:
-    """How many fields of ``stride`` bytes with the tag byte buffer[start] follow each other from ``start``."""
+    """How many fields of ``stride`` bytes with tag byte buffer[start] follow each other from ``start``."""
     tag = buffer[start]
     limit = (end - start) // stride
     done = 0
@@ -168,10 +168,10 @@ def scan_blob(buffer, start: int, end: int) -> BlobEntry:
                 width, is_data = _VALUE_FIELDS[field.number]
                 has_diff = has_diff or not is_data
                 if field.wire_type == LEN:
-                    if (field.end - field.start) % width:
-                        raise Damage(field.offset, f"{field.end - field.start} bytes of packed values are not a "
-                                                   f"multiple of {width}")
-                    segment = Segment(field.start, (field.end - field.start) // width, width, width)
+                    size = field.end - field.start
+                    if size % width:
+                        raise Damage(field.offset, f"{size} bytes of packed values are no multiple of {width}")
+                    segment = Segment(field.start, size // width, width, width)
                 else:  # unpacked: one tag a value. Take the whole run at once.
                     expect(field, I32 if width == 4 else I64, "blob values")
                     run = _run_length(buffer, field.offset, end, width + 1)
