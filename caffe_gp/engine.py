@@ -1,0 +1,349 @@
+"""Which Caffe: the embedded one ('torch') or BVLC Caffe ('bvlc'), behind the same pycaffe interface.
+
+    caffe = engine.load_caffe("auto", device="cpu")
+    gp_net = engine.load_net("deploy.prototxt", "weights.caffemodel")
+    gp_net.net, gp_net.score, gp_net.changes
+
+BVLC Caffe answers a bad file by aborting the process. ``run_guarded`` runs work in a child process and
+turns such a death into an EngineError with Caffe's last message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import multiprocessing
+import os
+import pickle
+import platform
+import re
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Callable, Sequence
+
+from caffe_gp import proto, surgery
+from caffe_gp.errors import CaffeGPError, EngineError
+
+ENGINES = ("auto", "torch", "bvlc")
+ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
+
+_BVLC_HINT = (
+    "BVLC Caffe with its Python bindings is not installed for this Python. It cannot be pip-installed; "
+    "'make bvlc' builds a Debian 11 file system that has it, or use --engine torch, the embedded Caffe, "
+    "which needs nothing"
+)
+
+
+def resolve(engine: str = "auto") -> str:
+    """'torch' or 'bvlc' for an engine name; 'auto' is what CAFFE_GP_ENGINE says, else 'torch'."""
+    if engine == "auto":
+        engine = os.environ.get(ENGINE_VARIABLE, "").strip() or "torch"
+        if engine not in ENGINES[1:]:
+            raise EngineError(
+                f"environment variable {ENGINE_VARIABLE}={engine!r}: expected 'torch' or 'bvlc'"
+            )
+    if engine not in ENGINES:
+        raise EngineError(f"unknown engine '{engine}'; known are {', '.join(ENGINES)}")
+    return engine
+
+
+def load_caffe(engine: str = "auto", device: str = "cpu") -> Any:
+    """The module that provides pycaffe's names, set to compute on ``device``.
+
+    device: 'cpu', 'cuda' or 'cuda:N'. Raises EngineError when the engine is not installed (or is the empty
+    package of that name on PyPI) or has no such device.
+    """
+    engine = resolve(engine)
+    gpu = _parse_device(device)
+    caffe = _import_bvlc() if engine == "bvlc" else _import_embedded()
+    if gpu is None:
+        caffe.set_mode_cpu()
+    else:
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
+    return caffe
+
+
+def _parse_device(device: str) -> int | None:
+    match = re.match(r"^(?:cpu|cuda(?::(\d+))?)$", device)
+    if match is None:
+        raise EngineError(f"unknown device '{device}': expected cpu, cuda or cuda:N")
+    return None if device == "cpu" else int(match.group(1) or 0)
+
+
+def _import_embedded() -> Any:
+    try:
+        return importlib.import_module("caffe_gp.caffe")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "caffe_gp":
+            raise
+        raise EngineError(
+            f"engine 'torch' needs the Python package '{error.name}', which is not installed (pip install "
+            "torch); BVLC Caffe, where installed, is engine 'bvlc'"
+        ) from error
+
+
+def _import_bvlc() -> Any:
+    # One line a layer on stderr otherwise; warnings and the fatal message still come through.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    try:
+        caffe = importlib.import_module("caffe")
+    except ImportError as error:
+        raise EngineError(f"{_BVLC_HINT} ({error})") from error
+    if not hasattr(caffe, "Net"):
+        where = getattr(caffe, "__file__", None) or "a folder of that name"
+        raise EngineError(
+            f"the module 'caffe' found at {where} is not pycaffe (it has no Net; PyPI's package of this "
+            f"name is an empty placeholder). {_BVLC_HINT}"
+        )
+    return caffe
+
+
+# ---- nets
+
+
+@dataclass
+class GPNet:
+    """A loaded net that is ready for guided perturbations.
+
+    net        the engine's ``caffe.Net`` (TEST phase, weights loaded)
+    data, score, prob   names of the image blob, the class-score blob and its Softmax
+    changes    what the surgery did, one sentence each
+    engine     'torch' or 'bvlc'
+    device     'cpu', 'cuda' or 'cuda:N'
+    prototxt, caffemodel   the files it came from
+    prepared_prototxt      the text that was loaded in place of the prototxt
+    """
+
+    net: Any
+    data: str
+    score: str
+    prob: str
+    engine: str
+    device: str
+    prototxt: str
+    caffemodel: str | None
+    prepared_prototxt: str
+    changes: list[str] = field(default_factory=list)
+
+
+def load_net(
+    prototxt: str,
+    caffemodel: str | None = None,
+    *,
+    engine: str = "auto",
+    device: str = "cpu",
+    score: str | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> GPNet:
+    """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
+
+    The prototxt is read, edited by ``surgery.prepare`` (see there for ``score`` and ``input_shape``) and
+    loaded with the weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched.
+    Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc', wrong weights abort the
+    process: call through ``run_guarded``.
+    """
+    engine = resolve(engine)
+    prototxt = os.fspath(prototxt)
+    prepared = surgery.prepare(
+        proto.read_net_param(prototxt), score=score, input_shape=input_shape, engine=engine
+    )
+    if caffemodel is not None:
+        caffemodel = os.fspath(caffemodel)
+        if not os.path.isfile(caffemodel):
+            raise EngineError(f"{caffemodel}: no such weights file")
+    caffe = load_caffe(engine, device)
+    text = proto.to_text(prepared.net)
+    with tempfile.TemporaryDirectory(prefix="caffe_gp_") as folder:
+        path = os.path.join(folder, os.path.basename(prototxt))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        net = caffe.Net(path, caffe.TEST)
+    if caffemodel is not None:
+        net.copy_from(caffemodel)
+    return GPNet(
+        net,
+        prepared.data,
+        prepared.score,
+        prepared.prob,
+        engine,
+        device,
+        prototxt,
+        caffemodel,
+        text,
+        prepared.changes,
+    )
+
+
+# ---- provenance
+
+
+def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
+    """What a result must say about where it was computed: engine, versions, device, threads, machine."""
+    engine = resolve(engine)
+    caffe = load_caffe(engine, device)
+    description = {
+        "engine": engine,
+        "engine_version": getattr(caffe, "__version__", "unknown"),
+        "device": device,
+        "device_name": _cpu_name() if device == "cpu" else _gpu_name(caffe, _parse_device(device) or 0),
+        "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+        "python": platform.python_version(),
+        "numpy": importlib.import_module("numpy").__version__,
+        "system": platform.platform(),
+    }
+    own = getattr(caffe, "engine_description", None)
+    if own is not None:
+        description.update(own())
+    return description
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _gpu_name(caffe: Any, device_id: int) -> str:
+    name = getattr(caffe, "device_name", None)
+    return name(device_id) if name is not None else f"CUDA device {device_id}"
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- a child process around an engine that aborts
+
+
+# glog: severity letter and date, time, thread, file:line] message
+_FATAL = re.compile(rb"^F\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ ([^\s:]+:\d+)\] ([^\r\n]*)", re.MULTILINE)
+_KEPT_BYTES = 1 << 16
+
+
+def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` in a forked child and return its (picklable) result.
+
+    Exceptions come back as they were. If the child dies, as BVLC Caffe does on a failed CHECK, EngineError
+    holds the last fatal message it wrote. Its stderr is passed on as it comes, so progress bars work.
+    Fork before the engine is loaded: threads of the parent do not exist in the child.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    read_end, write_end = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = context.Process(
+        target=_child_main, args=(sender, receiver, read_end, write_end, function, args, kwargs)
+    )
+    child.start()
+    sender.close()
+    os.close(write_end)
+    tail = bytearray()
+    reader = threading.Thread(target=_pass_on, args=(read_end, tail), daemon=True)
+    reader.start()
+    try:
+        outcome = _receive(receiver)
+        child.join()
+    except KeyboardInterrupt:
+        # The terminal sent Ctrl-C to the child as well: let it finish its file, then stop.
+        child.join()
+        raise
+    finally:
+        if child.is_alive():
+            child.terminate()
+            child.join()
+        reader.join(timeout=5)
+        receiver.close()
+    if outcome is None:
+        raise EngineError(_death_message(child.exitcode, bytes(tail)))
+    kind, value = pickle.loads(outcome)
+    if kind == "error":
+        raise value
+    return value
+
+
+def _receive(receiver: Any) -> bytes | None:
+    try:
+        return receiver.recv_bytes()
+    except EOFError:
+        return None
+
+
+def _child_main(
+    sender: Any,
+    receiver: Any,
+    read_end: int,
+    write_end: int,
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> None:
+    receiver.close()
+    os.close(read_end)
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    try:
+        outcome = ("result", function(*args, **kwargs))
+    except KeyboardInterrupt as error:
+        outcome = ("error", error)
+    except Exception as error:
+        outcome = ("error", error)
+    try:
+        message = pickle.dumps(outcome)
+    except Exception as error:
+        message = pickle.dumps(
+            ("error", CaffeGPError(f"{outcome[1]!r} cannot be handed to the parent: {error}"))
+        )
+    sender.send_bytes(message)
+    sender.close()
+
+
+def _pass_on(read_end: int, tail: bytearray) -> None:
+    """Copy the child's stderr to ours up to a fatal message, and keep its last part."""
+    fatal = False
+    while True:
+        block = os.read(read_end, 4096)
+        if not block:
+            break
+        tail.extend(block)
+        del tail[:-_KEPT_BYTES]
+        fatal = fatal or _FATAL.search(bytes(tail)) is not None
+        if not fatal:
+            try:
+                sys.stderr.write(block.decode("utf-8", errors="replace"))
+                sys.stderr.flush()
+            except ValueError:  # stderr was closed: the messages are kept all the same
+                pass
+    os.close(read_end)
+
+
+def _death_message(exit_code: int | None, tail: bytes) -> str:
+    found = _FATAL.findall(tail)
+    if found:
+        place, message = found[-1]
+        return f"BVLC Caffe stopped at {place.decode()}: {message.decode(errors='replace').strip()}"
+    how = f"exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        try:
+            how = signal.Signals(-exit_code).name
+        except ValueError:
+            how = f"signal {-exit_code}"
+        if how == "SIGKILL":
+            how += " (the system kills processes when memory runs out: try smaller images or batches)"
+    lines = tail.decode(errors="replace").strip().splitlines()
+    last = f"; its last line: {lines[-1]}" if lines else ""
+    return f"the engine's process died: {how}{last}"

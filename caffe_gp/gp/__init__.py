@@ -1,0 +1,22 @@
+"""The method: guided perturbations of images and of inner blobs, through pycaffe calls only."""
+
+from __future__ import annotations
+
+from caffe_gp.gp.encodings import (
+    ENCODINGS,
+    INJECTIONS,
+    error_signal,
+    label_distribution,
+    softmax_output_signal,
+)
+from caffe_gp.gp.perturb import GPResult, GuidedPerturbation
+
+__all__ = [
+    "ENCODINGS",
+    "INJECTIONS",
+    "GPResult",
+    "GuidedPerturbation",
+    "error_signal",
+    "label_distribution",
+    "softmax_output_signal",
+]

@@ -1,0 +1,137 @@
+"""Label distributions ``l`` and the error signal that is sent back through the net (section 7 of the paper).
+
+Arrays have the class axis second: (N, C, H, W) for segmentation, (N, C) for classification. ``y`` is the
+Softmax output, ``l`` a label distribution, ``z`` the score (the Softmax input).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from caffe_gp.errors import CaffeGPError, DataError
+
+IGNORE_LABEL = 255
+
+ENCODINGS = ("onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth")
+INJECTIONS = ("score", "softmax-output")
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """Softmax over axis 1, with the maximum subtracted first as Caffe's layer does."""
+    y = np.exp(z - z.max(axis=1, keepdims=True))
+    y /= y.sum(axis=1, keepdims=True)
+    return y
+
+
+def error_signal(y: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741 (the paper's letter)
+    """Eq. (5): dy/dz = (l . y)(l - y), to be written to the diff of the score blob.
+
+    For a one-hot ``l`` it is the gradient of that class's probability, so a step along it raises the
+    net's confidence in the label.
+    """
+    return (l * y).sum(axis=1, keepdims=True) * (l - y)
+
+
+def softmax_output_signal(y: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741
+    """What reaches the score blob when ``l`` itself is the diff of the Softmax *output*: y (l - l . y).
+
+    This is Caffe's Softmax backward. It equals eq. (5) for one-hot ``l`` only; for a uniform ``l`` it is
+    zero, and for ``l = y`` (the authors' demo) eq. (5) is zero and this is not.
+    """
+    return y * (l - (l * y).sum(axis=1, keepdims=True))
+
+
+def label_distribution(
+    encoding: str,
+    y: np.ndarray,
+    *,
+    truth: np.ndarray | None = None,
+    seeds: list | None = None,
+) -> np.ndarray:
+    """The distribution ``l`` of one encoding, shaped like ``y``; sums to 1 over classes at every pixel.
+
+    encoding: one of ENCODINGS.
+        onehot         1 at the largest y (the pseudo label; ties go to the smaller class)
+        random-onehot  1 at a class drawn uniformly for every pixel; ``seeds``: one seed sequence an image
+        uniform        1/C everywhere
+        top2           1/2 at each of the two largest y
+        soft           y itself (only useful at the Softmax output)
+        ground-truth   1 at ``truth``, an integer array shaped like ``y`` without the class axis;
+                       all zeros (hence no signal) where it is 255
+    Raises DataError for missing or impossible ground truth, CaffeGPError for an unknown encoding.
+    """
+    if encoding == "onehot":
+        return _onehot(y.argmax(axis=1), y)
+    if encoding == "random-onehot":
+        if seeds is None:
+            raise CaffeGPError("encoding 'random-onehot' needs one seed for each image")
+        drawn = [np.random.RandomState(seed).randint(y.shape[1], size=y.shape[2:]) for seed in seeds]
+        return _onehot(np.stack([np.asarray(classes) for classes in drawn]), y)
+    if encoding == "uniform":
+        return np.full_like(y, 1.0 / y.shape[1])
+    if encoding == "top2":
+        first = _onehot(y.argmax(axis=1), y)
+        second = _onehot(np.where(first > 0, -np.inf, y).argmax(axis=1), y)
+        return (first + second) / 2
+    if encoding == "soft":
+        return y.copy()
+    if encoding == "ground-truth":
+        return _from_truth(truth, y)
+    raise CaffeGPError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+
+
+def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list:
+    """One seed an image, from the user's seed, the iteration and the image's content.
+
+    So a random label map depends neither on the batch an image is in nor on what ran before it.
+    """
+    return [[seed, iteration, zlib.crc32(np.ascontiguousarray(image).tobytes())] for image in images]
+
+
+def check_choice(encoding: str, inject: str | None) -> str:
+    """The place to inject an encoding at: ``inject``, or the encoding's own when it is None.
+
+    Raises CaffeGPError for unknown names and for the two pairs whose signal is zero (or rounding noise,
+    which ``sign`` would blow up to full steps).
+    """
+    if encoding not in ENCODINGS:
+        raise CaffeGPError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+    if inject is None:
+        return "softmax-output" if encoding == "soft" else "score"
+    if inject not in INJECTIONS:
+        raise CaffeGPError(f"unknown place to inject '{inject}'; known are {', '.join(INJECTIONS)}")
+    if (encoding, inject) == ("soft", "score"):
+        raise CaffeGPError(
+            "encoding 'soft' (l = y) has a zero error signal at the score; inject='softmax-output'"
+        )
+    if (encoding, inject) == ("uniform", "softmax-output"):
+        raise CaffeGPError("encoding 'uniform' has a zero error signal at the Softmax output; inject='score'")
+    return inject
+
+
+def _onehot(labels: np.ndarray, y: np.ndarray) -> np.ndarray:
+    classes = np.arange(y.shape[1]).reshape((1, -1) + (1,) * (y.ndim - 2))
+    return (labels[:, np.newaxis] == classes).astype(y.dtype)
+
+
+def _from_truth(truth: np.ndarray | None, y: np.ndarray) -> np.ndarray:
+    expected = y.shape[:1] + y.shape[2:]
+    if truth is None:
+        raise DataError(f"encoding 'ground-truth' needs labels of shape {expected}, none were given")
+    truth = np.asarray(truth)
+    if truth.shape != expected:
+        raise DataError(f"ground-truth labels of shape {truth.shape}, the net's scores need {expected}")
+    if truth.dtype.kind not in "iu":
+        raise DataError(f"ground-truth labels must be integers, found {truth.dtype}")
+    wrong = (truth != IGNORE_LABEL) & ((truth < 0) | (truth >= y.shape[1]))
+    if wrong.any():
+        raise DataError(
+            f"ground-truth label {truth[wrong][0]}: the net has {y.shape[1]} classes "
+            f"(0..{y.shape[1] - 1}; {IGNORE_LABEL} is ignored)"
+        )
+    labels = _onehot(truth, y)
+    if y.shape[1] > IGNORE_LABEL:
+        labels *= (truth != IGNORE_LABEL)[:, np.newaxis]
+    return labels

@@ -1,0 +1,156 @@
+"""Truncated passes: which layers to run, backward and again forward, for one perturbed blob.
+
+Works on any pycaffe net. Three rules of Caffe are settled here so that callers never meet them:
+
+- An in-place layer rewrites its blob, so the perturbed value is the one after the *last* in-place writer
+  and the passes begin at the first layer that reads it then.
+- A blob with several readers goes through an automatic Split layer. That layer belongs to both passes:
+  backward it sums the readers' diffs, forward it hands the new data on.
+- Nobody clears the diff of a blob whose reader takes no part in the backward pass. Such diffs are zeroed
+  before each pass, or a value from an earlier use of the net would leak in through a Split.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+from caffe_gp.errors import NetError
+
+
+class LayerView(NamedTuple):
+    """One layer of a net: its type and the names of the blobs it reads and makes."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+
+
+class TruncatedPass:
+    """The layers between one blob and the score blob of a net.
+
+    Attributes: ``blob``, ``score`` (names); ``first_reader``, ``score_maker`` (layer names, for messages).
+    Raises NetError if a name is not a blob of the net or no layer leads from one to the other.
+    """
+
+    def __init__(self, net: Any, blob: str, score: str) -> None:
+        layers = view_layers(net)
+        for name in (blob, score):
+            _check_blob(net, layers, name)
+        self.net, self.blob, self.score = net, blob, score
+        self._names = [layer.name for layer in layers]
+        written = _last_writer(layers, blob)
+        made = _last_writer(layers, score)
+        reads_blob = _downstream(layers, blob, written)
+        between = _gradient_path(layers, blob, written, score, made)
+        if not between:
+            raise NetError(
+                f"no layer leads from blob '{blob}' to the score blob '{score}'; perturb a blob that the "
+                "score is computed from"
+            )
+        self.first_reader, self.score_maker = layers[between[0]].name, layers[made].name
+        self._backward_runs = _runs(between)
+        self._forward_runs = _runs(reads_blob)
+        # The blob's own diff too: if nothing reaches it, it must read zero and not some old value.
+        self._silent = [*_silent_diffs(layers, between, score), blob]
+
+    def backward(self) -> None:
+        """From the diff of the score blob to the diff of the perturbed blob."""
+        for name in self._silent:
+            self.net.blobs[name].diff[...] = 0
+        for first, last in reversed(self._backward_runs):
+            self._call(self.net.backward, self.net._backward, last, first)
+
+    def forward(self) -> None:
+        """From the data of the perturbed blob to everything that is computed from it, and nothing else."""
+        for first, last in self._forward_runs:
+            self._call(self.net.forward, self.net._forward, first, last)
+
+    def _call(self, by_name: Any, by_index: Any, start: int, end: int) -> None:
+        # pycaffe finds a name's first layer: layers that share a name are reached by their index.
+        if all(self._names.count(self._names[i]) == 1 for i in (start, end)):
+            try:
+                by_name(start=self._names[start], end=self._names[end])
+            except KeyError:
+                # pycaffe before mid 2017: the pass has run, then the layer's name is looked up as a blob.
+                pass
+        else:
+            by_index(start, end)
+
+
+def view_layers(net: Any) -> list[LayerView]:
+    """The layers of a net in the order they run, automatic Split layers included."""
+    blobs = list(net._blob_names)
+    return [
+        LayerView(
+            name,
+            layer.type,
+            tuple(blobs[k] for k in net._bottom_ids(i)),
+            tuple(blobs[k] for k in net._top_ids(i)),
+        )
+        for i, (name, layer) in enumerate(zip(net._layer_names, net.layers))
+    ]
+
+
+def _check_blob(net: Any, layers: Sequence[LayerView], name: str) -> None:
+    if name not in net.blobs:
+        made = [top for layer in layers if layer.type != "Split" for top in layer.tops]
+        raise NetError(f"the net has no blob '{name}'; its blobs are {', '.join(dict.fromkeys(made))}")
+    for layer in layers:
+        if layer.type == "Split" and name in layer.tops and name.startswith(layer.name + "_"):
+            raise NetError(f"blob '{name}' is an automatic copy; name the original, '{layer.bottoms[0]}'")
+
+
+def _last_writer(layers: Sequence[LayerView], blob: str) -> int:
+    return max(i for i, layer in enumerate(layers) if blob in layer.tops)
+
+
+def _downstream(layers: Sequence[LayerView], blob: str, writer: int) -> list[int]:
+    """Layers after ``writer`` whose result depends on ``blob``."""
+    changed, found = {blob}, []
+    for i in range(writer + 1, len(layers)):
+        if changed.intersection(layers[i].bottoms):
+            changed.update(layers[i].tops)
+            found.append(i)
+    return found
+
+
+# Layers that read their further bottoms without ever writing a diff to them.
+_GRADIENT_TO_FIRST_BOTTOM_ONLY = {"Crop", "Python", "Filter", "BatchReindex", "Reshape"}
+
+
+def _gradient_bottoms(layer: LayerView) -> tuple[str, ...]:
+    return layer.bottoms[:1] if layer.type in _GRADIENT_TO_FIRST_BOTTOM_ONLY else layer.bottoms
+
+
+def _gradient_path(layers: Sequence[LayerView], blob: str, written: int, score: str, made: int) -> list[int]:
+    """Layers through which ``score`` depends on ``blob`` in a way that Caffe differentiates."""
+    needed, leads_to_score = {score}, set()
+    for i in range(made, written, -1):
+        if needed.intersection(layers[i].tops):
+            needed.update(_gradient_bottoms(layers[i]))
+            leads_to_score.add(i)
+    changed, found = {blob}, []
+    for i in range(written + 1, made + 1):
+        if i in leads_to_score and changed.intersection(_gradient_bottoms(layers[i])):
+            changed.update(layers[i].tops)
+            found.append(i)
+    return found
+
+
+def _runs(indices: Sequence[int]) -> list[tuple[int, int]]:
+    """Consecutive indices as (first, last) pairs."""
+    runs: list[tuple[int, int]] = []
+    for i in indices:
+        if runs and runs[-1][1] == i - 1:
+            runs[-1] = (runs[-1][0], i)
+        else:
+            runs.append((i, i))
+    return runs
+
+
+def _silent_diffs(layers: Sequence[LayerView], between: Sequence[int], score: str) -> list[str]:
+    """Tops of the layers of a backward pass whose diff no layer of that pass writes."""
+    written = {score}.union(*[_gradient_bottoms(layers[i]) for i in between])
+    tops = [top for i in between for top in layers[i].tops]
+    return [top for top in dict.fromkeys(tops) if top not in written]

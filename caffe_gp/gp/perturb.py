@@ -1,0 +1,360 @@
+"""Guided perturbations of an image, or of an inner blob, with the net's own labels.
+
+One call is three steps (section 3 of the paper)::
+
+    step 1   forward
+    step 2   write the error signal of the pseudo labels to the diff of the score blob; backward to the blob
+    step 3   blob += eps * sign(diff); forward again from the blob
+
+The diff does not depend on eps, so a list of n values costs n + 2 passes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, List, Sequence, Union
+
+import numpy as np
+
+from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
+from caffe_gp.gp import encodings
+from caffe_gp.gp.passes import TruncatedPass, view_layers
+
+Progress = Callable[[int, int, str], None]
+Arrays = Union[np.ndarray, List[np.ndarray]]
+
+
+@dataclass
+class GPResult:
+    """What one call found; every array is a copy that no later pass overwrites.
+
+    ``labels``, ``confidence``, ``perturbation`` and ``probabilities`` hold one array for a single eps and
+    a list with one array per value for a list of eps. For classification nets (score N x C) there is no
+    H, W.
+
+    eps                 the values, in the units of the perturbed blob
+    base_labels         (N, H, W) integers: argmax before the perturbation
+    labels              (N, H, W) integers: argmax after it
+    base_confidence     (N, H, W) float32: largest Softmax probability before
+    confidence          (N, H, W) float32: the same after
+    perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
+                        what was added
+    base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
+    seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
+    passes              number of passes of each of these kinds
+    """
+
+    eps: tuple[float, ...]
+    base_labels: np.ndarray
+    base_confidence: np.ndarray
+    labels: Arrays
+    confidence: Arrays
+    perturbation: Arrays
+    base_probabilities: np.ndarray | None = None
+    probabilities: Arrays | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    passes: dict[str, int] = field(default_factory=dict)
+
+
+class GuidedPerturbation:
+    """Perturbs one blob of a net along the sign of its error signal and labels the result.
+
+    net         a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
+    score       blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax,
+                or its only output
+    blob        the blob to perturb: the input ('data') or an inner one ('pool3')
+    encoding    one of ``encodings.ENCODINGS``
+    iterations  number of steps of size eps; the pseudo labels are taken anew before each
+    inject      'score' (eq. 5) or 'softmax-output'; default: 'score', but 'softmax-output' for 'soft'
+    seed        of the random encoding
+    on_progress called as ``on_progress(done, total, what)`` after every pass
+    allow_zero_gradient   leave a blob whose diff is zero everywhere as it is, instead of raising
+    debug       raise NetError if a step leaves every confidence as it was
+
+    ``repr`` shows the settings. Raises NetError when the blobs do not suit, CaffeGPError for bad settings.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        *,
+        score: str | None = None,
+        blob: str = "data",
+        encoding: str = "onehot",
+        iterations: int = 1,
+        inject: str | None = None,
+        seed: int = 0,
+        on_progress: Progress | None = None,
+        allow_zero_gradient: bool = False,
+        debug: bool = False,
+    ) -> None:
+        if iterations < 1:
+            raise CaffeGPError(f"iterations must be at least 1, found {iterations}")
+        if not 0 <= seed < 2**32:
+            raise CaffeGPError(f"seed must be in 0..2**32-1, found {seed}")
+        self.inject = encodings.check_choice(encoding, inject)
+        self.encoding, self.iterations, self.seed = encoding, iterations, seed
+        self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
+        score = score or getattr(net, "score", None)
+        self.net = net = getattr(net, "net", net)
+        if not net.inputs:
+            raise NetError(
+                "the net has no Input layer to put images in; load it with engine.load_net, which adds one"
+            )
+        self.input = net.inputs[0]
+        # 'data' stands for the input, whatever its name is.
+        self.blob = self.input if blob == "data" and blob not in net.blobs else blob
+        self.score = score or find_score(net)
+        self.restart = TruncatedPass(net, self.blob, self.score)
+        self._prob = _softmax_top(net, self.score)
+
+    def __repr__(self) -> str:
+        return (
+            f"GuidedPerturbation(score={self.score!r}, blob={self.blob!r}, encoding={self.encoding!r}, "
+            f"iterations={self.iterations}, inject={self.inject!r}, seed={self.seed})"
+        )
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        eps: float | Sequence[float],
+        labels: np.ndarray | None = None,
+        valid: np.ndarray | None = None,
+        keep_probabilities: bool = False,
+    ) -> GPResult:
+        """Run the method on a batch of preprocessed images of one size.
+
+        images   (N, C, H, W) float32, what the net's input blob expects; the net is reshaped if need be
+        eps      one step size or a list, in units of the blob (grey levels at the input of most nets)
+        labels   (N, H, W) integers, 255 ignored; for the encoding 'ground-truth' only
+        valid    (N, H, W) bool at the score's size: where False nothing is sent back, and, if it has the
+                 input's size and the input is perturbed, nothing is added. Default: the whole canvas.
+        Raises DataError for images or labels that do not fit, ZeroGradientError (see there), NetError.
+        """
+        values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
+        if not values or not np.isfinite(values).all():
+            raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+        clock = _Clock(self.on_progress, total=2 + len(values) + (self.iterations - 1) * 2 * len(values))
+        seeds = self._seeds(images)
+
+        # Step 1: the net's own opinion.
+        self._set_images(images)
+        with clock("forward"):
+            self.net.forward()
+        probabilities = self._probabilities()
+        base = _Opinion(probabilities, keep_probabilities)
+
+        # Step 2: the error signal of the pseudo labels, pushed back to the blob.
+        signal = self._signal(probabilities, labels, valid, seeds, iteration=0)
+        direction = self._push_back(signal, valid, clock)
+        start = self.net.blobs[self.blob].data.copy()
+
+        # Step 3: one small step along its sign, for every eps, and the rest of the net again.
+        opinions, perturbations = [], []
+        for value in values:
+            moved = direction
+            probabilities = self._step(start, value, moved, clock)
+            for iteration in range(1, self.iterations):
+                signal = self._signal(probabilities, labels, valid, seeds, iteration)
+                moved = moved + self._push_back(signal, valid, clock)
+                probabilities = self._step(start, value, moved, clock)
+            opinions.append(_Opinion(probabilities, keep_probabilities))
+            perturbations.append(moved)
+            if self.debug:
+                self._check_moved(base, opinions[-1], value, moved)
+
+        one = np.ndim(eps) == 0
+        return GPResult(
+            eps=values,
+            base_labels=base.labels,
+            base_confidence=base.confidence,
+            labels=_one_or_all([opinion.labels for opinion in opinions], one),
+            confidence=_one_or_all([opinion.confidence for opinion in opinions], one),
+            perturbation=_one_or_all(perturbations, one),
+            base_probabilities=base.probabilities,
+            probabilities=_one_or_all([op.probabilities for op in opinions], one)
+            if keep_probabilities
+            else None,
+            seconds=clock.seconds,
+            passes=clock.passes,
+        )
+
+    # ---- the parts of a step
+
+    def _set_images(self, images: np.ndarray) -> None:
+        blob = self.net.blobs[self.input]
+        shape = blob.data.shape
+        if images.ndim != len(shape):
+            raise DataError(f"images of shape {images.shape}: the input blob '{self.input}' is {shape}")
+        if 0 in images.shape:
+            raise DataError(f"images of shape {images.shape} hold no values")
+        if images.shape != shape:
+            blob.reshape(*images.shape)
+        blob.data[...] = images
+
+    def _probabilities(self) -> np.ndarray:
+        """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""
+        if self._prob is not None:
+            return self.net.blobs[self._prob].data
+        return encodings.softmax(self.net.blobs[self.score].data)
+
+    def _signal(
+        self,
+        y: np.ndarray,
+        truth: np.ndarray | None,
+        valid: np.ndarray | None,
+        seeds: Callable[[int], list] | None,
+        iteration: int,
+    ) -> np.ndarray:
+        distribution = encodings.label_distribution(
+            self.encoding, y, truth=truth, seeds=seeds(iteration) if seeds else None
+        )
+        if self.inject == "score":
+            signal = encodings.error_signal(y, distribution)
+        else:
+            signal = encodings.softmax_output_signal(y, distribution)
+        if valid is not None:
+            expected = y.shape[:1] + y.shape[2:]
+            if np.shape(valid) != expected:
+                raise DataError(f"valid mask of shape {np.shape(valid)}, the net's scores need {expected}")
+            signal *= np.asarray(valid, dtype=bool)[:, np.newaxis]
+        return signal
+
+    def _push_back(self, signal: np.ndarray, valid: np.ndarray | None, clock: _Clock) -> np.ndarray:
+        """sign(diff) at the blob, int8, for an error signal at the score."""
+        self.net.blobs[self.score].diff[...] = signal
+        with clock("backward"):
+            self.restart.backward()
+        diff = self.net.blobs[self.blob].diff
+        direction = np.sign(diff)
+        if np.isnan(direction).any():
+            raise NetError(
+                f"the diff of blob '{self.blob}' holds NaN: the scores are not finite; check the weights and "
+                "the input"
+            )
+        direction = direction.astype(np.int8)
+        if not direction.any() and not self.allow_zero_gradient:
+            raise ZeroGradientError(self._why_zero(signal))
+        if valid is not None and self.blob == self.input and valid.shape[1:] == direction.shape[2:]:
+            direction *= np.asarray(valid, dtype=bool)[:, np.newaxis]
+        return direction
+
+    def _step(self, start: np.ndarray, eps: float, direction: np.ndarray, clock: _Clock) -> np.ndarray:
+        """Probabilities with ``eps * direction`` added to the blob's first value."""
+        step = direction.astype(np.float32)
+        step *= np.float32(eps)
+        step += start
+        self.net.blobs[self.blob].data[...] = step
+        with clock("forward_perturbed"):
+            self.restart.forward()
+        return self._probabilities()
+
+    def _seeds(self, images: np.ndarray) -> Callable[[int], list] | None:
+        if self.encoding != "random-onehot":
+            return None
+        images = np.asarray(images, dtype=np.float32)
+        return lambda iteration: encodings.image_seeds(images, self.seed, iteration)
+
+    # ---- messages
+
+    def _why_zero(self, signal: np.ndarray) -> str:
+        where = f"the diff of blob '{self.blob}' is zero everywhere"
+        if not signal.any():
+            return (
+                f"{where} because the error signal at '{self.score}' (encoding '{self.encoding}') is: every "
+                "pixel is ignored or masked, or the Softmax is saturated (probabilities of exactly 0 and 1: "
+                "are the images scaled as the net expects?)"
+            )
+        params = [blob.data for blobs in self.net.params.values() for blob in blobs]
+        if params and not any(param.any() for param in params):
+            return f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
+        return (
+            f"{where} although the signal at '{self.score}' is not. Likely causes: the net backpropagates "
+            "nothing (no loss weight and no 'force_backward: true' in the prototxt: load it with "
+            "engine.load_net, which prepares it); a layer between them passes no gradient (dead ReLUs, "
+            "'propagate_down: false', ArgMax); the weights were not loaded or do not belong to this net"
+        )
+
+    def _check_moved(self, base: _Opinion, now: _Opinion, eps: float, direction: np.ndarray) -> None:
+        if eps and direction.any() and np.array_equal(base.confidence, now.confidence):
+            raise NetError(
+                f"blob '{self.blob}' was moved by {eps:g} but no confidence at '{self.score}' changed: eps "
+                f"is below the float32 resolution of the blob, or layer '{self.restart.first_reader}' does "
+                "not reach the score"
+            )
+
+
+def find_score(net: Any) -> str:
+    """Name of the class-score blob of a net: the bottom of its last Softmax, else its only output.
+
+    Raises NetError, listing the candidates, when that leaves a choice.
+    """
+    layers = view_layers(net)
+    split_of = {top: layer.bottoms[0] for layer in layers if layer.type == "Split" for top in layer.tops}
+    for layer in reversed(layers):
+        if layer.type in ("Softmax", "SoftmaxWithLoss") and layer.bottoms[0] != layer.tops[0]:
+            return split_of.get(layer.bottoms[0], layer.bottoms[0])
+    if len(net.outputs) == 1:
+        return net.outputs[0]
+    raise NetError(
+        f"which blob holds the class scores? Candidates: {', '.join(net.outputs)}; name it with score="
+    )
+
+
+def _softmax_top(net: Any, score: str) -> str | None:
+    """Blob with the Softmax over classes of ``score`` if the net computes one, not in place."""
+    layers = view_layers(net)
+    copies = {score}.union(
+        *[layer.tops for layer in layers if layer.type == "Split" and layer.bottoms[0] == score]
+    )
+    shape = net.blobs[score].data.shape
+    for layer in reversed(layers):
+        if layer.type == "Softmax" and layer.bottoms[0] in copies and layer.tops[0] != score:
+            y = net.blobs[layer.tops[0]].data
+            # A Softmax over another axis than the classes is not it; zeros are a net that has not run yet.
+            if y.shape == shape and _sums_to_one_or_zero(y):
+                return layer.tops[0]
+    return None
+
+
+def _sums_to_one_or_zero(y: np.ndarray) -> bool:
+    sums = y.sum(axis=1)
+    return bool(not y.any() or np.allclose(sums, 1, atol=1e-3))
+
+
+class _Opinion:
+    """Labels and confidences of one forward pass, copied out of the net."""
+
+    def __init__(self, y: np.ndarray, keep_probabilities: bool) -> None:
+        classes = y.argmax(axis=1)
+        self.labels = classes.astype(np.uint8 if y.shape[1] <= 256 else np.int32)
+        self.confidence = y.max(axis=1)
+        self.probabilities = y.copy() if keep_probabilities else None
+
+
+class _Clock:
+    """Times passes by kind and reports progress."""
+
+    def __init__(self, on_progress: Progress | None, total: int) -> None:
+        self.seconds: dict[str, float] = {"forward": 0.0, "backward": 0.0, "forward_perturbed": 0.0}
+        self.passes: dict[str, int] = {"forward": 0, "backward": 0, "forward_perturbed": 0}
+        self._on_progress, self._total, self._done, self._kind = on_progress, total, 0, ""
+
+    def __call__(self, kind: str) -> _Clock:
+        self._kind = kind
+        return self
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.seconds[self._kind] += time.perf_counter() - self._start
+        self.passes[self._kind] += 1
+        self._done += 1
+        if error is None and self._on_progress is not None:
+            self._on_progress(self._done, self._total, self._kind)
+
+
+def _one_or_all(items: list[Any], one: bool) -> Any:
+    return items[0] if one else items

@@ -1,0 +1,416 @@
+"""Edits of a net description before it is loaded: from any prototxt to a net ready for guided perturbations.
+
+    prepared = surgery.prepare(proto.read_net_param("train_val.prototxt"))
+    prepared.net        # the new NetParameter; the file and the argument are untouched
+    prepared.changes    # what was done, one sentence each
+
+Parameter layers keep their names and blobs, so the same caffemodel loads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Sequence
+
+from caffe_gp import crop_alignment, proto
+from caffe_gp.errors import NetError
+from caffe_gp.proto import messages as pb
+
+DEFAULT_INPUT_SHAPE = (1, 3, 500, 500)
+
+# Their bottom 0 holds the class scores, in the order in which they are believed.
+_SCORE_READERS = ("Softmax", "SoftmaxWithLoss", "ArgMax", "SegAccuracy", "Accuracy", "MatWrite")
+_DENSE_SCORE_MAKERS = (
+    "Deconvolution",
+    "Crop",
+    "Interp",
+    "Convolution",
+    "Eltwise",
+    "InnerProduct",
+    "MultiStageMeanfield",
+    "Upsample",
+)
+# Types of the forks, absent from stock BVLC Caffe.
+FORK_TYPES = (
+    "Interp",
+    "MultiStageMeanfield",
+    "DenseCRF",
+    "BN",
+    "Upsample",
+    "Unpooling",
+    "DepthwiseConvolution",
+    "ImageSegData",
+    "DenseImageData",
+    "SegAccuracy",
+    "MatWrite",
+    "AutoCrop",
+)
+
+
+@dataclass
+class Prepared:
+    """A net ready for guided perturbations.
+
+    net      the edited NetParameter (TEST phase)
+    data     its image input blob
+    score    its class-score blob
+    prob     the blob with the Softmax of the scores
+    changes  what was done to the original, one sentence each
+    """
+
+    net: Any
+    data: str
+    score: str
+    prob: str
+    changes: list[str] = field(default_factory=list)
+
+
+def prepare(
+    param: Any,
+    *,
+    score: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    engine: str = "torch",
+) -> Prepared:
+    """Make a net ready for GP from any deploy, train/val or released description.
+
+    param        an upgraded NetParameter (``proto.read_net_param``); not modified
+    score        the class-score blob; found if not given: the bottom of the last Softmax or
+                 SoftmaxWithLoss, else of ArgMax, (Seg)Accuracy or MatWrite, else the only dense output
+    input_shape  shape of the image input, (N, C, H, W); default: the net's own, else what its data layer
+                 tells, else 1 x 3 x 500 x 500. Batch and spatial size may change later by reshaping.
+    engine       'torch' or 'bvlc', which knows no layer of the forks
+
+    Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
+    loss, accuracy, Silence, ArgMax, MatWrite, side heads); Input layer; old Crop layers get the offset that
+    their fork computed; names made unique; Softmax ``prob`` with loss_weight 1; ``lr_mult: 0`` everywhere
+    and the probe, a Bias of zeros with ``lr_mult: 1`` in place on the input. Caffe then computes the
+    gradient of every blob and of no weight.
+
+    Raises NetError when no score blob can be told (the message lists candidates), when the score needs a
+    label, or when ``engine`` lacks a layer.
+    """
+    original = proto.filter_net(param, pb.TEST)
+    changes: list[str] = []
+    dropped = [
+        layer.name for layer in param.layer if layer.name not in {kept.name for kept in original.layer}
+    ]
+    if dropped:
+        changes.append(f"kept the TEST phase: dropped {_listed(dropped)}")
+    score, reason = _find_score(original, param, score)
+    changes.append(f"class scores: blob '{score}' ({reason})")
+    net = _needed_for(original, score, changes)
+    data = _add_input(net, param, input_shape, changes)
+    _clean_layers(net, changes)
+    crop_alignment.align_legacy_crops(net, changes)
+    _make_names_unique(net, changes)
+    prob = _add_softmax(net, original, score, changes)
+    _check_engine(net, engine)
+    _add_probe(net, data, changes)
+    return Prepared(net, data, score, prob, changes)
+
+
+# ---- the score blob
+
+
+def _find_score(net: Any, unfiltered: Any, wanted: str | None) -> tuple[str, str]:
+    made = list(dict.fromkeys(top for layer in net.layer for top in layer.top))
+    if wanted is not None:
+        if wanted not in made:
+            raise NetError(
+                f"net '{net.name}' has no blob '{wanted}' to take scores from; candidates: "
+                f"{', '.join(_dense_tops(net)) or ', '.join(made)}"
+            )
+        return wanted, "as asked"
+    silenced = {bottom for layer in net.layer if layer.type == "Silence" for bottom in layer.bottom}
+    made_by_argmax = {top for layer in net.layer if layer.type == "ArgMax" for top in layer.top}
+    for reader_type in _SCORE_READERS:
+        # The loss of a train/val file may exist in its TRAIN phase only.
+        for source in (net, unfiltered):
+            readers = [
+                layer
+                for layer in source.layer
+                if layer.type == reader_type
+                and layer.bottom
+                and layer.bottom[0] in made
+                and layer.bottom[0] not in made_by_argmax
+                and not silenced.intersection(layer.top)
+            ]
+            if readers:
+                chosen = readers[-1]
+                others = sorted({layer.bottom[0] for layer in readers} - {chosen.bottom[0]})
+                reason = f"the bottom of {reader_type} layer '{chosen.name}'"
+                if others:
+                    reason += f", the last of its kind; others read {', '.join(others)}"
+                return chosen.bottom[0], reason
+    candidates = _dense_tops(net)
+    if len(candidates) == 1:
+        return candidates[0], "the only output"
+    raise NetError(
+        f"net '{net.name}': which blob holds the class scores? There is no Softmax and "
+        f"{len(candidates)} candidate(s): {', '.join(candidates) or 'none'}; name it with score="
+    )
+
+
+def _dense_tops(net: Any) -> list[str]:
+    """Outputs made by layers that can make class scores."""
+    read = {
+        bottom
+        for layer in net.layer
+        if layer.type != "Silence"
+        for bottom in layer.bottom
+        if bottom not in layer.top
+    }
+    return [
+        layer.top[0]
+        for layer in net.layer
+        if layer.type in _DENSE_SCORE_MAKERS and layer.top and layer.top[0] not in read
+    ]
+
+
+# ---- dropping and adding layers
+
+
+def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
+    """The layers that ``score`` is computed from, walked from the end so that in-place layers count."""
+    needed: set[str] = {score}
+    kept, dropped = [], []
+    for layer in reversed(net.layer):
+        turns_into_probabilities = layer.type == "Softmax" and score in layer.bottom
+        if needed.intersection(layer.top) and not turns_into_probabilities:
+            needed.update(layer.bottom)
+            kept.append(layer)
+        else:
+            dropped.append(f"{layer.name} ({layer.type})")
+    if dropped:
+        changes.append(f"dropped what '{score}' does not need: {_listed(reversed(dropped))}")
+    result = pb.NetParameter()
+    result.CopyFrom(net)
+    del result.layer[:]
+    result.layer.extend(reversed(kept))
+    return result
+
+
+def _add_input(net: Any, unfiltered: Any, shape: Sequence[int] | None, changes: list[str]) -> str:
+    """Make an Input layer bring the images; returns the image blob."""
+    read = {bottom for layer in net.layer for bottom in layer.bottom}
+    for layer in net.layer:
+        if layer.type == "Input":
+            _keep_tops(layer, read)
+    sources = _image_sources(net, unfiltered, read)
+    if not sources:
+        layer = next((layer for layer in net.layer if layer.type == "Input" and len(layer.top)), None)
+        if layer is None:
+            raise NetError(f"net '{net.name}' has no data or Input layer that the scores depend on")
+        if shape is not None:
+            layer.input_param.shape[0].ClearField("dim")
+            layer.input_param.shape[0].dim.extend(shape)
+            changes.append(f"input '{layer.top[0]}' reshaped to {_by(shape)}")
+        return layer.top[0]
+    if len(sources) > 1:
+        found = ", ".join(f"'{top}' of layer '{layer.name}'" for layer, top in sources)
+        users = [f"'{layer.name}'" for layer in net.layer if sources[-1][1] in layer.bottom]
+        raise NetError(
+            f"the scores need {len(sources)} blobs of data layers: {found} (read by layer {users[0]}); a net "
+            "for GP has one input, the image: give score= a blob that needs nothing else"
+        )
+    source, top = sources[0]
+    dims = tuple(shape) if shape is not None else _data_shape(source)
+    changes.append(
+        f"replaced data layer '{source.name}' ({source.type}) by Input '{top}' of shape {_by(dims)}"
+    )
+    others = [layer for layer in net.layer if top not in layer.top or layer.bottom]
+    del net.layer[:]
+    net.layer.add(name=_free_name_among(others, "input"), type="Input", top=[top]).input_param.shape.add(
+        dim=dims
+    )
+    net.layer.extend(others)
+    return top
+
+
+def _keep_tops(layer: Any, read: set[str]) -> None:
+    """Drop the blobs of an Input layer that nobody reads (labels), each with its shape."""
+    shapes = list(layer.input_param.shape)
+    if len(shapes) == 1:
+        shapes *= len(layer.top)
+    kept = [(top, shape) for top, shape in zip(layer.top, shapes) if top in read]
+    del layer.top[:], layer.input_param.shape[:]
+    layer.top.extend(top for top, _ in kept)
+    layer.input_param.shape.extend(shape for _, shape in kept)
+
+
+def _image_sources(net: Any, unfiltered: Any, read: set[str]) -> list[tuple[Any, str]]:
+    """(layer, top) of every blob that a data layer would bring to the kept layers."""
+    own = [
+        layer
+        for layer in net.layer
+        if not layer.bottom and layer.type not in ("Input", "Parameter", "DummyData")
+    ]
+    if not own and not any(layer.type == "Input" for layer in net.layer):
+        own = [layer for layer in net.layer if layer.type == "DummyData"]
+    sources = [(layer, top) for layer in own for top in layer.top if top in read]
+    # The data layer may exist in the TRAIN phase only, or be left out of the file altogether.
+    made = {top for layer in net.layer for top in layer.top}
+    for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
+        maker = next((layer for layer in unfiltered.layer if top in layer.top), None)
+        sources.append((maker or pb.LayerParameter(name="data", type="not in the file", top=[top]), top))
+    return sources
+
+
+def _data_shape(layer: Any) -> tuple[int, ...]:
+    """Shape of the images that a data layer brings, as far as its parameters tell; batch 1."""
+    if layer.type == "DummyData" and len(layer.dummy_data_param.shape):
+        return tuple(layer.dummy_data_param.shape[0].dim)
+    channels, height, width = DEFAULT_INPUT_SHAPE[1:]
+    memory, image, crop = layer.memory_data_param, layer.image_data_param, layer.transform_param.crop_size
+    if memory.height and memory.width:
+        channels, height, width = memory.channels or channels, memory.height, memory.width
+    if image.new_height and image.new_width:
+        height, width = image.new_height, image.new_width
+    if layer.window_data_param.crop_size:
+        height = width = layer.window_data_param.crop_size
+    if crop:
+        height = width = crop
+    return 1, channels, height, width
+
+
+# Fields of a layer that only training or a phase choice needs and that would stand in the way.
+_TRAINING_FIELDS = ("loss_weight", "include", "exclude", "phase", "propagate_down")
+
+
+def _clean_layers(net: Any, changes: list[str]) -> None:
+    """Make the kept layers backpropagate through and through, on a CPU build too."""
+    if net.force_backward:
+        net.ClearField("force_backward")
+        changes.append(
+            "removed force_backward, which would compute every weight gradient; the probe replaces it"
+        )
+    for layer in net.layer:
+        if len(layer.propagate_down) and not all(layer.propagate_down):
+            changes.append(
+                f"layer '{layer.name}': removed propagate_down: false, which would stop the gradient"
+            )
+        for name in _TRAINING_FIELDS:
+            layer.ClearField(name)
+        for descriptor, value in layer.ListFields():
+            if descriptor.message_type is not None and "engine" in descriptor.message_type.fields_by_name:
+                if value.HasField("engine"):
+                    value.ClearField("engine")
+
+
+def _make_names_unique(net: Any, changes: list[str]) -> None:
+    """Rename later layers of one name that hold no parameters (weights are found by name)."""
+    used = Counter(layer.name for layer in net.layer)
+    seen: Counter = Counter()
+    for layer in net.layer:
+        seen[layer.name] += 1
+        if seen[layer.name] == 1 or blob_count(layer):
+            continue
+        number = seen[layer.name]
+        while used[f"{layer.name}_{number}"]:
+            number += 1
+        new = f"{layer.name}_{number}"
+        changes.append(
+            f"renamed the layer '{layer.name}' that makes '{layer.top[0]}' to '{new}': names must differ"
+        )
+        used[new] += 1
+        layer.name = new
+
+
+def _add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str:
+    own = [
+        layer
+        for layer in original.layer
+        if layer.type == "Softmax"
+        and score in layer.bottom
+        and score not in layer.top
+        and layer.softmax_param.axis == 1
+    ]
+    if own:
+        name, prob = own[-1].name, own[-1].top[0]
+        changes.append(
+            f"the net's own Softmax '{name}' on '{score}' gets loss_weight 1, so that Caffe backpropagates"
+        )
+    else:
+        name = prob = _free_name(net, "prob")
+        changes.append(f"Softmax '{prob}' on '{score}', with loss_weight 1 so that Caffe backpropagates")
+    net.layer.add(name=name, type="Softmax", bottom=[score], top=[prob], loss_weight=[1])
+    return prob
+
+
+def _add_probe(net: Any, data: str, changes: list[str]) -> None:
+    """No weight gradients; a Bias of zeros on the input keeps the gradient flowing down to it.
+
+    In place, so that the blob keeps its name and its readers, and the first reader's backward writes the
+    diff that belongs to the image. (``force_backward`` would do too, and compute all weight gradients.)
+    """
+    for layer in net.layer:
+        while len(layer.param) < blob_count(layer):
+            layer.param.add()
+        for spec in layer.param:
+            spec.lr_mult = 0
+    maker = next(i for i, layer in enumerate(net.layer) if data in layer.top)
+    name = _free_name(net, "probe")
+    probe = pb.LayerParameter(name=name, type="Bias", bottom=[data], top=[data])
+    probe.param.add(lr_mult=1, decay_mult=0)
+    probe.bias_param.filler.type = "constant"
+    probe.bias_param.filler.value = 0
+    later = list(net.layer[maker + 1 :])
+    del net.layer[maker + 1 :]
+    net.layer.extend([probe, *later])
+    changes.append(
+        f"lr_mult 0 on every weight, and the probe '{name}' (a Bias of zeros, lr_mult 1) on '{data}'"
+    )
+
+
+def blob_count(layer: Any) -> int:
+    """How many parameter blobs a layer has, told from its description; 0 for types without (or unknown)."""
+    own_bottom = (
+        1 if len(layer.bottom) < 2 else 0
+    )  # Scale and Bias may read their factor from a second bottom
+    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution"):
+        return 1 + layer.convolution_param.bias_term
+    if layer.type == "InnerProduct":
+        return 1 + layer.inner_product_param.bias_term
+    if layer.type == "Embed":
+        return 1 + layer.embed_param.bias_term
+    if layer.type == "Scale":
+        return own_bottom + layer.scale_param.bias_term
+    if layer.type == "Bias":
+        return own_bottom
+    fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
+    count = fixed.get(layer.type, len(layer.param))
+    return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
+
+
+def _check_engine(net: Any, engine: str) -> None:
+    if engine != "bvlc":
+        return
+    for layer in net.layer:
+        if layer.type in FORK_TYPES:
+            raise NetError(
+                f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
+                "run this net with engine 'torch', or cut it below that layer with score="
+            )
+
+
+def _free_name(net: Any, wanted: str) -> str:
+    return _free_name_among(net.layer, wanted)
+
+
+def _free_name_among(layers: Iterable[Any], wanted: str) -> str:
+    """``wanted``, or it with a prefix and number if a layer or blob already has that name."""
+    taken = {name for layer in layers for name in (layer.name, *layer.top)}
+    names = [wanted, f"gp_{wanted}", *(f"gp_{wanted}_{i}" for i in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def _by(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
