@@ -1,0 +1,86 @@
+"""Fillers: initial values of parameters, by the rules of Caffe's ``FillerParameter``."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.errors import NetError
+from caffe_gp.proto import messages as pb
+
+
+def fill(blob: Blob, param: Any) -> None:
+    """Fill the blob's data by ``param`` (FillerParameter); random ones draw from torch's generator.
+
+    Raises NetError for an unknown type or a shape that the filler cannot fill.
+    """
+    try:
+        values = _FILLERS[param.type](blob.shape, param)
+    except KeyError:
+        raise NetError(f"unknown filler type '{param.type}'; known: {', '.join(sorted(_FILLERS))}") from None
+    blob.write_data(lambda array: torch.from_numpy(array).copy_(values))
+
+
+def _constant(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    return torch.tensor(param.value).expand(shape)
+
+
+def _uniform(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    return torch.empty(shape).uniform_(param.min, param.max)
+
+
+def _gaussian(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    values = torch.empty(shape).normal_(param.mean, param.std)
+    if param.sparse < 0:
+        return values
+    # On average `sparse` inputs of each output are nonzero.
+    if not shape or shape[0] < 1 or param.sparse > shape[0]:
+        raise NetError(f"gaussian filler: sparse {param.sparse} does not suit the shape {shape}")
+    return values * torch.empty(shape).bernoulli_(param.sparse / shape[0])
+
+
+def _positive_unitball(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    rows = torch.rand(shape).reshape(shape[0], -1)
+    return (rows / rows.sum(1, keepdim=True)).reshape(shape)
+
+
+def _xavier(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    bound = math.sqrt(3.0 / _fan(shape, param))
+    return torch.empty(shape).uniform_(-bound, bound)
+
+
+def _msra(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    return torch.empty(shape).normal_(0.0, math.sqrt(2.0 / _fan(shape, param)))
+
+
+def _fan(shape: tuple[int, ...], param: Any) -> float:
+    count = math.prod(shape)
+    fan_in = count / shape[0]
+    fan_out = count / shape[1] if len(shape) > 1 else count
+    if param.variance_norm == pb.FillerParameter.AVERAGE:
+        return (fan_in + fan_out) / 2
+    return fan_out if param.variance_norm == pb.FillerParameter.FAN_OUT else fan_in
+
+
+def _bilinear(shape: tuple[int, ...], param: Any) -> torch.Tensor:
+    """The upsampling kernel, in *every* (output, input) pair: right for one input channel a group only."""
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise NetError(f"bilinear filler: needs a 4-D blob with a square kernel, found the shape {shape}")
+    side = shape[3]
+    f = math.ceil(side / 2)
+    c = (side - 1) / (2 * f)
+    line = 1 - (torch.arange(side, dtype=torch.float32) / f - c).abs()
+    return torch.outer(line, line).expand(shape)
+
+
+_FILLERS = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}
