@@ -67,3 +67,72 @@ class AccuracyLayer(Layer):
         """There is none."""
         if any(propagate_down):
             raise self.error("has no gradient; do not use it as a loss")
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """Never: force_backward leaves the layer alone."""
+        return False
+
+
+@register("SegAccuracy")
+class SegAccuracyLayer(Layer):
+    """DeepLab's measure of label maps: (1, 1, 1, 3) of pixel accuracy, mean recall, mean Jaccard index.
+
+    Bottoms: scores (N, C, H, W) and labels (N, 1, H, W). ``ignore_label`` may be given several times;
+    other labels outside [0, C) are an error. Unless ``reset`` is false the confusion matrix starts anew
+    at every forward pass. Classes without a pixel are left out of the recall, and count as 1 in the
+    Jaccard index if they are not predicted either.
+    """
+
+    exact_num_bottom = 2
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Start with an empty matrix."""
+        classes = bottom[0].channels
+        self._ignored = sorted(set(self.layer_param.seg_accuracy_param.ignore_label))
+        self._matrix = torch.zeros(classes, classes, dtype=torch.int64)  # true class, predicted class
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Labels must have the scores' size."""
+        score, label = bottom
+        expected = (score.num, 1, score.height, score.width)
+        if (label.num, label.channels, label.height, label.width) != expected:
+            raise self.error(f"scores of shape {score.shape} need labels {expected}, found {label.shape}")
+        top[0].reshape(1, 1, 1, 3)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Add to the matrix and report."""
+        classes = self._matrix.shape[0]
+        scores = bottom[0].data_tensor.reshape(bottom[0].num, classes, -1)
+        predicted = classes - 1 - scores.flip(1).argmax(1)  # of ties the larger class
+        label = bottom[1].data_tensor.to(torch.int64).reshape(predicted.shape)
+        valid = torch.ones_like(label, dtype=torch.bool)
+        for ignored in self._ignored:
+            valid &= label != ignored
+        wrong = valid & ((label < 0) | (label >= classes))
+        if bool(wrong.any()):
+            raise self.error(
+                f"found label {int(label[wrong][0])}, expected 0 to {classes - 1} or an ignore_label"
+            )
+        if self.layer_param.seg_accuracy_param.reset:
+            self._matrix.zero_()
+        pairs = label[valid] * classes + predicted[valid]
+        self._matrix += torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
+        matrix = self._matrix.to(torch.float64)
+        right, true, guessed = matrix.diagonal(), matrix.sum(1), matrix.sum(0)
+        union = true + guessed - right
+        seen = true > 0
+        accuracy = right.sum() / matrix.sum().clamp(min=1)
+        recall = (right[seen] / true[seen]).sum() / seen.sum().clamp(min=1)
+        jaccard = torch.where(union == right, torch.ones_like(union), right / union.clamp(min=1)).mean()
+        result = torch.stack([accuracy, recall, jaccard]).to(scores.device, torch.float32)
+        top[0].data_tensor = result.view(1, 1, 1, 3)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """There is none."""
+        if any(propagate_down):
+            raise self.error("has no gradient; do not use it as a loss")
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """Never: force_backward leaves the layer alone."""
+        return False

@@ -74,3 +74,59 @@ class InnerProductLayer(Layer):
     @property
     def _has_bias(self) -> bool:
         return self.layer_param.inner_product_param.bias_term
+
+
+@register("Embed")
+class EmbedLayer(Layer):
+    """Row ``x`` of a table for every integer ``x`` of the bottom, plus a bias.
+
+    ``blobs[0]``: (input_dim, num_output); ``blobs[1]``: (num_output,).
+    """
+
+    exact_num_bottom = 1
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Create and fill the table unless it was given."""
+        param = self.layer_param.embed_param
+        if param.num_output < 1 or param.input_dim < 1:
+            raise self.error(
+                f"needs num_output and input_dim >= 1, found {param.num_output} and {param.input_dim}"
+            )
+        if not self.blobs:
+            fill(self.blobs.add_blob(param.input_dim, param.num_output), param.weight_filler)
+            if param.bias_term:
+                fill(self.blobs.add_blob(param.num_output), param.bias_filler)
+        self.param_propagate_down = [True] * len(self.blobs)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The bottom's shape with num_output behind it."""
+        top[0].reshape(bottom[0].shape + (self.layer_param.embed_param.num_output,))
+
+    def _index(self, bottom: Blob) -> torch.Tensor:
+        index, rows = bottom.data_tensor.to(torch.int64).flatten(), self.layer_param.embed_param.input_dim
+        wrong = (index < 0) | (index >= rows)
+        if bool(wrong.any()):
+            raise self.error(f"found index {int(index[wrong][0])}, expected 0 to {rows - 1}")
+        return index
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Look up."""
+        y = self.blobs[0].data_tensor.index_select(0, self._index(bottom[0]))
+        if self.layer_param.embed_param.bias_term:
+            y.add_(self.blobs[1].data_tensor)
+        top[0].data_tensor = y.view(top[0].shape)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Add the diffs to the rows they came from."""
+        if propagate_down[0]:
+            raise self.error("cannot propagate down to the indices")
+        dy = top[0].diff_tensor.reshape(-1, self.layer_param.embed_param.num_output)
+        if self.param_propagate_down[0]:
+            self.blobs[0].diff_tensor.index_add_(0, self._index(bottom[0]), dy)
+        if self.layer_param.embed_param.bias_term and self.param_propagate_down[1]:
+            self.blobs[1].diff_tensor.add_(dy.sum(0))
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """Indices get no gradient."""
+        return False

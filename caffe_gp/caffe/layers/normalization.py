@@ -127,3 +127,50 @@ class BatchNormLayer(Layer):
         dx = y * (dy * y).mean(self._axes).view(self._view)
         dx.add_(dy.mean(self._axes).view(self._view))
         bottom[0].diff_tensor = torch.sub(dy, dx, out=dx).div_(self._std)
+
+
+@register("MVN")
+class MVNLayer(Layer):
+    """Subtract the mean of every channel of every image, divide by its standard deviation plus ``eps``.
+
+    ``across_channels``: one mean for all channels of an image. Without ``normalize_variance`` the mean
+    is subtracted only. The top always has four axes (Caffe's legacy shape).
+    """
+
+    exact_num_bottom = 1
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Read the parameters."""
+        param = self.layer_param.mvn_param
+        self._variance, self._across, self._eps = param.normalize_variance, param.across_channels, param.eps
+        self._std: torch.Tensor | None = None
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """(num, channels, height, width)."""
+        blob = bottom[0]
+        self._shape = (blob.num, blob.channels, blob.height, blob.width)
+        self._axes = [1, 2, 3] if self._across else [2, 3]
+        top[0].reshape(self._shape)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Normalise."""
+        x = bottom[0].data_tensor.reshape(self._shape)
+        y = x - x.mean(self._axes, keepdim=True)
+        if self._variance:
+            self._std = y.square().mean(self._axes, keepdim=True).sqrt_().add_(self._eps)
+            y.div_(self._std)
+        top[0].data_tensor = y
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """``(dy - mean(dy) - y mean(dy y)) / (std + eps)``, which ignores eps inside the derivative."""
+        if not propagate_down[0]:
+            return
+        dy = top[0].diff_tensor
+        dx = dy - dy.mean(self._axes, keepdim=True)
+        if self._variance:
+            if self._std is None:
+                raise self.error("backward needs a forward pass first")
+            y = top[0].data_tensor
+            dx.sub_(y * (dy * y).mean(self._axes, keepdim=True)).div_(self._std)
+        bottom[0].diff_tensor = dx.view(bottom[0].shape)
