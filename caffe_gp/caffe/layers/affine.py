@@ -122,7 +122,12 @@ class ScaleLayer(_OperandLayer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The top has the bottom's shape."""
         param: Any = self.layer_param.scale_param
-        self._view = self.operand_view(bottom[0], self._scale(bottom), param.axis)
+        scale = self._scale(bottom)
+        self._view = self.operand_view(bottom[0], scale, param.axis)
+        outer = bottom[0].count_from(0, bottom[0].canonical_axis(param.axis)) if scale.shape else 1
+        # Caffe adds to a learned scale's diff, but overwrites it if nothing lies before the scale's axes
+        # (several scales, a batch of one): iter_size > 1 then counts the last iteration only.
+        self._accumulates = scale.count != bottom[0].count and (outer > 1 or scale.count == 1)
         if param.bias_term:
             self._bias_view = self.operand_view(bottom[0], self.blobs[-1], param.axis)
         if bottom[0] is not top[0]:
@@ -151,10 +156,10 @@ class ScaleLayer(_OperandLayer):
             if x is None:
                 raise self.error("backward needs a forward pass first")
             ds = self.sum_to(dy * x, self._view, self._scale(bottom).shape)
-            if learned:
+            if learned and self._accumulates:
                 self.blobs[0].diff_tensor.add_(ds)
             else:
-                bottom[1].diff_tensor = ds
+                self._scale(bottom).diff_tensor = ds
         if propagate_down[0]:
             scale = self._scale(bottom).data_tensor.reshape(self._view)
             if in_place:

@@ -13,7 +13,7 @@ from caffe_gp.proto import messages as pb
 
 @register("Reduction")
 class ReductionLayer(Layer):
-    """``coeff`` times SUM, ASUM (of magnitudes), SUMSQ (of squares) or MEAN over the axes from ``axis`` on."""
+    """``coeff`` times SUM, ASUM (of magnitudes), SUMSQ (of squares) or MEAN over the axes from ``axis``."""
 
     exact_num_bottom = 1
     exact_num_top = 1
