@@ -91,7 +91,8 @@ def expand_variables(text: str, variables: Mapping[str, object] | None = None,
         column = position - (text.rfind("\n", 0, position) + 1) + 1
         raise PrototxtError(
             f"{filename}:{line}:{column}: the template variable ${{{name}}} has no value. Set the "
-            f"environment variable {name} or pass it in 'variables' (given: {', '.join(sorted(variables)) or 'none'})")
+            f"environment variable {name} or pass it in 'variables' "
+            f"(given: {', '.join(sorted(variables)) or 'none'})")
 
     def replace(match) -> str:
         if match.group("comment") is not None:

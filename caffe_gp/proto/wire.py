@@ -170,7 +170,7 @@ def scan_blob(buffer, start: int, end: int) -> BlobEntry:
                 if field.wire_type == LEN:
                     size = field.end - field.start
                     if size % width:
-                        raise Damage(field.offset, f"{size} bytes of packed values are no multiple of {width}")
+                        raise Damage(field.offset, f"{size} bytes of values are no multiple of {width}")
                     segment = Segment(field.start, size // width, width, width)
                 else:  # unpacked: one tag a value. Take the whole run at once.
                     expect(field, I32 if width == 4 else I64, "blob values")

@@ -1,0 +1,141 @@
+"""Loading a caffemodel the size of FCN-32s: time and peak memory, against protobuf's own parser.
+
+    python benchmarks/bench_weights.py [--megabytes 545] [--repeat 3]
+
+Writes a caffemodel of that size to a temporary folder, then loads it in fresh processes, one a
+measurement, from the page cache: ``read_weights`` plus ``copy_to`` into preallocated float32 arrays (their
+pages already touched, as a net's are), and the same through google.protobuf's ``ParseFromString``.
+Peak memory is the process's VmHWM minus what it held before (interpreter, numpy, protobuf), so it
+counts the destination arrays; required: <= 2 s and <= 1.5 times the file.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from caffe_gp import proto  # noqa: E402
+from caffe_gp.proto import messages as pb  # noqa: E402
+
+# VGG-16 as FCN-32s: (layer, output channels, input channels, kernel)
+LAYERS = [("conv1_1", 64, 3, 3), ("conv1_2", 64, 64, 3), ("conv2_1", 128, 64, 3), ("conv2_2", 128, 128, 3),
+          ("conv3_1", 256, 128, 3), ("conv3_2", 256, 256, 3), ("conv3_3", 256, 256, 3),
+          ("conv4_1", 512, 256, 3), ("conv4_2", 512, 512, 3), ("conv4_3", 512, 512, 3),
+          ("conv5_1", 512, 512, 3), ("conv5_2", 512, 512, 3), ("conv5_3", 512, 512, 3),
+          ("fc6", 4096, 512, 7), ("fc7", 4096, 4096, 1), ("score_fr", 21, 4096, 1), ("upscore", 21, 21, 64)]
+
+
+def shapes(megabytes: float):
+    """[(layer name, blob shapes)] of FCN-32s, fc6's inputs scaled so that the file has about that size."""
+    result = []
+    fixed = sum(o * i * k * k + o for name, o, i, k in LAYERS if name != "fc6")
+    fc6_inputs = max(1, int((megabytes * 1e6 / 4 - fixed) / (4096 * 49)))
+    for name, outputs, inputs, kernel in LAYERS:
+        inputs = fc6_inputs if name == "fc6" else inputs
+        result.append((name, [(outputs, inputs, kernel, kernel), (outputs,)]))
+    return result
+
+
+def write_model(path: str, megabytes: float) -> None:
+    """A caffemodel with random values."""
+    rng = np.random.RandomState(0)
+    net = pb.NetParameter(name="bench")
+    arrays = {}
+    for name, blob_shapes in shapes(megabytes):
+        net.layer.add(name=name, type="Convolution")
+        arrays[name] = [rng.standard_normal(size=shape).astype(np.float32) for shape in blob_shapes]
+    proto.write_caffemodel(path, net, arrays)
+
+
+def peak_bytes(field: str = "VmHWM") -> int:
+    """A memory field of /proc/self/status in bytes."""
+    with open("/proc/self/status") as stream:
+        for line in stream:
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    raise SystemExit("this benchmark needs Linux's /proc/self/status")
+
+
+def destination(megabytes: float):
+    """Arrays for the weights, every page touched."""
+    return {name: [np.full(shape, 1, np.float32) for shape in blob_shapes]
+            for name, blob_shapes in shapes(megabytes)}
+
+
+def load_ours(path: str, arrays) -> None:
+    """Scan and copy."""
+    with proto.read_weights(path) as weights:
+        for name, blobs in weights:
+            for blob, array in zip(blobs, arrays[name]):
+                blob.copy_to(array)
+
+
+def load_protobuf(path: str, arrays) -> None:
+    """Parse the whole message, then copy; the peer."""
+    net = pb.NetParameter()
+    with open(path, "rb") as stream:
+        net.ParseFromString(stream.read())
+    for layer in net.layer:
+        for blob, array in zip(layer.blobs, arrays[layer.name]):
+            array[...] = np.array(blob.data, dtype=np.float32).reshape(array.shape)
+
+
+def measure(how: str, path: str, megabytes: float) -> None:
+    """In a process of its own: load once and print seconds, peak bytes and a checksum as JSON."""
+    before = peak_bytes("VmRSS")
+    arrays = destination(megabytes)
+    start = time.perf_counter()
+    {"caffe_gp": load_ours, "protobuf": load_protobuf}[how](path, arrays)
+    seconds = time.perf_counter() - start
+    peak = peak_bytes() - before
+    total = float(sum(array.sum(dtype=np.float64) for blobs in arrays.values() for array in blobs))
+    print(json.dumps({"seconds": seconds, "peak": peak, "sum": total}))
+
+
+def main() -> None:
+    """Write the model, measure both readers, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--megabytes", type=float, default=545, help="file size (default %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each reader; the best counts")
+    parser.add_argument("--json", help="also write the numbers to this file")
+    parser.add_argument("--measure", nargs=2, metavar=("HOW", "PATH"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure[0], options.measure[1], options.megabytes)
+        return
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "bench.caffemodel")
+        start = time.perf_counter()
+        write_model(path, options.megabytes)
+        size = os.path.getsize(path)
+        print(f"caffemodel of {size / 1e6:.0f} MB (made and written in {time.perf_counter() - start:.1f} s)")
+        for how in ("caffe_gp", "protobuf"):
+            runs = []
+            for _ in range(options.repeat if how == "caffe_gp" else 1):
+                command = [sys.executable, __file__, "--measure", how, path,
+                           "--megabytes", str(options.megabytes)]
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+                runs.append(json.loads(output))
+            best = min(runs, key=lambda run: run["seconds"])
+            results[how] = dict(best, file_bytes=size, peak_over_file=best["peak"] / size)
+            print(f"{how:10s} {best['seconds']:7.2f} s   peak {best['peak'] / 1e6:6.0f} MB = "
+                  f"{best['peak'] / size:.2f} x the file")
+    if results["caffe_gp"]["sum"] != results["protobuf"]["sum"]:
+        raise SystemExit("the two readers disagree")
+    if options.json:
+        with open(options.json + ".tmp", "w") as stream:
+            json.dump(results, stream, indent=2)
+        os.replace(options.json + ".tmp", options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The message classes: facts of the Caffe formats, wire compatibility, coexistence with BVLC's caffe_pb2."""
+from __future__ import annotations
+
+import copy
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+
+from caffe_gp.proto import messages as pb
+from caffe_gp.proto import schema
+
+
+def test_enum_values_are_reachable_as_in_generated_code():
+    assert (pb.TRAIN, pb.TEST) == (0, 1)
+    assert pb.PoolingParameter.MAX == 0 and pb.PoolingParameter.STOCHASTIC == 2
+    assert pb.EltwiseParameter.SUM == 1
+    assert pb.V1LayerParameter.CONVOLUTION == 4 and pb.V1LayerParameter.DECONVOLUTION == 39
+    assert pb.V1LayerParameter.LayerType.Name(42) == "MULTI_STAGE_MEANFIELD"
+    assert pb.LossParameter.NormalizationMode.Value("BATCH_SIZE") == 2
+
+
+@pytest.mark.parametrize("message, field, number, default", [
+    # numbers and defaults as published with BVLC Caffe 1.0
+    ("NetParameter", "layer", 100, None), ("NetParameter", "layers", 2, None),
+    ("LayerParameter", "blobs", 7, None), ("V1LayerParameter", "blobs", 6, None),
+    ("V0LayerParameter", "blobs", 50, None), ("LayerParameter", "clip_param", 148, None),
+    ("LayerParameter", "swish_param", 147, None), ("LayerParameter", "recurrent_param", 146, None),
+    ("LayerParameter", "crop_param", 144, None), ("LayerParameter", "input_param", 143, None),
+    ("BatchNormParameter", "moving_average_fraction", 2, pytest.approx(0.999)),
+    ("BatchNormParameter", "eps", 3, pytest.approx(1e-5)), ("LRNParameter", "beta", 3, 0.75),
+    ("CropParameter", "axis", 1, 2), ("ConvolutionParameter", "dilation", 18, None),
+    ("PoolingParameter", "round_mode", 13, 0), ("FillerParameter", "type", 1, "constant"),
+    ("ReshapeParameter", "num_axes", 3, -1), ("SolverParameter", "momentum2", 39, pytest.approx(0.999)),
+    ("SolverParameter", "type", 40, "SGD"), ("SolverParameter", "snapshot_format", 37, 1),
+    ("NetState", "phase", 1, 1), ("WindowDataParameter", "crop_mode", 11, "warp"),
+    ("PythonParameter", "param_str", 3, ""), ("DataParameter", "backend", 8, 0),
+])
+def test_numbers_and_defaults(message, field, number, default):
+    descriptor = pb.MESSAGES[message].DESCRIPTOR.fields_by_name[field]
+    assert descriptor.number == number
+    if default is not None:
+        assert getattr(pb.MESSAGES[message](), field) == default
+
+
+def test_floats_and_dims_are_packed():
+    blob = pb.BlobProto(data=[1.0, 2.0])
+    blob.shape.dim.extend([1, 2])
+    # 2a 08 <8 bytes of floats>, 3a 04 0a 02 01 02
+    assert blob.SerializeToString() == bytes.fromhex("2a08" "0000803f" "00000040" "3a04" "0a020102")
+    assert pb.Datum(float_data=[1.0]).SerializeToString() == bytes.fromhex("35" "0000803f")  # not packed there
+
+
+def test_fork_fields_have_numbers_of_their_own():
+    numbers = {name: field.number for name, field in pb.LayerParameter.DESCRIPTOR.fields_by_name.items()}
+    forks = ["interp_param", "multi_stage_meanfield_param", "seg_accuracy_param", "mat_write_param",
+             "dense_crf_param", "bn_param", "upsample_param"]
+    assert all(numbers[name] >= schema.FORK_NUMBERS for name in forks)
+    assert all(number < schema.FORK_NUMBERS for name, number in numbers.items()
+               if name not in forks + ["dense_image_data_param"])
+    assert pb.InterpParameter().zoom_factor == 1
+    assert pb.ImageDataParameter().label_type == pb.ImageDataParameter.IMAGE
+    assert pb.UpsampleParameter().scale == 2
+
+
+def test_the_same_names_in_another_pool_do_not_clash():
+    # what importing BVLC's caffe_pb2 does: package "caffe", the same messages, in the default pool
+    other = descriptor_pb2.FileDescriptorProto(name="clash/caffe.proto", package="caffe", syntax="proto2")
+    other.message_type.add(name="NetParameter").field.add(name="name", number=1, type=9, label=1)
+    default = descriptor_pool.Default()
+    try:
+        default.FindMessageTypeByName("caffe.NetParameter")  # BVLC's is really there
+    except KeyError:
+        default.AddSerializedFile(other.SerializeToString())
+        theirs = default.FindMessageTypeByName("caffe.NetParameter")
+        assert theirs.full_name == pb.NetParameter.DESCRIPTOR.full_name
+        assert "layer" not in theirs.fields_by_name
+    assert "layer" in pb.NetParameter.DESCRIPTOR.fields_by_name
+
+
+def test_messages_can_be_copied():
+    layer = pb.LayerParameter(name="x", top=["a", "b"])
+    assert copy.deepcopy(layer) == layer
+
+
+def test_every_field_equals_bvlc_caffes():
+    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2", reason="BVLC Caffe is not here (make test-bvlc)")
+    theirs = descriptor_pb2.FileDescriptorProto()
+    caffe_pb2.DESCRIPTOR.CopyToProto(theirs)
+    ours = pb.FILE_DESCRIPTOR_PROTO
+
+    def number(text):
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+    def facts(proto):
+        found = {}
+        for message in proto.message_type:
+            for field in message.field:
+                default = number(field.default_value) if field.HasField("default_value") else None
+                found[message.name, field.name] = (field.number, field.type, field.label, field.type_name,
+                                                   default, field.options.packed)
+            for enum in message.enum_type:
+                found.update({(message.name, enum.name, value.name): value.number for value in enum.value})
+        for enum in proto.enum_type:
+            found.update({("", enum.name, value.name): value.number for value in enum.value})
+        return found
+
+    mine = facts(ours)
+    different = {key: (fact, mine.get(key)) for key, fact in facts(theirs).items() if mine.get(key) != fact}
+    assert not different

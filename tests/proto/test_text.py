@@ -1,0 +1,178 @@
+"""Reading prototxt text: what is accepted, and what every bad input is told."""
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from caffe_gp import proto
+from caffe_gp.errors import PrototxtError
+from caffe_gp.proto import messages as pb
+from caffe_gp.proto import text as proto_text
+
+CONV = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 } }'
+
+
+def message_of(text: str, **kwargs) -> str:
+    with pytest.raises(PrototxtError) as caught:
+        proto.parse_net_param(text, "net.prototxt", **kwargs)
+    return str(caught.value)
+
+
+def test_syntax_that_caffe_accepts():
+    net = proto.parse_net_param("""
+        # a comment with an apostrophe: don't stop, and a ${VARIABLE} in it
+        name: 'a' "b"
+        layer: { name: "x", type: 'Input'; top: "data" input_param: { shape: { dim: 1 dim: 3, dim: 0x10 dim: 5 } } }
+        layer < name: "r" type: "ReLU" relu_param < negative_slope: 1e-1f engine: CAFFE > >
+        layer { name: "p" type: "Pooling" pooling_param { pool: 1 global_pooling: True } propagate_down: [true, 0] }
+    """)
+    assert net.name == "ab"
+    assert list(net.layer[0].input_param.shape[0].dim) == [1, 3, 16, 5]
+    assert net.layer[1].relu_param.negative_slope == pytest.approx(0.1)
+    assert net.layer[2].pooling_param.pool == pb.PoolingParameter.AVE
+    assert list(net.layer[2].propagate_down) == [True, False]
+
+
+def test_unknown_field_names_line_column_and_near_names():
+    message = message_of('name: "n"\nlayer {\n  name: "c"\n  convolutional_param { num_output: 2 }\n}')
+    assert message.startswith("net.prototxt:4:3: LayerParameter has no field named 'convolutional_param'")
+    assert "'convolution_param'" in message
+
+
+@pytest.mark.parametrize("line, fork", [
+    ("prior_box_param { }", "SSD"), ("roi_pooling_param { }", "Faster R-CNN"),
+    ("domain_transform_param { }", "DeepLab"), ("correlation_param { }", "FlowNet"),
+])
+def test_unknown_field_of_a_known_fork(line, fork):
+    message = message_of('layer {\n  name: "x"\n  %s\n}' % line)
+    assert message.startswith("net.prototxt:3:3:") and fork in message and "fork" in message
+
+
+def test_unknown_enum_value():
+    message = message_of("layers {\n type: CONVOLUTIONS\n}")
+    assert message.startswith("net.prototxt:2:") and "'CONVOLUTION'" in message and "LayerType" in message
+
+
+@pytest.mark.parametrize("text, where", [
+    ("layer {\n name: \n}", "net.prototxt:3:1"), ("layer {\n name: \"a\"", "net.prototxt:"),
+    ('name: "a"\nname: "b"', "net.prototxt:2:"), ("layer { name: 3 }", "net.prototxt:1:"),
+    ("layer { top: \"unclosed\n }", "net.prototxt:1:"), ("}", "net.prototxt:1:1"),
+    ("force_backward: maybe", "net.prototxt:1:"), ("input_dim: 99999999999", "net.prototxt:"),
+    ("layer { clip_param { min: 1 } }", "net.prototxt:"),
+])
+def test_syntax_errors_say_where(text, where):
+    assert message_of(text).startswith(where)
+
+
+def test_deep_nesting_is_an_error_not_a_crash():
+    assert "net.prototxt" in message_of("layer { " * 100000)
+    assert "net.prototxt" in message_of("x { " * 100000)
+
+
+def test_mixed_dialects():
+    message = message_of(CONV + '\nlayers { name: "d" type: RELU bottom: "c" top: "c" }')
+    assert "mixes" in message and "'layer' first in line 1" in message and "'layers' first in line 2" in message
+
+
+@pytest.mark.parametrize("data, says", [
+    (b"", "empty"), (b" \n\t\n", "empty"), (b"<!DOCTYPE html>\n<html>", "web page"), (b"\n <html>", "web page"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
+    (b"\n\x05LeNet\xa2\x06\x1d\n\x05conv1", "binary"), (b"\x89HDF\r\n\x1a\n\0\0", "HDF5"),
+])
+def test_files_that_are_no_prototxt(tmp_path, data, says):
+    path = tmp_path / "net.prototxt"
+    path.write_bytes(data)
+    with pytest.raises(PrototxtError, match=says) as caught:
+        proto.read_net_param(path)
+    assert str(path) in str(caught.value)
+
+
+def test_too_big_a_file(tmp_path):
+    path = tmp_path / "big.prototxt"
+    with open(path, "wb") as stream:
+        stream.truncate(proto_text.MAX_TEXT_BYTES + 1)
+    with pytest.raises(PrototxtError, match="too big"):
+        proto.read_net_param(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / "none.prototxt", tmp_path):
+        with pytest.raises(PrototxtError, match="cannot be read"):
+            proto.read_net_param(path)
+
+
+def test_encodings(tmp_path):
+    path = tmp_path / "n.prototxt"
+    path.write_bytes(b'\xef\xbb\xbfname: "bom"')
+    assert proto.read_net_param(path).name == "bom"
+    path.write_bytes(b'# \xd6\xd0\xce\xc4 (GBK)\r\nname: "gbk"\r\n')
+    assert proto.read_net_param(path).name == "gbk"
+
+
+def test_template_variables(monkeypatch):
+    monkeypatch.setenv("BATCH", "4")
+    monkeypatch.delenv("NOTSET", raising=False)
+    text = 'name: "v${VERSION}" # ${NOTSET}\ninput: "data" input_shape { dim: ${BATCH} dim: 1 }'
+    net = proto.parse_net_param(text, variables={"VERSION": 7})
+    assert net.name == "v7" and list(net.layer[0].input_param.shape[0].dim) == [4, 1]
+    message = message_of('name: "x"\n  input: "${NOTSET}"', variables={"VERSION": 7})
+    assert message.startswith("net.prototxt:2:11:") and "${NOTSET}" in message and "VERSION" in message
+
+
+def test_write_text_round_trip_and_atomic(tmp_path):
+    net = proto.parse_net_param('name: "\\303\\251" ' + CONV)
+    path = tmp_path / "out.prototxt"
+    proto.write_text(net, path)
+    assert proto.read_net_param(path) == net
+    assert os.listdir(str(tmp_path)) == ["out.prototxt"]
+    assert os.stat(str(path)).st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def test_write_atomically_keeps_the_old_file(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+
+    def fail(stream):
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        proto_text.write_atomically(path, fail)
+    assert path.read_bytes() == b"old" and os.listdir(str(tmp_path)) == ["f"]
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+REAL = [  # file, layers after the upgrade, type of the first
+    ("caffemodels/cifar10_everpeace/examples/mnist/lenet.prototxt", 9, "Input"),
+    ("caffemodels/cifar10_everpeace/examples/mnist/lenet_train_test.prototxt", 11, "Data"),
+    ("caffemodels/cifar10_everpeace/examples/cifar10/cifar10_full_train_test.prototxt", 16, "Data"),
+    ("caffemodels/cifar10_simshang/cifar10_quick.prototxt", 13, "Input"),
+    ("caffemodels/squeezenet_dc/SqueezeNet_deploy.prototxt", 66, "Input"),
+    ("caffemodels/enet_timosaemann/prototxts/enet_deploy_final.prototxt", 210, "Input"),
+    ("caffemodels/enet_timosaemann/prototxts/enet_train_encoder_decoder.prototxt", 322, "DenseImageData"),
+    ("caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/enet_deploy_final.prototxt", None, "Input"),
+    ("caffemodels/lane_tusimple_eric612/models/tusimple/mobilenet_yolov3_lite_deploy.prototxt", 83, "Input"),
+    ("caffe_voc/mnv2_dm05_257/deploy.prototxt", 108, "Input"),
+]
+
+
+@pytest.mark.parametrize("name, layers, first", REAL)
+def test_released_prototxts(shared_data, name, layers, first):
+    net = proto.read_net_param(shared_data / name)
+    assert net.layer[0].type == first
+    assert layers is None or len(net.layer) == layers
+    assert not net.layers and not net.input
+    assert proto.parse_net_param(proto.to_text(net)) == net
+
+
+def test_released_solver(shared_data):
+    path = shared_data / "caffemodels/cifar10_everpeace/examples/mnist/lenet_solver.prototxt"
+    solver = proto.read_solver_param(path)
+    assert (solver.base_lr, solver.lr_policy, solver.max_iter) == (pytest.approx(0.01), "inv", 10000)
+    assert list(solver.test_iter) == [100]
