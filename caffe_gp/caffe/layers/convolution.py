@@ -1,0 +1,219 @@
+"""Convolution, Deconvolution and Im2col, in any number of spatial dimensions that torch has kernels for."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.filler import fill
+from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.registry import register
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def spatial_values(layer: Layer, param: Any, field: str, dims: int, default: int | None) -> list[int]:
+    """One value a spatial axis from a repeated field (0, 1 or ``dims`` values) or its ``_h``/``_w`` twins."""
+    short = "kernel" if field == "kernel_size" else field
+    if param.DESCRIPTOR.fields_by_name.get(f"{short}_h") and (
+        param.HasField(f"{short}_h") or param.HasField(f"{short}_w")
+    ):
+        if dims != 2:
+            raise layer.error(f"{short}_h and {short}_w can only be used for 2-D, the input has {dims} spatial axes")
+        if len(getattr(param, field)):
+            raise layer.error(f"either {field} or {short}_h/{short}_w should be specified, not both")
+        return [getattr(param, f"{short}_h"), getattr(param, f"{short}_w")]
+    given = list(getattr(param, field))
+    if not given and default is not None:
+        return [default] * dims
+    if len(given) not in (1, dims):
+        raise layer.error(f"{field} must be specified once, or once per spatial dimension ({dims}), found {given}")
+    return given * dims if len(given) == 1 else given
+
+
+class _Spatial(Layer):
+    """What the three layers share: the channel axis and kernel, stride, pad, dilation of each spatial axis."""
+
+    min_bottom = 1
+    min_top = 1
+    equal_num_bottom_top = True
+
+    def _read_geometry(self, bottom: Sequence[Blob]) -> None:
+        param = self.layer_param.convolution_param
+        self._axis = bottom[0].canonical_axis(param.axis)
+        dims = len(bottom[0].shape) - self._axis - 1
+        if dims not in _CONV:
+            raise self.error(f"1 to 3 spatial axes are supported, the bottom {bottom[0].shape} has {dims}")
+        self._dims = dims
+        self._kernel = spatial_values(self, param, "kernel_size", dims, None)
+        self._stride = spatial_values(self, param, "stride", dims, 1)
+        self._pad = spatial_values(self, param, "pad", dims, 0)
+        self._dilation = spatial_values(self, param, "dilation", dims, 1)
+        if min(self._kernel) < 1:
+            raise self.error(f"kernel dimensions must be nonzero, found {self._kernel}")
+        if min(self._stride) < 1:
+            raise self.error(f"stride dimensions must be nonzero, found {self._stride}")
+
+    def _conv_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        extents = [d * (k - 1) + 1 for k, d in zip(self._kernel, self._dilation)]
+        return tuple((n + 2 * p - e) // s + 1 for n, p, e, s in zip(sizes, self._pad, extents, self._stride))
+
+    def _as_batch(self, values: torch.Tensor) -> torch.Tensor:
+        """(N, C, spatial...): the axes before the channels become one."""
+        return values if self._axis == 1 else values.reshape(-1, *values.shape[self._axis :])
+
+
+class _Filters(_Spatial):
+    """Weights, bias and group of Convolution and Deconvolution; tops of every bottom use the same ones."""
+
+    transposed = False
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """blobs[0]: weights, blobs[1]: bias (if bias_term)."""
+        self._read_geometry(bottom)
+        param = self.layer_param.convolution_param
+        self._group = self._groups(bottom[0].shape[self._axis])
+        self._channels = bottom[0].shape[self._axis]
+        self._num_output = param.num_output
+        if self._num_output < 1:
+            raise self.error("convolution_param.num_output must be at least 1")
+        if self._channels % self._group:
+            raise self.error(f"group {self._group} does not divide the {self._channels} input channels")
+        if self._num_output % self._group:
+            raise self.error(f"Number of output should be multiples of group: {self._num_output}, {self._group}")
+        if not self.blobs:
+            fill(self.blobs.add_blob(*self._weight_shape()), param.weight_filler)
+            if param.bias_term:
+                fill(self.blobs.add_blob(self._num_output), param.bias_filler)
+        self._has_bias = param.bias_term
+
+    def _groups(self, channels: int) -> int:
+        return self.layer_param.convolution_param.group
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """(N, num_output, spatial sizes)."""
+        for blob, out in zip(bottom, top):
+            if blob.shape[self._axis] != self._channels:
+                raise self.error(
+                    f"Input size incompatible with convolution kernel: expected {self._channels} channels, "
+                    f"found the bottom shape {blob.shape}"
+                )
+            if blob.shape != bottom[0].shape:
+                raise self.error(f"All inputs must have the same shape: {bottom[0].shape} and {blob.shape}")
+            sizes = self._output_size(blob.shape[self._axis + 1 :])
+            if min(sizes) < 1:
+                raise self.error(
+                    f"the kernel {self._kernel} with dilation {self._dilation} does not fit into the bottom "
+                    f"{blob.shape} with pad {self._pad}"
+                )
+            out.reshape(*blob.shape[: self._axis], self._num_output, *sizes)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Channels-last on the CPU, where torch's kernels are up to twice as fast so."""
+        weight, group = self._kernels()
+        bias = self.blobs[1].data_tensor if self._has_bias else None
+        for blob, out in zip(bottom, top):
+            x = _channels_last(self._as_batch(blob.data_tensor))
+            if self.transposed:
+                y = _CONV_TRANSPOSE[self._dims](
+                    x, weight, bias, self._stride, self._pad, 0, group, self._dilation
+                )
+            else:
+                y = _CONV[self._dims](x, weight, bias, self._stride, self._pad, self._dilation, group)
+            out.data_tensor = y.view(out.shape) if self._axis != 1 else y
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Only what is asked for: data, weight and bias gradients are three separate computations."""
+        wants_weight = self.param_propagate_down[0]
+        wants_bias = self._has_bias and self.param_propagate_down[1]
+        for blob, out, wants_data in zip(bottom, top, propagate_down):
+            if not (wants_data or wants_weight or wants_bias):
+                continue
+            # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
+            weight, group = (self.blobs[0].data_tensor, self._group) if wants_weight else self._kernels()
+            dy = _channels_last(self._as_batch(out.diff_tensor))
+            dx, dw, db = torch.ops.aten.convolution_backward(
+                dy,
+                _channels_last(self._as_batch(blob.data_tensor)),
+                weight,
+                [self._num_output],
+                self._stride,
+                self._pad,
+                self._dilation,
+                self.transposed,
+                [0] * self._dims,
+                group,
+                [wants_data, wants_weight, wants_bias],
+            )
+            if wants_data:
+                blob.diff_tensor = dx.reshape(blob.shape) if self._axis != 1 else dx
+            if wants_weight:
+                self.blobs[0].diff_tensor.add_(dw)
+            if wants_bias:
+                self.blobs[1].diff_tensor.add_(db)
+
+    def _kernels(self) -> tuple[torch.Tensor, int]:
+        """Weights and group to compute with."""
+        return self.blobs[0].data_tensor, self._group
+
+
+def _channels_last(values: torch.Tensor) -> torch.Tensor:
+    if values.dim() == 4 and values.device.type == "cpu":
+        return values.contiguous(memory_format=torch.channels_last)
+    return values
+
+
+@register("Convolution")
+class ConvolutionLayer(_Filters):
+    """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...)."""
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self._num_output, self._channels // self._group, *self._kernel)
+
+    def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        return self._conv_size(sizes)
+
+
+@register("DepthwiseConvolution")
+class DepthwiseConvolutionLayer(ConvolutionLayer):
+    """A fork's Convolution with one group for each channel; ``group`` in the prototxt is ignored."""
+
+    def _groups(self, channels: int) -> int:
+        return channels
+
+
+@register("Deconvolution")
+class DeconvolutionLayer(_Filters):
+    """The transpose of Convolution; weights (channels, num_output / group, kernel...)."""
+
+    transposed = True
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self._channels, self._num_output // self._group, *self._kernel)
+
+    def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        return tuple(
+            s * (n - 1) + d * (k - 1) + 1 - 2 * p
+            for n, s, k, p, d in zip(sizes, self._stride, self._kernel, self._pad, self._dilation)
+        )
+
+    def _kernels(self) -> tuple[torch.Tensor, int]:
+        """Upsampling by a fixed kernel is stored dense with zeros off the diagonal: run it depthwise."""
+        weight = self.blobs[0].data_tensor
+        if self._group != 1 or self._channels != self._num_output or self._channels == 1:
+            return weight, self._group
+        used = weight.flatten(2).ne(0).any(2)
+        if bool((used & ~torch.eye(len(used), dtype=torch.bool, device=used.device)).any()):
+            return weight, 1
+        diagonal = torch.arange(self._channels, device=weight.device)
+        return weight[diagonal, diagonal].unsqueeze(1), self._channels

@@ -1,0 +1,182 @@
+"""Pooling: MAX, AVE and STOCHASTIC windows, with Caffe's rounding and border rules."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import TRAIN, Layer
+from caffe_gp.caffe.layers.registry import register
+from caffe_gp.proto import messages as pb
+
+
+def pooled_size(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
+    """Windows along one axis: rounded up unless ``floor``; with padding the last must start inside the image."""
+    span = (size + 2 * pad - kernel) / stride
+    out = (math.floor(span) if floor else math.ceil(span)) + 1
+    if pad and (out - 1) * stride >= size + pad:
+        out -= 1
+    return out
+
+
+@register("Pooling")
+class PoolingLayer(Layer):
+    """Bottom (N, C, H, W); top 0 the pooled values; top 1 (MAX only) the index h * W + w of each maximum."""
+
+    exact_num_bottom = 1
+    min_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Read kernel, stride, pad and method."""
+        param = self.layer_param.pooling_param
+        self._method = param.pool
+        self.max_top = 2 if self._method == pb.PoolingParameter.MAX else 1
+        self.check_blob_counts(len(bottom), len(top))
+        self._global = param.global_pooling
+        self._floor = param.round_mode == pb.PoolingParameter.FLOOR
+        if self._global and (param.kernel_size or param.kernel_h or param.kernel_w):
+            raise self.error("With Global_pooling: true Filter size cannot specified")
+        self._kernel = self._pair(param, "kernel_size", "kernel", 0)
+        self._stride = self._pair(param, "stride", "stride", 1)
+        self._pad = self._pair(param, "pad", "pad", 0)
+        if self._global and (self._pad != (0, 0) or self._stride != (1, 1)):
+            raise self.error("With Global_pooling: true; only pad = 0 and stride = 1")
+        if not self._global and min(self._kernel) < 1:
+            raise self.error(f"Filter dimensions cannot be zero, found {self._kernel}")
+        if not self._global and any(p >= k for p, k in zip(self._pad, self._kernel)):
+            raise self.error(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
+        if self._pad != (0, 0) and self._method == pb.PoolingParameter.STOCHASTIC:
+            raise self.error("Padding implemented only for average and max pooling.")
+
+    def _pair(self, param: Any, field: str, short: str, default: int) -> tuple[int, int]:
+        if param.HasField(f"{short}_h") or param.HasField(f"{short}_w"):
+            if param.HasField(field):
+                raise self.error(f"either {field} or {short}_h/{short}_w should be specified, not both")
+            return getattr(param, f"{short}_h"), getattr(param, f"{short}_w")
+        value = getattr(param, field) if param.HasField(field) else default
+        return value, value
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """(N, C, pooled H, pooled W)."""
+        if len(bottom[0].shape) != 4:
+            raise self.error(f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}")
+        n, c, *sizes = bottom[0].shape
+        if self._global:
+            self._kernel = (sizes[0], sizes[1])
+        self._out = tuple(
+            pooled_size(size, k, s, p, self._floor)
+            for size, k, s, p in zip(sizes, self._kernel, self._stride, self._pad)
+        )
+        if min(self._out) < 1:
+            raise self.error(f"the kernel {self._kernel} does not fit into the bottom {bottom[0].shape}")
+        for blob in top:
+            blob.reshape(n, c, *self._out)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Pool by the layer's method."""
+        x = bottom[0].data_tensor
+        if self._method == pb.PoolingParameter.MAX:
+            y, self._index = self._max(x)
+            if len(top) > 1:
+                top[1].data_tensor = self._index.to(torch.float32)
+        elif self._method == pb.PoolingParameter.AVE:
+            y = self._average(x)
+        else:
+            y, self._index = self._stochastic(x)
+        top[0].data_tensor = y
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Diffs go to the maximum (or the drawn element) of each window, or are spread evenly (AVE)."""
+        if not propagate_down[0]:
+            return
+        dy, x = top[0].diff_tensor, bottom[0].data_tensor
+        if self._method == pb.PoolingParameter.AVE:
+            bottom[0].diff_tensor = self._average_backward(dy, x)
+        elif self._method == pb.PoolingParameter.MAX and self._torch_agrees(x):
+            bottom[0].diff_tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+                dy, x, self._kernel, self._stride, self._pad, [1, 1], not self._floor, self._index
+            )
+        else:
+            n, c, h, w = x.shape
+            dx = torch.zeros(n, c, h * w, device=x.device)
+            dx.scatter_add_(2, self._index.reshape(n, c, -1), dy.reshape(n, c, -1))
+            bottom[0].diff_tensor = dx.view(n, c, h, w)
+
+    # ---- methods
+
+    def _torch_agrees(self, x: torch.Tensor) -> bool:
+        """Whether torch's kernels accept this geometry and make the same number of windows."""
+        if any(2 * p > k for p, k in zip(self._pad, self._kernel)):
+            return False
+        for size, k, s, p, out in zip(x.shape[2:], self._kernel, self._stride, self._pad, self._out):
+            span = size + 2 * p - k
+            theirs = (span if self._floor else span + s - 1) // s + 1
+            if not self._floor and (theirs - 1) * s >= size + p:
+                theirs -= 1
+            if theirs != out:
+                return False
+        return True
+
+    def _max(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._torch_agrees(x):
+            return F.max_pool2d_with_indices(x, self._kernel, self._stride, self._pad, 1, not self._floor)
+        windows, index = self._windows(x, -math.inf)
+        values, at = windows.max(-1)  # torch returns the first of equal maxima
+        return values, index.expand_as(windows).gather(-1, at.unsqueeze(-1)).squeeze(-1).contiguous()
+
+    def _average(self, x: torch.Tensor) -> torch.Tensor:
+        if self._torch_agrees(x):
+            return F.avg_pool2d(x, self._kernel, self._stride, self._pad, not self._floor, True)
+        windows, _ = self._windows(x, 0.0)
+        return windows.sum(-1) / self._divisor(x)
+
+    def _average_backward(self, dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        if self._torch_agrees(x):
+            return torch.ops.aten.avg_pool2d_backward(
+                dy, x, self._kernel, self._stride, self._pad, not self._floor, True, None
+            )
+        n, c, h, w = x.shape
+        _, index = self._windows(x[:1, :1], 0.0)
+        inside = index >= 0
+        share = (dy / self._divisor(x)).unsqueeze(-1) * inside
+        dx = torch.zeros(n, c, h * w, device=x.device)
+        dx.scatter_add_(2, index.clamp(min=0).expand_as(share).reshape(n, c, -1), share.reshape(n, c, -1))
+        return dx.view(n, c, h, w)
+
+    def _stochastic(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """TRAIN: an element drawn with probability proportional to it; TEST: the mean so weighted."""
+        windows, index = self._windows(x, 0.0)
+        if self.phase == TRAIN:
+            total = windows.cumsum(-1)
+            threshold = torch.rand_like(total[..., :1]) * total[..., -1:]
+            at = (total < threshold).sum(-1, keepdim=True).clamp(max=windows.shape[-1] - 1)
+            chosen = index.expand_as(windows).gather(-1, at).squeeze(-1).clamp(min=0)
+            return windows.gather(-1, at).squeeze(-1), chosen.contiguous()
+        weight = windows.sum(-1)
+        return (windows**2).sum(-1) / weight.clamp(min=torch.finfo(torch.float32).tiny), index[..., 0]
+
+    def _windows(self, x: torch.Tensor, outside: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, C, out H, out W, elements) of every window, and the elements' indices h * W + w (-1 outside)."""
+        h, w = x.shape[2:]
+        (kh, kw), (sh, sw), (ph, pw), (oh, ow) = self._kernel, self._stride, self._pad, self._out
+        bottom_pad = max(0, (oh - 1) * sh + kh - h - ph)
+        right_pad = max(0, (ow - 1) * sw + kw - w - pw)
+        index = torch.arange(h * w, device=x.device).view(1, 1, h, w)
+
+        def unfold(values: torch.Tensor, fill: float) -> torch.Tensor:
+            padded = F.pad(values, (pw, right_pad, ph, bottom_pad), value=fill)
+            return padded.unfold(2, kh, sh).unfold(3, kw, sw)[:, :, :oh, :ow].flatten(4)
+
+        return unfold(x, outside), unfold(index, -1)
+
+    def _divisor(self, x: torch.Tensor) -> torch.Tensor:
+        """Elements of each window counted before clipping to the image, padding included."""
+        lengths = []
+        for size, k, s, p, out in zip(x.shape[2:], self._kernel, self._stride, self._pad, self._out):
+            start = torch.arange(out, device=x.device) * s - p
+            lengths.append((start + k).clamp(max=size + p) - start)
+        return torch.outer(lengths[0], lengths[1]).to(x.dtype)
