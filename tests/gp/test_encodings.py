@@ -1,0 +1,149 @@
+"""Encodings and error signals against the paper's Figure 9 and against Softmax's derivative by differences."""
+from __future__ import annotations
+
+import gp_nets as nets
+import numpy as np
+import pytest
+
+from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.gp import encodings
+
+UNIMODAL = [0.2, 0.6, 0.07, 0.1, 0.03]
+BIMODAL = [0.35, 0.1, 0.45, 0.06, 0.04]
+
+
+def truncated(values, digits):
+    return np.trunc(np.asarray(values) * 10**digits + np.sign(values) * 1e-9) / 10**digits
+
+
+@pytest.mark.parametrize(
+    "y, encoding, printed",
+    [
+        (UNIMODAL, "onehot", [-0.12, 0.24, -0.042, -0.06, -0.018]),
+        (UNIMODAL, "uniform", [0.0, -0.08, 0.026, 0.02, 0.034]),
+        # The paper cuts -0.1575 and 0.2475 off after three digits instead of rounding.
+        (BIMODAL, "onehot", [-0.157, -0.045, 0.247, -0.027, -0.018]),
+        (BIMODAL, "uniform", [-0.03, 0.02, -0.05, 0.028, 0.032]),
+    ],
+)
+def test_figure_9(y, encoding, printed):
+    y = np.array([y], dtype=np.float64)
+    signal = encodings.error_signal(y, encodings.label_distribution(encoding, y))
+    np.testing.assert_allclose(truncated(signal[0], 3), printed, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "y, eq5, at_output",
+    [
+        (UNIMODAL, [0.12, -0.04, -0.028, -0.04, -0.012], [0.02, 0.06, -0.028, -0.04, -0.012]),
+        (BIMODAL, [0.06, -0.04, 0.02, -0.024, -0.016], [0.035, -0.04, 0.045, -0.024, -0.016]),
+    ],
+)
+def test_top2_depends_on_where_it_is_injected(y, eq5, at_output):
+    y = np.array([y], dtype=np.float64)
+    two = encodings.label_distribution("top2", y)
+    assert sorted(two[0]) == [0, 0, 0, 0.5, 0.5]
+    np.testing.assert_allclose(encodings.error_signal(y, two)[0], eq5, atol=1e-12)
+    np.testing.assert_allclose(encodings.softmax_output_signal(y, two)[0], at_output, atol=1e-12)
+
+
+def test_soft_is_zero_at_the_score_and_not_at_the_softmax_output():
+    y = np.array([UNIMODAL], dtype=np.float64)
+    soft = encodings.label_distribution("soft", y)
+    np.testing.assert_allclose(encodings.error_signal(y, soft), 0, atol=1e-15)
+    expected = [-0.0432, 0.1105, -0.0242, -0.0316, -0.0116]
+    np.testing.assert_allclose(encodings.softmax_output_signal(y, soft)[0], expected, atol=5e-5)
+
+
+def test_one_hot_signal_is_the_derivative_of_the_confidence():
+    z = np.random.RandomState(1).standard_normal((2, 7, 3, 4))
+    y = nets.softmax64(z)
+    onehot = encodings.label_distribution("onehot", y)
+    signal = encodings.error_signal(y, onehot)
+    np.testing.assert_allclose(signal, encodings.softmax_output_signal(y, onehot), atol=1e-15)
+    h = 1e-6
+    for index in [(0, 0, 0, 0), (1, 3, 2, 1), (1, 6, 2, 3)]:
+        up, down = z.copy(), z.copy()
+        up[index] += h
+        down[index] -= h
+        slope = ((onehot * nets.softmax64(up)).sum() - (onehot * nets.softmax64(down)).sum()) / (2 * h)
+        assert signal[index] == pytest.approx(slope, abs=1e-9)
+
+
+@pytest.mark.parametrize("encoding", ["onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth"])
+@pytest.mark.parametrize("shape", [(2, 5, 6, 7), (3, 5)])
+def test_every_distribution_sums_to_one(encoding, shape):
+    y = nets.softmax64(np.random.RandomState(0).standard_normal(shape)).astype(np.float32)
+    truth = np.random.RandomState(1).randint(5, size=shape[:1] + shape[2:])
+    distribution = encodings.label_distribution(encoding, y, truth=truth, seeds=[[0, 0, i] for i in range(shape[0])])
+    assert distribution.shape == y.shape and distribution.dtype == np.float32
+    np.testing.assert_allclose(distribution.sum(axis=1), 1, rtol=1e-6)
+    if encoding == "ground-truth":
+        assert (distribution.argmax(axis=1) == truth).all()
+
+
+def test_ground_truth_255_gives_no_signal():
+    y = np.full((1, 3, 2, 2), 1 / 3, dtype=np.float32)
+    truth = np.array([[[0, 255], [2, 255]]], dtype=np.uint8)
+    signal = encodings.error_signal(y, encodings.label_distribution("ground-truth", y, truth=truth))
+    assert not signal[:, :, :, 1].any() and signal[:, :, :, 0].all()
+
+
+def test_255_is_ignored_even_when_there_are_more_classes():
+    y = np.full((1, 300), 1 / 300, dtype=np.float32)
+    assert not encodings.label_distribution("ground-truth", y, truth=np.array([255])).any()
+    assert encodings.label_distribution("ground-truth", y, truth=np.array([299])).sum() == 1
+
+
+@pytest.mark.parametrize(
+    "truth, message",
+    [
+        (None, "needs labels of shape"),
+        (np.zeros((1, 3, 2), int), "labels of shape"),
+        (np.zeros((1, 2, 2)), "must be integers"),
+        (np.full((1, 2, 2), 7), "label 7: the net has 3 classes"),
+        (np.full((1, 2, 2), -1), "label -1"),
+    ],
+)
+def test_wrong_ground_truth(truth, message):
+    with pytest.raises(DataError, match=message):
+        encodings.label_distribution("ground-truth", np.ones((1, 3, 2, 2), np.float32), truth=truth)
+
+
+def test_random_labels_depend_on_the_image_and_the_seed_only():
+    images = np.random.RandomState(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    y = np.full((3, 6, 8, 8), 1 / 6, dtype=np.float32)
+
+    def draw(images, seed=5, iteration=0):
+        seeds = encodings.image_seeds(images, seed, iteration)
+        return encodings.label_distribution("random-onehot", y[: len(images)], seeds=seeds).argmax(axis=1)
+
+    together = draw(images)
+    assert (draw(images[1:2])[0] == together[1]).all()
+    assert (draw(images[::-1])[0] == together[2]).all()
+    for other in (draw(images, seed=6), draw(images, iteration=1), draw(images[::-1])):
+        assert (other != together).any()
+    counts = np.bincount(together.ravel(), minlength=6)
+    assert counts.min() > 10  # uniform over six classes: 32 expected of 192
+
+
+def test_a_tie_goes_to_the_smaller_class():
+    y = np.array([[0.4, 0.4, 0.2]], dtype=np.float32)
+    assert encodings.label_distribution("onehot", y).tolist() == [[1, 0, 0]]
+    assert encodings.label_distribution("top2", y).tolist() == [[0.5, 0.5, 0]]
+
+
+@pytest.mark.parametrize(
+    "encoding, inject, message",
+    [
+        ("hot", None, "unknown encoding 'hot'"),
+        ("onehot", "data", "unknown place"),
+        ("soft", "score", "zero error signal"),
+        ("uniform", "softmax-output", "zero error signal"),
+    ],
+)
+def test_impossible_choices(encoding, inject, message):
+    with pytest.raises(CaffeGPError, match=message):
+        encodings.check_choice(encoding, inject)
+    assert encodings.check_choice("soft", None) == "softmax-output"
+    assert encodings.check_choice("onehot", None) == "score"

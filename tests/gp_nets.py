@@ -1,0 +1,135 @@
+"""Small nets for the tests of the method, as prototxt text, and weights that are equal on both engines."""
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from caffe_gp import engine
+
+# The tests of the method run on the engine that CAFFE_GP_ENGINE names.
+ENGINE = engine.resolve("auto")
+
+
+def conv(name, bottom, out, kernel, pad=0, stride=1, top=None, extra=""):
+    return (
+        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top or name}" {extra}'
+        f"convolution_param {{ num_output: {out} kernel_size: {kernel} pad: {pad} stride: {stride} }} }}\n"
+    )
+
+
+def in_place(name, kind, blob):
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{blob}" }}\n'
+
+
+def pool(name, bottom, method="MAX"):
+    return (
+        f'layer {{ name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}" '
+        f"pooling_param {{ pool: {method} kernel_size: 2 stride: 2 }} }}\n"
+    )
+
+
+def deconv(name, bottom, out, kernel, stride, top=None):
+    return (
+        f'layer {{ name: "{name}" type: "Deconvolution" bottom: "{bottom}" top: "{top or name}" param {{ lr_mult: 0 }} '
+        f"convolution_param {{ num_output: {out} kernel_size: {kernel} stride: {stride} bias_term: false }} }}\n"
+    )
+
+
+def crop(name, bottom, reference, top=None, offset=None):
+    param = "" if offset is None else f"crop_param {{ axis: 2 offset: {offset} }} "
+    return (
+        f'layer {{ name: "{name}" type: "Crop" bottom: "{bottom}" bottom: "{reference}" top: "{top or name}" {param}}}\n'
+    )
+
+
+def add(name, one, other, top=None):
+    return f'layer {{ name: "{name}" type: "Eltwise" bottom: "{one}" bottom: "{other}" top: "{top or name}" }}\n'
+
+
+def input_layer(shape, name="input", top="data"):
+    dims = " ".join(f"dim: {n}" for n in shape)
+    return f'layer {{ name: "{name}" type: "Input" top: "{top}" input_param {{ shape {{ {dims} }} }} }}\n'
+
+
+def trunk(width, pad, activation, pooling):
+    """conv1_1 .. fc7 in FCN's layout: five stages of 2, 2, 3, 3, 3 convolutions, in-place activations."""
+    text, bottom = "", "data"
+    for stage, convs in enumerate((2, 2, 3, 3, 3), 1):
+        for i in range(1, convs + 1):
+            name = f"conv{stage}_{i}"
+            text += conv(name, bottom, width, 3, pad if name == "conv1_1" else 1)
+            text += in_place(f"relu{stage}_{i}", activation, name)
+            bottom = name
+        text += pool(f"pool{stage}", bottom, pooling)
+        bottom = f"pool{stage}"
+    text += conv("fc6", "pool5", width, 7) + in_place("relu6", activation, "fc6")
+    text += in_place("drop6", "Dropout", "fc6")
+    text += conv("fc7", "fc6", width, 1) + in_place("relu7", activation, "fc7")
+    return text + in_place("drop7", "Dropout", "fc7")
+
+
+def fcn(head, *, width=3, classes=4, pad=100, activation="ReLU", pooling="MAX", offsets=True, names=None):
+    """FCN-32s, -16s or -8s ('32s', '16s', '8s') without the data layer, narrow; the score blob is ``score``.
+
+    offsets=False leaves the Crop layers without crop_param, as the old files do.
+    names: layer names of the crops and fuses in file order (default FCN's own).
+    """
+    text = trunk(width, pad, activation, pooling) + conv("score_fr", "fc7", classes, 1)
+    if head == "32s":
+        text += deconv("upscore", "score_fr", classes, 64, 32)
+        return text + crop("score", "upscore", "data", offset=19 if offsets else None)
+    names = iter(names or ["score_pool4c", "fuse_pool4", "score_pool3c", "fuse_pool3", "score"])
+    text += deconv("upscore2", "score_fr", classes, 4, 2)
+    text += conv("score_pool4", "pool4", classes, 1)
+    text += crop(next(names), "score_pool4", "upscore2", "score_pool4c", 5 if offsets else None)
+    text += add(next(names), "upscore2", "score_pool4c", "fuse_pool4")
+    if head == "16s":
+        text += deconv("upscore16", "fuse_pool4", classes, 32, 16)
+        return text + crop("score", "upscore16", "data", offset=27 if offsets else None)
+    text += deconv("upscore_pool4", "fuse_pool4", classes, 4, 2)
+    text += conv("score_pool3", "pool3", classes, 1)
+    text += crop(next(names), "score_pool3", "upscore_pool4", "score_pool3c", 9 if offsets else None)
+    text += add(next(names), "upscore_pool4", "score_pool3c", "fuse_pool3")
+    text += deconv("upscore8", "fuse_pool3", classes, 16, 8)
+    return text + crop(next(names), "upscore8", "data", "score", 31 if offsets else None)
+
+
+def fill(net, seed=0, gain=1.0):
+    """Random weights of a size that keeps activations alive, the same numbers on every engine."""
+    random = np.random.RandomState(seed)
+    for name, blobs in net.params.items():
+        if name == "probe":
+            continue
+        for blob in blobs:
+            shape = blob.data.shape
+            fan_in = int(np.prod(shape[1:])) if len(shape) > 1 else 10
+            blob.data[...] = random.standard_normal(shape) * gain * np.sqrt(2.0 / fan_in)
+    return net
+
+
+def load(tmp_path, text, weights=True, gain=1.0, **options):
+    """A net ready for GP from text, on the engine under test, with random weights."""
+    path = os.path.join(str(tmp_path), "net.prototxt")
+    with open(path, "w") as file:
+        file.write(text)
+    loaded = engine.load_net(path, engine=ENGINE, **options)
+    if weights:
+        fill(loaded.net, gain=gain)
+    return loaded
+
+
+def plain_net(tmp_path, text, name="plain.prototxt", gain=1.0):
+    """A net as a user makes it with caffe.Net, untouched by the surgery."""
+    path = os.path.join(str(tmp_path), name)
+    with open(path, "w") as file:
+        file.write(text)
+    caffe = engine.load_caffe(ENGINE)
+    return fill(caffe.Net(path, caffe.TEST), gain=gain)
+
+
+def softmax64(scores):
+    """Softmax over axis 1 in float64, written apart from the code under test."""
+    z = np.asarray(scores, dtype=np.float64)
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)

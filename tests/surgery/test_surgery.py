@@ -1,0 +1,258 @@
+"""The surgery on descriptions alone: no net is built here."""
+from __future__ import annotations
+
+import gp_nets as nets
+import pytest
+
+from caffe_gp import proto, surgery
+from caffe_gp.errors import NetError
+
+DATA = (
+    'layer { name: "data" type: "Python" top: "data" top: "label" '
+    'python_param { module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{}" } }\n'
+)
+LOSS = (
+    'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" '
+    "loss_param { ignore_label: 255 normalize: false } }\n"
+)
+
+
+def prepare(text, **options):
+    return surgery.prepare(proto.parse_net_param(text), **options)
+
+
+def types(prepared):
+    return [layer.type for layer in prepared.net.layer]
+
+
+def layer_named(prepared, name):
+    return next(layer for layer in prepared.net.layer if layer.name == name)
+
+
+def crop_offsets(prepared):
+    return [list(layer.crop_param.offset) for layer in prepared.net.layer if layer.type == "Crop"]
+
+
+@pytest.mark.parametrize("head, offsets", [("32s", [19]), ("16s", [5, 27]), ("8s", [5, 9, 31])])
+def test_old_crops_get_the_offsets_that_fcn_publishes(head, offsets):
+    prepared = prepare(nets.input_layer((1, 3, 500, 500)) + nets.fcn(head, offsets=False))
+    assert crop_offsets(prepared) == [[offset] for offset in offsets]
+
+
+@pytest.mark.parametrize("head", ["32s", "16s", "8s"])
+def test_given_crop_offsets_are_left_alone(head):
+    text = nets.input_layer((1, 3, 500, 500)) + nets.fcn(head).replace("offset: 5", "offset: 4")
+    before = [layer.crop_param for layer in proto.parse_net_param(text).layer if layer.type == "Crop"]
+    assert [layer.crop_param for layer in prepare(text).net.layer if layer.type == "Crop"] == before
+
+
+def test_a_crop_that_cannot_be_aligned_keeps_bvlc_s_rule_and_is_reported():
+    text = nets.input_layer((1, 3, 16, 16)) + nets.conv("score_full", "data", 4, 2) + nets.crop("score", "score_full", "data")
+    prepared = prepare(text)
+    assert crop_offsets(prepared) == [[]]
+    assert any("do not line up" in change for change in prepared.changes)
+
+
+def test_crop_offsets_differ_between_rows_and_columns():
+    text = (
+        nets.input_layer((1, 3, 16, 16))
+        + 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 '
+        "kernel_h: 3 kernel_w: 5 pad_h: 4 pad_w: 9 } }\n" + nets.crop("score", "c", "data")
+    )
+    assert crop_offsets(prepare(text)) == [[3, 7]]  # pad - (kernel - 1)/2
+
+
+def test_train_val_file_of_fcn32s_becomes_a_deploy_net():
+    prepared = prepare(DATA + nets.fcn("32s") + LOSS)
+    assert types(prepared)[:3] == ["Input", "Bias", "Convolution"]
+    assert types(prepared)[-2:] == ["Crop", "Softmax"]
+    assert not {"Python", "SoftmaxWithLoss"} & set(types(prepared))
+    assert (prepared.data, prepared.score, prepared.prob) == ("data", "score", "prob")
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 500, 500]
+    assert list(prepared.net.layer[-1].loss_weight) == [1]
+    assert any("loss (SoftmaxWithLoss)" in change for change in prepared.changes)
+
+
+def test_every_weight_is_frozen_and_only_the_probe_learns():
+    prepared = prepare(DATA + nets.fcn("8s") + LOSS)
+    probe = prepared.net.layer[1]
+    assert probe.type == "Bias" and list(probe.bottom) == list(probe.top) == ["data"]
+    assert [spec.lr_mult for spec in probe.param] == [1]
+    assert probe.bias_param.filler.value == 0
+    for layer in prepared.net.layer:
+        if layer.type == "Convolution":
+            assert [spec.lr_mult for spec in layer.param] == [0, 0], layer.name
+        if layer.type == "Deconvolution":
+            assert [spec.lr_mult for spec in layer.param] == [0], layer.name
+
+
+def test_the_description_given_is_not_touched():
+    param = proto.parse_net_param(DATA + nets.fcn("8s", offsets=False) + LOSS)
+    before = param.SerializeToString()
+    surgery.prepare(param)
+    assert param.SerializeToString() == before
+
+
+def test_parameter_layers_keep_their_names_and_order():
+    text = DATA + nets.fcn("8s") + LOSS
+    param = proto.parse_net_param(text)
+    kinds = ("Convolution", "Deconvolution")
+    before = [layer.name for layer in param.layer if layer.type in kinds]
+    assert [layer.name for layer in surgery.prepare(param).net.layer if layer.type in kinds] == before
+
+
+def test_phases_and_data_shapes():
+    text = (
+        'layer { name: "train" type: "Data" top: "data" top: "label" include { phase: TRAIN } '
+        "transform_param { crop_size: 227 } }\n"
+        'layer { name: "test" type: "Data" top: "data" top: "label" include { phase: TEST } '
+        "transform_param { crop_size: 224 } }\n" + nets.conv("score", "data", 4, 1)
+        + 'layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "label" top: "accuracy" '
+        "include { phase: TEST } }\n"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" '
+        "include { phase: TRAIN } }\n"
+    )
+    prepared = prepare(text)
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 224, 224]
+    assert prepared.score == "score"
+    assert types(prepared) == ["Input", "Bias", "Convolution", "Softmax"]
+    assert "train" in prepared.changes[0]
+
+
+def test_data_layer_of_the_training_phase_only():
+    text = (
+        'layer { name: "train" type: "ImageData" top: "data" top: "label" include { phase: TRAIN } '
+        "image_data_param { new_height: 40 new_width: 50 } }\n" + nets.conv("score", "data", 4, 1) + LOSS
+    ).replace('top: "loss" ', 'top: "loss" include { phase: TRAIN } ')
+    prepared = prepare(text)
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 40, 50]
+    assert prepared.score == "score"
+
+
+def test_input_shape_can_be_given():
+    prepared = prepare(DATA + nets.fcn("32s") + LOSS, input_shape=(2, 3, 60, 70))
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [2, 3, 60, 70]
+    prepared = prepare(nets.input_layer((1, 3, 9, 9)) + nets.conv("score", "data", 2, 1), input_shape=(1, 3, 5, 6))
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 5, 6]
+
+
+def test_old_input_fields_and_label_inputs():
+    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9\n' + nets.conv("score", "data", 2, 1)
+    prepared = prepare(text)
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 8, 9]
+    text = (
+        'input: "label" input: "image" input_shape { dim: 1 } input_shape { dim: 1 dim: 3 dim: 8 dim: 9 }\n'
+        + nets.conv("score", "image", 2, 1) + LOSS
+    )
+    prepared = prepare(text)
+    assert prepared.data == "image"
+    assert list(prepared.net.layer[0].top) == ["image"]
+    assert [list(shape.dim) for shape in prepared.net.layer[0].input_param.shape] == [[1, 3, 8, 9]]
+
+
+def test_the_net_s_own_softmax_is_kept():
+    text = (
+        nets.input_layer((1, 3, 8, 8)) + nets.conv("fc8", "data", 4, 1)
+        + 'layer { name: "softmax" type: "Softmax" bottom: "fc8" top: "y" }\n'
+        'layer { name: "argmax" type: "ArgMax" bottom: "y" top: "winner" }\n'
+    )
+    prepared = prepare(text)
+    assert (prepared.score, prepared.prob) == ("fc8", "y")
+    assert types(prepared) == ["Input", "Bias", "Convolution", "Softmax"]
+    assert prepared.net.layer[-1].name == "softmax" and list(prepared.net.layer[-1].loss_weight) == [1]
+
+
+def test_a_softmax_in_place_is_replaced():
+    text = (
+        nets.input_layer((1, 3, 8, 8)) + nets.conv("score", "data", 4, 1)
+        + 'layer { name: "softmax" type: "Softmax" bottom: "score" top: "score" }\n'
+    )
+    prepared = prepare(text)
+    assert (prepared.score, prepared.prob) == ("score", "prob")
+    assert list(prepared.net.layer[-1].bottom) == ["score"] and list(prepared.net.layer[-1].top) == ["prob"]
+
+
+def test_a_silenced_side_softmax_is_not_the_score():
+    text = (
+        nets.input_layer((1, 3, 500, 500)) + nets.fcn("32s")
+        + 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }\n'
+        'layer { name: "scorefr_prob" type: "Softmax" bottom: "score_fr" top: "scorefr_prob" }\n'
+        'layer { name: "silence" type: "Silence" bottom: "scorefr_prob" }\n'
+    )
+    assert prepare(text).score == "score"
+
+
+def test_scores_of_deeplab_are_found_before_argmax_and_matwrite():
+    text = (
+        'layer { name: "data" type: "ImageSegData" top: "data" top: "label" top: "data_dim" '
+        "transform_param { crop_size: 513 } }\n" + nets.conv("fc8", "data", 4, 1)
+        + 'layer { name: "fc8_interp" type: "Interp" bottom: "fc8" top: "fc8_interp" interp_param { zoom_factor: 8 } }\n'
+        'layer { name: "argmax" type: "ArgMax" bottom: "fc8_interp" top: "argmax" argmax_param { axis: 1 } }\n'
+        'layer { name: "fc8_mat" type: "MatWrite" bottom: "argmax" mat_write_param { prefix: "x" } }\n'
+        'layer { name: "silence" type: "Silence" bottom: "label" bottom: "data_dim" }\n'
+    )
+    prepared = prepare(text)
+    assert prepared.score == "fc8_interp"
+    assert types(prepared) == ["Input", "Bias", "Convolution", "Interp", "Softmax"]
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 513, 513]
+    with pytest.raises(NetError, match="'fc8_interp': stock BVLC Caffe has no layer type 'Interp'"):
+        prepare(text, engine="bvlc")
+    assert prepare(text, engine="bvlc", score="fc8").score == "fc8"
+
+
+def test_several_outputs_and_no_hint_list_the_candidates():
+    text = nets.input_layer((1, 3, 8, 8)) + nets.conv("a", "data", 2, 1) + nets.conv("b", "data", 2, 1)
+    with pytest.raises(NetError, match="2 candidate.*a, b.*score="):
+        prepare(text)
+    prepared = prepare(text, score="a")
+    assert types(prepared) == ["Input", "Bias", "Convolution", "Softmax"]
+    with pytest.raises(NetError, match="no blob 'c'"):
+        prepare(text, score="c")
+
+
+def test_a_score_that_needs_the_label_is_refused():
+    text = DATA + nets.conv("a", "data", 1, 1) + nets.add("score", "a", "label")
+    with pytest.raises(NetError, match="'label' of layer 'data'.*'score'"):
+        prepare(text)
+
+
+def test_repeated_names_are_made_unique():
+    text = nets.input_layer((1, 3, 500, 500)) + nets.fcn("8s", offsets=False, names=["crop", "fuse"] * 2 + ["crop"])
+    prepared = prepare(text)
+    names = [layer.name for layer in prepared.net.layer]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if name.startswith(("crop", "fuse"))] == ["crop", "fuse", "crop_2", "fuse_2", "crop_3"]
+    assert crop_offsets(prepared) == [[5], [9], [31]]
+
+
+def test_switches_that_stop_the_gradient_are_removed():
+    text = "force_backward: true\n" + nets.input_layer((1, 3, 8, 8)) + nets.conv(
+        "score", "data", 2, 1, extra="propagate_down: false "
+    ).replace("num_output", "engine: CUDNN num_output")
+    prepared = prepare(text)
+    score = layer_named(prepared, "score")
+    assert not prepared.net.force_backward and not score.propagate_down
+    assert not score.convolution_param.HasField("engine")
+    assert any("propagate_down" in change for change in prepared.changes)
+
+
+def test_names_that_are_taken():
+    text = nets.input_layer((1, 3, 8, 8)) + nets.conv("prob", "data", 2, 1) + nets.conv("probe", "prob", 2, 1, top="score")
+    prepared = prepare(text)
+    assert prepared.prob == "gp_prob"
+    assert prepared.net.layer[1].name == "gp_probe"
+
+
+def test_v1_files_are_read():
+    text = (
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
+        'layers { name: "score" type: CONVOLUTION bottom: "data" top: "score" blobs_lr: 1 blobs_lr: 2 '
+        "convolution_param { num_output: 2 kernel_size: 1 } }\n"
+    )
+    assert types(prepare(text)) == ["Input", "Bias", "Convolution", "Softmax"]
+
+
+def test_a_net_without_any_input_is_refused():
+    with pytest.raises(NetError, match="no data or Input layer"):
+        prepare('layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 2 } } }\n'
+                + nets.conv("score", "p", 2, 1))
