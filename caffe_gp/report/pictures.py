@@ -9,7 +9,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Sequence, Union
 
 import cv2
 import numpy as np
@@ -45,7 +45,7 @@ def voc_palette() -> np.ndarray:
     return palette
 
 
-def save_label_png(path: PathLike, labels: np.ndarray, palette: Optional[np.ndarray] = None) -> None:
+def save_label_png(path: PathLike, labels: np.ndarray, palette: np.ndarray | None = None) -> None:
     """Write a label map as an indexed PNG (Pillow's mode P): pixel values are labels, colours only decorate.
 
     labels   (H, W) integers in 0..255
@@ -65,7 +65,7 @@ def save_label_png(path: PathLike, labels: np.ndarray, palette: Optional[np.ndar
     write_bytes(path, buffer.getvalue())
 
 
-def read_label_png(path: PathLike, classes: Optional[int] = None) -> np.ndarray:
+def read_label_png(path: PathLike, classes: int | None = None) -> np.ndarray:
     """Read a label map as indices, (H, W) uint8.
 
     classes  number of classes; then every value must lie in 0..classes-1 or be 255 (ignored)
@@ -97,13 +97,13 @@ def read_label_png(path: PathLike, classes: Optional[int] = None) -> np.ndarray:
     return labels
 
 
-def colourise(labels: np.ndarray, palette: Optional[np.ndarray] = None) -> np.ndarray:
+def colourise(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
     """A label map in its palette's colours, (H, W, 3) uint8 BGR."""
     return np.ascontiguousarray(_full_palette(palette)[np.asarray(labels)][..., ::-1])
 
 
 def overlay(
-    image_bgr: np.ndarray, labels: np.ndarray, palette: Optional[np.ndarray] = None, alpha: float = 0.55
+    image_bgr: np.ndarray, labels: np.ndarray, palette: np.ndarray | None = None, alpha: float = 0.55
 ) -> np.ndarray:
     """The image with its labels painted over it; label 0 stays the image, 255 is whitened.
 
@@ -116,7 +116,7 @@ def overlay(
     return np.clip(image_bgr * (1 - weight) + colours * weight + 0.5, 0, 255).astype(np.uint8)
 
 
-def changed_map(base: np.ndarray, gp: np.ndarray, gt: Optional[np.ndarray] = None) -> np.ndarray:
+def changed_map(base: np.ndarray, gp: np.ndarray, gt: np.ndarray | None = None) -> np.ndarray:
     """Where GP changed the labels, (H, W, 3) uint8 BGR on dark grey.
 
     With ground truth: green was wrong and is right, red was right and is wrong, yellow was and is wrong.
@@ -157,7 +157,7 @@ def amplify(perturbation: np.ndarray) -> np.ndarray:
 
 
 def panel(
-    cells: Sequence[Tuple[str, np.ndarray]], height: Optional[int] = None, gap: int = 6
+    cells: Sequence[tuple[str, np.ndarray]], height: int | None = None, gap: int = 6
 ) -> np.ndarray:
     """Pictures side by side under their titles, one uint8 BGR image.
 
@@ -169,7 +169,7 @@ def panel(
         raise DataError("a panel needs at least one picture")
     height = height or max(image.shape[0] for _, image in cells)
     titled = any(title for title, _ in cells)
-    columns: List[np.ndarray] = []
+    columns: list[np.ndarray] = []
     for title, image in cells:
         column = resize_to_height(image, height)
         if titled:
@@ -185,7 +185,7 @@ def stack(rows: Sequence[np.ndarray], gap: int = 6) -> np.ndarray:
     if not rows:
         raise DataError("a stack needs at least one row")
     width = max(row.shape[1] for row in rows)
-    out: List[np.ndarray] = []
+    out: list[np.ndarray] = []
     for row in rows:
         if out:
             out.append(np.full((gap, width, 3), 255, np.uint8))
@@ -233,7 +233,7 @@ def write_bytes(path: PathLike, content: bytes) -> None:
         raise
 
 
-def _full_palette(palette: Optional[np.ndarray]) -> np.ndarray:
+def _full_palette(palette: np.ndarray | None) -> np.ndarray:
     """A palette filled up to 256 colours with VOC's."""
     full = voc_palette()
     if palette is not None:
