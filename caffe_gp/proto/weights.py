@@ -112,7 +112,7 @@ class Weights:
 
     ``path`` and ``format`` ("caffemodel V0", "V1", "V2" or "hdf5") say what was read. Names may repeat
     (Caffe's files allow it). In an HDF5 file a parameter that belongs to another layer is absent:
-    its place in the list holds None. Close it (or leave the ``with`` block) when the values are copied.
+    its place in the list holds None. Close it, or leave its ``with`` block, when the values are copied.
     """
 
     def __init__(self, path: str, format: str, layers: list[tuple[str, list[WeightBlob | None]]],
@@ -142,12 +142,13 @@ class Weights:
         return arrays
 
     def close(self) -> None:
-        """Unmap the file. Arrays from ``WeightBlob.array`` that are still alive keep it mapped."""
+        """Forget the layers. The file is unmapped when the last blob or array of it is gone.
+
+        (Not sooner: arrays made by numpy < 1.20 do not stop a mapping from being closed under them.)
+        """
+        self._layers = []
         while self._resources:
-            try:
-                self._resources.pop().close()
-            except BufferError:
-                pass
+            self._resources.pop().close()
 
     def __enter__(self) -> Weights:
         return self
@@ -172,7 +173,7 @@ def read_weights(path) -> Weights:
         format, layers = _scan_net(buffer, path)
     except Damage as damage:
         raise WeightsError(f"{path}: {damage}. If it is a caffemodel, it is damaged: get it again") from None
-    return Weights(path, format, layers, [buffer])
+    return Weights(path, format, layers)
 
 
 def _map_file(path: str):
@@ -276,8 +277,8 @@ class SolverStateFile(Weights):
     """A ``.solverstate``: ``iter``, ``learned_net``, ``current_step`` and the ``history`` blobs."""
 
     def __init__(self, path: str, iter: int, learned_net: str, current_step: int,
-                 history: list[WeightBlob], resources=()) -> None:
-        super().__init__(path, "solverstate", [("history", list(history))], resources)
+                 history: list[WeightBlob]) -> None:
+        super().__init__(path, "solverstate", [("history", list(history))])
         self.iter = iter
         self.learned_net = learned_net
         self.current_step = current_step
@@ -304,7 +305,7 @@ def read_solverstate(path) -> SolverStateFile:
                 history.append(_blob(buffer, field.start, field.end, f"{path}: history blob {len(history)}"))
     except Damage as damage:
         raise WeightsError(f"{path}: {damage}. Is it a solverstate?") from None
-    return SolverStateFile(path, values[1], learned_net, values[4], history, [buffer])
+    return SolverStateFile(path, values[1], learned_net, values[4], history)
 
 
 # ------------------------------------------------------------------------------------------- HDF5

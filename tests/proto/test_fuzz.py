@@ -5,12 +5,15 @@ import os
 import tempfile
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+import pytest
 
 from caffe_gp import proto
 from caffe_gp.errors import CaffeGPError, PrototxtError, WeightsError
 from caffe_gp.proto import messages as pb
+
+pytest.importorskip("hypothesis")
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
 QUIET = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
