@@ -1,4 +1,4 @@
-"""Convolution, Deconvolution and Im2col, in any number of spatial dimensions that torch has kernels for."""
+"""Convolution, Deconvolution and DepthwiseConvolution, over one to three spatial axes."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -35,49 +35,51 @@ def spatial_values(layer: Layer, param: Any, field: str, dims: int, default: int
     return given * dims if len(given) == 1 else given
 
 
-class _Spatial(Layer):
-    """What the three layers share: the channel axis and kernel, stride, pad, dilation of each spatial axis."""
+class SpatialLayer(Layer):
+    """The channel axis, and kernel, stride, pad, dilation of each spatial axis."""
 
     min_bottom = 1
     min_top = 1
     equal_num_bottom_top = True
 
-    def _read_geometry(self, bottom: Sequence[Blob]) -> None:
+    def read_geometry(self, bottom: Sequence[Blob]) -> None:
+        """Read ``axis``, ``dims``, ``kernel``, ``stride``, ``pad``, ``dilation`` from the convolution_param."""
         param = self.layer_param.convolution_param
-        self._axis = bottom[0].canonical_axis(param.axis)
-        dims = len(bottom[0].shape) - self._axis - 1
+        self.axis = bottom[0].canonical_axis(param.axis)
+        dims = len(bottom[0].shape) - self.axis - 1
         if dims not in _CONV:
             raise self.error(f"1 to 3 spatial axes are supported, the bottom {bottom[0].shape} has {dims}")
-        self._dims = dims
-        self._kernel = spatial_values(self, param, "kernel_size", dims, None)
-        self._stride = spatial_values(self, param, "stride", dims, 1)
-        self._pad = spatial_values(self, param, "pad", dims, 0)
-        self._dilation = spatial_values(self, param, "dilation", dims, 1)
-        if min(self._kernel) < 1:
-            raise self.error(f"kernel dimensions must be nonzero, found {self._kernel}")
-        if min(self._stride) < 1:
-            raise self.error(f"stride dimensions must be nonzero, found {self._stride}")
+        self.dims = dims
+        self.kernel = spatial_values(self, param, "kernel_size", dims, None)
+        self.stride = spatial_values(self, param, "stride", dims, 1)
+        self.pad = spatial_values(self, param, "pad", dims, 0)
+        self.dilation = spatial_values(self, param, "dilation", dims, 1)
+        if min(self.kernel) < 1:
+            raise self.error(f"kernel dimensions must be nonzero, found {self.kernel}")
+        if min(self.stride) < 1:
+            raise self.error(f"stride dimensions must be nonzero, found {self.stride}")
 
-    def _conv_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        extents = [d * (k - 1) + 1 for k, d in zip(self._kernel, self._dilation)]
-        return tuple((n + 2 * p - e) // s + 1 for n, p, e, s in zip(sizes, self._pad, extents, self._stride))
+    def conv_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Output size of a convolution over these spatial sizes."""
+        extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation)]
+        return tuple((n + 2 * p - e) // s + 1 for n, p, e, s in zip(sizes, self.pad, extents, self.stride))
 
     def _as_batch(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C, spatial...): the axes before the channels become one."""
-        return values if self._axis == 1 else values.reshape(-1, *values.shape[self._axis :])
+        return values if self.axis == 1 else values.reshape(-1, *values.shape[self.axis :])
 
 
-class _Filters(_Spatial):
+class _Filters(SpatialLayer):
     """Weights, bias and group of Convolution and Deconvolution; tops of every bottom use the same ones."""
 
     transposed = False
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """blobs[0]: weights, blobs[1]: bias (if bias_term)."""
-        self._read_geometry(bottom)
+        self.read_geometry(bottom)
         param = self.layer_param.convolution_param
-        self._group = self._groups(bottom[0].shape[self._axis])
-        self._channels = bottom[0].shape[self._axis]
+        self._group = self._groups(bottom[0].shape[self.axis])
+        self._channels = bottom[0].shape[self.axis]
         self._num_output = param.num_output
         if self._num_output < 1:
             raise self.error("convolution_param.num_output must be at least 1")
@@ -103,20 +105,20 @@ class _Filters(_Spatial):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, num_output, spatial sizes)."""
         for blob, out in zip(bottom, top):
-            if blob.shape[self._axis] != self._channels:
+            if blob.shape[self.axis] != self._channels:
                 raise self.error(
                     f"Input size incompatible with convolution kernel: expected {self._channels} channels, "
                     f"found the bottom shape {blob.shape}"
                 )
             if blob.shape != bottom[0].shape:
                 raise self.error(f"All inputs must have the same shape: {bottom[0].shape} and {blob.shape}")
-            sizes = self._output_size(blob.shape[self._axis + 1 :])
+            sizes = self._output_size(blob.shape[self.axis + 1 :])
             if min(sizes) < 1:
                 raise self.error(
-                    f"the kernel {self._kernel} with dilation {self._dilation} does not fit into the bottom "
-                    f"{blob.shape} with pad {self._pad}"
+                    f"the kernel {self.kernel} with dilation {self.dilation} does not fit into the bottom "
+                    f"{blob.shape} with pad {self.pad}"
                 )
-            out.reshape(*blob.shape[: self._axis], self._num_output, *sizes)
+            out.reshape(*blob.shape[: self.axis], self._num_output, *sizes)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Channels-last on the CPU, where torch's kernels are up to twice as fast so."""
@@ -125,12 +127,12 @@ class _Filters(_Spatial):
         for blob, out in zip(bottom, top):
             x = _channels_last(self._as_batch(blob.data_tensor))
             if self.transposed:
-                y = _CONV_TRANSPOSE[self._dims](
-                    x, weight, bias, self._stride, self._pad, 0, group, self._dilation
+                y = _CONV_TRANSPOSE[self.dims](
+                    x, weight, bias, self.stride, self.pad, 0, group, self.dilation
                 )
             else:
-                y = _CONV[self._dims](x, weight, bias, self._stride, self._pad, self._dilation, group)
-            out.data_tensor = y.view(out.shape) if self._axis != 1 else y
+                y = _CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
+            out.data_tensor = y.view(out.shape) if self.axis != 1 else y
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Only what is asked for: data, weight and bias gradients are three separate computations."""
@@ -147,16 +149,16 @@ class _Filters(_Spatial):
                 _channels_last(self._as_batch(blob.data_tensor)),
                 weight,
                 [self._num_output],
-                self._stride,
-                self._pad,
-                self._dilation,
+                self.stride,
+                self.pad,
+                self.dilation,
                 self.transposed,
-                [0] * self._dims,
+                [0] * self.dims,
                 group,
                 [wants_data, wants_weight, wants_bias],
             )
             if wants_data:
-                blob.diff_tensor = dx.reshape(blob.shape) if self._axis != 1 else dx
+                blob.diff_tensor = dx.reshape(blob.shape) if self.axis != 1 else dx
             if wants_weight:
                 self.blobs[0].diff_tensor.add_(dw)
             if wants_bias:
@@ -178,10 +180,10 @@ class ConvolutionLayer(_Filters):
     """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...)."""
 
     def _weight_shape(self) -> tuple[int, ...]:
-        return (self._num_output, self._channels // self._group, *self._kernel)
+        return (self._num_output, self._channels // self._group, *self.kernel)
 
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        return self._conv_size(sizes)
+        return self.conv_size(sizes)
 
 
 @register("DepthwiseConvolution")
@@ -199,12 +201,12 @@ class DeconvolutionLayer(_Filters):
     transposed = True
 
     def _weight_shape(self) -> tuple[int, ...]:
-        return (self._channels, self._num_output // self._group, *self._kernel)
+        return (self._channels, self._num_output // self._group, *self.kernel)
 
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         return tuple(
             s * (n - 1) + d * (k - 1) + 1 - 2 * p
-            for n, s, k, p, d in zip(sizes, self._stride, self._kernel, self._pad, self._dilation)
+            for n, s, k, p, d in zip(sizes, self.stride, self.kernel, self.pad, self.dilation)
         )
 
     def _kernels(self) -> tuple[torch.Tensor, int]:

@@ -1,0 +1,66 @@
+"""Crop: a window of bottom 0 with the size of bottom 1."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.registry import register
+
+
+@register("Crop")
+class CropLayer(Layer):
+    """Axes from ``crop_param.axis`` on take the size of bottom 1, starting at ``offset`` (one for all, or each).
+
+    BVLC's rule: without an offset the window starts at 0. Files of the CRF-RNN fork, which aligned the window
+    by coordinate maps, are given explicit offsets before they get here (``caffe_gp.surgery``). Bottom 1 gives
+    its shape only; its diff is never written.
+    """
+
+    exact_num_bottom = 2
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Check the number of offsets."""
+        param = self.layer_param.crop_param
+        self._axis = bottom[0].canonical_axis(param.axis)
+        self._offsets = list(param.offset)
+        following = len(bottom[0].shape) - self._axis
+        if len(self._offsets) > 1 and len(self._offsets) != following:
+            raise self.error(
+                "number of offset values specified must be equal to the number of dimensions following axis: "
+                f"{len(self._offsets)} for {following}"
+            )
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Bottom 0's shape before the axis, bottom 1's from it on."""
+        shape = list(bottom[0].shape)
+        if len(bottom[1].shape) != len(shape):
+            raise self.error(f"bottoms of {len(shape)} and {len(bottom[1].shape)} axes")
+        self._window = [slice(None)] * len(shape)
+        for i in range(self._axis, len(shape)):
+            offset = 0
+            if self._offsets:
+                offset = self._offsets[0] if len(self._offsets) == 1 else self._offsets[i - self._axis]
+            size = bottom[1].shape[i]
+            if offset + size > shape[i]:
+                raise self.error(
+                    f"the crop for dimension {i} is out-of-bounds: offset {offset} + size {size} exceeds {shape[i]} "
+                    f"(bottoms {bottom[0].shape} and {bottom[1].shape})"
+                )
+            self._window[i] = slice(offset, offset + size)
+            shape[i] = size
+        top[0].reshape(*shape)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Copy the window."""
+        top[0].data_tensor = bottom[0].data_tensor[tuple(self._window)].clone()
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Zeros, with the diff in the window."""
+        if propagate_down[0]:
+            dx = torch.zeros_like(bottom[0].data_tensor)
+            dx[tuple(self._window)] = top[0].diff_tensor
+            bottom[0].diff_tensor = dx
