@@ -123,7 +123,7 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     """The parser's complaint with position, the nearest names we know and the fork an unknown one is from."""
     text = str(error)
     line, column = error.GetLine(), error.GetColumn()
-    text = re.sub(r"^\d+:\d+ : ", "", text)
+    text = re.sub(r"^\d+:\d+ : ('.*': )?", "", text, flags=re.DOTALL)  # the line is quoted whole: too long
     where = filename if line is None else f"{filename}:{line}:{column or 1}"
     unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
     if unknown:

@@ -134,11 +134,14 @@ class Weights:
         return [name for name, _ in self._layers]
 
     def as_dict(self) -> dict[str, list[np.ndarray]]:
-        """Copies of all arrays by layer name, layers without blobs left out; first of equal names wins."""
+        """Copies of all arrays by layer name, layers without blobs left out; first of equal names wins.
+
+        A layer of an HDF5 file that lacks a blob (it belongs to another layer) keeps None in its place.
+        """
         arrays: dict[str, list[np.ndarray]] = {}
         for name, blobs in self._layers:
             if blobs and name not in arrays:
-                arrays[name] = [np.array(blob.array()) for blob in blobs if blob is not None]
+                arrays[name] = [None if blob is None else np.array(blob.array()) for blob in blobs]
         return arrays
 
     def close(self) -> None:

@@ -32,7 +32,8 @@ def test_enum_values_are_reachable_as_in_generated_code():
     ("CropParameter", "axis", 1, 2), ("ConvolutionParameter", "dilation", 18, None),
     ("PoolingParameter", "round_mode", 13, 0), ("FillerParameter", "type", 1, "constant"),
     ("ReshapeParameter", "num_axes", 3, -1),
-    ("SolverParameter", "momentum2", 39, pytest.approx(0.999)), ("SolverParameter", "type", 40, "SGD"), ("SolverParameter", "snapshot_format", 37, 1),
+    ("SolverParameter", "momentum2", 39, pytest.approx(0.999)), ("SolverParameter", "type", 40, "SGD"),
+    ("SolverParameter", "snapshot_format", 37, 1),
     ("NetState", "phase", 1, 1), ("WindowDataParameter", "crop_mode", 11, "warp"),
     ("PythonParameter", "param_str", 3, ""), ("DataParameter", "backend", 8, 0),
 ])
@@ -48,7 +49,8 @@ def test_floats_and_dims_are_packed():
     blob.shape.dim.extend([1, 2])
     # 2a 08 <8 bytes of floats>, 3a 04 0a 02 01 02
     assert blob.SerializeToString() == bytes.fromhex("2a08" "0000803f" "00000040" "3a04" "0a020102")
-    assert pb.Datum(float_data=[1.0]).SerializeToString() == bytes.fromhex("35" "0000803f")  # not packed there
+    # not packed there
+    assert pb.Datum(float_data=[1.0]).SerializeToString() == bytes.fromhex("35" "0000803f")
 
 
 def test_fork_fields_have_numbers_of_their_own():

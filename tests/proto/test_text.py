@@ -23,9 +23,11 @@ def test_syntax_that_caffe_accepts():
     net = proto.parse_net_param("""
         # a comment with an apostrophe: don't stop, and a ${VARIABLE} in it
         name: 'a' "b"
-        layer: { name: "x", type: 'Input'; top: "data" input_param: { shape: { dim: 1 dim: 3, dim: 0x10 dim: 5 } } }
+        layer: { name: "x", type: 'Input'; top: "data" input_param: { shape: { dim: 1 dim: 3, dim: 0x10
+                dim: 5 } } }
         layer < name: "r" type: "ReLU" relu_param < negative_slope: 1e-1f engine: CAFFE > >
-        layer { name: "p" type: "Pooling" pooling_param { pool: 1 global_pooling: True } propagate_down: [true, 0] }
+        layer { name: "p" type: "Pooling" pooling_param { pool: 1 global_pooling: True }
+                propagate_down: [true, 0] }
     """)
     assert net.name == "ab"
     assert list(net.layer[0].input_param.shape[0].dim) == [1, 3, 16, 5]
@@ -45,7 +47,7 @@ def test_unknown_field_names_line_column_and_near_names():
     ("domain_transform_param { }", "DeepLab"), ("correlation_param { }", "FlowNet"),
 ])
 def test_unknown_field_of_a_known_fork(line, fork):
-    message = message_of('layer {\n  name: "x"\n  %s\n}' % line)
+    message = message_of(f'layer {{\n  name: "x"\n  {line}\n}}')
     assert message.startswith("net.prototxt:3:3:") and fork in message and "fork" in message
 
 
@@ -72,11 +74,13 @@ def test_deep_nesting_is_an_error_not_a_crash():
 
 def test_mixed_dialects():
     message = message_of(CONV + '\nlayers { name: "d" type: RELU bottom: "c" top: "c" }')
-    assert "mixes" in message and "'layer' first in line 1" in message and "'layers' first in line 2" in message
+    assert "mixes" in message
+    assert "'layer' first in line 1" in message and "'layers' first in line 2" in message
 
 
 @pytest.mark.parametrize("data, says", [
-    (b"", "empty"), (b" \n\t\n", "empty"), (b"<!DOCTYPE html>\n<html>", "web page"), (b"\n <html>", "web page"),
+    (b"", "empty"), (b" \n\t\n", "empty"), (b"<!DOCTYPE html>\n<html>", "web page"),
+    (b"\n <html>", "web page"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
     (b"\n\x05LeNet\xa2\x06\x1d\n\x05conv1", "binary"), (b"\x89HDF\r\n\x1a\n\0\0", "HDF5"),
 ])
@@ -156,7 +160,8 @@ REAL = [  # file, layers after the upgrade, type of the first
     ("caffemodels/squeezenet_dc/SqueezeNet_deploy.prototxt", 66, "Input"),
     ("caffemodels/enet_timosaemann/prototxts/enet_deploy_final.prototxt", 210, "Input"),
     ("caffemodels/enet_timosaemann/prototxts/enet_train_encoder_decoder.prototxt", 322, "DenseImageData"),
-    ("caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/enet_deploy_final.prototxt", None, "Input"),
+    ("caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/enet_deploy_final.prototxt", None,
+     "Input"),
     ("caffemodels/lane_tusimple_eric612/models/tusimple/mobilenet_yolov3_lite_deploy.prototxt", 83, "Input"),
     ("caffe_voc/mnv2_dm05_257/deploy.prototxt", 108, "Input"),
 ]

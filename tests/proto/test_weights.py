@@ -14,7 +14,7 @@ from caffe_gp.proto import messages as pb
 
 
 def f32(*values: float) -> bytes:
-    return struct.pack("<%df" % len(values), *values)
+    return struct.pack(f"<{len(values)}f", *values)
 
 
 def ld(number: int, payload: bytes) -> bytes:
@@ -79,8 +79,8 @@ def test_golden_caffemodel_is_written_byte_for_byte(tmp_path):
 
 
 def test_v1_v0_and_mixed(tmp_path):
-    v1_layer = ld(2, ld(2, b"data") + ld(4, b"conv1") + b"\x28\x04" + ld(6, b"\x08\x01\x10\x01\x18\x01\x20\x02" +
-                                                                         ld(5, f32(3, 4))))
+    legacy_blob = b"\x08\x01\x10\x01\x18\x01\x20\x02" + ld(5, f32(3, 4))
+    v1_layer = ld(2, ld(2, b"data") + ld(4, b"conv1") + b"\x28\x04" + ld(6, legacy_blob))
     weights = read(tmp_path, v1_layer)
     (name, (blob,)), = weights
     assert (weights.format, name, blob.shape, blob.legacy) == ("caffemodel V1", "conv1", (1, 1, 1, 2), True)
