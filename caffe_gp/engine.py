@@ -10,7 +10,6 @@ turns such a death into an EngineError with Caffe's last message.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import multiprocessing
 import os
@@ -25,7 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Sequence
 
 from caffe_gp import proto, surgery
-from caffe_gp.errors import CaffeGPError, EngineError
+from caffe_gp.errors import CaffeGPError, EngineError, WeightsError
+from caffe_gp.provenance import cpu_name
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
@@ -151,18 +151,12 @@ def load_net(
     prepared = surgery.prepare(
         proto.read_net_param(prototxt), score=score, input_shape=input_shape, engine=engine
     )
-    if caffemodel is not None:
-        caffemodel = os.fspath(caffemodel)
-        if not os.path.isfile(caffemodel):
-            raise EngineError(f"{caffemodel}: no such weights file")
     caffe = load_caffe(engine, device)
     text = proto.to_text(prepared.net)
-    with tempfile.TemporaryDirectory(prefix="caffe_gp_") as folder:
-        path = os.path.join(folder, os.path.basename(prototxt))
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        net = caffe.Net(path, caffe.TEST)
+    net = _build_net(caffe, prepared.net, text, prototxt)
     if caffemodel is not None:
+        caffemodel = os.fspath(caffemodel)
+        prepared.changes.extend(_check_weights(caffemodel, net, prepared.probe))
         net.copy_from(caffemodel)
     return GPNet(
         net,
@@ -178,6 +172,52 @@ def load_net(
     )
 
 
+def _build_net(caffe: Any, param: Any, text: str, source: str) -> Any:
+    if hasattr(caffe.Net, "from_param"):  # the embedded Caffe: its messages then name the user's file
+        return caffe.Net.from_param(param, caffe.TEST, source=source)
+    with tempfile.TemporaryDirectory(prefix="caffe_gp_") as folder:
+        path = os.path.join(folder, os.path.basename(source))
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return caffe.Net(path, caffe.TEST)
+
+
+def _check_weights(path: str, net: Any, probe: str) -> list[str]:
+    """Sentences about layers that the file has no weights for; WeightsError where it cannot be right.
+
+    Caffe skips a layer of the file that the net lacks, keeps the fillers of a layer that the file lacks, both
+    without a word, and aborts on a wrong shape.
+    """
+    found = set()
+    for name, blobs in proto.read_weights(path):
+        if name not in net.params:
+            continue
+        found.add(name)
+        expected = [tuple(blob.data.shape) for blob in net.params[name]]
+        shapes = [tuple(blob.shape) for blob in blobs]
+        if len(shapes) != len(expected) or not all(map(_same_shape, expected, blobs)):
+            raise WeightsError(
+                f"{path}: layer '{name}' has blobs of shapes {shapes}, the net expects {expected}"
+            )
+    missing = [name for name in net.params if name not in found and name != probe]
+    if not found and missing:
+        raise WeightsError(
+            f"{path}: no layer in this file has the name of a layer of the net "
+            f"({', '.join(missing[:5])}, ...): these are another net's weights"
+        )
+    return (
+        [f"no weights in the file for {', '.join(missing)}: left as their fillers made them"]
+        if missing
+        else []
+    )
+
+
+def _same_shape(expected: tuple[int, ...], blob: Any) -> bool:
+    if blob.legacy and len(expected) < 4:  # num, channels, height, width: padded with ones in front
+        expected = (1,) * (4 - len(expected)) + expected
+    return expected == tuple(blob.shape)
+
+
 # ---- provenance
 
 
@@ -189,7 +229,7 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
         "engine": engine,
         "engine_version": getattr(caffe, "__version__", "unknown"),
         "device": device,
-        "device_name": _cpu_name() if device == "cpu" else _gpu_name(caffe, _parse_device(device) or 0),
+        "device_name": cpu_name() if device == "cpu" else _gpu_name(caffe, _parse_device(device) or 0),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
         "python": platform.python_version(),
         "numpy": importlib.import_module("numpy").__version__,
@@ -201,29 +241,9 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
     return description
 
 
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _gpu_name(caffe: Any, device_id: int) -> str:
     name = getattr(caffe, "device_name", None)
     return name(device_id) if name is not None else f"CUDA device {device_id}"
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # ---- a child process around an engine that aborts

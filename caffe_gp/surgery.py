@@ -56,6 +56,7 @@ class Prepared:
     data     its image input blob
     score    its class-score blob
     prob     the blob with the Softmax of the scores
+    probe    the layer that keeps the gradient flowing down to the input
     changes  what was done to the original, one sentence each
     """
 
@@ -63,6 +64,7 @@ class Prepared:
     data: str
     score: str
     prob: str
+    probe: str
     changes: list[str] = field(default_factory=list)
 
 
@@ -107,8 +109,8 @@ def prepare(
     _make_names_unique(net, changes)
     prob = _add_softmax(net, original, score, changes)
     _check_engine(net, engine)
-    _add_probe(net, data, changes)
-    return Prepared(net, data, score, prob, changes)
+    probe = _add_probe(net, data, changes)
+    return Prepared(net, data, score, prob, probe, changes)
 
 
 # ---- the score blob
@@ -339,7 +341,7 @@ def _add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str
     return prob
 
 
-def _add_probe(net: Any, data: str, changes: list[str]) -> None:
+def _add_probe(net: Any, data: str, changes: list[str]) -> str:
     """No weight gradients; a Bias of zeros on the input keeps the gradient flowing down to it.
 
     In place, so that the blob keeps its name and its readers, and the first reader's backward writes the
@@ -362,6 +364,7 @@ def _add_probe(net: Any, data: str, changes: list[str]) -> None:
     changes.append(
         f"lr_mult 0 on every weight, and the probe '{name}' (a Bias of zeros, lr_mult 1) on '{data}'"
     )
+    return name
 
 
 def blob_count(layer: Any) -> int:

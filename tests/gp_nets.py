@@ -1,4 +1,5 @@
 """Small nets for the tests of the method, as prototxt text, and weights that are equal on both engines."""
+
 from __future__ import annotations
 
 import os
@@ -31,20 +32,22 @@ def pool(name, bottom, method="MAX"):
 
 def deconv(name, bottom, out, kernel, stride, top=None):
     return (
-        f'layer {{ name: "{name}" type: "Deconvolution" bottom: "{bottom}" top: "{top or name}" param {{ lr_mult: 0 }} '
-        f"convolution_param {{ num_output: {out} kernel_size: {kernel} stride: {stride} bias_term: false }} }}\n"
+        f'layer {{ name: "{name}" type: "Deconvolution" bottom: "{bottom}" top: "{top or name}" '
+        "param { lr_mult: 0 } "
+        f"convolution_param {{ num_output: {out} kernel_size: {kernel} stride: {stride} bias_term: false  \n"
     )
 
 
 def crop(name, bottom, reference, top=None, offset=None):
     param = "" if offset is None else f"crop_param {{ axis: 2 offset: {offset} }} "
-    return (
-        f'layer {{ name: "{name}" type: "Crop" bottom: "{bottom}" bottom: "{reference}" top: "{top or name}" {param}}}\n'
-    )
+    bottoms = f'bottom: "{bottom}" bottom: "{reference}"'
+    return f'layer {{ name: "{name}" type: "Crop" {bottoms} top: "{top or name}" {param}}}\n'
 
 
 def add(name, one, other, top=None):
-    return f'layer {{ name: "{name}" type: "Eltwise" bottom: "{one}" bottom: "{other}" top: "{top or name}" }}\n'
+    return (
+        f'layer {{ name: "{name}" type: "Eltwise" bottom: "{one}" bottom: "{other}" top: "{top or name}" }}\n'
+    )
 
 
 def input_layer(shape, name="input", top="data"):

@@ -268,7 +268,9 @@ class GuidedPerturbation:
             )
         params = [blob.data for blobs in self.net.params.values() for blob in blobs]
         if params and not any(param.any() for param in params):
-            return f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
+            return (
+                f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
+            )
         return (
             f"{where} although the signal at '{self.score}' is not. Likely causes: the net backpropagates "
             "nothing (no loss weight and no 'force_backward: true' in the prototxt: load it with "

@@ -1,4 +1,5 @@
-"""Encodings and error signals against the paper's Figure 9 and against Softmax's derivative by differences."""
+"""Encodings and error signals against the paper's Figure 9 and against finite differences of Softmax."""
+
 from __future__ import annotations
 
 import gp_nets as nets
@@ -75,7 +76,9 @@ def test_one_hot_signal_is_the_derivative_of_the_confidence():
 def test_every_distribution_sums_to_one(encoding, shape):
     y = nets.softmax64(np.random.RandomState(0).standard_normal(shape)).astype(np.float32)
     truth = np.random.RandomState(1).randint(5, size=shape[:1] + shape[2:])
-    distribution = encodings.label_distribution(encoding, y, truth=truth, seeds=[[0, 0, i] for i in range(shape[0])])
+    distribution = encodings.label_distribution(
+        encoding, y, truth=truth, seeds=[[0, 0, i] for i in range(shape[0])]
+    )
     assert distribution.shape == y.shape and distribution.dtype == np.float32
     np.testing.assert_allclose(distribution.sum(axis=1), 1, rtol=1e-6)
     if encoding == "ground-truth":

@@ -1,4 +1,5 @@
 """The surgery on descriptions alone: no net is built here."""
+
 from __future__ import annotations
 
 import gp_nets as nets
@@ -47,7 +48,11 @@ def test_given_crop_offsets_are_left_alone(head):
 
 
 def test_a_crop_that_cannot_be_aligned_keeps_bvlc_s_rule_and_is_reported():
-    text = nets.input_layer((1, 3, 16, 16)) + nets.conv("score_full", "data", 4, 2) + nets.crop("score", "score_full", "data")
+    text = (
+        nets.input_layer((1, 3, 16, 16))
+        + nets.conv("score_full", "data", 4, 2)
+        + nets.crop("score", "score_full", "data")
+    )
     prepared = prepare(text)
     assert crop_offsets(prepared) == [[]]
     assert any("do not line up" in change for change in prepared.changes)
@@ -106,7 +111,8 @@ def test_phases_and_data_shapes():
         'layer { name: "train" type: "Data" top: "data" top: "label" include { phase: TRAIN } '
         "transform_param { crop_size: 227 } }\n"
         'layer { name: "test" type: "Data" top: "data" top: "label" include { phase: TEST } '
-        "transform_param { crop_size: 224 } }\n" + nets.conv("score", "data", 4, 1)
+        "transform_param { crop_size: 224 } }\n"
+        + nets.conv("score", "data", 4, 1)
         + 'layer { name: "accuracy" type: "Accuracy" bottom: "score" bottom: "label" top: "accuracy" '
         "include { phase: TEST } }\n"
         'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" '
@@ -132,17 +138,22 @@ def test_data_layer_of_the_training_phase_only():
 def test_input_shape_can_be_given():
     prepared = prepare(DATA + nets.fcn("32s") + LOSS, input_shape=(2, 3, 60, 70))
     assert list(prepared.net.layer[0].input_param.shape[0].dim) == [2, 3, 60, 70]
-    prepared = prepare(nets.input_layer((1, 3, 9, 9)) + nets.conv("score", "data", 2, 1), input_shape=(1, 3, 5, 6))
+    prepared = prepare(
+        nets.input_layer((1, 3, 9, 9)) + nets.conv("score", "data", 2, 1), input_shape=(1, 3, 5, 6)
+    )
     assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 5, 6]
 
 
 def test_old_input_fields_and_label_inputs():
-    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9\n' + nets.conv("score", "data", 2, 1)
+    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9\n' + nets.conv(
+        "score", "data", 2, 1
+    )
     prepared = prepare(text)
     assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 8, 9]
     text = (
         'input: "label" input: "image" input_shape { dim: 1 } input_shape { dim: 1 dim: 3 dim: 8 dim: 9 }\n'
-        + nets.conv("score", "image", 2, 1) + LOSS
+        + nets.conv("score", "image", 2, 1)
+        + LOSS
     )
     prepared = prepare(text)
     assert prepared.data == "image"
@@ -152,7 +163,8 @@ def test_old_input_fields_and_label_inputs():
 
 def test_the_net_s_own_softmax_is_kept():
     text = (
-        nets.input_layer((1, 3, 8, 8)) + nets.conv("fc8", "data", 4, 1)
+        nets.input_layer((1, 3, 8, 8))
+        + nets.conv("fc8", "data", 4, 1)
         + 'layer { name: "softmax" type: "Softmax" bottom: "fc8" top: "y" }\n'
         'layer { name: "argmax" type: "ArgMax" bottom: "y" top: "winner" }\n'
     )
@@ -164,7 +176,8 @@ def test_the_net_s_own_softmax_is_kept():
 
 def test_a_softmax_in_place_is_replaced():
     text = (
-        nets.input_layer((1, 3, 8, 8)) + nets.conv("score", "data", 4, 1)
+        nets.input_layer((1, 3, 8, 8))
+        + nets.conv("score", "data", 4, 1)
         + 'layer { name: "softmax" type: "Softmax" bottom: "score" top: "score" }\n'
     )
     prepared = prepare(text)
@@ -174,7 +187,8 @@ def test_a_softmax_in_place_is_replaced():
 
 def test_a_silenced_side_softmax_is_not_the_score():
     text = (
-        nets.input_layer((1, 3, 500, 500)) + nets.fcn("32s")
+        nets.input_layer((1, 3, 500, 500))
+        + nets.fcn("32s")
         + 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }\n'
         'layer { name: "scorefr_prob" type: "Softmax" bottom: "score_fr" top: "scorefr_prob" }\n'
         'layer { name: "silence" type: "Silence" bottom: "scorefr_prob" }\n'
@@ -185,9 +199,12 @@ def test_a_silenced_side_softmax_is_not_the_score():
 def test_scores_of_deeplab_are_found_before_argmax_and_matwrite():
     text = (
         'layer { name: "data" type: "ImageSegData" top: "data" top: "label" top: "data_dim" '
-        "transform_param { crop_size: 513 } }\n" + nets.conv("fc8", "data", 4, 1)
-        + 'layer { name: "fc8_interp" type: "Interp" bottom: "fc8" top: "fc8_interp" interp_param { zoom_factor: 8 } }\n'
-        'layer { name: "argmax" type: "ArgMax" bottom: "fc8_interp" top: "argmax" argmax_param { axis: 1 } }\n'
+        "transform_param { crop_size: 513 } }\n"
+        + nets.conv("fc8", "data", 4, 1)
+        + 'layer { name: "fc8_interp" type: "Interp" bottom: "fc8" top: "fc8_interp" '
+        "interp_param { zoom_factor: 8 } }\n"
+        'layer { name: "argmax" type: "ArgMax" bottom: "fc8_interp" top: "argmax" '
+        "argmax_param { axis: 1 } }\n"
         'layer { name: "fc8_mat" type: "MatWrite" bottom: "argmax" mat_write_param { prefix: "x" } }\n'
         'layer { name: "silence" type: "Silence" bottom: "label" bottom: "data_dim" }\n'
     )
@@ -217,18 +234,30 @@ def test_a_score_that_needs_the_label_is_refused():
 
 
 def test_repeated_names_are_made_unique():
-    text = nets.input_layer((1, 3, 500, 500)) + nets.fcn("8s", offsets=False, names=["crop", "fuse"] * 2 + ["crop"])
+    text = nets.input_layer((1, 3, 500, 500)) + nets.fcn(
+        "8s", offsets=False, names=["crop", "fuse"] * 2 + ["crop"]
+    )
     prepared = prepare(text)
     names = [layer.name for layer in prepared.net.layer]
     assert len(set(names)) == len(names)
-    assert [name for name in names if name.startswith(("crop", "fuse"))] == ["crop", "fuse", "crop_2", "fuse_2", "crop_3"]
+    assert [name for name in names if name.startswith(("crop", "fuse"))] == [
+        "crop",
+        "fuse",
+        "crop_2",
+        "fuse_2",
+        "crop_3",
+    ]
     assert crop_offsets(prepared) == [[5], [9], [31]]
 
 
 def test_switches_that_stop_the_gradient_are_removed():
-    text = "force_backward: true\n" + nets.input_layer((1, 3, 8, 8)) + nets.conv(
-        "score", "data", 2, 1, extra="propagate_down: false "
-    ).replace("num_output", "engine: CUDNN num_output")
+    text = (
+        "force_backward: true\n"
+        + nets.input_layer((1, 3, 8, 8))
+        + nets.conv("score", "data", 2, 1, extra="propagate_down: false ").replace(
+            "num_output", "engine: CUDNN num_output"
+        )
+    )
     prepared = prepare(text)
     score = layer_named(prepared, "score")
     assert not prepared.net.force_backward and not score.propagate_down
@@ -237,7 +266,11 @@ def test_switches_that_stop_the_gradient_are_removed():
 
 
 def test_names_that_are_taken():
-    text = nets.input_layer((1, 3, 8, 8)) + nets.conv("prob", "data", 2, 1) + nets.conv("probe", "prob", 2, 1, top="score")
+    text = (
+        nets.input_layer((1, 3, 8, 8))
+        + nets.conv("prob", "data", 2, 1)
+        + nets.conv("probe", "prob", 2, 1, top="score")
+    )
     prepared = prepare(text)
     assert prepared.prob == "gp_prob"
     assert prepared.net.layer[1].name == "gp_probe"
@@ -254,5 +287,7 @@ def test_v1_files_are_read():
 
 def test_a_net_without_any_input_is_refused():
     with pytest.raises(NetError, match="no data or Input layer"):
-        prepare('layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 2 } } }\n'
-                + nets.conv("score", "p", 2, 1))
+        prepare(
+            'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 2 } } }\n'
+            + nets.conv("score", "p", 2, 1)
+        )

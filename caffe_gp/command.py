@@ -1,0 +1,46 @@
+"""How a command line tool ends: one message and an exit code, never a traceback for a user's mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Callable
+
+from caffe_gp.errors import CaffeGPError
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+
+def finish(work: Callable[[], Any], *, tool: str, on_interrupt: str = "") -> int:
+    """Run ``work`` and return the exit code of the tool.
+
+    0 after success; a CaffeGPError's own code; 1 for the system's errors (disk full, no permission, no
+    memory); 130 for Ctrl-C, after the sentence ``on_interrupt``. Anything else is a bug and keeps its
+    traceback.
+    """
+    try:
+        work()
+        sys.stdout.flush()
+    except CaffeGPError as error:
+        return _say(tool, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _say(tool, f"interrupted. {on_interrupt}".strip(), INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output left (head, less): nothing to tell, and nobody to tell it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _say(tool, "out of memory: try smaller images or a smaller batch", 1)
+    except OSError as error:
+        return _say(tool, f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        first_line = str(error).strip().splitlines()[0]
+        return _say(tool, f"out of memory: try smaller images or a smaller batch ({first_line})", 1)
+    return 0
+
+
+def _say(tool: str, message: str, code: int) -> int:
+    print(f"{tool}: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,524 @@
+"""Guided perturbations of image files with any Caffe net: pictures, label maps and ``results.json``.
+
+What ``tools/run_gp.py`` does, as a function. ``docs/results_schema.md`` describes the JSON file.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from caffe_gp import engine as engines
+from caffe_gp import provenance
+from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
+from caffe_gp.evaluation.records import Records
+from caffe_gp.gp import GPResult, GuidedPerturbation
+from caffe_gp.gp.preprocess import FCN_MEAN, Canvas, Preprocess, Size, image_size
+from caffe_gp.report import pictures
+
+SCHEMA = "caffe_gp.run_gp/1"
+SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")
+
+
+@dataclass
+class Settings:
+    """Everything a run is told; the names are those of the command line options."""
+
+    prototxt: str
+    caffemodel: str
+    images: list[str]
+    out: str
+    eps: list[float]
+    blob: str = "data"
+    encoding: str = "onehot"
+    iterations: int = 1
+    inject: str | None = None
+    score: str | None = None
+    mean: tuple[float, ...] | None = None
+    scale: float = 1.0
+    channel_order: str = "bgr"
+    pad_to: Size | None = None
+    resize: int | Size | None = None
+    engine: str = "auto"
+    device: str = "cpu"
+    labels: str | None = None
+    palette: str | None = None
+    save: tuple[str, ...] = ("labels", "overlay", "changed", "panel")
+    batch_size: int = 1
+    seed: int = 0
+    quiet: bool = False
+    command: str = ""
+
+
+@dataclass
+class _Item:
+    """One image of the run: its name in the results, its file, its label map if labels were given."""
+
+    name: str
+    path: str
+    labels: str | None
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Do what the settings say and return the content of ``results.json``.
+
+    Images whose record and files are in the output folder already are skipped. Raises the errors of
+    ``engine.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
+    """
+    items = _items(settings)
+    palette = read_palette(settings.palette) if settings.palette else None
+    gp_net = engines.load_net(
+        settings.prototxt,
+        settings.caffemodel,
+        engine=settings.engine,
+        device=settings.device,
+        score=settings.score,
+        input_shape=_input_shape(settings),
+    )
+    if not settings.quiet:
+        for change in gp_net.changes:
+            print(f"  {change}", file=sys.stderr)
+    preprocess = _preprocess(settings, gp_net)
+    gp = GuidedPerturbation(
+        gp_net,
+        blob=settings.blob,
+        encoding=settings.encoding,
+        iterations=settings.iterations,
+        inject=settings.inject,
+        seed=settings.seed,
+    )
+    classes = gp_net.net.blobs[gp.score].data.shape[1]
+    origin = _origin(settings, gp_net, gp, preprocess)
+    writer = _Writer(Path(settings.out), settings, palette)
+    with Records(writer.folder / "records.jsonl", _key(settings, origin)) as records:
+        todo = [item for item in items if not writer.is_finished(item, records)]
+        with tqdm(
+            total=len(items),
+            initial=len(items) - len(todo),
+            unit="image",
+            disable=settings.quiet,
+            file=sys.stderr,
+        ) as bar:
+            gp.on_progress = lambda done, total, what: bar.set_postfix_str(f"{what} {done}/{total}")
+            for batch, canvases in _batches(todo, preprocess, settings.batch_size):
+                truths = [_read_truth(item, canvas, classes) for item, canvas in zip(batch, canvases)]
+                result = _perturb(gp, settings, preprocess, canvases, truths)
+                for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths)):
+                    maps = _maps_of(result, i, preprocess, canvas)
+                    files = writer.write(item, canvas, truth, maps, result, i)
+                    records.add(item.name, _record(item, canvas, truth, maps, result, i, files, classes))
+                    bar.update()
+        results = _results(settings, origin, [records[item.name] for item in items], classes)
+    text = json.dumps(results, indent=1) + "\n"
+    pictures.write_bytes(writer.folder / "results.json", text.encode("utf-8"))
+    return results
+
+
+# ---- what to do
+
+
+def _items(settings: Settings) -> list[_Item]:
+    paths = find_images(settings.images)
+    items, seen = [], {}
+    for path in paths:
+        name = Path(path).stem
+        if name in seen:
+            raise DataError(
+                f"{path} and {seen[name]}: results are named after the image, so names must differ"
+            )
+        seen[name] = path
+        image_size(path)  # a missing or broken file is told now, not after an hour
+        labels = None
+        if settings.labels is not None:
+            labels = str(Path(settings.labels) / f"{name}.png")
+            if not Path(labels).is_file():
+                raise DataError(f"{labels}: no label map for image {path}")
+        items.append(_Item(name, path, labels))
+    return items
+
+
+def find_images(sources: Sequence[str]) -> list[str]:
+    """Image files from a mixture of image files, folders and lists (text files, one path a line)."""
+    found: list[str] = []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise DataError(f"{source}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
+            found += [str(p) for p in inside]
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            found.append(str(path))
+        elif path.is_file():
+            found += _read_list(path)
+        else:
+            raise DataError(f"{source}: no such image, folder or list")
+    if not found:
+        raise DataError(f"no images in {', '.join(sources) or 'an empty list'}")
+    return found
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError:
+        raise DataError(
+            f"{path}: neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a text list of images"
+        ) from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        beside = path.parent / line
+        if Path(line).is_file():
+            found.append(line)
+        elif beside.is_file():
+            found.append(str(beside))
+        else:
+            raise DataError(f"{path}, line {number}: no such image: {line} (nor beside the list)")
+    return found
+
+
+def read_palette(path: str) -> np.ndarray:
+    """Colours of labels 0, 1, ...: (n, 3) uint8 RGB, from an indexed PNG or a text file of 'R G B' lines."""
+    if path.lower().endswith(".png"):
+        from PIL import Image
+
+        try:
+            with Image.open(path) as picture:
+                colours = picture.getpalette() if picture.mode == "P" else None
+        except OSError as error:
+            raise DataError(f"{path}: not a readable palette ({error})") from None
+        if colours is None:
+            raise DataError(f"{path}: a palette comes from an indexed PNG (mode P)")
+        return np.asarray(colours, dtype=np.uint8).reshape(-1, 3)
+    try:
+        rows = np.loadtxt(path, dtype=np.int64, ndmin=2, comments="#")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: a palette is a text file with 'R G B' (0..255) on each line ({error})"
+        ) from None
+    if rows.ndim != 2 or rows.shape[1] != 3 or not 0 < len(rows) <= 256 or rows.min() < 0 or rows.max() > 255:
+        raise DataError(
+            f"{path}: a palette has up to 256 lines of three numbers 0..255, found shape {rows.shape}"
+        )
+    return rows.astype(np.uint8)
+
+
+def _input_shape(settings: Settings) -> tuple[int, ...] | None:
+    """The canvas' shape where the settings fix it, so that a net of one size is built for it at once."""
+    size = settings.pad_to or (settings.resize if isinstance(settings.resize, tuple) else None)
+    return None if size is None else (1, 3, size[1], size[0])
+
+
+def _preprocess(settings: Settings, gp_net: engines.GPNet) -> Preprocess:
+    shape = gp_net.net.blobs[gp_net.data].data.shape
+    if len(shape) != 4:
+        raise CaffeGPError(f"the input blob '{gp_net.data}' has shape {shape}; images need (N, C, H, W)")
+    mean = settings.mean
+    if mean is None:
+        mean = FCN_MEAN if shape[1] == 3 else (0.0,)
+    return Preprocess(
+        mean, settings.scale, settings.channel_order, shape[1], settings.resize, settings.pad_to
+    )
+
+
+def _origin(
+    settings: Settings, gp_net: engines.GPNet, gp: GuidedPerturbation, preprocess: Preprocess
+) -> dict:
+    return {
+        "code_version": provenance.code_version(),
+        "command": settings.command,
+        "model": {
+            "prototxt": settings.prototxt,
+            "prototxt_sha256": provenance.sha256_of(settings.prototxt),
+            "caffemodel": settings.caffemodel,
+            "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
+            "surgery": gp_net.changes,
+        },
+        "engine": engines.describe(settings.engine, settings.device),
+        "method": {
+            "eps": settings.eps,
+            "blob": gp.blob,
+            "score": gp.score,
+            "encoding": gp.encoding,
+            "inject": gp.inject,
+            "iterations": gp.iterations,
+            "seed": gp.seed,
+        },
+        "preprocessing": preprocess.describe(),
+    }
+
+
+def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
+    """What must not change between the parts of one run."""
+    return {
+        **{name: origin["model"][name] for name in ("prototxt_sha256", "caffemodel_sha256")},
+        **origin["method"],
+        **origin["preprocessing"],
+        "engine": origin["engine"]["engine"],
+        "device": origin["engine"]["device"],
+        "save": sorted(settings.save),
+        "labels": settings.labels,
+        "palette": settings.palette,
+        "code_version": origin["code_version"].rstrip("+"),
+    }
+
+
+# ---- doing it
+
+
+def _batches(
+    items: Sequence[_Item], preprocess: Preprocess, size: int
+) -> Iterator[tuple[list[_Item], list[Canvas]]]:
+    """Images of equal canvas size together: a net is reshaped once a size, not once an image."""
+    by_size: dict[tuple[int, int], list[_Item]] = {}
+    for item in items:
+        by_size.setdefault(image_size(item.path), []).append(item)
+    for same in by_size.values():
+        for first in range(0, len(same), size):
+            batch = same[first : first + size]
+            yield batch, [preprocess.load(item.path) for item in batch]
+
+
+def _perturb(
+    gp: GuidedPerturbation,
+    settings: Settings,
+    preprocess: Preprocess,
+    canvases: Sequence[Canvas],
+    truths: Sequence[np.ndarray | None],
+) -> GPResult:
+    labels = None
+    if settings.encoding == "ground-truth":
+        if any(truth is None for truth in truths):
+            raise DataError("encoding 'ground-truth' needs the labels: give --labels DIR")
+        labels = np.stack([preprocess.labels_to_canvas(t, c) for t, c in zip(truths, canvases)])
+    images = np.stack([canvas.data for canvas in canvases])
+    return gp(images, settings.eps, labels=labels, keep_probabilities="probabilities" in settings.save)
+
+
+def _read_truth(item: _Item, canvas: Canvas, classes: int) -> np.ndarray | None:
+    if item.labels is None:
+        return None
+    truth = pictures.read_label_png(item.labels, classes)
+    if truth.shape != canvas.image.shape[:2]:
+        raise DataError(
+            f"{item.labels}: labels of {truth.shape[1]} x {truth.shape[0]} for an image of "
+            f"{canvas.image.shape[1]} x {canvas.image.shape[0]}"
+        )
+    return truth
+
+
+def _maps_of(result: GPResult, i: int, preprocess: Preprocess, canvas: Canvas) -> list[np.ndarray]:
+    """Label maps of image ``i`` in its own pixels: base, then one for every eps (or just class numbers)."""
+    maps = [labels[i] for labels in [result.base_labels, *result.labels]]
+    if result.base_labels.ndim == 3:
+        maps = [preprocess.labels_to_image(labels, canvas) for labels in maps]
+    return maps
+
+
+def _record(
+    item: _Item,
+    canvas: Canvas,
+    truth: np.ndarray | None,
+    maps: Sequence[np.ndarray],
+    result: GPResult,
+    i: int,
+    files: Sequence[str],
+    classes: int,
+) -> dict[str, Any]:
+    whole = len(result.base_labels)
+    height, width = canvas.image.shape[:2]
+    record: dict[str, Any] = {
+        "image": item.path,
+        "image_sha256": provenance.sha256_of(item.path),
+        "width": width,
+        "height": height,
+        "seconds": {name: seconds / whole for name, seconds in result.seconds.items()},
+        "files": list(files),
+    }
+    confidences = [result.base_confidence, *result.confidence]
+    entries = []
+    for labels, confidence in zip(maps, confidences):
+        entry: dict[str, Any] = {"confidence": float(confidence[i].mean())}
+        if labels.ndim == 0:
+            entry["label"] = int(labels)
+        else:
+            entry["changed_pixels"] = int((labels != maps[0]).sum())
+        if truth is not None and labels.ndim == 2:
+            entry["confusion"] = _sparse(confusion(truth, labels, classes))
+        entries.append(entry)
+    entries[0].pop("changed_pixels", None)
+    record["base"] = entries[0]
+    record["gp"] = [{"eps": eps, **entry} for eps, entry in zip(result.eps, entries[1:])]
+    return record
+
+
+class _Writer:
+    """Writes one image's files; every file appears only when it is whole."""
+
+    def __init__(self, folder: Path, settings: Settings, palette: np.ndarray | None) -> None:
+        self.folder, self.settings, self.palette = folder, settings, palette
+
+    def is_finished(self, item: _Item, records: Records) -> bool:
+        """Whether the records hold this very image and its files are still there."""
+        if item.name not in records:
+            return False
+        record = records[item.name]
+        return record["image_sha256"] == provenance.sha256_of(item.path) and all(
+            (self.folder / name).is_file() for name in record["files"]
+        )
+
+    def write(
+        self,
+        item: _Item,
+        canvas: Canvas,
+        truth: np.ndarray | None,
+        maps: Sequence[np.ndarray],
+        result: GPResult,
+        i: int,
+    ) -> list[str]:
+        """Write what ``--save`` asks for; returns the names, relative to the output folder."""
+        files: list[str] = []
+        save = self.settings.save
+        variants = ["base", *(f"eps_{eps:g}" for eps in result.eps)]
+        if maps[0].ndim == 2:
+            for variant, labels in zip(variants, maps):
+                if "labels" in save:
+                    name = self._name(files, "labels", variant, f"{item.name}.png")
+                    pictures.save_label_png(name, labels, self.palette)
+                if "overlay" in save:
+                    name = self._name(files, "overlay", variant, f"{item.name}.png")
+                    pictures.save_png(name, pictures.overlay(canvas.image, labels, self.palette))
+                if "changed" in save and variant != "base":
+                    name = self._name(files, "changed", variant, f"{item.name}.png")
+                    pictures.save_png(name, pictures.changed_map(maps[0], labels, truth))
+            if "panel" in save:
+                name = self._name(files, "panel", f"{item.name}.png")
+                pictures.save_png(name, self._panel(canvas, truth, maps, result, i))
+        if "perturbation" in save:
+            signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
+            _save_arrays(self._name(files, "perturbation", f"{item.name}.npz"), signs)
+        if "probabilities" in save:
+            maps_of_all = [result.base_probabilities, *result.probabilities]
+            height, width = canvas.valid
+            arrays = {
+                variant: y[i][:, :height, :width] if y.ndim == 4 else y[i]
+                for variant, y in zip(variants, maps_of_all)
+            }
+            _save_arrays(self._name(files, "probabilities", f"{item.name}.npz"), arrays)
+        return files
+
+    def _name(self, files: list[str], *parts: str) -> Path:
+        name = "/".join(parts)
+        files.append(name)
+        return self.folder / name
+
+    def _panel(
+        self, canvas: Canvas, truth: np.ndarray | None, maps: Sequence[np.ndarray], result: GPResult, i: int
+    ) -> np.ndarray:
+        """One row an eps: image, base, GP, changed pixels, amplified perturbation (of an input of pixels)."""
+        rows = []
+        for eps, labels, signs in zip(result.eps, maps[1:], result.perturbation):
+            cells = [
+                ("image", canvas.image),
+                ("base", pictures.overlay(canvas.image, maps[0], self.palette)),
+                (f"GP, eps {eps:g}", pictures.overlay(canvas.image, labels, self.palette)),
+                ("changed", pictures.changed_map(maps[0], labels, truth)),
+            ]
+            if signs.shape[1] in (1, 3) and signs.shape[2:] == canvas.data.shape[1:]:
+                height, width = canvas.valid
+                amplified = pictures.amplify(signs[i][:, :height, :width] * np.sign(eps))
+                cells.append(("perturbation, amplified", amplified))
+            rows.append(pictures.panel(cells, height=canvas.image.shape[0]))
+        return pictures.stack(rows)
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    pictures.write_bytes(path, buffer.getvalue())
+
+
+# ---- the numbers
+
+
+def _sparse(counts: np.ndarray) -> list[list[int]]:
+    """[truth, label, pixels] of every pair that occurs."""
+    return [[int(t), int(p), int(counts[t, p])] for t, p in zip(*np.nonzero(counts))]
+
+
+def _results(
+    settings: Settings, origin: dict[str, Any], records: Sequence[dict[str, Any]], classes: int
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **origin,
+        "data": {
+            "images": len(records),
+            "images_sha256": provenance.sha256_of_text("\n".join(sorted(r["image_sha256"] for r in records))),
+            "labels": settings.labels,
+            "classes": classes,
+        },
+        "summary": summarise(records, settings.eps, classes),
+        "images": list(records),
+    }
+
+
+def summarise(records: Sequence[dict[str, Any]], eps: Sequence[float], classes: int) -> dict[str, Any]:
+    """Scores over all records: one confusion matrix for the whole set, base first, then for every eps."""
+    base = _summary_of([record["base"] for record in records], classes)
+    rows = []
+    for k, value in enumerate(eps):
+        entries = [record["gp"][k] for record in records]
+        row = {"eps": value, **_summary_of(entries, classes)}
+        if "mean_iu" in row:
+            row["gain"] = row["mean_iu"] - base["mean_iu"]
+        if "changed_pixels" in entries[0]:
+            pixels = sum(record["width"] * record["height"] for record in records)
+            row["changed_pixels"] = sum(entry["changed_pixels"] for entry in entries) / pixels
+        rows.append(row)
+    kinds = records[0]["seconds"]
+    seconds = {kind: sum(record["seconds"][kind] for record in records) / len(records) for kind in kinds}
+    return {"base": base, "gp": rows, "seconds_per_image": seconds}
+
+
+def _summary_of(entries: Sequence[dict[str, Any]], classes: int) -> dict[str, Any]:
+    summary: dict[str, Any] = {"confidence": sum(entry["confidence"] for entry in entries) / len(entries)}
+    if all("confusion" in entry for entry in entries):
+        total = ConfusionMatrix(classes)
+        for entry in entries:
+            for truth, label, pixels in entry["confusion"]:
+                total.matrix[truth, label] += pixels
+        summary.update(total.measures() if total.matrix.any() else {})
+    return summary
+
+
+def table(results: dict[str, Any]) -> str:
+    """The summary as a few lines of text."""
+    summary = results["summary"]
+    rows = [("base", summary["base"]), *((f"GP, eps {row['eps']:g}", row) for row in summary["gp"])]
+    lines = []
+    for name, row in rows:
+        parts = [f"{name:<16}"]
+        if "mean_iu" in row:
+            gain = f" ({row['gain'] * 100:+.2f})" if "gain" in row else ""
+            parts.append(f"mean IU {row['mean_iu'] * 100:.2f}{gain}")
+        if "changed_pixels" in row:
+            parts.append(f"changed {row['changed_pixels'] * 100:.2f} % of the pixels")
+        parts.append(f"confidence {row['confidence']:.4f}")
+        lines.append("  ".join(parts))
+    seconds = summary["seconds_per_image"]
+    times = ", ".join(f"{name.replace('_', ' ')} {value:.3f} s" for name, value in seconds.items())
+    return "\n".join([*lines, f"{results['data']['images']} image(s); each: {times}"])
