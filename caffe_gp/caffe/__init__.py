@@ -1,0 +1,100 @@
+"""The embedded Caffe: pycaffe's public names on PyTorch.
+
+    import caffe_gp.caffe as caffe
+    net = caffe.Net("deploy.prototxt", "weights.caffemodel", caffe.TEST)
+
+``python -m caffe_gp.caffe script.py`` runs an unmodified pycaffe script on it.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers import Layer, layer_type_list
+from caffe_gp.caffe.mode import allow_tf32, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe_gp.caffe.net import Net
+from caffe_gp.caffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
+
+__version__ = "1.0.0"  # of the Caffe whose interface and results this is
+
+TRAIN, TEST = 0, 1
+
+__all__ = [
+    "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier", "Detector", "Layer", "Net",
+    "NesterovSolver", "NetSpec", "RMSPropSolver", "SGDSolver", "Timer", "allow_tf32", "classifier", "coord_map",
+    "detector", "draw", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec",
+    "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
+    "set_solver_count", "set_solver_rank", "solver_count", "solver_rank", "to_proto",
+]  # fmt: skip
+
+# Loaded when first used: they bring OpenCV and other packages that a net alone does not need.
+_LAZY = {
+    "Classifier": ("classifier", "Classifier"),
+    "Detector": ("detector", "Detector"),
+    "NetSpec": ("net_spec", "NetSpec"),
+    "Timer": ("timer", "Timer"),
+    "layers": ("net_spec", "layers"),
+    "params": ("net_spec", "params"),
+    "to_proto": ("net_spec", "to_proto"),
+    **{name: (name, None) for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe")},
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module_name, attribute = _LAZY[name]
+    module = importlib.import_module(f"{__name__}.{module_name}")
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value  # `layers` is also the name of a sub-package; the value wins, as in pycaffe
+    return value
+
+
+# ---- names that scripts call and that have nothing to do here: one process drives one device
+
+
+def init_log(*arguments: Any) -> None:
+    """Accepted for scripts' sake; messages go through Python's ``logging`` (logger 'caffe')."""
+
+
+def log(message: str) -> None:
+    """Write a line to the logger 'caffe'."""
+    import logging
+
+    logging.getLogger("caffe").info(message)
+
+
+def has_nccl() -> bool:
+    """False: training on several devices at once is not offered."""
+    return False
+
+
+def solver_count() -> int:
+    """1: see ``has_nccl``."""
+    return 1
+
+
+def solver_rank() -> int:
+    """0: see ``has_nccl``."""
+    return 0
+
+
+def set_solver_count(count: int) -> None:
+    """Accepted for scripts' sake; only 1 has an effect, namely none."""
+
+
+def set_solver_rank(rank: int) -> None:
+    """Accepted for scripts' sake."""
+
+
+def set_multiprocess(multiprocess: bool) -> None:
+    """Accepted for scripts' sake."""
