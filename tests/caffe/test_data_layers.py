@@ -35,7 +35,8 @@ def images(tmp_path):
 # ---- Input, DummyData, MemoryData
 
 def test_input_takes_one_shape_for_all_tops_or_one_each():
-    net = net_of('layer { name: "i" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 } } }')
+    net = net_of('layer { name: "i" type: "Input" top: "a" top: "b" '
+                 "input_param { shape { dim: 2 dim: 3 } } }")
     assert [net.blobs[n].shape for n in "ab"] == [(2, 3), (2, 3)]
     net = net_of('layer { name: "i" type: "Input" top: "a" top: "b" '
                  'input_param { shape { dim: 2 } shape { dim: 4 dim: 1 } } }')
@@ -246,7 +247,8 @@ def test_image_seg_data_pads_with_the_mean_and_the_ignore_label(images):
 
     def seg_net(kind, crop):
         return net_of(
-            'layer { name: "d" type: "ImageSegData" top: "data" top: "label" top: "data_dim" image_data_param { '
+            'layer { name: "d" type: "ImageSegData" top: "data" top: "label" top: "data_dim" '
+            "image_data_param { "
             f'source: "{folder}/seg.txt" root_folder: "{folder}" batch_size: 1 label_type: {kind} }} '
             f"transform_param {{ crop_size: {crop} mean_value: 10.5 mean_value: 20 mean_value: 30 }} }}")
 
@@ -381,7 +383,8 @@ def test_lmdb_of_raw_float_and_encoded_records(tmp_path):
     assert net.blobs["label"].data.tolist() == [3, 4, 5]
     net.forward()  # wraps around
     assert net.blobs["label"].data.tolist() == [3, 4, 5]
-    other = data_net(tmp_path / "db", "crop_size: 2", batch=2, tops='top: "data"')  # same database, same process
+    # A second net on the same database in the same process.
+    other = data_net(tmp_path / "db", "crop_size: 2", batch=2, tops='top: "data"')
     other.forward()
     np.testing.assert_allclose(other.blobs["data"].data[0], pixels[:, 1:3, 1:3])
 
@@ -483,7 +486,8 @@ def test_window_file_errors(images, text, message):
 def test_mat_write_names_and_dimensions(tmp_path):
     (tmp_path / "ids.txt").write_text("one.jpg x\ntwo.jpg y\n")
     (tmp_path / "out").mkdir()
-    net = net_of('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } '
+    net = net_of('layer { name: "i" type: "Input" top: "x" '
+                 "input_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } "
                  f'layer {{ name: "m" type: "MatWrite" bottom: "x" mat_write_param {{ '
                  f'prefix: "{tmp_path}/out/s_" source: "{tmp_path}/ids.txt" strip: 4 }} }}')
     values = np.random.default_rng(8).random((2, 2, 3, 4)).astype(np.float32)
