@@ -45,7 +45,7 @@ def paired_gain(
 ) -> Gain:
     """Gain of ``second`` over ``first`` in mean IU with a percentile bootstrap interval.
 
-    first, second   (N, classes, classes) integers: one confusion matrix per image, same images in the same order
+    first, second   (N, classes, classes) integers: one confusion matrix per image, the same images in order
     Raises DataError if they do not fit together or hold no image.
     """
     first, second = np.asarray(first), np.asarray(second)

@@ -21,7 +21,7 @@ class ConfusionMatrix:
 
     classes  number of classes; labels are 0..classes-1
     Update with label maps, merge with others of the same size; ``state()`` and ``from_state()`` go through
-    JSON. Measures are fractions in 0..1; a class that neither occurs nor is predicted is left out of the means.
+    JSON. Measures are fractions in 0..1; a class that neither occurs nor is predicted is left out of means.
     """
 
     def __init__(self, classes: int) -> None:

@@ -1,0 +1,1 @@
+"""Nets as code that writes their prototxts."""

@@ -1,0 +1,177 @@
+"""The demo's net: an FCN in miniature for the digit scenes, with the layer names of FCN's VGG nets.
+
+Four stages of two 3x3 convolutions and a max pooling, ``fc6`` and ``fc7`` as convolutions, ``score_fr`` at
+stride 16, ``upscore2`` and the skip ``score_pool3`` at stride 8, ``upscore8`` and a crop back to the image:
+the paper's FCN-16s with its skip one stage lower, 341 thousand parameters.
+
+It is trained with batch normalisation (BatchNorm + Scale after each convolution); ``fold`` puts the learned
+statistics into the convolutions, so the deployed net is plain convolutions as the paper's nets are.
+``write_prototxts`` writes train.prototxt, deploy.prototxt and solver.prototxt.
+"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from caffe_gp import proto
+from caffe_gp.errors import WeightsError
+from caffe_gp.proto import messages as pb
+
+CLASSES = 11
+CHANNELS = (16, 32, 64, 96)
+FC = 128
+MEAN = (104.0, 117.0, 123.0)  # blue, green, red grey levels: ImageNet's, rounded
+INPUT_SHAPE = (1, 3, 96, 96)
+
+BATCH = 10
+STEPS = 2600
+BATCHNORM_EPS = 1e-5
+
+# Convolutions that are followed by batch normalisation in the training net.
+NORMALISED = tuple(f"conv{stage}_{i}" for stage in (1, 2, 3, 4) for i in (1, 2)) + ("fc6", "fc7")
+
+
+def deploy_net() -> Any:
+    """The net as it is used, a NetParameter: images of any size in ``data``, class scores in ``score``."""
+    net = pb.NetParameter(name="digit_fcn")
+    _add(net, "Input", "input", [], ["data"], input_param={"shape": [{"dim": INPUT_SHAPE}]})
+    _body(net, training=False)
+    return net
+
+
+def train_net(batch: int = BATCH, seed: int = 0) -> Any:
+    """The net as it is trained: a Python data layer, batch normalisation, dropout, SoftmaxWithLoss."""
+    net = pb.NetParameter(name="digit_fcn_train")
+    options = {"split": "train", "seed": seed, "batch": batch, "mean": MEAN}
+    _add(net, "Python", "data", [], ["data", "label"], python_param={
+        "module": "caffe_gp.experiments.digit_scenes_layer", "layer": "DigitScenesLayer",
+        "param_str": json.dumps(options),
+    })
+    _body(net, training=True)
+    _add(net, "SoftmaxWithLoss", "loss", ["score", "label"], ["loss"], loss_param={"ignore_label": 255})
+    return net
+
+
+def solver(train_prototxt: str, snapshot_prefix: str) -> Any:
+    """The recipe: Adam with a polynomial decay to zero.
+
+    No weight decay: Caffe's Adam would put it into its moments.
+    """
+    return pb.SolverParameter(
+        net=train_prototxt, type="Adam", base_lr=0.002, momentum=0.9, momentum2=0.999, delta=1e-8,
+        lr_policy="poly", power=0.9, max_iter=STEPS, display=0, snapshot=200,
+        snapshot_prefix=snapshot_prefix, random_seed=1, solver_mode=pb.SolverParameter.CPU,
+    )
+
+
+def write_prototxts(folder: str | Path = "prototxt/digit_fcn") -> list[Path]:
+    """Write train.prototxt, deploy.prototxt and solver.prototxt into ``folder``; paths in them are from the
+    project's root."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        "train.prototxt": train_net(),
+        "deploy.prototxt": deploy_net(),
+        "solver.prototxt": solver("prototxt/digit_fcn/train.prototxt", "models/digit_fcn/training/digit_fcn"),
+    }
+    for name, message in files.items():
+        proto.write_text(message, str(folder / name))
+    return [folder / name for name in files]
+
+
+def preprocess(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, 3) uint8 BGR as the net wants them: (N, 3, H, W) float32, mean subtracted."""
+    return np.ascontiguousarray((images - np.asarray(MEAN, np.float32)).transpose(0, 3, 1, 2))
+
+
+def fold(params: Mapping[str, Sequence[np.ndarray]]) -> dict[str, list[np.ndarray]]:
+    """Weights of the deployed net from those of the training net.
+
+    params   layer name -> float32 arrays, with the layers ``bn_X`` (mean, variance, their common factor)
+             and ``scale_X`` (gamma, beta) for each X in NORMALISED
+    With y = gamma * (W x - mean) / sqrt(variance + eps) + beta the folded weight is W * gamma / sqrt(...) and
+    the bias beta - mean * gamma / sqrt(...). Computed in float64. Raises WeightsError if a layer is missing.
+    """
+    folded: dict[str, list[np.ndarray]] = {}
+    for layer in deploy_net().layer:
+        name = layer.name
+        if layer.type not in ("Convolution", "Deconvolution"):
+            continue
+        needed = (name, f"bn_{name}", f"scale_{name}") if name in NORMALISED else (name,)
+        for part in needed:
+            if part not in params:
+                raise WeightsError(f"digit_fcn: layer '{part}' is missing from the trained weights")
+        arrays = [np.asarray(array, np.float64) for array in params[name]]
+        if name in NORMALISED:
+            mean, variance, factor = (np.asarray(array, np.float64) for array in params[f"bn_{name}"])
+            gamma, beta = (np.asarray(array, np.float64) for array in params[f"scale_{name}"])
+            count = float(factor.reshape(-1)[0])
+            if count <= 0:
+                raise WeightsError(f"digit_fcn: layer 'bn_{name}' has seen no batch: it was not trained")
+            step = gamma / np.sqrt(variance / count + BATCHNORM_EPS)
+            arrays = [arrays[0] * step[:, None, None, None], beta - mean / count * step]
+        folded[name] = [np.ascontiguousarray(array, np.float32) for array in arrays]
+    return folded
+
+
+def _body(net: Any, training: bool) -> None:
+    """From ``data`` to ``score``."""
+    bottom = "data"
+    for stage, channels in enumerate(CHANNELS, 1):
+        for i in (1, 2):
+            bottom = _conv(net, f"conv{stage}_{i}", bottom, channels, 3, training, relu=f"relu{stage}_{i}")
+        pool = {"pool": pb.PoolingParameter.MAX, "kernel_size": 2, "stride": 2}
+        _add(net, "Pooling", f"pool{stage}", [bottom], [f"pool{stage}"], pooling_param=pool)
+        bottom = f"pool{stage}"
+    for name, kernel, number in (("fc6", 3, "6"), ("fc7", 1, "7")):
+        bottom = _conv(net, name, bottom, FC, kernel, training, relu=f"relu{number}")
+        if training:
+            _add(net, "Dropout", f"drop{number}", [name], [name], dropout_param={"dropout_ratio": 0.2})
+    _score(net, "score_fr", "fc7")
+    _up(net, "upscore2", "score_fr", kernel=4, stride=2)
+    _score(net, "score_pool3", "pool3")
+    # upscore2 is 2 n + 2 wide and starts one pixel early, as pool3's grid sees it.
+    _add(net, "Crop", "upscore2c", ["upscore2", "score_pool3"], ["upscore2c"],
+         crop_param={"axis": 2, "offset": [1]})
+    _add(net, "Eltwise", "fuse_pool3", ["upscore2c", "score_pool3"], ["fuse_pool3"],
+         eltwise_param={"operation": pb.EltwiseParameter.SUM})
+    _up(net, "upscore8", "fuse_pool3", kernel=16, stride=8)
+    _add(net, "Crop", "score", ["upscore8", "data"], ["score"], crop_param={"axis": 2, "offset": [4]})
+
+
+def _conv(net: Any, name: str, bottom: str, channels: int, kernel: int, training: bool, relu: str) -> str:
+    """A convolution that keeps the size, batch normalisation in training, ReLU; returns the top."""
+    options = {"num_output": channels, "kernel_size": [kernel], "pad": [kernel // 2]}
+    if training:
+        # The normalisation's beta is the bias.
+        options.update(bias_term=False, weight_filler={"type": "msra"})
+    _add(net, "Convolution", name, [bottom], [name], convolution_param=options)
+    if training:
+        _add(net, "BatchNorm", f"bn_{name}", [name], [name],
+             batch_norm_param={"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS})
+        _add(net, "Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
+    _add(net, "ReLU", relu, [name], [name])
+    return name
+
+
+def _score(net: Any, name: str, bottom: str) -> None:
+    """A 1x1 convolution to class scores; skips start at zero (Caffe's default filler), as in FCN."""
+    options: dict[str, Any] = {"num_output": CLASSES, "kernel_size": [1]}
+    if name == "score_fr":
+        options["weight_filler"] = {"type": "gaussian", "std": 0.01}
+    _add(net, "Convolution", name, [bottom], [name], convolution_param=options)
+
+
+def _up(net: Any, name: str, bottom: str, kernel: int, stride: int) -> None:
+    """Bilinear upsampling: a fixed Deconvolution. One group a class, or the filler would mix the classes."""
+    options = {"num_output": CLASSES, "group": CLASSES, "kernel_size": [kernel], "stride": [stride],
+               "bias_term": False, "weight_filler": {"type": "bilinear"}}
+    _add(net, "Deconvolution", name, [bottom], [name], convolution_param=options,
+         param=[{"lr_mult": 0.0}])
+
+
+def _add(net: Any, kind: str, name: str, bottoms: Sequence[str], tops: Sequence[str], **fields: Any) -> None:
+    net.layer.add(name=name, type=kind, bottom=list(bottoms), top=list(tops), **fields)
