@@ -60,7 +60,7 @@ class EltwiseLayer(Layer):
             self._winner = first_wins.logical_not().to(torch.int16)
             for i, x in enumerate(rest, start=2):
                 wins = x > y
-                self._winner[wins] = i
+                self._winner.masked_fill_(wins, i)
                 y = torch.where(wins, x, y)
         top[0].data_tensor = y
 

@@ -59,7 +59,7 @@ class ReLULayer(NeuronLayer):
             return
         dy, x = top[0].diff_tensor, bottom[0].data_tensor
         if self._slope:
-            bottom[0].diff_tensor = torch.where(x > 0, dy, dy * self._slope)
+            bottom[0].diff_tensor = torch.ops.aten.leaky_relu_backward(dy, x, self._slope, False)
         elif bottom[0] is top[0]:
             torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dy)
         else:
