@@ -316,6 +316,8 @@ def _child_main(
     os.close(read_end)
     os.dup2(write_end, 2)
     os.close(write_end)
+    # Python's own messages too, whatever the parent had put in place of sys.stderr.
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
     try:
         outcome = ("result", function(*args, **kwargs))
     except KeyboardInterrupt as error:

@@ -530,8 +530,7 @@ def test_a_net_without_input_layer_is_refused(tmp_path):
     net = nets.plain_net(
         tmp_path,
         'layer { name: "d" type: "DummyData" top: "data" '
-        "dummy_data_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n"
-        + nets.conv("score", "data", 2, 1),
+        "dummy_data_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n" + nets.conv("score", "data", 2, 1),
     )
     with pytest.raises(NetError, match="engine.load_net"):
         GuidedPerturbation(net)

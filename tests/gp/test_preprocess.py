@@ -1,0 +1,120 @@
+"""From image files to input blobs and back, against the same sums written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.gp.preprocess import Preprocess, image_size, nearest
+
+
+@pytest.fixture()
+def picture(tmp_path):
+    pixels = np.random.RandomState(0).randint(0, 256, size=(20, 30, 3)).astype(np.uint8)
+    path = tmp_path / "picture.png"
+    Image.fromarray(pixels).save(path)
+    return path, pixels
+
+
+def test_native_size_bgr_and_fcn_s_mean(picture):
+    path, rgb = picture
+    canvas = Preprocess().load(path)
+    mean = np.array((104.00698793, 116.66876762, 122.67891434))
+    expected = (rgb[:, :, ::-1].astype(np.float64) - mean).transpose(2, 0, 1)
+    assert canvas.data.dtype == np.float32 and canvas.data.flags.c_contiguous
+    np.testing.assert_allclose(canvas.data, expected, atol=1e-4)
+    np.testing.assert_array_equal(canvas.image, rgb[:, :, ::-1])
+    assert canvas.valid == (20, 30) and image_size(path) == (30, 20)
+
+
+def test_rgb_order_and_scale_keep_the_mean_with_its_colour(picture):
+    path, rgb = picture
+    canvas = Preprocess(mean=(1.0, 2.0, 3.0), scale=0.5, channel_order="rgb").load(path)
+    expected = ((rgb.astype(np.float64) - (3, 2, 1)) * 0.5).transpose(2, 0, 1)
+    np.testing.assert_allclose(canvas.data, expected, atol=1e-5)
+
+
+def test_grey_nets(picture):
+    path, _ = picture
+    canvas = Preprocess(mean=(0.0,), scale=1 / 256, channels=1, resize=(28, 28)).load(path)
+    grey = np.asarray(Image.open(path).convert("L").resize((28, 28), Image.BILINEAR), dtype=np.float64)
+    np.testing.assert_allclose(canvas.data[0], grey / 256, atol=1e-6)
+    assert canvas.data.shape == (1, 28, 28)
+
+
+def test_padding_is_the_mean_colour_at_the_bottom_and_right(picture):
+    path, _ = picture
+    plain = Preprocess().load(path).data
+    canvas = Preprocess(pad_to=(50, 45)).load(path)
+    assert canvas.data.shape == (3, 45, 50)
+    np.testing.assert_array_equal(canvas.data[:, :20, :30], plain)
+    assert not canvas.data[:, 20:].any() and not canvas.data[:, :, 30:].any()
+    with pytest.raises(DataError, match="30 x 20, more than the canvas of 25 x 25"):
+        Preprocess(pad_to=(25, 25)).load(path)
+
+
+def test_longer_side(picture):
+    path, _ = picture
+    canvas = Preprocess(mean=(128.0,), resize=60, pad_to=(60, 60)).load(path)
+    assert canvas.valid == (40, 60) and canvas.data.shape == (3, 60, 60)
+
+
+def test_labels_go_to_the_canvas_and_back(picture):
+    path, _ = picture
+    labels = np.random.RandomState(1).randint(0, 21, size=(20, 30)).astype(np.uint8)
+    for preprocess in (Preprocess(), Preprocess(pad_to=(64, 48)), Preprocess(resize=60, pad_to=(64, 64))):
+        canvas = preprocess.load(path)
+        laid_out = preprocess.labels_to_canvas(labels, canvas)
+        assert laid_out.shape == canvas.data.shape[1:]
+        height, width = canvas.valid
+        assert (laid_out[height:] == 255).all() and (laid_out[:, width:] == 255).all()
+        np.testing.assert_array_equal(preprocess.labels_to_image(laid_out, canvas), labels)
+    # A label map of lower resolution than the canvas is spread over it first.
+    canvas = Preprocess(pad_to=(60, 40)).load(path)
+    coarse = np.array([[1, 2], [3, 4]], dtype=np.uint8)
+    assert (Preprocess(pad_to=(60, 40)).labels_to_image(coarse, canvas) == 1).all()
+    with pytest.raises(DataError, match="labels of size"):
+        Preprocess().labels_to_canvas(labels[:5], canvas)
+
+
+def test_nearest_takes_the_pixel_under_the_centre():
+    labels = np.arange(4, dtype=np.int32).reshape(2, 2)
+    np.testing.assert_array_equal(nearest(labels, (4, 4)), np.kron(labels, np.ones((2, 2), dtype=np.int32)))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_other_pixel_formats_are_read_as_colours(tmp_path, mode):
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    Image.new("RGB", (7, 5), (10, 200, 30)).convert(mode).save(path)
+    assert Preprocess().load(path).data.shape == (3, 5, 7)
+
+
+def test_bad_images(tmp_path, picture):
+    path, _ = picture
+    with pytest.raises(DataError, match="no such image"):
+        Preprocess().load(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(DataError, match="not a readable image"):
+        Preprocess().load(tmp_path / "text.png")
+    (tmp_path / "half.png").write_bytes(path.read_bytes()[:300])
+    with pytest.raises(DataError, match="not a readable image"):
+        Preprocess().load(tmp_path / "half.png")
+    with pytest.raises(DataError, match="not a readable image"):
+        Preprocess().load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"channel_order": "gbr"}, "channel order"),
+        ({"channels": 4}, "1 or 3 channels"),
+        ({"mean": (1.0, 2.0)}, "mean must be"),
+        ({"scale": 0.0}, "scale"),
+        ({"mean": (float("nan"),)}, "finite"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(CaffeGPError, match=message):
+        Preprocess(**options)
