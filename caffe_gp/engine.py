@@ -336,20 +336,22 @@ def _child_main(
 
 def _pass_on(read_end: int, tail: bytearray) -> None:
     """Copy the child's stderr to ours up to a fatal message, and keep its last part."""
-    fatal = False
+    fatal = None
     while True:
         block = os.read(read_end, 4096)
         if not block:
             break
         tail.extend(block)
-        del tail[:-_KEPT_BYTES]
-        fatal = fatal or _FATAL.search(bytes(tail)) is not None
-        if not fatal:
+        if fatal is None:
+            fatal = _FATAL.search(bytes(tail))
+            if fatal is not None:
+                block = block[: max(0, fatal.start() - len(tail) + len(block))]
             try:
                 sys.stderr.write(block.decode("utf-8", errors="replace"))
                 sys.stderr.flush()
             except ValueError:  # stderr was closed: the messages are kept all the same
                 pass
+        del tail[:-_KEPT_BYTES]
     os.close(read_end)
 
 
