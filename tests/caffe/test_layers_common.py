@@ -55,7 +55,8 @@ def test_inner_product_fills_and_keeps_given_blobs():
     assert len(run.layer.blobs) == 2
 
 
-def test_inner_product_refuses_a_new_input_size():
+def test_inner_product_refuses_no_outputs_and_a_new_input_size():
+    rejects("num_output >= 1", 'type: "InnerProduct"', [np.ones(SHAPE)])
     run = Run('type: "InnerProduct" inner_product_param { num_output: 2 }', [np.ones(SHAPE)])
     run.bottom[0].reshape(2, 3, 5, 5)
     with pytest.raises(NetError, match="take 60 values.*has 75"):
@@ -218,6 +219,7 @@ def test_eltwise_errors():
     rejects("only for SUM", 'type: "Eltwise" eltwise_param { operation: PROD coeff: 1 coeff: 1 }', [x, x])
     rejects("bottom 1 has shape", 'type: "Eltwise"', [x, values(2, 3, 4, 1)])
     rejects("at least 2 bottom", 'type: "Eltwise"', [x])
+    rejects("in place", 'type: "Eltwise"', [x, x], in_place=True)
 
 
 # ---- routing
@@ -319,7 +321,7 @@ def test_split_of_unwritten_diffs_is_zero():
     ("text", "shape"),
     [
         ("", (2, 60)), ("axis: 2", (2, 3, 20)), ("axis: 0 end_axis: 1", (6, 4, 5)), ("axis: 0", (120,)),
-        ("axis: 1 end_axis: -2", (2, 12, 5)), ("axis: 3", SHAPE),
+        ("axis: 1 end_axis: -2", (2, 12, 5)), ("axis: 3", SHAPE), ("axis: 2 end_axis: 1", (2, 3, 1, 4, 5)),
     ],
 )
 def test_flatten(text, shape):
@@ -354,7 +356,7 @@ def test_reshape(text, shape):
 
 def test_flatten_and_reshape_errors():
     x = values(*SHAPE)
-    rejects("behind end_axis", 'type: "Flatten" flatten_param { axis: 2 end_axis: 1 }', [x])
+    rejects("behind end_axis", 'type: "Flatten" flatten_param { axis: 3 end_axis: 1 }', [x])
     rejects("in place", 'type: "Flatten"', [x], in_place=True)
     rejects("in place", 'type: "Reshape"', [x], in_place=True)
     for text, message in (

@@ -171,7 +171,7 @@ def test_dropout_test_phase_copies():
         run = Run('type: "Dropout"', [x], phase=TEST, in_place=in_place)
         assert (run.data[0] == x).all()
         assert (run.backward([dy])[0] == dy).all()
-    separate = Run('type: "Dropout"', [x], phase=TEST)
+    separate = Run('type: "Dropout" dropout_param { dropout_ratio: 1 }', [x], phase=TEST)
     separate.top[0].data[...] = 7
     assert (separate.bottom[0].data == x).all()
 

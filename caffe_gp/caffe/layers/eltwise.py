@@ -37,6 +37,8 @@ class EltwiseLayer(Layer):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """All bottoms have one shape, which is the top's."""
+        if any(blob is top[0] for blob in bottom):
+            raise self.error("does not work in place (Caffe loses a bottom then); give the top another name")
         for i, blob in enumerate(bottom):
             if blob.shape != bottom[0].shape:
                 raise self.error(f"bottom {i} has shape {blob.shape}, bottom 0 has {bottom[0].shape}")

@@ -25,6 +25,8 @@ class InnerProductLayer(Layer):
         """Create and fill the weights unless they were given."""
         param = self.layer_param.inner_product_param
         self._outputs = param.num_output
+        if self._outputs < 1:
+            raise self.error("needs inner_product_param.num_output >= 1")
         self._transpose = param.transpose
         self._inputs = bottom[0].count_from(bottom[0].canonical_axis(param.axis))
         if not self.blobs:

@@ -341,7 +341,7 @@ class HingeLossLayer(LossLayer):
     def _margins(self, bottom: Sequence[Blob]) -> tuple[torch.Tensor, torch.Tensor]:
         """``max(0, 1 - t x)`` as (num, classes), and -t."""
         scores = bottom[0].data_tensor.reshape(bottom[0].num, -1)
-        label = self.class_labels(bottom[1], scores.shape[1]).reshape(bottom[0].num, -1)[:, :1]
+        label = self.class_labels(bottom[1], scores.shape[1]).reshape(-1, 1)[: bottom[0].num]
         sign = torch.ones_like(scores).scatter_(1, label, -1.0)
         return (scores * sign).add_(1).clamp_(min=0), sign
 

@@ -73,7 +73,7 @@ class DropoutLayer(NeuronLayer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Check the ratio."""
         self._ratio = self.layer_param.dropout_param.dropout_ratio
-        if not 0 <= self._ratio < 1:
+        if self.phase == TRAIN and not 0 <= self._ratio < 1:
             raise self.error(f"dropout_ratio must be in [0, 1), found {self._ratio:g}")
         self._mask: torch.Tensor | None = None
 

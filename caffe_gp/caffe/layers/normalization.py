@@ -134,7 +134,8 @@ class MVNLayer(Layer):
     """Subtract the mean of every channel of every image, divide by its standard deviation plus ``eps``.
 
     ``across_channels``: one mean for all channels of an image. Without ``normalize_variance`` the mean
-    is subtracted only. The top always has four axes (Caffe's legacy shape).
+    is subtracted only. The top always has four axes (Caffe's legacy shape). In place the gradient is
+    right, other than BVLC Caffe's, which overwrites the top diff while it still needs it.
     """
 
     exact_num_bottom = 1

@@ -211,13 +211,16 @@ class _SameMemoryLayer(Layer):
 
 @register("Flatten")
 class FlattenLayer(_SameMemoryLayer):
-    """Replace the axes from ``axis`` (1) to ``end_axis`` (-1), both included, by one."""
+    """Replace the axes from ``axis`` (1) to ``end_axis`` (-1), both included, by one.
+
+    As in Caffe ``end_axis`` may be ``axis - 1``: that inserts an axis of size 1.
+    """
 
     def new_shape(self, shape: tuple[int, ...], bottom: Blob) -> tuple[int, ...]:
         """Product of the flattened dimensions in place of them."""
         param = self.layer_param.flatten_param
         start, end = bottom.canonical_axis(param.axis), bottom.canonical_axis(param.end_axis)
-        if start > end:
+        if start > end + 1:
             raise self.error(f"axis {param.axis} lies behind end_axis {param.end_axis} in shape {shape}")
         return shape[:start] + (bottom.count_from(start, end + 1),) + shape[end + 1 :]
 
