@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from caffe_gp.caffe import mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import Layer
@@ -177,13 +178,57 @@ def _channels_last(values: torch.Tensor) -> torch.Tensor:
 
 @register("Convolution")
 class ConvolutionLayer(_Filters):
-    """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...)."""
+    """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...).
+
+    Layers with more weights than patches (fc6 and fc7 of an FCN) run on the CPU as one matrix product, as
+    in BVLC Caffe: torch's convolution would first copy all weights into a layout of its own, every time.
+    """
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self._num_output, self._channels // self._group, *self.kernel)
 
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         return self.conv_size(sizes)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The matrix product where it pays, else torch's convolution."""
+        if not self._as_product(bottom[0], top[0]):
+            super().forward(bottom, top)
+            return
+        weight = self.blobs[0].data_tensor.flatten(1)
+        for blob, out in zip(bottom, top):
+            y = weight @ self._patches(blob.data_tensor)
+            if self._has_bias:
+                y += self.blobs[1].data_tensor.unsqueeze(1)
+            n, channels, *sizes = out.shape
+            out.data_tensor = y.view(channels, n, *sizes).transpose(0, 1).contiguous()
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """The products' transposes, or torch's convolution backward."""
+        if not self._as_product(bottom[0], top[0]):
+            super().backward(top, propagate_down, bottom)
+            return
+        weight = self.blobs[0].data_tensor.flatten(1)
+        for blob, out, wants_data in zip(bottom, top, propagate_down):
+            dy = out.diff_tensor.transpose(0, 1).reshape(self._num_output, -1)
+            if self.param_propagate_down[0]:
+                patches = self._patches(blob.data_tensor)
+                self.blobs[0].diff_tensor.flatten(1).addmm_(dy, patches.t())
+            if self._has_bias and self.param_propagate_down[1]:
+                self.blobs[1].diff_tensor.add_(dy.sum(1))
+            if wants_data:
+                columns = (weight.t() @ dy).view(weight.shape[1], blob.shape[0], -1).transpose(0, 1)
+                blob.diff_tensor = F.fold(columns, blob.shape[2:], self.kernel, self.dilation, self.pad, self.stride)
+
+    def _as_product(self, blob: Blob, out: Blob) -> bool:
+        if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":
+            return False
+        patches = out.count // self._num_output
+        return patches < self._num_output and patches > 0
+
+    def _patches(self, x: torch.Tensor) -> torch.Tensor:
+        """(channels * kernel elements, N * output places)."""
+        return F.unfold(x, self.kernel, self.dilation, self.pad, self.stride).transpose(0, 1).flatten(1)
 
 
 @register("DepthwiseConvolution")
