@@ -14,6 +14,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, layer_type_list
 from caffe_gp.caffe.mode import allow_tf32, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_gp.caffe.net import Net
+from caffe_gp.caffe.net_spec import NetSpec, layers, params, to_proto  # `layers` hides the sub-package, as pycaffe's
 from caffe_gp.caffe.solver import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -40,11 +41,7 @@ __all__ = [
 _LAZY = {
     "Classifier": ("classifier", "Classifier"),
     "Detector": ("detector", "Detector"),
-    "NetSpec": ("net_spec", "NetSpec"),
     "Timer": ("timer", "Timer"),
-    "layers": ("net_spec", "layers"),
-    "params": ("net_spec", "params"),
-    "to_proto": ("net_spec", "to_proto"),
     **{name: (name, None) for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe")},
 }
 
@@ -55,7 +52,7 @@ def __getattr__(name: str) -> Any:
     module_name, attribute = _LAZY[name]
     module = importlib.import_module(f"{__name__}.{module_name}")
     value = module if attribute is None else getattr(module, attribute)
-    globals()[name] = value  # `layers` is also the name of a sub-package; the value wins, as in pycaffe
+    globals()[name] = value
     return value
 
 
