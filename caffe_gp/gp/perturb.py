@@ -189,6 +189,9 @@ class GuidedPerturbation:
             raise DataError(f"images of shape {images.shape}: the input blob '{self.input}' is {shape}")
         if 0 in images.shape:
             raise DataError(f"images of shape {images.shape} hold no values")
+        # NaN in a max pooling's window makes BVLC Caffe's backward write outside the blob.
+        if not np.isfinite(images).all():
+            raise DataError("the images hold NaN or infinite values")
         if images.shape != shape:
             blob.reshape(*images.shape)
         blob.data[...] = images
@@ -223,16 +226,14 @@ class GuidedPerturbation:
 
     def _push_back(self, signal: np.ndarray, valid: np.ndarray | None, clock: _Clock) -> np.ndarray:
         """sign(diff) at the blob, int8, for an error signal at the score."""
+        if not np.isfinite(signal).all():
+            raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
         self.net.blobs[self.score].diff[...] = signal
         with clock("backward"):
             self.restart.backward()
-        diff = self.net.blobs[self.blob].diff
-        direction = np.sign(diff)
+        direction = np.sign(self.net.blobs[self.blob].diff)
         if np.isnan(direction).any():
-            raise NetError(
-                f"the diff of blob '{self.blob}' holds NaN: the scores are not finite; check the weights and "
-                "the input"
-            )
+            raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
         direction = direction.astype(np.int8)
         if not direction.any() and not self.allow_zero_gradient:
             raise ZeroGradientError(self._why_zero(signal))

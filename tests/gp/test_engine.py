@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import types
+from pathlib import Path
 
 import gp_nets as nets
 import numpy as np
@@ -66,7 +67,7 @@ SMALL = nets.input_layer((1, 3, 8, 8)) + nets.conv("score", "data", 4, 3)
 def test_loading_leaves_the_file_alone_and_says_what_it_did(tmp_path):
     path = write(tmp_path, "force_backward: true\n" + SMALL)
     loaded = engine.load_net(path, engine=nets.ENGINE)
-    assert open(path).read() == "force_backward: true\n" + SMALL
+    assert Path(path).read_text() == "force_backward: true\n" + SMALL
     assert any("force_backward" in change for change in loaded.changes)
     assert (loaded.data, loaded.score, loaded.prob) == ("data", "score", "prob")
     assert loaded.engine == nets.ENGINE and 'name: "probe"' in loaded.prepared_prototxt

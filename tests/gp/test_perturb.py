@@ -485,8 +485,11 @@ def test_scores_that_are_not_finite(tmp_path):
     loaded = fcn_net(tmp_path)
     bad = images()
     bad[0, 0, 5, 5] = np.nan
-    with pytest.raises(NetError, match="NaN"):
+    with pytest.raises(DataError, match="NaN"):
         GuidedPerturbation(loaded)(bad, 0.1)
+    loaded.net.params["score_fr"][1].data[0] = np.inf
+    with pytest.raises(NetError, match="'score' are not finite"):
+        GuidedPerturbation(loaded)(images(), 0.1)
 
 
 def test_debug_mode_notices_a_step_that_changes_nothing(tmp_path):
