@@ -1,0 +1,54 @@
+# make help    lists what there is. Everything happens in .venv, which make creates and keeps in step with setup.py.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv demo train-demo test bvlc test-bvlc lint bench faithfulness clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# The number of test processes; one thread each, so that they do not fight for the cores.
+JOBS ?= 2
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+$(READY): setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[report,demo,dev]'
+	touch $@
+
+venv: $(READY)  ## create or update .venv
+
+demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
+	$(BIN)/python tools/demo.py
+
+train-demo: $(READY)  ## train the demo's net again
+	$(BIN)/python tools/train_demo.py
+
+test: $(READY)  ## the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests
+
+bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, debootstrap)
+	tools/bvlc_rootfs.sh
+
+test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests on it
+	tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings
+	OMP_NUM_THREADS=1 CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
+	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider tests/gp tests/surgery tests/proto/test_with_bvlc.py
+
+faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc) and write docs/faithfulness.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bvlc/compare.py --recordings .cache/bvlc-recordings --table docs/faithfulness.md
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## speed and memory, side by side with BVLC Caffe and PyTorch autograd
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove what make made, BVLC Caffe's file system included
+	rm -rf .venv build dist reports site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf --one-file-system .cache
