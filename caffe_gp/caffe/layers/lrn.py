@@ -42,11 +42,15 @@ class LRNLayer(Layer):
         top[0].data_tensor = x * self._scale.pow(-self._beta)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """``dy s^-beta - 2 alpha beta x mean(dy x s^(-beta-1))``: the window mean is its own adjoint."""
+        """``dy s^-beta - 2 alpha beta x mean(dy y / s)``, y = x s^-beta: the window mean is its own adjoint.
+
+        ACROSS_CHANNELS takes y from the top, as Caffe does, with whatever in-place layers made of it.
+        """
         if propagate_down[0]:
             x, dy = bottom[0].data_tensor, top[0].diff_tensor
             power = self._scale.pow(-self._beta)
-            spread = self._mean(dy * x * power / self._scale)
+            y = top[0].data_tensor if self._across else x * power
+            spread = self._mean(dy * y / self._scale)
             bottom[0].diff_tensor = dy * power - 2 * self._alpha * self._beta * x * spread
 
     def _k_term(self) -> float:

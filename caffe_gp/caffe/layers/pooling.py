@@ -102,8 +102,10 @@ class PoolingLayer(Layer):
             )
         else:
             n, c, h, w = x.shape
+            index, values = self._index.reshape(n, c, -1), dy.reshape(n, c, -1)
             dx = torch.zeros(n, c, h * w, device=x.device)
-            dx.scatter_add_(2, self._index.reshape(n, c, -1), dy.reshape(n, c, -1))
+            # Index -1: a window that lies wholly outside (stride beyond the kernel); its diff goes nowhere.
+            dx.scatter_add_(2, index.clamp(min=0), torch.where(index >= 0, values, 0.0))
             bottom[0].diff_tensor = dx.view(n, c, h, w)
 
     # ---- methods
@@ -124,7 +126,7 @@ class PoolingLayer(Layer):
     def _max(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._torch_agrees(x):
             return F.max_pool2d_with_indices(x, self._kernel, self._stride, self._pad, 1, not self._floor)
-        windows, index = self._windows(x, -math.inf)
+        windows, index = self._windows(x, torch.finfo(torch.float32).min)  # Caffe's start value
         values, at = windows.max(-1)  # torch returns the first of equal maxima
         return values, index.expand_as(windows).gather(-1, at.unsqueeze(-1)).squeeze(-1).contiguous()
 
@@ -142,7 +144,7 @@ class PoolingLayer(Layer):
         n, c, h, w = x.shape
         _, index = self._windows(x[:1, :1], 0.0)
         inside = index >= 0
-        share = (dy / self._divisor(x)).unsqueeze(-1) * inside
+        share = torch.where(inside, (dy / self._divisor(x)).unsqueeze(-1), 0.0)
         dx = torch.zeros(n, c, h * w, device=x.device)
         dx.scatter_add_(2, index.clamp(min=0).expand_as(share).reshape(n, c, -1), share.reshape(n, c, -1))
         return dx.view(n, c, h, w)
