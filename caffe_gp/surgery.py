@@ -122,7 +122,7 @@ def _find_score(net: Any, unfiltered: Any, wanted: str | None) -> tuple[str, str
         if wanted not in made:
             raise NetError(
                 f"net '{net.name}' has no blob '{wanted}' to take scores from; candidates: "
-                f"{', '.join(_dense_tops(net)) or ', '.join(made)}"
+                f"{', '.join(top for top, _ in _outputs(net)) or ', '.join(made)}"
             )
         return wanted, "as asked"
     silenced = {bottom for layer in net.layer if layer.type == "Silence" for bottom in layer.bottom}
@@ -146,7 +146,9 @@ def _find_score(net: Any, unfiltered: Any, wanted: str | None) -> tuple[str, str
                 if others:
                     reason += f", the last of its kind; others read {', '.join(others)}"
                 return chosen.bottom[0], reason
-    candidates = _dense_tops(net)
+    outputs = _outputs(net)
+    candidates = [top for top, maker in outputs if maker in _DENSE_SCORE_MAKERS] if len(outputs) > 1 else []
+    candidates = candidates or [top for top, _ in outputs]
     if len(candidates) == 1:
         return candidates[0], "the only output"
     raise NetError(
@@ -155,20 +157,15 @@ def _find_score(net: Any, unfiltered: Any, wanted: str | None) -> tuple[str, str
     )
 
 
-def _dense_tops(net: Any) -> list[str]:
-    """Outputs made by layers that can make class scores."""
-    read = {
-        bottom
-        for layer in net.layer
-        if layer.type != "Silence"
-        for bottom in layer.bottom
-        if bottom not in layer.top
-    }
-    return [
-        layer.top[0]
-        for layer in net.layer
-        if layer.type in _DENSE_SCORE_MAKERS and layer.top and layer.top[0] not in read
-    ]
+def _outputs(net: Any) -> list[tuple[str, str]]:
+    """(blob, type of the layer that last wrote it) of the blobs that are computed and that no layer reads."""
+    unread: dict[str, str] = {}
+    for layer in net.layer:
+        for bottom in layer.bottom:
+            unread.pop(bottom, None)
+        if layer.bottom:
+            unread.update((top, layer.type) for top in layer.top)
+    return list(unread.items())
 
 
 # ---- dropping and adding layers

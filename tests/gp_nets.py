@@ -33,8 +33,8 @@ def pool(name, bottom, method="MAX"):
 def deconv(name, bottom, out, kernel, stride, top=None):
     return (
         f'layer {{ name: "{name}" type: "Deconvolution" bottom: "{bottom}" top: "{top or name}" '
-        "param { lr_mult: 0 } "
-        f"convolution_param {{ num_output: {out} kernel_size: {kernel} stride: {stride} bias_term: false }} }}\n"
+        f"param {{ lr_mult: 0 }} convolution_param {{ num_output: {out} kernel_size: {kernel} "
+        f"stride: {stride} bias_term: false }} }}\n"
     )
 
 
