@@ -1,0 +1,270 @@
+"""Images and message conversions: pycaffe's ``caffe.io``, without its scikit-image dependency.
+
+Images are float32 (H, W, C) arrays in [0, 1], RGB, as ``load_image`` gives them; a Transformer turns them
+into a net's (C, H, W).
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.ndimage
+from PIL import Image, UnidentifiedImageError
+
+from caffe_gp.caffe.proto import caffe_pb2
+from caffe_gp.errors import DataError
+
+# ---- messages and arrays
+
+
+def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
+    """The data (or diff) of a BlobProto, in its shape; legacy ones are 4-D."""
+    values = np.array(blob.diff if return_diff else blob.data)
+    legacy = [name for name in ("num", "channels", "height", "width") if blob.HasField(name)]
+    shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    if values.size != np.prod(shape, dtype=np.int64):
+        side = "diff" if return_diff else "data"
+        raise DataError(f"a BlobProto of shape {shape} holds {values.size} {side} values")
+    return values.reshape(shape)
+
+
+def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> Any:
+    """A BlobProto of the array's shape and values, with ``diff`` if given."""
+    blob = caffe_pb2.BlobProto()
+    blob.shape.dim.extend(arr.shape)
+    blob.data.extend(np.asarray(arr, np.float64).ravel())
+    if diff is not None:
+        blob.diff.extend(np.asarray(diff, np.float64).ravel())
+    return blob
+
+
+def arraylist_to_blobprotovector_str(arraylist: Iterable[np.ndarray]) -> bytes:
+    """A serialized BlobProtoVector of the arrays."""
+    blobs = [array_to_blobproto(array) for array in arraylist]
+    return caffe_pb2.BlobProtoVector(blobs=blobs).SerializeToString()
+
+
+def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
+    """The arrays of a serialized BlobProtoVector."""
+    return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(str).blobs]
+
+
+def array_to_datum(arr: np.ndarray, label: int | None = None) -> Any:
+    """A Datum of a (C, H, W) array: uint8 as bytes, everything else as floats."""
+    if arr.ndim != 3:
+        raise DataError(f"Incorrect array shape: expected (channels, height, width), found {arr.shape}")
+    datum = caffe_pb2.Datum()
+    datum.channels, datum.height, datum.width = arr.shape
+    if arr.dtype == np.uint8:
+        datum.data = arr.tobytes()
+    else:
+        datum.float_data.extend(arr.astype(np.float64).ravel())
+    if label is not None:
+        datum.label = int(label)
+    return datum
+
+
+def datum_to_array(datum: Any) -> np.ndarray:
+    """The (C, H, W) array of a Datum: uint8, or float64 where it holds floats. Not for encoded images."""
+    if datum.encoded:
+        raise DataError("the Datum holds an encoded image; decode it with cv2.imdecode or PIL")
+    if len(datum.data):
+        values = np.frombuffer(datum.data, np.uint8).copy()
+    else:
+        values = np.array(datum.float_data, np.float64)
+    shape = (datum.channels, datum.height, datum.width)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise DataError(f"a Datum of shape {shape} holds {values.size} values")
+    return values.reshape(shape)
+
+
+# ---- a net's input
+
+
+class Transformer:
+    """Turns images into net inputs and back.
+
+    ``inputs`` maps input names to blob shapes (N, C, H, W). ``preprocess`` does, as far as set: resize to
+    (H, W), transpose, channel swap, times raw_scale, minus mean, times input_scale. ``deprocess`` undoes
+    all but the resizing. Raises DataError for an unknown input or a setting that does not fit.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
+        self.inputs = inputs
+        self.transpose: dict[str, Sequence[int]] = {}
+        self.channel_swap: dict[str, Sequence[int]] = {}
+        self.raw_scale: dict[str, float] = {}
+        self.mean: dict[str, np.ndarray] = {}
+        self.input_scale: dict[str, float] = {}
+
+    def _shape(self, in_: str) -> tuple[int, ...]:
+        if in_ not in self.inputs:
+            raise DataError(f"{in_} is not one of the net inputs: {', '.join(self.inputs)}")
+        return tuple(self.inputs[in_])
+
+    def preprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
+        """A new float32 (C, H, W) array for input ``in_`` from an (H', W', C) image."""
+        size = self._shape(in_)[2:]
+        image = np.array(data, np.float32)
+        if image.shape[:2] != size:
+            image = resize_image(image, size)
+        if in_ in self.transpose:
+            image = image.transpose(self.transpose[in_])
+        if in_ in self.channel_swap:
+            image = image[list(self.channel_swap[in_])]
+        if in_ in self.raw_scale:
+            image = image * np.float32(self.raw_scale[in_])
+        if in_ in self.mean:
+            image = (image - self.mean[in_]).astype(np.float32)
+        if in_ in self.input_scale:
+            image = image * np.float32(self.input_scale[in_])
+        return image
+
+    def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
+        """The image that ``preprocess`` would turn into ``data`` (its size apart)."""
+        self._shape(in_)
+        image = np.array(data).squeeze()
+        if in_ in self.input_scale:
+            image = image / self.input_scale[in_]
+        if in_ in self.mean:
+            image = image + self.mean[in_]
+        if in_ in self.raw_scale:
+            image = image / self.raw_scale[in_]
+        if in_ in self.channel_swap:
+            image = image[np.argsort(self.channel_swap[in_])]
+        if in_ in self.transpose:
+            image = image.transpose(np.argsort(self.transpose[in_]))
+        return image
+
+    def set_transpose(self, in_: str, order: Sequence[int]) -> None:
+        """Order of the dimensions: (2, 0, 1) makes (C, H, W) of (H, W, C)."""
+        if len(order) != len(self._shape(in_)) - 1:
+            raise DataError("Transpose order needs to have the same number of dimensions as the input.")
+        self.transpose[in_] = order
+
+    def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
+        """Order of the channels, counted after the transpose: (2, 1, 0) makes BGR of RGB."""
+        if len(order) != self._shape(in_)[1]:
+            raise DataError("Channel swap needs to have the same number of dimensions as the input channels.")
+        self.channel_swap[in_] = order
+
+    def set_raw_scale(self, in_: str, scale: float) -> None:
+        """Factor before the mean is subtracted: 255 for nets trained on 0..255."""
+        self._shape(in_)
+        self.raw_scale[in_] = scale
+
+    def set_mean(self, in_: str, mean: np.ndarray) -> None:
+        """What to subtract: one value a channel, or an image (C, H', W') or (H', W'), resized if need be."""
+        channels, *size = self._shape(in_)[1:]
+        if mean.ndim == 1:
+            if len(mean) != channels:
+                raise DataError(f"Mean channels incompatible with input: {len(mean)} for {channels}")
+            self.mean[in_] = mean[:, np.newaxis, np.newaxis]
+            return
+        if mean.ndim not in (2, 3):
+            raise DataError(f"Mean shape invalid: {mean.shape}")
+        image = mean[np.newaxis] if mean.ndim == 2 else mean
+        if image.shape != (channels, *size):
+            image = resize_image(image.transpose(1, 2, 0), tuple(size)).transpose(2, 0, 1)
+        self.mean[in_] = image
+
+    def set_input_scale(self, in_: str, scale: float) -> None:
+        """Factor after the mean was subtracted."""
+        self._shape(in_)
+        self.input_scale[in_] = scale
+
+
+# ---- images
+
+
+def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarray:
+    """An image file as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) grey with ``color=False``.
+
+    Grey is 0.2125 R + 0.7154 G + 0.0721 B, as scikit-image's; an alpha channel is dropped. The file's
+    rotation mark (EXIF) is not applied. Raises DataError for a file that is no image.
+    """
+    try:
+        with Image.open(filename) as file:
+            pixels = _pixels(file)
+    except FileNotFoundError:
+        raise DataError(f"{os.fspath(filename)}: there is no such file") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{os.fspath(filename)}: cannot be read as an image: {error}") from error
+    if pixels.ndim == 3 and not color:
+        pixels = pixels[:, :, :3] @ np.array([0.2125, 0.7154, 0.0721])
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, np.newaxis]
+        if color:
+            pixels = np.tile(pixels, (1, 1, 3))
+    return pixels[:, :, :3].astype(np.float32)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Float64 pixels in [0, 1]: (H, W) or (H, W, 3)."""
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; PIL reads PNGs of them as either
+        return np.clip(np.array(image).astype(np.float64) / 65535, 0, 1)
+    if image.mode == "F":
+        return np.array(image).astype(np.float64)
+    grey = image.mode in ("1", "L", "LA")
+    return np.array(image.convert("L" if grey else "RGB")) / 255.0
+
+
+def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
+    """The (H, W, C) image at (height, width) ``new_dims``, float32; ``interp_order`` 1 is linear.
+
+    With 1 or 3 channels, what scikit-image's ``resize(order=1, mode="constant")`` gave when pycaffe was
+    written: pixel centres at half integers, no smoothing before shrinking, and the image's minimum beyond
+    its border (so enlarged borders darken a little). Other numbers of channels use ``scipy.ndimage.zoom``,
+    which aligns the corner pixels instead: pycaffe's rule too.
+    """
+    height, width = (int(n) for n in new_dims)
+    if im.ndim != 3 or 0 in im.shape or min(height, width) < 1:
+        raise DataError(f"cannot resize an array of shape {im.shape} to {height}x{width}; expected (H, W, C)")
+    if im.shape[-1] not in (1, 3):
+        scale = (height / im.shape[0], width / im.shape[1], 1)
+        return scipy.ndimage.zoom(im, scale, order=interp_order).astype(np.float32)
+    low, high = float(im.min()), float(im.max())
+    if high <= low:
+        return np.full((height, width, im.shape[-1]), low, np.float32)
+    above = im.astype(np.float64) - low  # 0 beyond the border is then the minimum
+    if interp_order == 1:
+        resized = _resize_axis(_resize_axis(above, height, 0), width, 1)
+    else:
+        factors = (im.shape[0] / height, im.shape[1] / width, 1)
+        offsets = [factor / 2 - 0.5 for factor in factors]
+        resized = scipy.ndimage.affine_transform(
+            above, factors, offsets, (height, width, im.shape[-1]), order=interp_order, mode="grid-constant"
+        )
+    return (np.clip(resized, 0, high - low) + low).astype(np.float32)
+
+
+def _resize_axis(image: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Linear interpolation along one axis at half-integer pixel centres, zero outside."""
+    old = image.shape[axis]
+    position = (np.arange(size) + 0.5) * old / size - 0.5
+    first = np.floor(position).astype(int)
+    shape = [1, 1, 1]
+    shape[axis] = size
+    total: Any = 0.0
+    for index, weight in ((first, 1 - (position - first)), (first + 1, position - first)):
+        weight = np.where((index >= 0) & (index < old), weight, 0).reshape(shape)
+        total = total + np.take(image, index.clip(0, old - 1), axis) * weight
+    return total
+
+
+def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
+    """Four corners and the centre of each (H, W, C) image, then the same mirrored: (10 N, h, w, C)."""
+    crop_height, crop_width = (int(n) for n in crop_dims)
+    height, width, channels = images[0].shape
+    if crop_height > height or crop_width > width:
+        raise DataError(f"crops of {crop_height}x{crop_width} do not fit into images of {height}x{width}")
+    bottom, right = height - crop_height, width - crop_width
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    crops = np.empty((10 * len(images), crop_height, crop_width, channels), np.float32)
+    for i, image in enumerate(images):
+        for k, (y, x) in enumerate(corners):
+            crop = image[y : y + crop_height, x : x + crop_width]
+            crops[10 * i + k], crops[10 * i + 5 + k] = crop, crop[:, ::-1]
+    return crops

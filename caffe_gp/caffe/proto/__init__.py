@@ -1,0 +1,1 @@
+"""pycaffe's ``caffe.proto``: holds ``caffe_pb2``."""
