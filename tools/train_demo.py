@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Train the demo's net again (make train-demo): about 10 minutes on two cores; a stopped run goes on."""
+
 from __future__ import annotations
 
 import argparse
@@ -16,10 +17,18 @@ def main() -> int:
     """Parse the arguments, train, say where the weights are."""
     show_defaults = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=show_defaults)
-    parser.add_argument("--out", type=Path, default=ROOT / "models" / "digit_fcn",
-                        help="folder for digit_fcn.caffemodel, training.json and training/ (snapshots)")
-    parser.add_argument("--prototxts", type=Path, default=ROOT / "prototxt" / "digit_fcn",
-                        help="folder with train, deploy and solver.prototxt")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "models" / "digit_fcn",
+        help="folder for digit_fcn.caffemodel, training.json and training/ (snapshots)",
+    )
+    parser.add_argument(
+        "--prototxts",
+        type=Path,
+        default=ROOT / "prototxt" / "digit_fcn",
+        help="folder with train, deploy and solver.prototxt",
+    )
     parser.add_argument("--steps", type=int, help="iterations instead of the recipe's (for trials)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()
@@ -29,8 +38,10 @@ def main() -> int:
 
         record = train_demo.train(args.prototxts, args.out, args.steps, args.quiet)
         scenes, score = record["validation"]["scenes"], 100 * record["validation"]["mean_iu"]
-        print(f"{args.out / record['weights']}: mean IU {score:.2f} % on {scenes} validation scenes, "
-              f"trained in {record['seconds'] / 60:.1f} minutes")
+        print(
+            f"{args.out / record['weights']}: mean IU {score:.2f} % on {scenes} validation scenes, "
+            f"trained in {record['seconds'] / 60:.1f} minutes"
+        )
 
     return finish(work, tool="train_demo", on_interrupt="The same command goes on from the snapshot.")
 

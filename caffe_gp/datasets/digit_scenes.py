@@ -7,6 +7,7 @@ files inside the scikit-learn and scikit-image packages, so nothing is downloade
 Training, validation and test use different digits; training uses the left 60 % of each photograph, validation
 and test the rest. Scene ``i`` of a split is a function of (seed, split, i) alone.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -20,6 +21,11 @@ import numpy as np
 from caffe_gp.errors import DataError
 
 SIZE = 96
+# RGB colours of the classes in pictures, easier to tell apart than VOC's first eleven.
+PALETTE = (
+    (0, 0, 0), (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
+    (140, 86, 75), (247, 130, 210), (235, 225, 60), (0, 60, 140), (23, 210, 220),
+)  # fmt: skip
 CLASS_NAMES = ("background", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 # First and one-after-last of scikit-learn's 1797 digits. Its order goes by writer, so the splits also have

@@ -4,6 +4,7 @@ Images are drawn with replacement, the same ones for both methods; their confusi
 difference of the mean IUs is taken. The spread of these differences is the gain's uncertainty due to the
 choice of images. (Errors of neighbouring pixels depend on each other, so pixels must not be drawn.)
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -35,8 +36,12 @@ class Gain:
     def points(self) -> dict:
         """The numbers in percentage points, for tables and results.json."""
         return {
-            "gain": 100 * self.gain, "low": 100 * self.low, "high": 100 * self.high,
-            "level": self.level, "above_zero": self.above_zero, "samples": self.samples,
+            "gain": 100 * self.gain,
+            "low": 100 * self.low,
+            "high": 100 * self.high,
+            "level": self.level,
+            "above_zero": self.above_zero,
+            "samples": self.samples,
         }
 
 

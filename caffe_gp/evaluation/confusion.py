@@ -5,6 +5,7 @@ The matrix is accumulated over all images and only then turned into a mean IU; a
 Measures as in section 4.1 of the paper: with n_ij the pixels of class i labelled j and t_i = sum_j n_ij,
 IU_i = n_ii / (t_i + sum_j n_ji - n_ii).
 """
+
 from __future__ import annotations
 
 import warnings

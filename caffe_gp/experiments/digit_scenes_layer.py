@@ -3,10 +3,11 @@
     layer { name: "data" type: "Python" top: "data" top: "label"
             python_param { module: "caffe_gp.experiments.digit_scenes_layer"
                            layer: "DigitScenesLayer"
-                           param_str: '{"split": "train", "seed": 0, "batch": 10, "mean": [104, 117, 123]}' } }
+                           param_str: '{"split": "train", "batch": 10, "mean": [104, 117, 123]}' } }
 
 tops: images (N, 3, 96, 96), BGR grey levels minus the mean, and labels (N, 1, 96, 96).
 """
+
 from __future__ import annotations
 
 import importlib

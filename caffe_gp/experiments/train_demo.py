@@ -7,6 +7,7 @@ writes into the output folder:
     training.json          the recipe with hashes, the machine, the losses, the score on validation scenes
     training/              snapshots; a stopped run goes on from the newest when started again
 """
+
 from __future__ import annotations
 
 import json
@@ -84,8 +85,14 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
 
 
 def _finish(
-    caffe: Any, net: Any, recipe: Any, prototxts: Path, out: Path, log: list[tuple[int, float]],
-    seconds: float, quiet: bool,
+    caffe: Any,
+    net: Any,
+    recipe: Any,
+    prototxts: Path,
+    out: Path,
+    log: list[tuple[int, float]],
+    seconds: float,
+    quiet: bool,
 ) -> dict[str, Any]:
     """Fold, write, score on validation scenes, record."""
     params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in net.params.items()}
@@ -96,8 +103,10 @@ def _finish(
     record = {
         "weights": weights.name,
         "sha256": provenance.sha256_of(weights),
-        "prototxts": {name: provenance.sha256_of(prototxts / f"{name}.prototxt")
-                      for name in ("train", "deploy", "solver")},
+        "prototxts": {
+            name: provenance.sha256_of(prototxts / f"{name}.prototxt")
+            for name in ("train", "deploy", "solver")
+        },
         "steps": int(recipe.max_iter),
         "batch": digit_fcn.BATCH,
         "data": "digit scenes, split train, seed 0: scenes 0, 1, 2, ... each seen once",

@@ -8,6 +8,7 @@ It is trained with batch normalisation (BatchNorm + Scale after each convolution
 statistics into the convolutions, so the deployed net is plain convolutions as the paper's nets are.
 ``write_prototxts`` writes train.prototxt, deploy.prototxt and solver.prototxt.
 """
+
 from __future__ import annotations
 
 import json
@@ -46,10 +47,18 @@ def train_net(batch: int = BATCH, seed: int = 0) -> Any:
     """The net as it is trained: a Python data layer, batch normalisation, dropout, SoftmaxWithLoss."""
     net = pb.NetParameter(name="digit_fcn_train")
     options = {"split": "train", "seed": seed, "batch": batch, "mean": MEAN}
-    _add(net, "Python", "data", [], ["data", "label"], python_param={
-        "module": "caffe_gp.experiments.digit_scenes_layer", "layer": "DigitScenesLayer",
-        "param_str": json.dumps(options),
-    })
+    _add(
+        net,
+        "Python",
+        "data",
+        [],
+        ["data", "label"],
+        python_param={
+            "module": "caffe_gp.experiments.digit_scenes_layer",
+            "layer": "DigitScenesLayer",
+            "param_str": json.dumps(options),
+        },
+    )
     _body(net, training=True)
     _add(net, "SoftmaxWithLoss", "loss", ["score", "label"], ["loss"], loss_param={"ignore_label": 255})
     return net
@@ -61,9 +70,20 @@ def solver(train_prototxt: str, snapshot_prefix: str) -> Any:
     No weight decay: Caffe's Adam would put it into its moments.
     """
     return pb.SolverParameter(
-        net=train_prototxt, type="Adam", base_lr=0.002, momentum=0.9, momentum2=0.999, delta=1e-8,
-        lr_policy="poly", power=0.9, max_iter=STEPS, display=0, snapshot=200,
-        snapshot_prefix=snapshot_prefix, random_seed=1, solver_mode=pb.SolverParameter.CPU,
+        net=train_prototxt,
+        type="Adam",
+        base_lr=0.002,
+        momentum=0.9,
+        momentum2=0.999,
+        delta=1e-8,
+        lr_policy="poly",
+        power=0.9,
+        max_iter=STEPS,
+        display=0,
+        snapshot=200,
+        snapshot_prefix=snapshot_prefix,
+        random_seed=1,
+        solver_mode=pb.SolverParameter.CPU,
     )
 
 
@@ -134,10 +154,22 @@ def _body(net: Any, training: bool) -> None:
     _up(net, "upscore2", "score_fr", kernel=4, stride=2)
     _score(net, "score_pool3", "pool3")
     # upscore2 is 2 n + 2 wide and starts one pixel early, as pool3's grid sees it.
-    _add(net, "Crop", "upscore2c", ["upscore2", "score_pool3"], ["upscore2c"],
-         crop_param={"axis": 2, "offset": [1]})
-    _add(net, "Eltwise", "fuse_pool3", ["upscore2c", "score_pool3"], ["fuse_pool3"],
-         eltwise_param={"operation": pb.EltwiseParameter.SUM})
+    _add(
+        net,
+        "Crop",
+        "upscore2c",
+        ["upscore2", "score_pool3"],
+        ["upscore2c"],
+        crop_param={"axis": 2, "offset": [1]},
+    )
+    _add(
+        net,
+        "Eltwise",
+        "fuse_pool3",
+        ["upscore2c", "score_pool3"],
+        ["fuse_pool3"],
+        eltwise_param={"operation": pb.EltwiseParameter.SUM},
+    )
     _up(net, "upscore8", "fuse_pool3", kernel=16, stride=8)
     _add(net, "Crop", "score", ["upscore8", "data"], ["score"], crop_param={"axis": 2, "offset": [4]})
 
@@ -150,8 +182,14 @@ def _conv(net: Any, name: str, bottom: str, channels: int, kernel: int, training
         options.update(bias_term=False, weight_filler={"type": "msra"})
     _add(net, "Convolution", name, [bottom], [name], convolution_param=options)
     if training:
-        _add(net, "BatchNorm", f"bn_{name}", [name], [name],
-             batch_norm_param={"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS})
+        _add(
+            net,
+            "BatchNorm",
+            f"bn_{name}",
+            [name],
+            [name],
+            batch_norm_param={"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS},
+        )
         _add(net, "Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
     _add(net, "ReLU", relu, [name], [name])
     return name
@@ -167,10 +205,15 @@ def _score(net: Any, name: str, bottom: str) -> None:
 
 def _up(net: Any, name: str, bottom: str, kernel: int, stride: int) -> None:
     """Bilinear upsampling: a fixed Deconvolution. One group a class, or the filler would mix the classes."""
-    options = {"num_output": CLASSES, "group": CLASSES, "kernel_size": [kernel], "stride": [stride],
-               "bias_term": False, "weight_filler": {"type": "bilinear"}}
-    _add(net, "Deconvolution", name, [bottom], [name], convolution_param=options,
-         param=[{"lr_mult": 0.0}])
+    options = {
+        "num_output": CLASSES,
+        "group": CLASSES,
+        "kernel_size": [kernel],
+        "stride": [stride],
+        "bias_term": False,
+        "weight_filler": {"type": "bilinear"},
+    }
+    _add(net, "Deconvolution", name, [bottom], [name], convolution_param=options, param=[{"lr_mult": 0.0}])
 
 
 def _add(net: Any, kind: str, name: str, bottoms: Sequence[str], tops: Sequence[str], **fields: Any) -> None:

@@ -3,6 +3,7 @@
 Images are (H, W, 3) uint8 in BGR order, as OpenCV and Caffe hold them. Label maps are (H, W) integers,
 255 meaning "no label". Palettes are (256, 3) uint8 in RGB order, as PNG files hold them.
 """
+
 from __future__ import annotations
 
 import io
@@ -156,9 +157,7 @@ def amplify(perturbation: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.clip(127.5 + 127.5 * scaled, 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 
-def panel(
-    cells: Sequence[tuple[str, np.ndarray]], height: int | None = None, gap: int = 6
-) -> np.ndarray:
+def panel(cells: Sequence[tuple[str, np.ndarray]], height: int | None = None, gap: int = 6) -> np.ndarray:
     """Pictures side by side under their titles, one uint8 BGR image.
 
     cells   (title, (H, W, 3) uint8 BGR) each; an empty title gives no title line if all are empty

@@ -1,4 +1,5 @@
 """Digit scenes: the same scene for the same index, held-out digits and photographs, sizes as stated."""
+
 from __future__ import annotations
 
 import csv
@@ -52,8 +53,9 @@ def test_splits_share_neither_digits_nor_training_photographs(scenes):
     sizes = {name: len(split.digits) for name, split in scenes.items()}
     assert sizes == {"train": 1200, "val": 200, "test": 397}
     assert np.shares_memory(scenes["train"].photographs[0], digit_scenes._photographs()[0])
-    for train, test, photo in zip(scenes["train"].photographs, scenes["test"].photographs,
-                                  digit_scenes._photographs()):
+    for train, test, photo in zip(
+        scenes["train"].photographs, scenes["test"].photographs, digit_scenes._photographs()
+    ):
         assert train.shape[1] + test.shape[1] == photo.shape[1]
         assert abs(train.shape[1] - 0.6 * photo.shape[1]) <= 1
         assert not np.shares_memory(train[:, -1], test[:, 0])

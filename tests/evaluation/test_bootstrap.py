@@ -1,4 +1,5 @@
 """The paired bootstrap against a resampling loop, and its coverage on made-up data."""
+
 from __future__ import annotations
 
 import numpy as np

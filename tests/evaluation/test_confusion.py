@@ -1,4 +1,5 @@
 """The confusion matrix against loops over pixels, and its measures against the formulas written out."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Label pictures: the VOC palette, indexed PNGs, change maps, panels."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -15,8 +16,17 @@ def test_palette_is_vocs():
     # The devkit's published colours: background, aeroplane, bicycle, bird, boat, person, tv, void.
     palette = pictures.voc_palette()
     assert palette.shape == (256, 3) and palette.dtype == np.uint8
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 8: (64, 0, 0),
-             15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        3: (128, 128, 0),
+        4: (0, 0, 128),
+        8: (64, 0, 0),
+        15: (192, 128, 128),
+        20: (0, 64, 128),
+        255: (224, 224, 192),
+    }
     for label, colour in known.items():
         assert tuple(palette[label]) == colour
 

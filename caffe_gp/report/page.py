@@ -1,0 +1,43 @@
+"""One self-contained HTML page from a Jinja2 template: pictures and plots are embedded in it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_gp.errors import CaffeGPError
+from caffe_gp.report.pictures import png_bytes, write_bytes
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def data_uri(image_bgr: np.ndarray) -> str:
+    """An (H, W, 3) uint8 BGR image as a ``data:`` address for an <img>."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image_bgr)).decode("ascii")
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of the folder ``templates``. Texts are escaped; an unknown name is an error."""
+    try:
+        import jinja2
+    except ImportError:
+        raise CaffeGPError("HTML pages need Jinja2: pip install 'caffe_gp[report]'") from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(TEMPLATES)),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["signed"] = lambda value, digits=2: f"{value:+.{digits}f}"
+    environment.filters["fixed"] = lambda value, digits=2: f"{value:.{digits}f}"
+    environment.filters["short"] = lambda value: f"{value:.3g}"
+    return environment.get_template(template).render(**values)
+
+
+def save_page(path: str | Path, html: str) -> None:
+    """Write a page; the file appears only when it is complete."""
+    write_bytes(path, html.encode("utf-8"))

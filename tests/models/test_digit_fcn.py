@@ -1,0 +1,117 @@
+"""The demo's net: its committed prototxts, its sizes, and the folding of the batch normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe_gp import engine, proto
+from caffe_gp.errors import WeightsError
+from caffe_gp.models import digit_fcn
+
+RNG = np.random.RandomState(0)
+
+
+def as_net(param, folder, name):
+    """The embedded Caffe's net of a description, in the TEST phase."""
+    proto.write_text(param, str(folder / name))
+    return engine.load_caffe("torch").Net(str(folder / name), 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training net with made-up weights and statistics: data and loss layers replaced by an Input."""
+    param = digit_fcn.train_net()
+    del param.layer[-1]
+    del param.layer[0]
+    source = digit_fcn.deploy_net().layer[0]
+    layers = [source, *param.layer]
+    param = type(param)(name=param.name, layer=layers)
+    net = as_net(param, tmp_path_factory.mktemp("net"), "trained.prototxt")
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            if name.startswith("bn_"):
+                # Mean, variance and the factor that both carry.
+                blob.data[...] = (RNG.normal(0, 3, blob.data.shape), RNG.uniform(2, 9, blob.data.shape), 4.0)[
+                    i
+                ]
+            elif name.startswith("scale_"):
+                blob.data[...] = RNG.uniform(0.5, 1.5, blob.data.shape) if i == 0 else RNG.normal(0, 1)
+            elif name.startswith("score"):
+                blob.data[...] = RNG.normal(0, 0.1, blob.data.shape)
+    return net
+
+
+def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
+    for path in digit_fcn.write_prototxts(tmp_path):
+        committed = project_root / "prototxt" / "digit_fcn" / path.name
+        assert committed.read_text() == path.read_text(), f"{committed}: run caffe_gp.models.digit_fcn"
+
+
+def test_folded_net_computes_what_the_trained_net_does(trained, tmp_path):
+    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
+    deploy = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
+    folded = digit_fcn.fold(params)
+    assert set(folded) == set(deploy.params)
+    proto.write_caffemodel(str(tmp_path / "w.caffemodel"), digit_fcn.deploy_net(), folded)
+    deploy.copy_from(str(tmp_path / "w.caffemodel"))
+    image = RNG.normal(0, 50, (2, 3, 96, 96)).astype(np.float32)
+    for net in (trained, deploy):
+        net.blobs["data"].reshape(*image.shape)
+        net.blobs["data"].data[...] = image
+        net.forward()
+    for blob in ("conv1_2", "pool4", "fc7", "score"):
+        expected = trained.blobs[blob].data
+        assert np.abs(expected).max() > 0.1
+        error = np.abs(deploy.blobs[blob].data - expected).max() / np.abs(expected).max()
+        assert error < 1e-5, blob
+
+
+def test_folding_by_hand(trained):
+    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
+    weight, bias = digit_fcn.fold(params)["conv2_1"]
+    (w,), (mean, variance, _), (gamma, beta) = (
+        params["conv2_1"],
+        params["bn_conv2_1"],
+        params["scale_conv2_1"],
+    )
+    x = RNG.normal(0, 1, (w.shape[1] * 9,)).astype(np.float64)
+    for k in (0, 7):
+        normal = (w[k].reshape(-1) @ x - mean[k] / 4) / np.sqrt(variance[k] / 4 + 1e-5)
+        assert weight[k].reshape(-1) @ x + bias[k] == pytest.approx(gamma[k] * normal + beta[k], rel=1e-5)
+
+
+def test_incomplete_weights_are_refused(trained):
+    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
+    with pytest.raises(WeightsError, match="'scale_fc6' is missing"):
+        digit_fcn.fold({name: arrays for name, arrays in params.items() if name != "scale_fc6"})
+    params["bn_fc7"][2][...] = 0
+    with pytest.raises(WeightsError, match="'bn_fc7' has seen no batch"):
+        digit_fcn.fold(params)
+
+
+@pytest.mark.parametrize("height, width", [(96, 96), (97, 131), (120, 65), (16, 33)])
+def test_scores_have_the_images_size(tmp_path, height, width):
+    net = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
+    net.blobs["data"].reshape(1, 3, height, width)
+    net.forward()
+    assert net.blobs["score"].data.shape == (1, 11, height, width)
+
+
+def test_upsampling_is_bilinear_and_keeps_the_classes_apart(tmp_path):
+    net = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
+    for name, kernel in (("upscore2", 4), ("upscore8", 16)):
+        (weight,) = [blob.data for blob in net.params[name]]
+        # FCN's surgery: (1 - |i - centre| / factor) in both directions, one kernel a class.
+        factor = kernel // 2
+        profile = 1 - np.abs(np.arange(kernel) - (factor - 0.5)) / factor
+        assert weight.shape == (11, 1, kernel, kernel)
+        assert np.allclose(weight, np.outer(profile, profile), atol=1e-6)
+
+
+def test_preprocess_subtracts_the_mean_from_bgr():
+    image = np.zeros((1, 2, 2, 3), np.uint8)
+    image[0, 1, 0] = (104, 118, 125)
+    out = digit_fcn.preprocess(image)
+    assert out.shape == (1, 3, 2, 2) and out.dtype == np.float32 and out.flags.c_contiguous
+    assert out[0, :, 1, 0].tolist() == [0, 1, 2] and out[0, :, 0, 0].tolist() == [-104, -117, -123]
