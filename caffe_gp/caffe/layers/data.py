@@ -87,7 +87,8 @@ class DummyDataLayer(SourceLayer):
 class MemoryDataLayer(SourceLayer):
     """Batches out of two arrays given by ``reset`` (pycaffe's ``Net.set_input_arrays``), round and round.
 
-    Tops: data (batch_size, channels, height, width) and label (batch_size,).
+    Tops: data (batch_size, channels, height, width) and label, (batch_size,) until the first forward and
+    (batch_size, 1, 1, 1) from then on, as in BVLC Caffe.
     """
 
     exact_num_top = 2
@@ -145,7 +146,8 @@ class MemoryDataLayer(SourceLayer):
         if self._data is None or self._labels is None:
             raise self.error("MemoryData has no arrays yet; call net.set_input_arrays(data, labels) first")
         rows = slice(self._position, self._position + self.batch_size)
-        for blob, values, shape in ((top[0], self._data, self.shape), (top[1], self._labels, self.shape[:1])):
-            blob.reshape(*shape)
-            blob.write_data(lambda array, batch=values[rows]: np.copyto(array, batch))
+        top[0].reshape(*self.shape)
+        top[1].reshape(self.batch_size, 1, 1, 1)
+        for blob, values in zip(top, (self._data, self._labels), strict=True):
+            blob.write_data(lambda array, batch=values[rows]: np.copyto(array, batch.reshape(array.shape)))
         self._position = rows.stop % len(self._data)
