@@ -93,6 +93,7 @@ class _Filters(SpatialLayer):
             if param.bias_term:
                 fill(self.blobs.add_blob(self._num_output), param.bias_filler)
         self._has_bias = param.bias_term
+        self.param_propagate_down = [True] * len(self.blobs)
 
     def _groups(self, channels: int) -> int:
         return self.layer_param.convolution_param.group
