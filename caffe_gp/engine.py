@@ -137,7 +137,7 @@ def load_net(
     engine: str = "auto",
     device: str = "cpu",
     score: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int | None] | None = None,
 ) -> GPNet:
     """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
 
@@ -151,6 +151,8 @@ def load_net(
     prepared = surgery.prepare(
         proto.read_net_param(prototxt), score=score, input_shape=input_shape, engine=engine
     )
+    if caffemodel is not None and prepared.channels_are_guess:
+        _set_channels(prepared, os.fspath(caffemodel))
     caffe = load_caffe(engine, device)
     text = proto.to_text(prepared.net)
     net = _build_net(caffe, prepared.net, text, prototxt)
@@ -180,6 +182,25 @@ def _build_net(caffe: Any, param: Any, text: str, source: str) -> Any:
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         return caffe.Net(path, caffe.TEST)
+
+
+def _set_channels(prepared: surgery.Prepared, path: str) -> None:
+    """Give an Input layer that replaces a data layer the channels that the first convolution's weights have.
+
+    A data layer does not tell grey from colour.
+    """
+    readers = [layer for layer in prepared.net.layer if prepared.data in layer.bottom]
+    groups = {layer.name: layer.convolution_param.group for layer in readers if layer.type == "Convolution"}
+    shape = next(layer for layer in prepared.net.layer if prepared.data in layer.top).input_param.shape[0]
+    for name, blobs in proto.read_weights(path):
+        if name in groups and blobs and len(blobs[0].shape) == 4:
+            channels = blobs[0].shape[1] * groups[name]
+            if channels != shape.dim[1]:
+                prepared.changes.append(
+                    f"input '{prepared.data}' has {channels} channel(s), as layer '{name}' reads"
+                )
+                shape.dim[1] = channels
+            return
 
 
 def _check_weights(path: str, net: Any, probe: str) -> list[str]:

@@ -57,6 +57,7 @@ class Prepared:
     score    its class-score blob
     prob     the blob with the Softmax of the scores
     probe    the layer that keeps the gradient flowing down to the input
+    channels_are_guess   whether nothing told the number of the input's channels
     changes  what was done to the original, one sentence each
     """
 
@@ -65,6 +66,7 @@ class Prepared:
     score: str
     prob: str
     probe: str
+    channels_are_guess: bool
     changes: list[str] = field(default_factory=list)
 
 
@@ -72,7 +74,7 @@ def prepare(
     param: Any,
     *,
     score: str | None = None,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int | None] | None = None,
     engine: str = "torch",
 ) -> Prepared:
     """Make a net ready for GP from any deploy, train/val or released description.
@@ -80,8 +82,9 @@ def prepare(
     param        an upgraded NetParameter (``proto.read_net_param``); not modified
     score        the class-score blob; found if not given: the bottom of the last Softmax or
                  SoftmaxWithLoss, else of ArgMax, (Seg)Accuracy or MatWrite, else the only dense output
-    input_shape  shape of the image input, (N, C, H, W); default: the net's own, else what its data layer
-                 tells, else 1 x 3 x 500 x 500. Batch and spatial size may change later by reshaping.
+    input_shape  shape of the image input, (N, C, H, W); None, for all or for one of them, is the net's own,
+                 else what its data layer tells, else 1 x 3 x 500 x 500. Batch and spatial size may change
+                 later by reshaping, where the net allows it.
     engine       'torch' or 'bvlc', which knows no layer of the forks
 
     Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
@@ -103,14 +106,14 @@ def prepare(
     score, reason = _find_score(original, param, score)
     changes.append(f"class scores: blob '{score}' ({reason})")
     net = _needed_for(original, score, changes)
-    data = _add_input(net, param, input_shape, changes)
+    data, channels_are_guess = _add_input(net, param, input_shape, changes)
     _clean_layers(net, changes)
     crop_alignment.align_legacy_crops(net, changes)
     _make_names_unique(net, changes)
     prob = _add_softmax(net, original, score, changes)
     _check_engine(net, engine)
     probe = _add_probe(net, data, changes)
-    return Prepared(net, data, score, prob, probe, changes)
+    return Prepared(net, data, score, prob, probe, channels_are_guess, changes)
 
 
 # ---- the score blob
@@ -191,8 +194,10 @@ def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
     return result
 
 
-def _add_input(net: Any, unfiltered: Any, shape: Sequence[int] | None, changes: list[str]) -> str:
-    """Make an Input layer bring the images; returns the image blob."""
+def _add_input(
+    net: Any, unfiltered: Any, shape: Sequence[int | None] | None, changes: list[str]
+) -> tuple[str, bool]:
+    """Make an Input layer bring the images; returns the image blob and whether its channels are a guess."""
     read = {bottom for layer in net.layer for bottom in layer.bottom}
     for layer in net.layer:
         if layer.type == "Input":
@@ -202,11 +207,13 @@ def _add_input(net: Any, unfiltered: Any, shape: Sequence[int] | None, changes: 
         layer = next((layer for layer in net.layer if layer.type == "Input" and len(layer.top)), None)
         if layer is None:
             raise NetError(f"net '{net.name}' has no data or Input layer that the scores depend on")
-        if shape is not None:
+        own = tuple(layer.input_param.shape[0].dim)
+        dims = _merged(own, shape)
+        if dims != own:
             layer.input_param.shape[0].ClearField("dim")
-            layer.input_param.shape[0].dim.extend(shape)
-            changes.append(f"input '{layer.top[0]}' reshaped to {_by(shape)}")
-        return layer.top[0]
+            layer.input_param.shape[0].dim.extend(dims)
+            changes.append(f"input '{layer.top[0]}' reshaped to {_by(dims)}")
+        return layer.top[0], False
     if len(sources) > 1:
         found = ", ".join(f"'{top}' of layer '{layer.name}'" for layer, top in sources)
         users = [f"'{layer.name}'" for layer in net.layer if sources[-1][1] in layer.bottom]
@@ -215,7 +222,14 @@ def _add_input(net: Any, unfiltered: Any, shape: Sequence[int] | None, changes: 
             "for GP has one input, the image: give score= a blob that needs nothing else"
         )
     source, top = sources[0]
-    dims = tuple(shape) if shape is not None else _data_shape(source)
+    known = _merged(_data_shape(source), shape)
+    fixed = [layer.name for layer in net.layer if layer.type == "InnerProduct"]
+    if fixed and None in known[2:]:
+        raise NetError(
+            f"layer '{fixed[0]}' (InnerProduct) needs images of one size, which data layer '{source.name}' "
+            f"({source.type}) does not tell: give input_shape=(None, None, H, W) (run_gp: --resize W,H)"
+        )
+    dims = tuple(default if n is None else n for n, default in zip(known, DEFAULT_INPUT_SHAPE))
     changes.append(
         f"replaced data layer '{source.name}' ({source.type}) by Input '{top}' of shape {_by(dims)}"
     )
@@ -225,12 +239,21 @@ def _add_input(net: Any, unfiltered: Any, shape: Sequence[int] | None, changes: 
         dim=dims
     )
     net.layer.extend(others)
-    return top
+    return top, known[1] is None
+
+
+def _merged(own: Sequence[int | None], wanted: Sequence[int | None] | None) -> tuple[int | None, ...]:
+    """``wanted`` with its gaps (None) filled from ``own``."""
+    if wanted is None:
+        return tuple(own)
+    if len(wanted) != len(own) and None in wanted:
+        raise NetError(f"input shape {tuple(wanted)}: the net's input has {len(own)} axes: {tuple(own)}")
+    return tuple(own[i] if n is None else n for i, n in enumerate(wanted))
 
 
 def _keep_tops(layer: Any, read: set[str]) -> None:
     """Drop the blobs of an Input layer that nobody reads (labels), each with its shape."""
-    shapes = list(layer.input_param.shape)
+    shapes = list(layer.input_param.shape) or [pb.BlobShape(dim=DEFAULT_INPUT_SHAPE)]
     if len(shapes) == 1:
         shapes *= len(layer.top)
     kept = [(top, shape) for top, shape in zip(layer.top, shapes) if top in read]
@@ -257,14 +280,14 @@ def _image_sources(net: Any, unfiltered: Any, read: set[str]) -> list[tuple[Any,
     return sources
 
 
-def _data_shape(layer: Any) -> tuple[int, ...]:
-    """Shape of the images that a data layer brings, as far as its parameters tell; batch 1."""
+def _data_shape(layer: Any) -> tuple[int | None, ...]:
+    """Shape of the images that a data layer brings, None where its parameters do not tell; batch 1."""
     if layer.type == "DummyData" and len(layer.dummy_data_param.shape):
         return tuple(layer.dummy_data_param.shape[0].dim)
-    channels, height, width = DEFAULT_INPUT_SHAPE[1:]
+    channels = height = width = None
     memory, image, crop = layer.memory_data_param, layer.image_data_param, layer.transform_param.crop_size
-    if memory.height and memory.width:
-        channels, height, width = memory.channels or channels, memory.height, memory.width
+    if memory.channels and memory.height and memory.width:
+        channels, height, width = memory.channels, memory.height, memory.width
     if image.new_height and image.new_width:
         height, width = image.new_height, image.new_width
     if layer.window_data_param.crop_size:

@@ -215,10 +215,10 @@ def read_palette(path: str) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-def _input_shape(settings: Settings) -> tuple[int, ...] | None:
+def _input_shape(settings: Settings) -> tuple[int | None, ...] | None:
     """The canvas' shape where the settings fix it, so that a net of one size is built for it at once."""
     size = settings.pad_to or (settings.resize if isinstance(settings.resize, tuple) else None)
-    return None if size is None else (1, 3, size[1], size[0])
+    return None if size is None else (1, None, size[1], size[0])
 
 
 def _preprocess(settings: Settings, gp_net: engines.GPNet) -> Preprocess:

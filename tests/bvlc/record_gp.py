@@ -26,7 +26,7 @@ from caffe_gp.errors import CaffeGPError  # noqa: E402
 from caffe_gp.gp import GuidedPerturbation  # noqa: E402
 from caffe_gp.gp.preprocess import Preprocess  # noqa: E402
 
-RECORDINGS = ROOT / ".cache" / "bvlc-recordings" / "gp"
+RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache" / "bvlc-recordings"))) / "gp"
 VOC = "voc2012/VOCdevkit/VOC2012/JPEGImages"
 MNV2 = "caffe_voc/mnv2_dm05_257"
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"

@@ -144,6 +144,30 @@ def test_input_shape_can_be_given():
     assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 5, 6]
 
 
+def test_gaps_in_the_input_shape_are_the_net_s_own():
+    prepared = prepare(DATA + nets.fcn("32s") + LOSS, input_shape=(None, None, 60, 70))
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 60, 70]
+    assert prepared.channels_are_guess
+    text = nets.input_layer((4, 1, 9, 9)) + nets.conv("score", "data", 2, 1)
+    prepared = prepare(text, input_shape=(None, None, 5, 6))
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [4, 1, 5, 6]
+    with pytest.raises(NetError, match="has 4 axes"):
+        prepare(text, input_shape=(1, None, 6))
+
+
+def test_a_net_of_one_size_does_not_guess_it():
+    data = 'layer { name: "mnist" type: "Data" top: "data" top: "label" }\n'
+    ip = (
+        'layer { name: "ip1" type: "InnerProduct" bottom: "data" top: "score" '
+        "inner_product_param { num_output: 9 } }"
+    )
+    with pytest.raises(NetError, match="'ip1'.*'mnist' .Data. does not tell.*--resize"):
+        prepare(data + ip)
+    prepared = prepare(data + ip, input_shape=(None, 1, 28, 28))
+    assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 1, 28, 28]
+    assert not prepared.channels_are_guess
+
+
 def test_old_input_fields_and_label_inputs():
     text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 9\n' + nets.conv(
         "score", "data", 2, 1
