@@ -16,6 +16,11 @@ from PIL import Image, UnidentifiedImageError
 from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import DataError
 
+
+class ShapeError(DataError, ValueError):
+    """An array or message of the wrong shape. Also a ValueError, which is what pycaffe raises."""
+
+
 # ---- messages and arrays
 
 
@@ -26,7 +31,7 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
     if values.size != np.prod(shape, dtype=np.int64):
         side = "diff" if return_diff else "data"
-        raise DataError(f"a BlobProto of shape {shape} holds {values.size} {side} values")
+        raise ShapeError(f"a BlobProto of shape {shape} holds {values.size} {side} values")
     return values.reshape(shape)
 
 
@@ -54,7 +59,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
 def array_to_datum(arr: np.ndarray, label: int | None = None) -> Any:
     """A Datum of a (C, H, W) array: uint8 as bytes, everything else as floats."""
     if arr.ndim != 3:
-        raise DataError(f"Incorrect array shape: expected (channels, height, width), found {arr.shape}")
+        raise ShapeError(f"Incorrect array shape: expected (channels, height, width), found {arr.shape}")
     datum = caffe_pb2.Datum()
     datum.channels, datum.height, datum.width = arr.shape
     if arr.dtype == np.uint8:
@@ -76,7 +81,7 @@ def datum_to_array(datum: Any) -> np.ndarray:
         values = np.array(datum.float_data, np.float64)
     shape = (datum.channels, datum.height, datum.width)
     if values.size != np.prod(shape, dtype=np.int64):
-        raise DataError(f"a Datum of shape {shape} holds {values.size} values")
+        raise ShapeError(f"a Datum of shape {shape} holds {values.size} values")
     return values.reshape(shape)
 
 
@@ -160,11 +165,11 @@ class Transformer:
         channels, *size = self._shape(in_)[1:]
         if mean.ndim == 1:
             if len(mean) != channels:
-                raise DataError(f"Mean channels incompatible with input: {len(mean)} for {channels}")
+                raise ShapeError(f"Mean channels incompatible with input: {len(mean)} for {channels}")
             self.mean[in_] = mean[:, np.newaxis, np.newaxis]
             return
         if mean.ndim not in (2, 3):
-            raise DataError(f"Mean shape invalid: {mean.shape}")
+            raise ShapeError(f"Mean shape invalid: {mean.shape}")
         image = mean[np.newaxis] if mean.ndim == 2 else mean
         if image.shape != (channels, *size):
             image = resize_image(image.transpose(1, 2, 0), tuple(size)).transpose(2, 0, 1)
