@@ -1,0 +1,356 @@
+"""Net: construction, passes, backward rules, parameters, messages (facts of BVLC's net.cpp and pycaffe.py)."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import caffe_gp.caffe as caffe
+from caffe_gp import proto
+from caffe_gp.errors import CaffeGPError, NetError, UnknownLayerTypeError, WeightsError
+
+IP = 'type: "InnerProduct" inner_product_param {{ num_output: {} weight_filler {{ type: "gaussian" std: 0.5 }} }}'
+
+
+def net(text, phase=caffe.TEST, **options):
+    return caffe.Net.from_param(proto.parse_net_param(text), phase, **options)
+
+
+def layer(name, kind, bottoms="", tops="", rest=""):
+    blobs = "".join(f' bottom: "{b}"' for b in bottoms.split()) + "".join(f' top: "{t}"' for t in tops.split())
+    return f'layer {{ name: "{name}" type: "{kind}"{blobs} {rest} }}\n'
+
+
+def ip(name, bottom, top, outputs=4, rest=""):
+    return layer(name, "InnerProduct", bottom, top, IP.format(outputs).split(" ", 2)[2] + rest)
+
+
+DATA = 'input: "data" input_shape { dim: 2 dim: 3 }\n'
+BRANCHES = (
+    DATA + ip("a", "data", "a") + layer("relu", "ReLU", "a", "a") + ip("b", "a", "b") + ip("c", "a", "c")
+    + layer("sum", "Eltwise", "b c", "sum")
+)
+
+
+# ---- construction
+
+
+def test_splits_are_named_as_caffe_names_them():
+    n = net(BRANCHES)
+    assert list(n._layer_names) == ["input", "a", "relu", "a_relu_0_split", "b", "c", "sum"]
+    assert list(n.blobs) == ["data", "a", "a_relu_0_split_0", "a_relu_0_split_1", "b", "c", "sum"]
+    assert n.inputs == ["data"] and n.outputs == ["sum"]
+    assert n.bottom_names["c"] == ["a_relu_0_split_1"]
+    assert n.top_names["a_relu_0_split"] == ["a_relu_0_split_0", "a_relu_0_split_1"]
+    n = net(DATA + ip("a", "data", "a") + ip("b", "data", "b"))
+    assert "data_input_0_split" in n._layer_names
+
+
+def test_a_loss_weight_counts_as_a_reader():
+    loss = layer("loss", "EuclideanLoss", "a b", "loss", "loss_weight: 2")
+    n = net(DATA + ip("a", "data", "a") + ip("b", "data", "b") + loss + layer("twice", "Power", "loss", "twice"))
+    assert "loss_loss_0_split" in n._layer_names
+    # The loss keeps its default weight besides: observed on BVLC Caffe, whose _forward adds both as well.
+    assert n.blob_loss_weights["loss_loss_0_split_0"] == 2 and n.blob_loss_weights["loss"] == 1
+
+
+def test_constructors(tmp_path):
+    path, weights = tmp_path / "net.prototxt", tmp_path / "w.caffemodel"
+    path.write_text(DATA + ip("a", "data", "a"))
+    first = caffe.Net(str(path), caffe.TEST)
+    first.save(weights)
+    for second in (
+        caffe.Net(str(path), str(weights), caffe.TEST),
+        caffe.Net(str(path), caffe.TEST, weights=str(weights)),
+        caffe.Net(network_file=path, phase=caffe.TEST, weights=weights),
+    ):
+        np.testing.assert_array_equal(second.params["a"][0].data, first.params["a"][0].data)
+    with pytest.raises(NetError, match="phase"):
+        caffe.Net(str(path))
+
+
+def test_phase_level_and_stages():
+    text = DATA + ip("a", "data", "a") + layer("t", "ReLU", "a", "t", "include { phase: TRAIN }")
+    text += layer("l", "ReLU", "a", "l", "include { min_level: 2 }")
+    text += layer("s", "ReLU", "a", "s", 'include { stage: "deploy" }')
+    assert net(text).outputs == ["a"]
+    assert net(text, caffe.TRAIN).outputs == ["t"]
+    assert net(text, level=2).outputs == ["l"]
+    assert net(text, stages=("deploy",)).outputs == ["s"]
+
+
+def test_outputs_are_in_alphabetical_order():
+    n = net(DATA + ip("z", "data", "zeta") + ip("y", "data", "alpha"))
+    assert n.outputs == ["alpha", "zeta"]
+
+
+@pytest.mark.parametrize(
+    "text, error, message",
+    [
+        (DATA + layer("x", "Convolutoin", "data", "x"), UnknownLayerTypeError, "'x'.*Convolutoin.*Convolution"),
+        (DATA + ip("a", "nothing", "a"), NetError, "Unknown bottom blob 'nothing'.*layer 'a'.*no layer"),
+        (DATA + ip("a", "b", "a") + ip("b", "a", "b"), NetError, "Unknown bottom blob 'b'.*cycle"),
+        (DATA + ip("a", "data", "x") + ip("b", "data", "x"), NetError, "'x' produced by multiple.*'a' and 'b'"),
+        (DATA + ip("a", "data", "a") + ip("a", "data", "b"), NetError, "two layers with parameters.*'a'"),
+        (DATA + layer("s", "Softmax", "data data", "s"), NetError, "'s'.*takes 1 bottom"),
+        (DATA + ip("a", "data", "a", rest="param { } param { } param { }"), NetError, "Too many params"),
+        (DATA + ip("a", "data", "a", rest="propagate_down: true propagate_down: false"), NetError, "propagate_down"),
+        (DATA + layer("r", "ReLU", "data", "r", "loss_weight: 1 loss_weight: 2"), NetError, "once per top"),
+        ('input: "d" input_shape { dim: 100000 dim: 100000 }', NetError, "exceed"),
+        (DATA + layer("p", "Python", "data", "p", 'python_param { module: "no_such_module_" layer: "L" }'),
+         NetError, "no_such_module_"),
+    ],
+)
+def test_refuses(text, error, message):
+    with pytest.raises(error, match=message) as caught:
+        net(text, source="my.prototxt")
+    assert "my.prototxt" in str(caught.value)
+    assert isinstance(caught.value, CaffeGPError)
+
+
+def test_equal_names_without_parameters_are_caffes_business():
+    n = net(DATA + layer("r", "ReLU", "data", "a") + layer("r", "TanH", "a", "b"))
+    assert n.layer_dict["r"].type == "TanH" and n.top_names["r"] == ["b"]
+    n.forward(end="r")  # the first of that name
+    assert not n.blobs["b"].data.any()
+
+
+# ---- passes
+
+
+def test_forward_returns_views_that_the_next_pass_overwrites():
+    n = net(BRANCHES)
+    out = n.forward(data=np.ones((2, 3)), blobs=["b"])
+    assert set(out) == {"sum", "b"}
+    kept = out["sum"].copy()
+    n.forward(data=np.full((2, 3), -2.0))
+    assert not np.array_equal(out["sum"], kept)
+    np.testing.assert_array_equal(out["sum"], n.blobs["sum"].data)
+
+
+def test_start_and_end_return_what_pycaffe_returns():
+    n = net(BRANCHES + "force_backward: true")
+    assert set(n.forward(end="b")) == {"b"}
+    assert set(n.forward(start="c")) == {"sum"}
+    assert set(n.backward(start="sum", end="b")) == {"a_relu_0_split_0"}
+    assert set(n.backward(diffs=["c"])) == {"data", "c"}
+    with pytest.raises(ValueError, match="not the name of a layer"):
+        n.forward(start="nowhere")
+
+
+def test_editing_a_blob_and_going_on_from_it():
+    n = net(BRANCHES)
+    n.forward(data=np.random.RandomState(0).randn(2, 3))
+    n.blobs["a"].data[...] = [[1, 2, 3, 4], [0, 1, 0, 1]]
+    n.forward(start="b")  # the split shares the memory of `a`
+    w = [n.params[k][0].data + 0 for k in "bc"]
+    np.testing.assert_allclose(n.blobs["sum"].data, n.blobs["a"].data @ (w[0] + w[1]).T, rtol=1e-5)
+
+
+def test_a_reshaped_input_reaches_the_other_layers_at_the_next_forward():
+    n = net(BRANCHES)
+    n.blobs["data"].reshape(5, 3)
+    assert n.blobs["sum"].shape == (2, 4)
+    n.reshape()
+    assert n.blobs["sum"].shape == (5, 4)
+    n.blobs["data"].reshape(1, 3)
+    assert n.forward()["sum"].shape == (1, 4)
+
+
+def test_messages_of_pycaffe():
+    n = net(BRANCHES + "force_backward: true")
+    with pytest.raises(Exception, match="Input blob arguments do not match net inputs"):
+        n.forward(datum=np.zeros((2, 3)))
+    with pytest.raises(Exception, match="Input is not batch sized"):
+        n.forward(data=np.zeros((3, 3)))
+    with pytest.raises(Exception, match=r"Top diff arguments do not match net outputs.*'sum'.*'b'"):
+        n.backward(b=np.zeros((2, 4)))
+    with pytest.raises(Exception, match="Diff is not batch sized"):
+        n.backward(sum=np.zeros((3, 4)))
+    with pytest.raises(Exception, match="MemoryData"):
+        n.set_input_arrays(np.zeros((2, 3, 1, 1), "f"), np.zeros(2, "f"))
+
+
+def test_forward_all_and_forward_backward_all():
+    n = net(BRANCHES + "force_backward: true")
+    x, dy = np.random.RandomState(1).randn(5, 3), np.random.RandomState(2).randn(5, 4)
+    out = n.forward_all(data=x, blobs=["a"])
+    assert out["sum"].shape == (5, 4) and out["a"].shape == (5, 4)
+    outs, diffs = n.forward_backward_all(data=x, sum=dy)
+    np.testing.assert_array_equal(outs["sum"], out["sum"])
+    w = {k: n.params[k][0].data.astype(float) for k in "abc"}
+    expected = ((dy @ (w["b"] + w["c"])) * (x @ w["a"].T > 0)) @ w["a"]
+    np.testing.assert_allclose(diffs["data"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_callbacks_run_around_every_layer():
+    n, seen = net(BRANCHES + "force_backward: true"), []
+    n.before_forward(lambda i: seen.append(("bf", i)))
+    n.after_forward(lambda i: seen.append(("af", i)))
+    n.before_backward(lambda i: seen.append(("bb", i)))
+    n.after_backward(lambda i: seen.append(("ab", i)))
+    n._forward(1, 2)
+    n._backward(2, 1)
+    assert seen == [("bf", 1), ("af", 1), ("bf", 2), ("af", 2), ("bb", 2), ("ab", 2), ("bb", 1), ("ab", 1)]
+
+
+# ---- backward rules
+
+
+def test_without_a_loss_nothing_is_backpropagated():
+    n = net(BRANCHES)
+    n.forward(data=np.ones((2, 3)))
+    n.backward(sum=np.ones((2, 4)))
+    assert not n.blobs["data"].diff.any() and not n.params["a"][0].diff.any()
+    assert not any(n._layer_need_backward)
+
+
+def test_force_backward_computes_and_accumulates_all_parameter_diffs():
+    frozen = BRANCHES.replace("inner_product_param", "param { lr_mult: 0 } param { lr_mult: 0 } inner_product_param")
+    n = net(frozen + "force_backward: true")
+    n.forward(data=np.ones((2, 3)))
+    n.backward(sum=np.ones((2, 4)))
+    once, dx = n.params["a"][0].diff.copy(), n.blobs["data"].diff.copy()
+    assert once.any() and dx.any()
+    n.backward(sum=np.ones((2, 4)))
+    np.testing.assert_allclose(n.params["a"][0].diff, 2 * once, rtol=1e-6)
+    np.testing.assert_array_equal(n.blobs["data"].diff, dx)  # bottoms are overwritten
+    n.clear_param_diffs()
+    assert not n.params["a"][0].diff.any()
+
+
+LOSS = layer("loss", "EuclideanLoss", "sum label", "loss")
+LABEL = 'input: "label" input_shape { dim: 2 dim: 4 }\n'
+
+
+def test_a_loss_turns_backward_on_and_lr_mult_zero_turns_parameters_off():
+    text = DATA.replace("\n", "") + LABEL + BRANCHES[len(DATA):] + LOSS
+    text = text.replace('bottom: "data" top: "a"', 'bottom: "data" top: "a" param { lr_mult: 0 }')
+    n = net(text, caffe.TRAIN)
+    n.forward(data=np.ones((2, 3)), label=np.zeros((2, 4)))
+    n.backward()
+    assert not n.blobs["data"].diff.any()  # nothing to learn below `a`
+    assert not n.params["a"][0].diff.any() and n.params["a"][1].diff.any()
+    assert n.params["b"][0].diff.any()
+
+
+def test_propagate_down_false_cuts_a_branch():
+    text = DATA.replace("\n", "") + LABEL + BRANCHES[len(DATA):] + LOSS
+    n = net(text.replace('name: "b" type', 'name: "b" propagate_down: false type'), caffe.TRAIN)
+    n.forward(data=np.ones((2, 3)), label=np.zeros((2, 4)))
+    n.backward()
+    assert not n.blobs["a_relu_0_split_0"].diff.any() and n.blobs["a_relu_0_split_1"].diff.any()
+
+
+def test_backward_never_changes_data():
+    n = net(BRANCHES + "force_backward: true")
+    n.forward(data=np.random.RandomState(0).randn(2, 3))
+    before = {name: blob.data.copy() for name, blob in n.blobs.items()}
+    n.backward(sum=np.ones((2, 4)))
+    for name, blob in n.blobs.items():
+        np.testing.assert_array_equal(blob.data, before[name])
+
+
+def test_seeding_by_keyword_and_by_diff_agree():
+    n = net(BRANCHES + "force_backward: true")
+    n.forward(data=np.ones((2, 3)))
+    dy = np.random.RandomState(3).randn(2, 4)
+    by_keyword = n.backward(sum=dy)["data"].copy()
+    n.blobs["data"].diff[...] = 0
+    n.blobs["sum"].diff[...] = dy
+    np.testing.assert_array_equal(n.backward()["data"], by_keyword)
+
+
+# ---- shared parameters
+
+
+def shared(first, second, outputs=(3, 3)):
+    return (
+        DATA + ip("a", "data", "a", outputs[0], rest=f'param {{ name: "w" {first} }}')
+        + ip("b", "a", "b", outputs[1], rest=f'param {{ name: "w" {second} }}') + "force_backward: true"
+    )
+
+
+def test_sharing_by_name():
+    n = net(shared("lr_mult: 2", ""))
+    assert len(n.learnable_params) == 3 and n.params_lr == [2, 1, 1]
+    n.params["a"][0].data[...] = np.arange(9).reshape(3, 3)
+    np.testing.assert_array_equal(n.params["b"][0].data, n.params["a"][0].data)
+    x, dy = np.ones((2, 3)), np.ones((2, 3))
+    n.forward(data=x)
+    n.backward(b=dy)
+    w = n.params["a"][0].data.astype(float)
+    expected = (dy @ w).T @ x + dy.T @ (x @ w.T)  # both uses
+    np.testing.assert_allclose(n.params["b"][0].diff, expected)
+
+
+@pytest.mark.parametrize(
+    "first, second, outputs, message",
+    [
+        ("", "", (3, 4), "Cannot share param 'w' owned by layer 'a' with layer 'b'; shape mismatch"),
+        ("", "share_mode: PERMISSIVE", (3, 4), "count mismatch"),
+        ("lr_mult: 1", "lr_mult: 2", (3, 3), "mismatched lr_mult"),
+        ("decay_mult: 1", "decay_mult: 2", (3, 3), "mismatched decay_mult"),
+    ],
+)
+def test_sharing_refuses(first, second, outputs, message):
+    with pytest.raises(NetError, match=message):
+        net(shared(first, second, outputs))
+
+
+def test_share_with():
+    one, other = net(BRANCHES), net(BRANCHES)
+    other.share_with(one)
+    one.params["a"][0].data[0, 0] = 42
+    assert other.params["a"][0].data[0, 0] == 42
+    with pytest.raises(WeightsError, match="Cannot share"):
+        net(DATA + ip("a", "data", "a", 7)).share_with(one)
+
+
+# ---- weight files
+
+
+@pytest.mark.parametrize("kind", ["caffemodel", "h5"])
+def test_save_and_load(tmp_path, kind):
+    path = str(tmp_path / ("w.caffemodel" if kind == "caffemodel" else "w.caffemodel.h5"))
+    one, other = net(BRANCHES), net(BRANCHES)
+    one.save(path) if kind == "caffemodel" else one.save_hdf5(path)
+    other.copy_from(path) if kind == "caffemodel" else other.load_hdf5(path)
+    for name, blobs in one.params.items():
+        for mine, theirs in zip(blobs, other.params[name]):
+            np.testing.assert_array_equal(mine.data, theirs.data)
+
+
+def test_unknown_layers_are_skipped_and_missing_ones_keep_their_fillers(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    net(DATA + ip("a", "data", "a") + ip("only_there", "a", "b")).save(path)
+    n = net(DATA + ip("a", "data", "a") + ip("only_here", "a", "b"))
+    before = n.params["only_here"][0].data.copy()
+    n.copy_from(path)
+    np.testing.assert_array_equal(n.params["only_here"][0].data, before)
+
+
+def test_wrong_weights_say_layer_expected_and_found(tmp_path):
+    path = tmp_path / "w.caffemodel"
+    net(DATA + ip("a", "data", "a", 5)).save(path)
+    with pytest.raises(WeightsError, match=r"w\.caffemodel.*param 0.*layer 'a'.*\(4, 3\).*\(5, 3\)"):
+        net(DATA + ip("a", "data", "a", 4)).copy_from(path)
+    text = ip("a", "data", "a", 5).replace("inner_product_param {", "inner_product_param { bias_term: false")
+    with pytest.raises(WeightsError, match="Incompatible number of blobs for layer 'a'.*1.*2"):
+        net(DATA + text).copy_from(path)
+
+
+def test_real_lenets_reach_their_published_accuracy(shared_data):
+    """99.14 % (V2 file) and 99.05 % (V1 file) on the 10,000 MNIST test images, input / 256."""
+    import gzip
+
+    def idx(name, offset):
+        return np.frombuffer(gzip.open(shared_data / "mnist" / name).read(), np.uint8, offset=offset)
+
+    images = idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28) / np.float32(256)
+    labels = idx("t10k-labels-idx1-ubyte.gz", 8)
+    for folder, correct in (("lenet_ethereon", 9914), ("cifar10_everpeace", 9905)):
+        base = shared_data / "caffemodels" / folder / "examples" / "mnist"
+        n = caffe.Net(str(base / "lenet.prototxt"), str(base / "lenet_iter_10000.caffemodel"), caffe.TEST)
+        n.blobs[n.inputs[0]].reshape(1000, 1, 28, 28)
+        (out,) = n.forward_all(**{n.inputs[0]: images}).values()
+        assert (out.argmax(1) == labels).sum() == correct
