@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""Compares the embedded Caffe with recordings of BVLC Caffe, and writes the table of what was found.
+
+    python tests/bvlc/compare.py [--recordings DIR] [--only FAMILY ...] [--match TEXT] [--table docs/faithfulness.md]
+    python tests/bvlc/compare.py --recordings DIR --write-goldens     the small subset that is committed
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from typing import Any, Dict, List
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.dirname(os.path.dirname(HERE))]
+
+import numpy as np  # noqa: E402
+import recordings  # noqa: E402
+from cases import FAMILIES  # noqa: E402
+from net_case import Case  # noqa: E402
+from run_case import Run  # noqa: E402
+
+from caffe_gp.errors import CaffeGPError  # noqa: E402
+
+FORWARD_LIMIT, BACKWARD_LIMIT = 1e-5, 1e-4
+# Below this a blob counts as rounding noise around zero: errors are relative to at least this much.
+FLOOR = 1e-3
+GOLDENS = os.path.join(HERE, "goldens")
+
+
+@dataclass
+class Outcome:
+    """What comparing one case gave. ``problems`` is empty where all is well."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+    problems: List[str] = field(default_factory=list)
+
+
+def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """max|a - b| / max|b| of a blob; the same infinities and NaNs at the same places count as equal."""
+    if not theirs.size:
+        return 0.0
+    finite = np.isfinite(theirs)
+    if not np.array_equal(finite, np.isfinite(ours)) or not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    a, b = ours[finite].astype(np.float64), theirs[finite].astype(np.float64)
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), FLOOR))
+
+
+def compare_case(caffe: Any, case: Case, recorded: Dict[str, Any]) -> Outcome:
+    """Run ``case`` on the embedded Caffe and hold it against its recording."""
+    outcome = Outcome()
+    if recorded["fingerprint"] != case.fingerprint:
+        outcome.problems.append("the recording is of an older version of this case: run 'make test-bvlc'")
+        return outcome
+    error = None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = Run(caffe, case, folder).run()
+        except CaffeGPError as caught:
+            error = caught
+    if "error" in recorded:
+        if error is None and case.ours != "accepts":
+            outcome.problems.append("BVLC Caffe refuses this (%s), the embedded Caffe accepts it" % recorded["error"])
+        return outcome
+    if error is not None and case.ours == "refuses":
+        return outcome
+    if error is not None:
+        outcome.problems.append("BVLC Caffe accepts this, the embedded Caffe says: %s" % error)
+        return outcome
+    for key, theirs in recorded["structure"].items():
+        if run.structure[key] != theirs:
+            outcome.problems.append("%s: expected %s, found %s" % (key, theirs, run.structure[key]))
+    for key in list(recorded["arrays"]) + [key for key in run.arrays if key not in recorded["arrays"]]:
+        compare_array(key, run.arrays.get(key), recorded["arrays"].get(key), outcome)
+    return outcome
+
+
+def compare_array(key: str, ours: np.ndarray | None, theirs: np.ndarray | None, outcome: Outcome) -> None:
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        outcome.problems.append("%s: expected %s, found %s" % (
+            key, "nothing" if theirs is None else theirs.shape, "nothing" if ours is None else ours.shape))
+        return
+    error = relative_error(ours, theirs)
+    if "diff/" in key:
+        outcome.backward, limit = max(outcome.backward, error), BACKWARD_LIMIT
+    else:
+        outcome.forward, limit = max(outcome.forward, error), FORWARD_LIMIT
+    if not error <= limit:
+        outcome.problems.append("%s: relative error %.2e, limit %.0e" % (key, error, limit))
+    blob = key.split("/")[-1]
+    if "/data/" in key and blob in ("score", "prob") and ours.ndim > 1:  # the label map
+        different = int((ours.argmax(1) != theirs.argmax(1)).sum())
+        if different:
+            outcome.problems.append("%s: %d labels differ" % (key, different))
+
+
+def embedded() -> Any:
+    """The embedded Caffe, on one thread and without its warnings about unusual nets."""
+    import torch
+
+    import caffe_gp.caffe
+
+    logging.getLogger("caffe").setLevel(logging.ERROR)
+    logging.getLogger("caffe_gp").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    return caffe_gp.caffe
+
+
+# ---- the table
+
+
+def write_table(path: str, rows: Dict[str, List[Outcome]], refused: int) -> None:
+    """docs/faithfulness.md: the largest errors of every layer type."""
+    total = sum(map(len, rows.values()))
+    lines = [
+        "# How close the embedded Caffe is to BVLC Caffe",
+        "",
+        "Generated by `make faithfulness` from what `make test-bvlc` recorded on BVLC Caffe 1.0 (Debian 11, CPU,",
+        "OpenBLAS): the same net, weights and inputs on both, every blob's data and diff and every parameter's diff",
+        "compared after each pass. An error is max|a - b| / max|b| of one blob (at least %g below the fraction)." % FLOOR,
+        "Required: at most %g forward and %g backward, and the same labels." % (FORWARD_LIMIT, BACKWARD_LIMIT),
+        "",
+        "%d cases; in %d of them BVLC Caffe refuses the net and so does the embedded Caffe." % (total, refused),
+        "",
+        "| layer or kind of net | cases | largest error forward | backward | outside the limits |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in sorted(rows):
+        outcomes = rows[name]
+        lines.append("| %s | %d | %.1e | %.1e | %d |" % (
+            name, len(outcomes), max(o.forward for o in outcomes), max(o.backward for o in outcomes),
+            sum(bool(o.problems) for o in outcomes)))
+    with open(path + ".partial", "w") as file:
+        file.write("\n".join(lines) + "\n")
+    os.replace(path + ".partial", path)
+
+
+# ---- goldens
+
+BYTES_PER_ROW = 20_000  # of uncompressed numbers for each row of the table
+
+
+def write_goldens(source: str) -> None:
+    """Keep a few small cases of every row: spread over each row's list, and no more than BYTES_PER_ROW."""
+    os.makedirs(GOLDENS, exist_ok=True)
+    total = kept = 0
+    for family, make_cases in FAMILIES.items():
+        results = recordings.load(os.path.join(source, family + ".npz"))
+        by_row: Dict[str, List[Case]] = {}
+        for case in make_cases():
+            by_row.setdefault(case.layer, []).append(case)
+        chosen = {}
+        for cases in by_row.values():
+            room = BYTES_PER_ROW
+            step = max(1, len(cases) // 12)
+            for case in cases[::step] + cases[1::step]:
+                size = sum(array.nbytes for array in results[case.name]["arrays"].values())
+                if size <= room and case.name not in chosen:
+                    chosen[case.name] = results[case.name]
+                    room -= size
+        path = os.path.join(GOLDENS, family + ".npz")
+        recordings.save(path, chosen, compress=True)
+        kept += len(chosen)
+        total += os.path.getsize(path)
+        print("%-14s %4d of %4d cases, %d kB" % (family, len(chosen), len(results), os.path.getsize(path) // 1000))
+    print("%d cases, %.2f MB" % (kept, total / 1e6))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", default=GOLDENS, help="folder of recordings (default: the committed goldens)")
+    parser.add_argument("--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="families to compare")
+    parser.add_argument("--match", default="", help="only cases with this text in their name")
+    parser.add_argument("--table", help="write the table to this file")
+    parser.add_argument("--write-goldens", action="store_true", help="choose the committed goldens from the recordings")
+    args = parser.parse_args()
+    if args.write_goldens:
+        write_goldens(args.recordings)
+        return 0
+    caffe, rows, refused, bad = embedded(), {}, 0, 0
+    for family in args.only:
+        results = recordings.load(os.path.join(args.recordings, family + ".npz"))
+        for case in FAMILIES[family]():
+            if args.match in case.name and case.name in results:
+                outcome = compare_case(caffe, case, results[case.name])
+                rows.setdefault(case.layer, []).append(outcome)
+                refused += case.refused
+                bad += bool(outcome.problems)
+                if outcome.problems:
+                    print("\n".join([case.name] + ["    " + problem for problem in outcome.problems]))
+    for name in sorted(rows):
+        print("%-28s %4d cases  forward %.1e  backward %.1e  bad %d" % (
+            name, len(rows[name]), max(o.forward for o in rows[name]), max(o.backward for o in rows[name]),
+            sum(bool(o.problems) for o in rows[name])))
+    print("%d cases, %d outside the limits" % (sum(map(len, rows.values())), bad))
+    if args.table:
+        write_table(args.table, rows, refused)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

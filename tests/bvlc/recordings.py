@@ -1,0 +1,38 @@
+"""Recordings of cases in one .npz a family: all numbers in one flat array and an index in JSON."""
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict
+
+import numpy as np
+
+
+def save(path: str, results: Dict[str, Dict[str, Any]], compress: bool = False) -> None:
+    """``results``: case name -> {'fingerprint', 'error' or ('structure' and 'arrays')}. Written atomically."""
+    index, chunks, offset = {}, [], 0
+    for name, result in results.items():
+        entry = {key: value for key, value in result.items() if key != "arrays"}
+        entry["arrays"] = []
+        for key, array in result.get("arrays", {}).items():
+            entry["arrays"].append([key, list(array.shape), offset])
+            chunks.append(np.asarray(array, np.float32).ravel())
+            offset += array.size
+        index[name] = entry
+    flat = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    text = np.frombuffer(json.dumps(index, separators=(",", ":")).encode(), np.uint8)
+    with open(path + ".partial", "wb") as file:
+        (np.savez_compressed if compress else np.savez)(file, values=flat, index=text)
+    os.replace(path + ".partial", path)
+
+
+def load(path: str) -> Dict[str, Dict[str, Any]]:
+    """What ``save`` was given."""
+    with np.load(path) as file:
+        flat, index = file["values"], json.loads(file["index"].tobytes().decode())
+    for entry in index.values():
+        entry["arrays"] = {
+            key: flat[offset : offset + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+            for key, shape, offset in entry["arrays"]
+        }
+    return index
