@@ -32,7 +32,7 @@ def main() -> int:
         "--engine", choices=("auto", "torch", "bvlc"), default="auto", help="the embedded Caffe or BVLC Caffe"
     )
     add("--device", default="cpu", help="cpu, cuda or cuda:N")
-    add("--picture", type=Path, help="also write a PNG panel of the first successes")
+    add("--picture", type=Path, help="also write a PNG panel of three successes")
     add("--quiet", action="store_true", help="no progress bar, no table")
     args = parser.parse_args()
 

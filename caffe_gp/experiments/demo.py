@@ -384,7 +384,7 @@ def _measures(matrices: np.ndarray) -> dict[str, Any]:
         "pixel_accuracy": 100 * total.pixel_accuracy,
         "mean_accuracy": 100 * total.mean_accuracy,
         "frequency_weighted_iu": 100 * total.frequency_weighted_iu,
-        "iu": [100 * float(value) for value in total.iu],
+        "iu": [None if np.isnan(value) else 100 * float(value) for value in total.iu],
     }
 
 

@@ -55,7 +55,7 @@ def html(results: dict[str, Any], gallery: Gallery) -> str:
         classes=[
             (name, _css(_COLOURS[label][::-1])) for label, name in enumerate(results["data"]["classes"])
         ],
-        differences=[after - before for before, after in zip(data["base"]["iu"], data["gp"]["iu"])],
+        differences=_differences(data),
         eps_plot=_eps_plot(results),
         encodings_plot=_encodings_plot(results),
         provenance=json.dumps(_provenance(results), indent=1),
@@ -75,11 +75,12 @@ def scene_pictures(scene: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
     ]
 
 
-def picture(gallery: Gallery, group: str = "successes", rows: int = 3, height: int = 192) -> np.ndarray:
-    """A panel of the first scenes of a group, (H, W, 3) uint8 BGR: for the README."""
-    scenes = [gallery.scenes[i] for i in gallery.groups[group][:rows]]
+def picture(gallery: Gallery, rows: int = 3, height: int = 192) -> np.ndarray:
+    """A panel for the README, (H, W, 3) uint8 BGR: the successes with most pixels right after GP."""
+    successes = [gallery.scenes[i] for i in gallery.groups["successes"]]
+    successes.sort(key=lambda scene: -int(np.count_nonzero(scene["gp"] == scene["truth"])))
     panels = []
-    for k, scene in enumerate(scenes):
+    for k, scene in enumerate(successes[:rows]):
         cells = [(title if k == 0 else "", cell) for title, cell in scene_pictures(scene)]
         panels.append(pictures.panel(cells, height=height))
     return pictures.stack(panels)
@@ -103,6 +104,12 @@ def _group(name: str, gallery: Gallery) -> dict[str, Any]:
             }
         )
     return {"title": title, "rule": rule, "scenes": scenes}
+
+
+def _differences(row: dict[str, Any]) -> list[float | None]:
+    """Gain of each class in points; None where it does not occur."""
+    pairs = zip(row["base"]["iu"], row["gp"]["iu"])
+    return [None if None in (before, after) else after - before for before, after in pairs]
 
 
 def _eps_plot(results: dict[str, Any]) -> str:

@@ -32,10 +32,15 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["signed"] = lambda value, digits=2: f"{value:+.{digits}f}"
-    environment.filters["fixed"] = lambda value, digits=2: f"{value:.{digits}f}"
-    environment.filters["short"] = lambda value: f"{value:.3g}"
+    environment.filters["signed"] = lambda value, digits=2: _number(value, f"+.{digits}f")
+    environment.filters["fixed"] = lambda value, digits=2: _number(value, f".{digits}f")
+    environment.filters["short"] = lambda value: _number(value, ".3g")
     return environment.get_template(template).render(**values)
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number as text; nothing for None, which stands for "does not occur"."""
+    return "" if value is None else format(value, form)
 
 
 def save_page(path: str | Path, html: str) -> None:

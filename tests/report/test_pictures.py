@@ -9,6 +9,13 @@ from PIL import Image
 from caffe_gp.errors import DataError
 from caffe_gp.report import pictures
 
+
+def png(path):
+    """Mode, pixels and palette of a PNG."""
+    with Image.open(str(path)) as picture:
+        return picture.mode, np.array(picture), picture.getpalette()
+
+
 RNG = np.random.RandomState(0)
 
 
@@ -33,11 +40,11 @@ def test_palette_is_vocs():
 
 def test_palette_is_the_one_in_real_voc_files(shared_data):
     files = sorted((shared_data / "voc2012").rglob("*.png"))
-    indexed = [f for f in files if Image.open(str(f)).mode == "P"][:3]
+    indexed = [file for file in files if png(file)[0] == "P"][:3]
     if not indexed:
         pytest.skip("no indexed VOC label maps in the real test data")
     for file in indexed:
-        theirs = np.array(Image.open(str(file)).getpalette()).reshape(-1, 3)
+        theirs = np.array(png(file)[2]).reshape(-1, 3)
         used = np.unique(pictures.read_label_png(file))
         assert np.array_equal(theirs[used], pictures.voc_palette()[used])
 
@@ -47,7 +54,7 @@ def test_label_png_round_trip(tmp_path, dtype):
     labels = RNG.randint(0, 21, (37, 53)).astype(dtype)
     labels[:2] = 255
     pictures.save_label_png(tmp_path / "sub" / "a.png", labels)
-    assert Image.open(str(tmp_path / "sub" / "a.png")).mode == "P"
+    assert png(tmp_path / "sub" / "a.png")[0] == "P"
     back = pictures.read_label_png(tmp_path / "sub" / "a.png", classes=21)
     assert back.dtype == np.uint8 and np.array_equal(back, labels)
     assert [f.name for f in (tmp_path / "sub").iterdir()] == ["a.png"]
@@ -117,7 +124,7 @@ def test_panels_keep_sizes():
 def test_png_bytes_hold_the_picture(tmp_path):
     image = RNG.randint(0, 255, (9, 7, 3)).astype(np.uint8)
     pictures.save_png(tmp_path / "p.png", image)
-    assert np.array_equal(np.array(Image.open(str(tmp_path / "p.png")))[..., ::-1], image)
+    assert np.array_equal(png(tmp_path / "p.png")[1][..., ::-1], image)
 
 
 def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
