@@ -478,6 +478,10 @@ class Net:
                 f"the file {len(source_blobs)}"
             )
         for i, (blob, source) in enumerate(zip(target, source_blobs)):
+            if source is None:  # HDF5 files hold a shared blob once, at its owner
+                if blob in self.learnable_params:
+                    raise WeightsError(f"{path}: layer '{name}' has no data for param {i}, which no other layer owns here")
+                continue
             if not _same_shape(blob.shape, source):
                 raise WeightsError(
                     f"{path}: Cannot copy param {i} weights from layer '{name}': shape mismatch, the net has "

