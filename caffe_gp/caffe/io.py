@@ -217,12 +217,12 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
-    """The (H, W, C) image at (height, width) ``new_dims``, float32; ``interp_order`` 1 is linear.
+    """The (H, W, C) image at (height, width) ``new_dims``, float32.
 
-    With 1 or 3 channels, what scikit-image's ``resize(order=1, mode="constant")`` gave when pycaffe was
-    written: pixel centres at half integers, no smoothing before shrinking, and the image's minimum beyond
-    its border (so enlarged borders darken a little). Other numbers of channels use ``scipy.ndimage.zoom``,
-    which aligns the corner pixels instead: pycaffe's rule too.
+    ``interp_order`` 0 is nearest, 1 linear, 3 cubic (Catmull-Rom). With 1 or 3 channels, what scikit-image's
+    ``resize(mode="constant")`` gave when pycaffe was written: pixel centres at half integers, no smoothing
+    before shrinking, and the image's minimum beyond its border (so enlarged borders darken a little). Other
+    numbers of channels use ``scipy.ndimage.zoom``, which aligns the corner pixels: pycaffe's rule too.
     """
     height, width = (int(n) for n in new_dims)
     if im.ndim != 3 or 0 in im.shape or min(height, width) < 1:
@@ -234,29 +234,39 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
     if high <= low:
         return np.full((height, width, im.shape[-1]), low, np.float32)
     above = im.astype(np.float64) - low  # 0 beyond the border is then the minimum
-    if interp_order == 1:
-        resized = _resize_axis(_resize_axis(above, height, 0), width, 1)
-    else:
-        factors = (im.shape[0] / height, im.shape[1] / width, 1)
-        offsets = [factor / 2 - 0.5 for factor in factors]
-        resized = scipy.ndimage.affine_transform(
-            above, factors, offsets, (height, width, im.shape[-1]), order=interp_order, mode="grid-constant"
-        )
+    resized = _resize_axis(_resize_axis(above, height, 0, interp_order), width, 1, interp_order)
     return (np.clip(resized, 0, high - low) + low).astype(np.float32)
 
 
-def _resize_axis(image: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis at half-integer pixel centres, zero outside."""
+def _resize_axis(image: np.ndarray, size: int, axis: int, order: int) -> np.ndarray:
+    """Interpolate along one axis with pixel centres at half integers and zeros outside."""
     old = image.shape[axis]
     position = (np.arange(size) + 0.5) * old / size - 0.5
     first = np.floor(position).astype(int)
     shape = [1, 1, 1]
     shape[axis] = size
     total: Any = 0.0
-    for index, weight in ((first, 1 - (position - first)), (first + 1, position - first)):
+    for offset, weight in _weights(position - first, order):
+        index = first + offset
         weight = np.where((index >= 0) & (index < old), weight, 0).reshape(shape)
         total = total + np.take(image, index.clip(0, old - 1), axis) * weight
     return total
+
+
+def _weights(x: np.ndarray, order: int) -> list[tuple[int, np.ndarray]]:
+    """Pixels to weigh, counted from the one before the position, and weights; ``x`` in [0, 1) is the rest."""
+    if order == 0:
+        return [(0, x < 0.5), (1, x >= 0.5)]
+    if order == 1:
+        return [(0, 1 - x), (1, x)]
+    if order == 3:  # Catmull-Rom
+        return [
+            (-1, ((2 - x) * x - 1) * x / 2),
+            (0, ((3 * x - 5) * x * x + 2) / 2),
+            (1, ((4 - 3 * x) * x + 1) * x / 2),
+            (2, (x - 1) * x * x / 2),
+        ]
+    raise DataError(f"interp_order must be 0 (nearest), 1 (linear) or 3 (cubic), found {order}")
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:

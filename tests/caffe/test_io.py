@@ -68,13 +68,14 @@ def test_resize_by_hand():
 
 @pytest.mark.parametrize("new", [(7, 9), (20, 31), (3, 5), (13, 4), (10, 14)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_resize_equals_scikit_image(rng, new, channels):
+@pytest.mark.parametrize("order", [0, 1])
+def test_resize_equals_scikit_image(rng, new, channels, order):
     transform = pytest.importorskip("skimage.transform")
     image = rng.random((10, 14, channels)).astype(np.float32) * 200 - 30
     low, high = image.min(), image.max()
     scaled = (image - low) / (high - low)
-    expected = transform.resize(scaled, new, order=1, mode="constant", anti_aliasing=False)
-    np.testing.assert_allclose(io.resize_image(image, new), expected * (high - low) + low, atol=1e-3)
+    expected = transform.resize(scaled, new, order=order, mode="constant", anti_aliasing=False)
+    np.testing.assert_allclose(io.resize_image(image, new, order), expected * (high - low) + low, atol=1e-3)
 
 
 def test_resize_other_channels_constant_and_refusals(rng):
@@ -86,6 +87,11 @@ def test_resize_other_channels_constant_and_refusals(rng):
     np.testing.assert_allclose(out[corners], image[corners], rtol=1e-5)
     nearest = io.resize_image(np.arange(6, dtype=np.float32).reshape(2, 3, 1), (4, 6), interp_order=0)
     assert nearest[:, :, 0].tolist() == [[0, 0, 1, 1, 2, 2]] * 2 + [[3, 3, 4, 4, 5, 5]] * 2
+    row = np.array([0, 1, 4, 9, 16], np.float32).reshape(1, 5, 1)
+    cubic = io.resize_image(row, (1, 10), interp_order=3)  # Catmull-Rom has no error on a parabola
+    np.testing.assert_allclose(cubic[0, 3:7, 0], np.array([1.25, 1.75, 2.25, 2.75]) ** 2, rtol=1e-6)
+    with pytest.raises(DataError, match="interp_order"):
+        io.resize_image(row, (1, 10), interp_order=2)
     with pytest.raises(DataError, match="cannot resize"):
         io.resize_image(np.zeros((0, 3, 3)), (2, 2))
 

@@ -1,7 +1,7 @@
 """What the layers that read batches from disk share: the batch loaded ahead, and errors about files."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -29,8 +29,12 @@ class BatchLayer(SourceLayer):
         """Hand out the batch that was loaded ahead and start loading the next."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"load {self.name}")
-        ahead, self._ahead = self._ahead or self._thread.submit(self.load_batch), None
-        batch = ahead.result()
+        ahead = self._ahead = self._ahead or self._thread.submit(self.load_batch)
+        try:
+            batch = ahead.result()
+        finally:
+            if ahead.done():  # after Ctrl-C it may still be loading, and is then the next forward's
+                self._ahead = None
         self._ahead = self._thread.submit(self.load_batch)
         for blob, values in zip(top, batch, strict=True):
             blob.reshape(*values.shape)
@@ -46,19 +50,21 @@ class BatchLayer(SourceLayer):
         """A DataError that names this layer."""
         return DataError(f"layer '{self.name}' ({self.type}): {message}")
 
-    def read_lines(self, source: str) -> list[tuple[str, str]]:
-        """The lines of a list file that are not blank, each with its "file:line" for messages.
+    def read_lines(self, source: str) -> Iterator[tuple[int, str]]:
+        """The lines of a list file that are not blank, each with its number.
 
         Raises DataError for a file that is missing, unreadable or empty.
         """
         if not source:
             raise self.error("source is not set; it names the list file")
+        empty = True
         try:
             with open(source, encoding="utf-8", errors="surrogateescape") as stream:
-                lines = [line.rstrip("\r\n") for line in stream]
+                for number, line in enumerate(stream, 1):
+                    if line.strip():
+                        empty = False
+                        yield number, line.rstrip("\r\n")
         except OSError as error:
             raise self.data_error(f"cannot open the list {source}: {error.strerror}") from error
-        numbered = [(f"{source}:{i}", line) for i, line in enumerate(lines, 1) if line.strip()]
-        if not numbered:
+        if empty:
             raise self.data_error(f"the list {source} is empty")
-        return numbered

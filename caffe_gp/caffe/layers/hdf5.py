@@ -32,7 +32,7 @@ class HDF5DataLayer(BatchLayer):
         self.batch_size = self.check_batch_size(param.batch_size)
         self._rng = new_rng() if param.shuffle else None
         lines = self.read_lines(param.source)
-        self._files = [(where, word) for where, line in lines for word in line.split()]
+        self._files = [(f"{param.source}:{n}", word) for n, line in lines for word in line.split()]
         self._names = list(self.layer_param.top)
         self._shapes: list[tuple[int, ...]] = []
         self._file = self._row = 0

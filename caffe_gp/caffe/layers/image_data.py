@@ -11,6 +11,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import DataTransformer, new_rng, read_image
+from caffe_gp.errors import DataError
 from caffe_gp.proto import messages as pb
 
 
@@ -26,8 +27,8 @@ class _ListedImages(BatchLayer):
                 f"{self.param.new_height} and {self.param.new_width}"
             )
         self.batch_size = self.check_batch_size(self.param.batch_size)
-        entries = [self.entry(where, line) for where, line in self.read_lines(self.param.source)]
-        self._entries: list[tuple[str, str, Any]] = entries
+        lines = self.read_lines(self.param.source)
+        self._entries = [(number, *self.entry(number, line)) for number, line in lines]
         self._next = 0
         self._rng = new_rng() if self.param.shuffle or self.param.rand_skip else None
         if self._rng is not None and self.param.shuffle:
@@ -36,13 +37,14 @@ class _ListedImages(BatchLayer):
             self._next = int(self._rng.integers(self.param.rand_skip))
             if self._next >= len(self._entries):
                 raise self.error(
-                    f"rand_skip: {self._next} images to skip, {self.param.source} lists {len(entries)}"
+                    f"rand_skip: {self._next} images to skip, {self.param.source} lists "
+                    f"{len(self._entries)}"
                 )
         self.transformer = DataTransformer(self.layer_param.transform_param, self.phase, self.data_error)
         self.shape_tops(top)
 
-    def entry(self, where: str, line: str) -> tuple[str, str, Any]:
-        """(file:line, image path, what stands beside it) of a line."""
+    def entry(self, number: int, line: str) -> tuple[str, Any]:
+        """(image path, what stands beside it) of a line."""
         raise NotImplementedError
 
     def shape_tops(self, top: Sequence[Blob]) -> None:
@@ -51,11 +53,11 @@ class _ListedImages(BatchLayer):
 
     def first_image(self) -> tuple[np.ndarray, str]:
         """The image that comes next and its name for messages, without taking it."""
-        where, path, _ = self._entries[self._next]
-        return self.image(where, path, self.param.is_color), path
+        number, path, _ = self._entries[self._next]
+        return self.image(number, path, self.param.is_color), path
 
-    def take(self) -> tuple[str, str, Any]:
-        """The next entry; the list starts over (and is shuffled again) after the last."""
+    def take(self) -> tuple[int, str, Any]:
+        """Line number, path and what stands beside it; after the last the list starts over, reshuffled."""
         entry = self._entries[self._next]
         self._next += 1
         if self._next == len(self._entries):
@@ -64,13 +66,17 @@ class _ListedImages(BatchLayer):
                 self._rng.shuffle(self._entries)
         return entry
 
-    def image(self, where: str, path: str, color: bool) -> np.ndarray:
+    def line_error(self, number: int, message: str) -> DataError:
+        """A DataError that names the line of the list."""
+        return self.data_error(f"{self.param.source}:{number}: {message}")
+
+    def image(self, number: int, path: str, color: bool) -> np.ndarray:
         """The image file ``root_folder + path`` as uint8 (C, H, W)."""
         path = self.param.root_folder + path
         image = read_image(path, self.param.new_height, self.param.new_width, color)
         if image is None:
             reason = "not an image that OpenCV can read" if os.path.isfile(path) else "there is no such file"
-            raise self.data_error(f"{where}: could not load {path}: {reason}")
+            raise self.line_error(number, f"could not load {path}: {reason}")
         return image
 
 
@@ -83,14 +89,14 @@ class ImageDataLayer(_ListedImages):
 
     exact_num_top = 2
 
-    def entry(self, where: str, line: str) -> tuple[str, str, float]:
+    def entry(self, number: int, line: str) -> tuple[str, int]:
         """Split at the last space, so that paths may contain spaces."""
         path, _, label = line.rstrip().rpartition(" ")
         try:
-            return where, path.rstrip(), int(label)
+            return path.rstrip(), int(label)
         except ValueError:
-            raise self.data_error(
-                f"{where}: expected 'path label' with an integer label, found {line!r}"
+            raise self.line_error(
+                number, f"expected 'path label' with an integer label, found {line!r}"
             ) from None
 
     def shape_tops(self, top: Sequence[Blob]) -> None:
@@ -103,14 +109,15 @@ class ImageDataLayer(_ListedImages):
         labels = np.zeros(self.batch_size, np.float32)
         data: np.ndarray | None = None
         for i in range(self.batch_size):
-            where, path, labels[i] = self.take()
-            image = self.transformer(self.image(where, path, self.param.is_color), path)
+            number, path, labels[i] = self.take()
+            image = self.transformer(self.image(number, path, self.param.is_color), path)
             if data is None:
                 data = np.empty((self.batch_size, *image.shape), np.float32)
             if image.shape != data.shape[1:]:
-                raise self.data_error(
-                    f"{where}: {path} has shape {image.shape}, the first image of its batch has "
-                    f"{data.shape[1:]}; set new_height and new_width, crop_size, or batch_size 1"
+                raise self.line_error(
+                    number,
+                    f"{path} has shape {image.shape}, the first image of its batch {data.shape[1:]}; "
+                    "set new_height and new_width, crop_size, or batch_size 1"
                 )
             data[i] = image
         assert data is not None
@@ -129,22 +136,23 @@ class ImageSegDataLayer(_ListedImages):
 
     exact_num_top = 3
 
-    def entry(self, where: str, line: str) -> tuple[str, str, Any]:
+    def entry(self, number: int, line: str) -> tuple[str, Any]:
         """Split at blanks; the second word is needed unless label_type is NONE."""
         words = line.split()
         kind = self.param.label_type
         if kind == pb.ImageDataParameter.NONE:
-            return where, words[0], None
+            return words[0], None
         if len(words) < 2:
-            raise self.data_error(f"{where}: expected 'image label', found {line!r}; or set label_type: NONE")
+            raise self.line_error(number, f"expected 'image label', found {line!r}; or set label_type: NONE")
         if kind == pb.ImageDataParameter.PIXEL:
-            return where, words[0], words[1]
+            return words[0], words[1]
         try:
-            return where, words[0], int(words[1])
+            return words[0], int(words[1])
         except ValueError:
-            raise self.data_error(
-                f"{where}: label_type IMAGE expects an integer label, found {words[1]!r}; "
-                "label images need label_type: PIXEL"
+            raise self.line_error(
+                number,
+                f"label_type IMAGE expects an integer label, found {words[1]!r}; "
+                "label images need label_type: PIXEL",
             ) from None
 
     def shape_tops(self, top: Sequence[Blob]) -> None:
@@ -166,15 +174,15 @@ class ImageSegDataLayer(_ListedImages):
         labels = np.empty((self.batch_size, 1, *self._size), np.float32)
         sizes = np.empty((self.batch_size, 1, 1, 2), np.float32)
         for i in range(self.batch_size):
-            where, path, beside = self.take()
-            image = self.image(where, path, self.param.is_color)
-            label = self._labels(where, path, beside, image.shape[1:])
+            number, path, beside = self.take()
+            image = self.image(number, path, self.param.is_color)
+            label = self._labels(number, path, beside, image.shape[1:])
             sizes[i, 0, 0] = np.minimum(image.shape[1:], self._size)
             if self.transformer.crop_size:
                 image, label = self._padded(image), self._padded_labels(label)
             elif image.shape[1:] != self._size:
-                raise self.data_error(
-                    f"{where}: {path} has size {image.shape[1:]}, the first image {self._size}; set crop_size"
+                raise self.line_error(
+                    number, f"{path} has size {image.shape[1:]}, the first image {self._size}; set crop_size"
                 )
             rows, columns, mirror = self.transformer.choose(*image.shape[1:])
             data[i] = self.transformer.apply(image, rows, columns, mirror, path)
@@ -182,13 +190,13 @@ class ImageSegDataLayer(_ListedImages):
             labels[i, 0] = cropped[:, ::-1] if mirror else cropped
         return [data, labels, sizes]
 
-    def _labels(self, where: str, path: str, beside: Any, size: tuple[int, ...]) -> np.ndarray:
+    def _labels(self, number: int, path: str, beside: Any, size: tuple[int, ...]) -> np.ndarray:
         if not isinstance(beside, str):
             value = self.param.ignore_label if beside is None else beside
             return np.full(size, value, np.uint8)
-        labels = self.image(where, beside, color=False)[0]
+        labels = self.image(number, beside, color=False)[0]
         if labels.shape != size:
-            raise self.data_error(f"{where}: {path} has size {size}, its label map {beside} {labels.shape}")
+            raise self.line_error(number, f"{path} has size {size}, its label map {beside} {labels.shape}")
         return labels
 
     def _padded(self, image: np.ndarray) -> np.ndarray:

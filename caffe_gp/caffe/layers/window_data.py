@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,13 +15,25 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import DataTransformer, new_rng
+from caffe_gp.errors import DataError
 
 
-class _Window(NamedTuple):
-    where: str  # file:line
-    image: str
-    label: int
-    box: tuple[int, int, int, int]  # x1, y1, x2, y2, both ends inside
+class _Windows:
+    """Rows of image number, line number, label, x1, y1, x2, y2 (both ends inside); lists have millions."""
+
+    def __init__(self) -> None:
+        self._numbers = array("i")
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 7
+
+    def append(self, image: int, line: int, label: int, *box: int) -> None:
+        """Add a row."""
+        self._numbers.extend((image, line, label, *box))
+
+    def __getitem__(self, index: int) -> tuple[int, int, int, tuple[int, ...]]:
+        image, line, label, *box = self._numbers[7 * index : 7 * index + 7]
+        return image, line, label, tuple(box)
 
 
 @register("WindowData")
@@ -54,9 +67,9 @@ class WindowDataLayer(BatchLayer):
         if transform.scale != 1:
             message = f"layer '{self.name}': WindowData, as in BVLC Caffe, ignores scale {transform.scale}"
             warnings.warn(message, stacklevel=2)
-        self._images: dict[str, np.ndarray] = {}
-        self._foreground: list[_Window] = []
-        self._background: list[_Window] = []
+        self._cache: dict[int, np.ndarray] = {}
+        self._paths: list[str] = []
+        self._foreground, self._background = _Windows(), _Windows()
         self._channels = 3
         self._read_windows()
         num_foreground = int(np.float32(self.batch_size) * np.float32(self.param.fg_fraction))
@@ -90,40 +103,45 @@ class WindowDataLayer(BatchLayer):
         return mean
 
     def _read_windows(self) -> None:
-        words = ((where, word) for where, line in self.read_lines(self.param.source) for word in line.split())
-        for where, word in words:
+        words = ((n, word) for n, line in self.read_lines(self.param.source) for word in line.split())
+        for line, word in words:
             if word != "#":
-                raise self.data_error(f"{where}: expected '# image_index', found {word!r}")
-            self._take(words, where, "image index", int)
-            _, path = self._take(words, where, "image path", str)
-            path = self.param.root_folder + path
-            _, self._channels = self._take(words, where, "channels", int)
-            self._take(words, where, "height", int)
-            self._take(words, where, "width", int)
-            _, num_windows = self._take(words, where, "number of windows", int)
+                raise self._line_error(line, f"expected '# image_index', found {word!r}")
+            self._take(words, line, "image index", int)
+            line, path = self._take(words, line, "image path", str)
+            self._paths.append(self.param.root_folder + path)
+            line, self._channels = self._take(words, line, "channels", int)
+            for what in ("height", "width"):
+                line, _ = self._take(words, line, what, int)
+            line, num_windows = self._take(words, line, "number of windows", int)
             for _ in range(num_windows):
-                self._read_window(words, where, path)
+                line = self._read_window(words, line)
         if self._channels != 3:
             raise self.data_error(f"{self.param.source}: images have 3 channels, found {self._channels}")
 
-    def _read_window(self, words: Iterator[tuple[str, str]], where: str, path: str) -> None:
-        where, label = self._take(words, where, "class index", int)
-        _, overlap = self._take(words, where, "overlap", float)
-        x1, y1, x2, y2 = (self._take(words, where, name, int)[1] for name in ("x1", "y1", "x2", "y2"))
+    def _read_window(self, words: Iterator[tuple[int, str]], line: int) -> int:
+        line, label = self._take(words, line, "class index", int)
+        _, overlap = self._take(words, line, "overlap", float)
+        box = [self._take(words, line, name, int)[1] for name in ("x1", "y1", "x2", "y2")]
+        image = len(self._paths) - 1
         if overlap >= self.param.fg_threshold:
             if label < 1:
-                raise self.data_error(f"{where}: a foreground window (overlap {overlap}) has class {label}")
-            self._foreground.append(_Window(where, path, label, (x1, y1, x2, y2)))
+                raise self._line_error(line, f"a foreground window (overlap {overlap}) has class {label}")
+            self._foreground.append(image, line, label, *box)
         elif overlap < self.param.bg_threshold:
-            self._background.append(_Window(where, path, 0, (x1, y1, x2, y2)))
+            self._background.append(image, line, 0, *box)
+        return line
 
-    def _take(self, words: Iterator[tuple[str, str]], where: str, what: str, kind: Any) -> tuple[str, Any]:
-        where, word = next(words, (where, ""))
+    def _take(self, words: Iterator[tuple[int, str]], line: int, what: str, kind: Any) -> tuple[int, Any]:
+        line, word = next(words, (line, ""))
         try:
-            return where, kind(word)
+            return line, kind(word)
         except ValueError:
             found = repr(word) if word else "the end of the file"
-            raise self.data_error(f"{where}: expected {what}, found {found}") from None
+            raise self._line_error(line, f"expected {what}, found {found}") from None
+
+    def _line_error(self, line: int, message: str) -> DataError:
+        return self.data_error(f"{self.param.source}:{line}: {message}")
 
     def load_batch(self) -> list[np.ndarray]:
         """Draw, cut, warp and mirror the windows of one batch."""
@@ -132,27 +150,26 @@ class WindowDataLayer(BatchLayer):
         i = 0
         for _, windows, count in self._samples:
             for _ in range(count):
-                window = windows[self._rng.integers(len(windows))]
+                image, line, labels[i], box = windows[int(self._rng.integers(len(windows)))]
                 mirror = bool(self.layer_param.transform_param.mirror and self._rng.integers(2))
-                self._warp(window, mirror, data[i])
-                labels[i] = window.label
+                self._warp(image, line, box, mirror, data[i])
                 i += 1
         return [data, labels]
 
-    def _image(self, window: _Window) -> np.ndarray:
-        image = self._images.get(window.image)
+    def _image(self, number: int, line: int) -> np.ndarray:
+        image = self._cache.get(number)
         if image is None:
-            image = cv2.imread(window.image, cv2.IMREAD_COLOR)
+            image = cv2.imread(self._paths[number], cv2.IMREAD_COLOR)
             if image is None:
-                raise self.data_error(f"{window.where}: could not load {window.image}")
+                raise self._line_error(line, f"could not load {self._paths[number]}")
             if self.param.cache_images:
-                self._images[window.image] = image
+                self._cache[number] = image
         return image
 
-    def _warp(self, window: _Window, mirror: bool, out: np.ndarray) -> None:
+    def _warp(self, number: int, line: int, box: tuple[int, ...], mirror: bool, out: np.ndarray) -> None:
         """Write the window into ``out`` (C, crop, crop), which is all zeros."""
-        image = self._image(window)
-        crop, (x1, y1, x2, y2) = self.crop_size, window.box
+        image = self._image(number, line)
+        crop, (x1, y1, x2, y2) = self.crop_size, box
         warped_height = warped_width = crop
         top = left = 0
         if self.param.context_pad or self.param.crop_mode == "square":
@@ -168,9 +185,9 @@ class WindowDataLayer(BatchLayer):
         piece = image[max(y1, 0) : y2 + 1, max(x1, 0) : x2 + 1]
         inside = x1 >= 0 and y1 >= 0 and piece.shape[:2] == (y2 - y1 + 1, x2 - x1 + 1)
         if not inside or 0 in piece.shape or min(warped_height, warped_width) < 1:
-            raise self.data_error(
-                f"{window.where}: the window {window.box} does not lie in {window.image} of "
-                f"{image.shape[0]}x{image.shape[1]}"
+            height, width = image.shape[:2]
+            raise self._line_error(
+                line, f"the window {box} does not lie in {self._paths[number]} of {height}x{width}"
             )
         warped = cv2.resize(piece, (warped_width, warped_height), interpolation=cv2.INTER_LINEAR)
         if mirror:
