@@ -16,6 +16,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
+import caffe_gp
 from caffe_gp import engine as engines
 from caffe_gp import provenance
 from caffe_gp.errors import CaffeGPError, DataError
@@ -102,14 +103,19 @@ def run(settings: Settings) -> dict[str, Any]:
     writer = _Writer(Path(settings.out), settings, palette)
     with Records(writer.folder / "records.jsonl", _key(settings, origin)) as records:
         todo = [item for item in items if not writer.is_finished(item, records)]
+        # In a log file every update is a line of its own.
+        on_screen = sys.stderr.isatty()
         with tqdm(
             total=len(items),
             initial=len(items) - len(todo),
             unit="image",
             disable=settings.quiet,
             file=sys.stderr,
+            mininterval=0.2 if on_screen else 10,
         ) as bar:
-            gp.on_progress = lambda done, total, what: bar.set_postfix_str(f"{what} {done}/{total}")
+            gp.on_progress = lambda done, total, what: bar.set_postfix_str(
+                f"{what.replace('_', ' ')} {done}/{total}", refresh=on_screen
+            )
             for batch, canvases in _batches(todo, preprocess, settings.batch_size):
                 truths = [_read_truth(item, canvas, classes) for item, canvas in zip(batch, canvases)]
                 result = _perturb(gp, settings, preprocess, canvases, truths)
@@ -271,7 +277,7 @@ def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
         "save": sorted(settings.save),
         "labels": settings.labels,
         "palette": settings.palette,
-        "code_version": origin["code_version"].rstrip("+"),
+        "version": caffe_gp.__version__,
     }
 
 
@@ -344,6 +350,7 @@ def _record(
         "image_sha256": provenance.sha256_of(item.path),
         "width": width,
         "height": height,
+        "code_version": provenance.code_version(),
         "seconds": {name: seconds / whole for name, seconds in result.seconds.items()},
         "files": list(files),
     }

@@ -1,4 +1,4 @@
-"""The method on released nets and real images: a VOC net, LeNet of both formats, CIFAR-10, SqueezeNet, ENet."""
+"""The method on released nets and real images: a VOC net, LeNet of both formats, CIFAR-10, SqueezeNet."""
 
 from __future__ import annotations
 

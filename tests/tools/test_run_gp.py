@@ -1,0 +1,352 @@
+"""tools/run_gp.py as a user runs it: pictures, numbers, interruption, resuming, bad input."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gp_nets as nets
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_gp.gp import GuidedPerturbation
+from caffe_gp.gp.preprocess import FCN_MEAN
+
+TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"
+NET = nets.fcn("8s", width=3, classes=5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A train/val prototxt with random weights, three images of two sizes, ground truth for them."""
+    folder = tmp_path_factory.mktemp("model")
+    data = 'layer { name: "d" type: "Data" top: "data" top: "label" }\n'
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }\n'
+    (folder / "net.prototxt").write_text(data + NET + loss)
+    net = nets.plain_net(folder, nets.input_layer((1, 3, 40, 50)) + NET)
+    net.save(str(folder / "net.caffemodel"))
+    random = np.random.RandomState(0)
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    for name, (height, width) in {"a": (40, 50), "b": (33, 47), "c": (40, 50)}.items():
+        pixels = random.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
+        labels = random.randint(0, 5, (height, width)).astype(np.uint8)
+        labels[:3] = 255
+        Image.fromarray(labels).save(folder / "labels" / f"{name}.png")
+    return folder
+
+
+def arguments(model, out, *options):
+    return [
+        "--prototxt", str(model / "net.prototxt"), "--caffemodel", str(model / "net.caffemodel"),
+        "--out", str(out), "--engine", nets.ENGINE, *options,
+    ]  # fmt: skip
+
+
+@pytest.fixture()
+def run(capfd):
+    """Runs the tool's main in this process: run(model, out, options...) -> (stdout, stderr)."""
+    spec = importlib.util.spec_from_file_location("run_gp", TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def call(model, out, *options, code=0):
+        capfd.readouterr()
+        try:
+            found = tool.main([str(option) for option in arguments(model, out, *options)])
+        except SystemExit as stop:  # argparse
+            found = stop.code
+        stdout, stderr = capfd.readouterr()
+        assert found == code, stderr
+        return stdout, stderr
+
+    return call
+
+
+def read_picture(path):
+    """(mode, size, palette, pixels) of a picture file."""
+    with Image.open(path) as picture:
+        return picture.mode, picture.size, picture.getpalette(), np.asarray(picture)
+
+
+def results(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def test_everything_at_once(run, model, tmp_path):
+    out = tmp_path / "out"
+    kinds = "labels,overlay,changed,perturbation,probabilities,panel"
+    stdout, stderr = run(
+        model, out, "--images", model / "images", "--labels", model / "labels", "--eps", "0.5", "-1",
+        "--batch-size", "2", "--save", kinds,
+    )  # fmt: skip
+    assert "GP, eps 0.5" in stdout and "mean IU" in stdout and "3 image(s)" in stdout
+    assert "replaced data layer 'd' (Data)" in stderr and "3/3" in stderr
+    report = results(out)
+    assert (
+        report["schema"] == "caffe_gp.run_gp/1"
+        and report["data"]["images"] == 3
+        and report["data"]["classes"] == 5
+    )
+    assert report["method"] == {
+        "eps": [0.5, -1.0], "blob": "data", "score": "score", "encoding": "onehot", "inject": "score",
+        "iterations": 1, "seed": 0,
+    }  # fmt: skip
+    assert report["preprocessing"]["mean"] == list(FCN_MEAN) and report["engine"]["engine"] == nets.ENGINE
+    assert len(report["model"]["caffemodel_sha256"]) == 64 and report["model"]["surgery"]
+    assert report["code_version"] and report["date"].endswith("+00:00")
+    assert set(report["summary"]["seconds_per_image"]) == {"forward", "backward", "forward_perturbed"}
+
+    # The numbers, from the label maps that were written and from the method called directly.
+    loaded = nets.load(tmp_path, nets.input_layer((1, 3, 40, 50)) + NET)
+    nets.fill(loaded.net)
+    counts = {variant: np.zeros((5, 5), np.int64) for variant in ("base", "eps_0.5", "eps_-1")}
+    for name in "abc":
+        pixels = read_picture(model / "images" / f"{name}.png")[3].astype(np.float32)
+        blob = (pixels[:, :, ::-1] - np.float32(FCN_MEAN)).transpose(2, 0, 1)[np.newaxis]
+        expected = GuidedPerturbation(loaded)(blob, [0.5, -1.0], keep_probabilities=True)
+        truth = read_picture(model / "labels" / f"{name}.png")[3]
+        for variant, labels in zip(counts, [expected.base_labels, *expected.labels]):
+            mode, size, _, written = read_picture(out / "labels" / variant / f"{name}.png")
+            assert mode == "P" and size == pixels.shape[1::-1]
+            assert (written == labels[0]).mean() > 0.999
+            np.add.at(counts[variant], (truth[truth != 255], written[truth != 255]), 1)
+            assert read_picture(out / "overlay" / variant / f"{name}.png")[1] == size
+        with np.load(out / "perturbation" / f"{name}.npz") as signs:
+            assert signs["eps_0.5"].dtype == np.int8 and signs["eps_0.5"].shape == blob.shape[1:]
+            assert (signs["eps_0.5"] == expected.perturbation[0][0]).mean() > 0.99
+        with np.load(out / "probabilities" / f"{name}.npz") as y:
+            np.testing.assert_allclose(y["base"], expected.base_probabilities[0], atol=1e-5)
+            assert sorted(y.files) == ["base", "eps_-1", "eps_0.5"]
+        for picture in ("changed/eps_0.5", "changed/eps_-1", "panel"):
+            assert (out / picture / f"{name}.png").stat().st_size > 0
+    for variant, row in zip(counts, [report["summary"]["base"], *report["summary"]["gp"]]):
+        matrix = counts[variant]
+        iu = np.diag(matrix) / (matrix.sum(0) + matrix.sum(1) - np.diag(matrix))
+        assert row["mean_iu"] == pytest.approx(iu.mean())
+        assert row["pixel_accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+    gain = report["summary"]["gp"][0]["mean_iu"] - report["summary"]["base"]["mean_iu"]
+    assert report["summary"]["gp"][0]["gain"] == pytest.approx(gain)
+    assert not list(out.rglob(".*"))  # no temporary files are left
+
+
+def test_inner_blobs_lists_and_quiet(run, model, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# two images\n{model / 'images' / 'c.png'}\n\n{model / 'images' / 'a.png'}\n")
+    stdout, stderr = run(
+        model, tmp_path / "out", "--images", str(listed), "--eps", "0.1", "--blob", "pool3",
+        "--iterations", "2",
+        "--encoding", "random-onehot", "--seed", "3", "--quiet", "--save", "none",
+    )  # fmt: skip
+    assert stdout == stderr == ""
+    report = results(tmp_path / "out")
+    assert [image["item"] for image in report["images"]] == ["c", "a"]
+    assert report["method"]["blob"] == "pool3" and report["method"]["iterations"] == 2
+    assert "mean_iu" not in report["summary"]["base"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["records.jsonl", "results.json"]
+
+
+def test_finished_images_are_skipped_and_other_settings_refused(run, model, tmp_path):
+    out = tmp_path / "out"
+    options = ("--images", str(model / "images"), "--eps", "0.5", "--save", "labels")
+    run(model, out, *options)
+    first = results(out)
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    _, stderr = run(model, out, *options)
+    assert "3/3" in stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == stamps
+    assert results(out)["images"] == first["images"] and results(out)["summary"] == first["summary"]
+    (out / "labels" / "base" / "b.png").unlink()
+    run(model, out, *options)
+    assert (out / "labels" / "base" / "b.png").exists()
+    _, stderr = run(model, out, *options[:2], "--eps", "0.7", "--save", "labels", code=2)
+    assert "eps = [0.5], now it is [0.7]; give another output folder" in stderr
+    _, stderr = run(model, out, *options, "--scale", "0.5", code=2)
+    assert "scale = 1.0, now it is 0.5" in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, number):
+    """Ctrl-C (exit code 130, one line) and kill -9; the resumed run equals one that was never stopped."""
+    many = tmp_path / "many"
+    many.mkdir()
+    for i in range(16):
+        os.link(model / "images" / f"{'ac'[i % 2]}.png", many / f"{i:02d}.png")
+    out = tmp_path / "out"
+    options = ("--images", str(many), "--eps", "0.5", "--save", "labels,panel")
+    process = subprocess.Popen(
+        [sys.executable, str(TOOL), *arguments(model, out, *options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.time() + 120
+    while time.time() < deadline and len(list(out.glob("panel/*.png"))) < 3:
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    done = [line for line in (out / "records.jsonl").read_text().splitlines() if '"item"' in line]
+    assert 2 <= len(done) < 16, "the run was not stopped in its middle"
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in stderr
+        assert stderr.strip().splitlines()[-1].startswith("run_gp: interrupted. The same command goes on")
+        assert not list(out.rglob(".*.png*"))
+    for path in out.rglob("[!.]*.png"):
+        read_picture(path)
+    run(model, out, *options)
+    whole = tmp_path / "whole"
+    run(model, whole, *options)
+
+    def numbers(folder):
+        return [{**image, "seconds": None, "code_version": None} for image in results(folder)["images"]]
+
+    assert numbers(out) == numbers(whole)
+    for path in whole.rglob("*.png"):
+        assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
+
+
+def test_ground_truth_encoding_needs_labels(run, model, tmp_path):
+    options = (
+        "--images",
+        str(model / "images"),
+        "--eps",
+        "0.5",
+        "--encoding",
+        "ground-truth",
+        "--save",
+        "none",
+    )
+    _, stderr = run(model, tmp_path / "out", *options, code=2)
+    assert "give --labels DIR" in stderr
+    run(model, tmp_path / "out2", *options, "--labels", str(model / "labels"))
+    summary = results(tmp_path / "out2")["summary"]
+    assert summary["gp"][0]["gain"] > 0
+
+
+def test_resizing_padding_and_palette(run, model, tmp_path):
+    (tmp_path / "palette.txt").write_text("0 0 0\n255 0 0\n0 255 0\n0 0 255\n9 9 9\n")
+    run(model, tmp_path / "out", "--image", str(model / "images" / "a.png"), "--eps", "0.5", "--resize", "60",
+        "--pad-to", "64,64", "--mean", "128", "--channel-order", "rgb", "--palette", str(tmp_path / "palette.txt"),
+        "--save", "labels,probabilities",
+    )  # fmt: skip
+    _, size, palette, _ = read_picture(tmp_path / "out" / "labels" / "base" / "a.png")
+    assert size == (50, 40) and palette[3:9] == [255, 0, 0, 0, 255, 0]
+    with np.load(tmp_path / "out" / "probabilities" / "a.npz") as y:
+        assert y["base"].shape == (5, 48, 60)
+    assert results(tmp_path / "out")["preprocessing"]["resize"] == 60
+
+
+def test_a_net_that_labels_whole_images(run, model, tmp_path):
+    text = (
+        nets.input_layer((1, 1, 12, 12))
+        + nets.conv("conv1", "data", 4, 3)
+        + 'layer { name: "ip" type: "InnerProduct" bottom: "conv1" top: "ip" '
+        "inner_product_param { num_output: 3 } }\n"
+    )
+    nets.plain_net(tmp_path, text).save(str(tmp_path / "plain.caffemodel"))
+    run(
+        model, tmp_path / "out", "--prototxt", tmp_path / "plain.prototxt", "--caffemodel",
+        tmp_path / "plain.caffemodel", "--images", model / "images", "--resize", "12,12", "--scale", "0.00390625",
+        "--eps", "0.1", "--save", "labels,perturbation",
+    )  # fmt: skip
+    images = results(tmp_path / "out")["images"]
+    assert all(0 <= image["gp"][0]["label"] < 3 for image in images)
+    assert images[0]["files"] == ["perturbation/a.npz"]
+
+
+ONE = ("--image", "{model}/images/a.png", "--eps", "1")
+
+
+@pytest.mark.parametrize(
+    "options, code, message",
+    [
+        (("--image", "none.png", "--eps", "1"), 2, "none.png: no such image"),
+        (("--images", "nowhere", "--eps", "1"), 2, "nowhere: no such image, folder or list"),
+        (("--image", "{model}/net.prototxt", "--eps", "1"), 2, "no such image"),
+        ((*ONE[:-1], "nan"), 1, "eps must be a finite number"),
+        ((*ONE, "--blob", "pool9"), 2, "no blob 'pool9'"),
+        ((*ONE, "--score", "x"), 2, "no blob 'x'"),
+        (
+            ("--image", "{model}/images/a.png", "--eps", "1", "--caffemodel", "{model}/net.prototxt"),
+            2,
+            "net.prototxt",
+        ),
+        (
+            ("--image", "{model}/images/a.png", "--eps", "1", "--prototxt", "none.prototxt"),
+            2,
+            "none.prototxt",
+        ),
+        (
+            ("--image", "{model}/images/a.png", "--eps", "1", "--labels", "{model}"),
+            2,
+            "no label map for image",
+        ),
+        ((*ONE, "--mean", "1,2"), 1, "mean must be"),
+        (
+            ("--image", "{model}/images/a.png", "--eps", "1", "--pad-to", "20"),
+            2,
+            "more than the canvas of 20 x 20",
+        ),
+        ((*ONE, "--device", "tpu"), 4, "unknown device 'tpu'"),
+        (
+            ("--image", "{model}/images/a.png", "--eps", "1", "--palette", "{model}/net.prototxt"),
+            2,
+            "a palette",
+        ),
+        (("--image", "{model}/images/a.png", "{model}/labels/a.png", "--eps", "1"), 2, "names must differ"),
+        (("--eps", "1"), 2, "--image or --images"),
+        ((*ONE, "--save", "colours"), 2, "unknown kind 'colours'"),
+        ((*ONE, "--batch-size", "0"), 2, "at least 1"),
+    ],
+)
+def test_bad_input_is_one_message(run, model, tmp_path, options, code, message):
+    options = [option.format(model=model) for option in options]
+    stdout, stderr = run(model, tmp_path / "out", *options, code=code)
+    assert message in stderr
+    assert stdout == "" and not (tmp_path / "out" / "results.json").exists()
+
+
+def test_colours_as_ground_truth(run, model, tmp_path):
+    (tmp_path / "labels").mkdir()
+    Image.new("RGB", (50, 40), (128, 0, 0)).save(tmp_path / "labels" / "a.png")
+    image = str(model / "images" / "a.png")
+    _, stderr = run(
+        model, tmp_path / "out", "--image", image, "--eps", "1", "--labels", str(tmp_path / "labels"), code=2
+    )
+    assert "palette colours" in stderr
+    Image.new("L", (49, 40), 1).save(tmp_path / "labels" / "a.png")
+    _, stderr = run(
+        model, tmp_path / "out2", "--image", image, "--eps", "1", "--labels", str(tmp_path / "labels"), code=2
+    )
+    assert "labels of 49 x 40 for an image of 50 x 40" in stderr
+
+
+def test_help_is_complete():
+    done = subprocess.run([sys.executable, str(TOOL), "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    for option in (
+        "--prototxt --caffemodel --image --images --out --eps --blob --encoding --iterations --score --mean "
+        "--scale --channel-order --pad-to --engine --device --labels --palette --save --batch-size --seed "
+        "--quiet"
+    ).split():
+        assert option in done.stdout, option
+    assert "examples:" in done.stdout and "exit codes:" in done.stdout
+
+
+@pytest.mark.skipif(nets.ENGINE != "bvlc", reason="needs BVLC Caffe")
+def test_an_abort_of_bvlc_caffe_is_one_message(run, model, tmp_path):
+    text = (model / "net.prototxt").read_text().replace("pad: 100", "pad: 0")
+    (tmp_path / "small.prototxt").write_text(text)
+    _, stderr = run(model, tmp_path / "out", "--prototxt", str(tmp_path / "small.prototxt"), "--image",
+        str(model / "images" / "a.png"), "--eps", "1", "--resize", "8,8", code=4,
+    )  # fmt: skip
+    assert "run_gp: BVLC Caffe stopped at" in stderr
