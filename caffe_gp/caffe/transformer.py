@@ -1,6 +1,7 @@
 """Data transformer: crop, mirror, mean and scale of a data layer's images (``transform_param``)."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -105,6 +106,8 @@ class DataTransformer:
 
 def read_image(path: str, new_height: int, new_width: int, color: bool) -> np.ndarray | None:
     """An image file as Caffe reads it: uint8 (C, H, W), BGR or grey, resized; None if unreadable."""
+    if not os.path.isfile(path):  # OpenCV would write a warning of its own
+        return None
     image = cv2.imread(path, cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)
     if image is None:
         return None

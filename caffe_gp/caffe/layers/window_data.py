@@ -14,7 +14,7 @@ from caffe_gp import proto
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.caffe.transformer import DataTransformer, new_rng
+from caffe_gp.caffe.transformer import DataTransformer, new_rng, read_image
 from caffe_gp.errors import DataError
 
 
@@ -159,9 +159,10 @@ class WindowDataLayer(BatchLayer):
     def _image(self, number: int, line: int) -> np.ndarray:
         image = self._cache.get(number)
         if image is None:
-            image = cv2.imread(self._paths[number], cv2.IMREAD_COLOR)
-            if image is None:
+            decoded = read_image(self._paths[number], 0, 0, color=True)
+            if decoded is None:
                 raise self._line_error(line, f"could not load {self._paths[number]}")
+            image = decoded.transpose(1, 2, 0)
             if self.param.cache_images:
                 self._cache[number] = image
         return image
