@@ -7,10 +7,12 @@ autograd        the same layers in plain PyTorch with autograd on the input, as 
 bvlc-probe      caffe_gp on BVLC Caffe (the probe: no weight gradients)
 bvlc-naive      BVLC Caffe as its users run it: ``force_backward: true``, full backward and second forward
 
-Every worker is a process of its own that measures and exits; rounds go through all workers in turn, so that
-a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak memory.
-BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing, and said so.
+Every worker is a process of its own that measures and exits; rounds go through all workers in turn, so
+that a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak
+memory. BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing,
+and said to be.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -95,7 +97,9 @@ def run_autograd(size: int) -> dict:
     import caffe_gp.caffe as caffe
     from caffe_gp import proto
 
-    net = caffe.Net.from_param(proto.parse_net_param(fcn32s.prototxt(64)), caffe.TEST)  # weights do not depend on size
+    net = caffe.Net.from_param(
+        proto.parse_net_param(fcn32s.prototxt(64)), caffe.TEST
+    )  # weights do not depend on size
     fcn32s.fill(net)
     weights = {name: [torch.from_numpy(blob.data) for blob in blobs] for name, blobs in net.params.items()}
     image = torch.from_numpy(fcn32s.image(size))
@@ -178,9 +182,9 @@ def table(results: dict, size: int, rounds: int, threads: int) -> str:
     lines = [
         f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} threads",
         "",
-        f"`python benchmarks/bench_gp.py --rounds {rounds} --size {size}`: one image, random weights, seconds; each",
-        "figure is the fastest of the rounds, which went through the four ways in turn. In brackets: divided by the",
-        "same way's own forward pass. Peak memory is that of the whole process.",
+        f"`python benchmarks/bench_gp.py --rounds {rounds} --size {size}`: one image, random weights,",
+        "seconds. Each figure is the fastest of the rounds, which went through the four ways in turn. In",
+        "brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
         "",
         "| way | forward | " + " | ".join(f"GP at {blob}" for blob in BLOBS) + " | peak GB |",
         "|---|---|" + "---|" * (len(BLOBS) + 1),
@@ -212,7 +216,9 @@ def _verdicts(results: dict) -> list[str]:
 
 def main() -> None:
     """Parse the command line; measure, print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -230,7 +236,9 @@ def main() -> None:
                 continue
             print(f"round {number + 1}, {worker}: {json.dumps(found)}", flush=True)
             best = results.setdefault(worker, found)
-            results[worker] = {k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()}
+            results[worker] = {
+                k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()
+            }
     text = table(results, args.size, args.rounds, args.threads)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)

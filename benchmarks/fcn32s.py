@@ -1,4 +1,5 @@
 """FCN-32s as a prototxt for measurements: the published architecture with random weights."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -18,7 +19,9 @@ def prototxt(size: int = 500, force_backward: bool = False) -> str:
             name = f"conv{stage}_{i}"
             lines += _convolution(name, bottom, channels, 3, 100 if name == "conv1_1" else 1)
             bottom = name
-        lines.append(_layer(f"pool{stage}", "Pooling", bottom, "pooling_param { pool: MAX kernel_size: 2 stride: 2 }"))
+        lines.append(
+            _layer(f"pool{stage}", "Pooling", bottom, "pooling_param { pool: MAX kernel_size: 2 stride: 2 }")
+        )
         bottom = f"pool{stage}"
     for name, kernel in (("fc6", 7), ("fc7", 1)):
         lines += _convolution(name, bottom, 4096, kernel, 0)
@@ -27,14 +30,17 @@ def prototxt(size: int = 500, force_backward: bool = False) -> str:
     lines += _convolution("score_fr", bottom, CLASSES, 1, 0, relu=False)
     upscore = f"convolution_param {{ num_output: {CLASSES} kernel_size: 64 stride: 32 bias_term: false }}"
     lines.append(_layer("upscore", "Deconvolution", "score_fr", upscore))
-    lines.append('layer { name: "score" type: "Crop" bottom: "upscore" bottom: "data" top: "score" '
-                 'crop_param { axis: 2 offset: 19 } }')
+    lines.append(
+        'layer { name: "score" type: "Crop" bottom: "upscore" bottom: "data" top: "score" '
+        "crop_param { axis: 2 offset: 19 } }"
+    )
     lines.append('layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }')
     return "\n".join(lines) + "\n"
 
 
 def fill(net, seed: int = 0) -> None:
-    """Random weights of a scale that keeps activations alive, bilinear ``upscore``: the same on every engine."""
+    """Random weights of a scale that keeps activations alive, bilinear ``upscore``: the same on every engine.
+    """
     random = np.random.RandomState(seed)
     for name, blobs in net.params.items():
         weight = blobs[0].data

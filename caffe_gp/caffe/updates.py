@@ -4,6 +4,7 @@ Each rule keeps ``history``, a list of tensors in the order in which Caffe's sol
 turns a list of diffs, in place, into steps. All parameters are updated together by torch's ``_foreach``
 kernels, which matters for nets of many small layers.
 """
+
 from __future__ import annotations
 
 import math
@@ -25,10 +26,15 @@ class Update:
     def __init__(self, param: Any, source: str, params: Tensors) -> None:
         self.momentum, self.delta = param.momentum, param.delta
         self.momentum2, self.rms_decay = param.momentum2, param.rms_decay
-        self.history = [torch.zeros_like(p, memory_format=torch.contiguous_format)
-                        for _ in range(self.histories) for p in params]
+        self.history = [
+            torch.zeros_like(p, memory_format=torch.contiguous_format)
+            for _ in range(self.histories)
+            for p in params
+        ]
         if not self.uses_momentum and param.momentum:
-            raise NetError(f"{source}: momentum {param.momentum:g}: Momentum cannot be used with {param.type}")
+            raise NetError(
+                f"{source}: momentum {param.momentum:g}: Momentum cannot be used with {param.type}"
+            )
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         """Turn ``diffs`` into steps, in place; ``rates`` are the parameters' own learning rates."""
@@ -93,7 +99,9 @@ class RMSProp(Update):
 
 
 class AdaDelta(Update):
-    """Squared gradients and squared steps, both decayed by ``momentum``; step ``rate g sqrt((d + u) / (d + h))``."""
+    """Squared gradients and squared steps, both decayed by ``momentum``; step ``rate g sqrt((d + u) /
+    (d + h))``.
+    """
 
     histories = 2
 
@@ -101,7 +109,9 @@ class AdaDelta(Update):
         """See the class."""
         squares, updates = self._part(0), self._part(1)
         _decay_square(squares, diffs, self.momentum)
-        ratio = torch._foreach_div(torch._foreach_add(updates, self.delta), torch._foreach_add(squares, self.delta))
+        ratio = torch._foreach_div(
+            torch._foreach_add(updates, self.delta), torch._foreach_add(squares, self.delta)
+        )
         torch._foreach_sqrt_(ratio)
         torch._foreach_mul_(diffs, ratio)
         _decay_square(updates, diffs, self.momentum)
@@ -109,7 +119,9 @@ class AdaDelta(Update):
 
 
 class Adam(Update):
-    """``m``, ``v`` decayed by momentum and momentum2; step ``rate c m / (sqrt(v) + delta)``, c the bias correction."""
+    """``m``, ``v`` decayed by momentum and momentum2; step ``rate c m / (sqrt(v) + delta)``, c the
+    bias correction.
+    """
 
     histories = 2
 

@@ -63,8 +63,8 @@ def deconvolve(x, weight, bias, stride, pad, group):
 def test_convolution(channels, out, kernel, stride, pad, dilation, group, size, bias):
     x = RNG.randn(2, channels, *size)
     params = [RNG.randn(out, channels // group, kernel, kernel)] + ([RNG.randn(out)] if bias else [])
-    text = f"""type: "Convolution" convolution_param {{ num_output: {out} kernel_size: {kernel} stride: {stride}
-        pad: {pad} dilation: {dilation} group: {group} bias_term: {str(bias).lower()} }}"""
+    text = f"""type: "Convolution" convolution_param {{ num_output: {out} kernel_size: {kernel}
+        stride: {stride} pad: {pad} dilation: {dilation} group: {group} bias_term: {str(bias).lower()} }}"""
     check_layer(
         text, [x], lambda v, w, b=None: convolve(v, w, b, stride, pad, dilation, group), params=params
     )
@@ -102,8 +102,8 @@ def test_convolution_over_one_and_three_axes(spatial):
 def test_deconvolution(stride, pad, group, channels, out):
     x = RNG.randn(2, channels, 3, 4)
     params = [RNG.randn(channels, out // group, 4, 4), RNG.randn(out)]
-    text = f"""type: "Deconvolution" convolution_param {{ num_output: {out} kernel_size: 4 stride: {stride} pad: {pad}
-        group: {group} }}"""
+    text = f"""type: "Deconvolution" convolution_param {{ num_output: {out} kernel_size: 4
+        stride: {stride} pad: {pad} group: {group} }}"""
     check_layer(text, [x], lambda v, w, b: deconvolve(v, w, b, stride, pad, group), params=params)
 
 
@@ -123,7 +123,8 @@ def test_diagonal_deconvolution_notices_an_edit_of_its_weights():
 
 def test_convolution_backward_is_the_adjoint_of_forward():
     run = Run(
-        'type: "Convolution" convolution_param { num_output: 40 kernel_size: 5 stride: 2 pad: 2 bias_term: false }',
+        'type: "Convolution" convolution_param { num_output: 40 kernel_size: 5 stride: 2 pad: 2 '
+        "bias_term: false }",
         [RNG.randn(1, 9, 33, 31)],
         params=[RNG.randn(40, 9, 5, 5)],
     )
@@ -183,7 +184,8 @@ GEOMETRIES = [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), (3, 3, 2), (5, 2, 3), 
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
 def test_pooling(kernel, stride, pad, size, method):
     x = RNG.permutation(2 * 3 * size[0] * size[1]).reshape(2, 3, *size) / 10.0  # no ties
-    text = f"""type: "Pooling" pooling_param {{ pool: {method} kernel_size: {kernel} stride: {stride} pad: {pad} }}"""
+    text = f"""type: "Pooling" pooling_param {{ pool: {method} kernel_size: {kernel} stride: {stride}
+        pad: {pad} }}"""
     check_layer(text, [x], lambda v: pool(v, kernel, stride, pad, method == "AVE"))
 
 

@@ -1,4 +1,5 @@
-"""BN: the batch normalisation layers of SegNet/ENet and of PSPNet (forks; BVLC's own is BatchNorm + Scale)."""
+"""BN: the batch normalisation of SegNet and ENet, and PSPNet's (forks; BVLC's own is BatchNorm + Scale)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -18,10 +19,10 @@ SEGNET_EPS = 1e-9
 class BNLayer(Layer):
     """``scale * (x - mean) / sqrt(var + eps) + shift`` over channels, blobs of shape (1, C, 1, 1).
 
-    SegNet and ENet: two blobs, scale and shift. ``bn_mode: INFERENCE`` applies them to x itself (the statistics
-    were folded into them), ``LEARN`` uses the batch's own statistics.
-    PSPNet (told by its fields ``slope_filler``, ``bias_filler``, ``momentum`` or ``frozen``): two more blobs, the
-    running mean and variance, which TEST phase and ``frozen`` use.
+    SegNet and ENet: two blobs, scale and shift. ``bn_mode: INFERENCE`` applies them to x itself (the
+    statistics were folded into them), ``LEARN`` uses the batch's own statistics.
+    PSPNet (told by its fields ``slope_filler``, ``bias_filler``, ``momentum`` or ``frozen``): two more
+    blobs, the running mean and variance, which TEST phase and ``frozen`` use.
     """
 
     exact_num_bottom = 1
@@ -42,7 +43,8 @@ class BNLayer(Layer):
         if not self.blobs:
             shape = (1, bottom[0].shape[1], 1, 1)
             fillers = (
-                (param.slope_filler, param.bias_filler) if self._keeps_statistics
+                (param.slope_filler, param.bias_filler)
+                if self._keeps_statistics
                 else (param.scale_filler, param.shift_filler)
             )
             for filler, given, default in zip(fillers, _given(param, self._keeps_statistics), (1.0, 0.0)):

@@ -1,4 +1,5 @@
 """Convolution, Deconvolution and DepthwiseConvolution, over one to three spatial axes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ def spatial_values(layer: Layer, param: Any, field: str, dims: int, default: int
         param.HasField(f"{short}_h") or param.HasField(f"{short}_w")
     ):
         if dims != 2:
-            raise layer.error(f"{short}_h and {short}_w can only be used for 2-D, the input has {dims} spatial axes")
+            raise layer.error(
+                f"{short}_h and {short}_w can only be used for 2-D, the input has {dims} spatial axes"
+            )
         if len(getattr(param, field)):
             raise layer.error(f"either {field} or {short}_h/{short}_w should be specified, not both")
         return [getattr(param, f"{short}_h"), getattr(param, f"{short}_w")]
@@ -32,7 +35,9 @@ def spatial_values(layer: Layer, param: Any, field: str, dims: int, default: int
     if not given and default is not None:
         return [default] * dims
     if len(given) not in (1, dims):
-        raise layer.error(f"{field} must be specified once, or once per spatial dimension ({dims}), found {given}")
+        raise layer.error(
+            f"{field} must be specified once, or once per spatial dimension ({dims}), found {given}"
+        )
     return given * dims if len(given) == 1 else given
 
 
@@ -44,7 +49,7 @@ class SpatialLayer(Layer):
     equal_num_bottom_top = True
 
     def read_geometry(self, bottom: Sequence[Blob]) -> None:
-        """Read ``axis``, ``dims``, ``kernel``, ``stride``, ``pad``, ``dilation`` from the convolution_param."""
+        """Read ``axis``, ``dims``, ``kernel``, ``stride``, ``pad`` and ``dilation``."""
         param = self.layer_param.convolution_param
         self.axis = bottom[0].canonical_axis(param.axis)
         dims = len(bottom[0].shape) - self.axis - 1
@@ -87,7 +92,9 @@ class _Filters(SpatialLayer):
         if self._channels % self._group:
             raise self.error(f"group {self._group} does not divide the {self._channels} input channels")
         if self._num_output % self._group:
-            raise self.error(f"Number of output should be multiples of group: {self._num_output}, {self._group}")
+            raise self.error(
+                f"Number of output should be multiples of group: {self._num_output}, {self._group}"
+            )
         if not self.blobs:
             fill(self.blobs.add_blob(*self._weight_shape()), param.weight_filler)
             if param.bias_term:
@@ -219,7 +226,9 @@ class ConvolutionLayer(_Filters):
                 self.blobs[1].diff_tensor.add_(dy.sum(1))
             if wants_data:
                 columns = (weight.t() @ dy).view(weight.shape[1], blob.shape[0], -1).transpose(0, 1)
-                blob.diff_tensor = F.fold(columns, blob.shape[2:], self.kernel, self.dilation, self.pad, self.stride)
+                blob.diff_tensor = F.fold(
+                    columns, blob.shape[2:], self.kernel, self.dilation, self.pad, self.stride
+                )
 
     def _as_product(self, blob: Blob, out: Blob) -> bool:
         if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":

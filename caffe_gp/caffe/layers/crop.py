@@ -1,4 +1,5 @@
 """Crop: a window of bottom 0 with the size of bottom 1."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from caffe_gp.caffe.layers.registry import register
 
 @register("Crop")
 class CropLayer(Layer):
-    """Axes from ``crop_param.axis`` on take the size of bottom 1, starting at ``offset`` (one for all, or each).
+    """Axes from ``crop_param.axis`` on take the size of bottom 1, from ``offset`` on (one for all, or each).
 
     BVLC's rule: without an offset the window starts at 0. Files of the CRF-RNN fork, which aligned the window
     by coordinate maps, are given explicit offsets before they get here (``caffe_gp.surgery``). Bottom 1 gives
@@ -47,8 +48,8 @@ class CropLayer(Layer):
             size = bottom[1].shape[i]
             if offset + size > shape[i]:
                 raise self.error(
-                    f"the crop for dimension {i} is out-of-bounds: offset {offset} + size {size} exceeds {shape[i]} "
-                    f"(bottoms {bottom[0].shape} and {bottom[1].shape})"
+                    f"the crop for dimension {i} is out-of-bounds: offset {offset} + size {size} exceeds "
+                    f"{shape[i]} (bottoms {bottom[0].shape} and {bottom[1].shape})"
                 )
             self._window[i] = slice(offset, offset + size)
             shape[i] = size

@@ -1,4 +1,5 @@
 """Im2col: the patches under a convolution's kernel as channels."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

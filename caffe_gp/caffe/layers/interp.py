@@ -1,4 +1,5 @@
 """Interp: DeepLab's bilinear resize with aligned corners."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ class InterpLayer(Layer):
             raise self.error(f"Only supports non-pos padding (cropping): {param.pad_beg}, {param.pad_end}")
         self._shrink = param.shrink_factor if param.HasField("shrink_factor") else None
         self._zoom = param.zoom_factor if param.HasField("zoom_factor") else None
-        self._size = (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
+        self._size = (
+            (param.height, param.width) if param.HasField("height") and param.HasField("width") else None
+        )
         if self._shrink is None and self._zoom is None and self._size is None:
             raise self.error("interp_param needs shrink_factor, zoom_factor, or height and width")
         for field, value in (("shrink_factor", self._shrink), ("zoom_factor", self._zoom)):
@@ -42,9 +45,15 @@ class InterpLayer(Layer):
             raise self.error(f"the bottom must have 4 axes, found {bottom[0].shape}")
         n, c, *sizes = bottom[0].shape
         self._sizes = [size - sum(self._crop) for size in sizes]
-        out = self._size if self._shrink is None and self._zoom is None else [self._resized(s) for s in self._sizes]
+        out = (
+            self._size
+            if self._shrink is None and self._zoom is None
+            else [self._resized(s) for s in self._sizes]
+        )
         if min(*self._sizes, *out) < 1:
-            raise self.error(f"input {bottom[0].shape} cropped by {self._crop} gives the output size {tuple(out)}")
+            raise self.error(
+                f"input {bottom[0].shape} cropped by {self._crop} gives the output size {tuple(out)}"
+            )
         top[0].reshape(n, c, *out)
 
     def _resized(self, size: int) -> int:

@@ -1,4 +1,5 @@
 """LRN: local response normalisation across or within channels."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from caffe_gp.proto import messages as pb
 
 @register("LRN")
 class LRNLayer(Layer):
-    """ACROSS_CHANNELS: ``x (k + alpha/n sum x^2)^-beta`` over n channels. WITHIN_CHANNEL: ``x (1 + alpha mean x^2)^-beta``
-    over an n x n window whose mean counts the padding; ``k`` is ignored there, as in Caffe.
+    """ACROSS_CHANNELS: ``x (k + alpha/n sum x^2)^-beta`` over n channels. WITHIN_CHANNEL: ``x (1 + alpha
+    mean x^2)^-beta`` over an n x n window whose mean counts the padding; ``k`` is ignored there, as in Caffe.
     """
 
     exact_num_bottom = 1
@@ -32,7 +33,9 @@ class LRNLayer(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The bottom's shape."""
         if len(bottom[0].shape) != 4:
-            raise self.error(f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}")
+            raise self.error(
+                f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}"
+            )
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

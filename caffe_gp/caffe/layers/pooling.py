@@ -1,4 +1,5 @@
 """Pooling: MAX, AVE and STOCHASTIC windows, with Caffe's rounding and border rules."""
+
 from __future__ import annotations
 
 import math
@@ -15,7 +16,7 @@ from caffe_gp.proto import messages as pb
 
 
 def pooled_size(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
-    """Windows along one axis: rounded up unless ``floor``; with padding the last must start inside the image."""
+    """Windows along one axis: rounded up unless ``floor``; with padding the last must start inside."""
     span = (size + 2 * pad - kernel) / stride
     out = (math.floor(span) if floor else math.ceil(span)) + 1
     if pad and (out - 1) * stride >= size + pad:
@@ -63,7 +64,9 @@ class PoolingLayer(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, C, pooled H, pooled W)."""
         if len(bottom[0].shape) != 4:
-            raise self.error(f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}")
+            raise self.error(
+                f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}"
+            )
         n, c, *sizes = bottom[0].shape
         if self._global:
             self._kernel = (sizes[0], sizes[1])
@@ -162,7 +165,7 @@ class PoolingLayer(Layer):
         return (windows**2).sum(-1) / weight.clamp(min=torch.finfo(torch.float32).tiny), index[..., 0]
 
     def _windows(self, x: torch.Tensor, outside: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, C, out H, out W, elements) of every window, and the elements' indices h * W + w (-1 outside)."""
+        """(N, C, out H, out W, elements) of every window, and their indices h * W + w (-1 outside)."""
         h, w = x.shape[2:]
         (kh, kw), (sh, sw), (ph, pw), (oh, ow) = self._kernel, self._stride, self._pad, self._out
         bottom_pad = max(0, (oh - 1) * sh + kh - h - ph)

@@ -1,4 +1,5 @@
 """SPP: spatial pyramid pooling (He et al. 2014)."""
+
 from __future__ import annotations
 
 import math
@@ -33,7 +34,9 @@ class SPPLayer(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """One Pooling layer a level."""
         if len(bottom[0].shape) != 4:
-            raise self.error(f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}")
+            raise self.error(
+                f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}"
+            )
         if self._size != bottom[0].shape[2:]:
             self._size = bottom[0].shape[2:]
             self._levels = [self._make_level(level, bottom) for level in range(self._height)]

@@ -1,4 +1,5 @@
 """Upsample: SegNet's and ENet's unpooling by the mask of a MAX Pooling layer."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from caffe_gp.caffe.layers.registry import register
 class UpsampleLayer(Layer):
     """Bottoms: values and their indices h * W + w in the top; everything else in the top is zero.
 
-    The top is ``upsample_h`` x ``upsample_w`` if given, else ``scale`` times the bottom minus ``pad_out_h/w``.
+    The top is ``upsample_h`` x ``upsample_w`` if given, else ``scale`` times the bottom minus
+    ``pad_out_h/w``.
     """
 
     exact_num_bottom = 2
@@ -33,7 +35,9 @@ class UpsampleLayer(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, C, unpooled H, unpooled W)."""
         if len(bottom[0].shape) != 4 or bottom[0].shape != bottom[1].shape:
-            raise self.error(f"values and mask must have one 4-D shape: {bottom[0].shape} and {bottom[1].shape}")
+            raise self.error(
+                f"values and mask must have one 4-D shape: {bottom[0].shape} and {bottom[1].shape}"
+            )
         n, c, *sizes = bottom[0].shape
         if self._given:
             size = self._given
@@ -62,7 +66,7 @@ class UpsampleLayer(Layer):
         index = bottom[1].data_tensor.flatten(2).to(torch.int64)
         if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < limit:
             raise self.error(
-                f"the mask holds indices {int(index.min())}..{int(index.max())}, the output plane has {limit} places; "
-                "set upsample_h and upsample_w to the size of the pooled blob"
+                f"the mask holds indices {int(index.min())}..{int(index.max())}, the output plane has "
+                f"{limit} places; set upsample_h and upsample_w to the size of the pooled blob"
             )
         return index
