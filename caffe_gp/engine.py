@@ -25,7 +25,7 @@ from typing import Any, Callable, Sequence
 
 from caffe_gp import proto, surgery
 from caffe_gp.errors import CaffeGPError, EngineError, WeightsError
-from caffe_gp.provenance import cpu_name
+from caffe_gp.provenance import cpu_name, gpu_name
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
@@ -250,7 +250,7 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
         "engine": engine,
         "engine_version": getattr(caffe, "__version__", "unknown"),
         "device": device,
-        "device_name": cpu_name() if device == "cpu" else _gpu_name(caffe, _parse_device(device) or 0),
+        "device_name": cpu_name() if device == "cpu" else gpu_name(_parse_device(device) or 0),
         "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
         "python": platform.python_version(),
         "numpy": importlib.import_module("numpy").__version__,
@@ -260,11 +260,6 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
     if own is not None:
         description.update(own())
     return description
-
-
-def _gpu_name(caffe: Any, device_id: int) -> str:
-    name = getattr(caffe, "device_name", None)
-    return name(device_id) if name is not None else f"CUDA device {device_id}"
 
 
 # ---- a child process around an engine that aborts

@@ -52,3 +52,18 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def gpu_name(device_id: int) -> str:
+    """The name of a CUDA device as its driver tells it, or its number."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    if visible != [""] and device_id < len(visible):
+        selected = visible[device_id].strip()
+    else:
+        selected = str(device_id)
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "-i", selected]
+    try:
+        answer = subprocess.run(query, capture_output=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return f"CUDA device {device_id}"
+    return answer.stdout.decode().strip() if answer.returncode == 0 else f"CUDA device {device_id}"

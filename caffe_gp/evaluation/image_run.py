@@ -275,8 +275,8 @@ def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
         "engine": origin["engine"]["engine"],
         "device": origin["engine"]["device"],
         "save": sorted(settings.save),
-        "labels": settings.labels,
-        "palette": settings.palette,
+        "labels": settings.labels is not None,
+        "palette_sha256": provenance.sha256_of(settings.palette) if settings.palette else None,
         "version": caffe_gp.__version__,
     }
 
@@ -348,6 +348,7 @@ def _record(
     record: dict[str, Any] = {
         "image": item.path,
         "image_sha256": provenance.sha256_of(item.path),
+        "labels_sha256": _sha256_or_none(item.labels),
         "width": width,
         "height": height,
         "code_version": provenance.code_version(),
@@ -382,8 +383,10 @@ class _Writer:
         if item.name not in records:
             return False
         record = records[item.name]
-        return record["image_sha256"] == provenance.sha256_of(item.path) and all(
-            (self.folder / name).is_file() for name in record["files"]
+        return (
+            record["image_sha256"] == provenance.sha256_of(item.path)
+            and record["labels_sha256"] == _sha256_or_none(item.labels)
+            and all((self.folder / name).is_file() for name in record["files"])
         )
 
     def write(
@@ -458,6 +461,10 @@ def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 # ---- the numbers
+
+
+def _sha256_or_none(path: str | None) -> str | None:
+    return None if path is None else provenance.sha256_of(path)
 
 
 def _sparse(counts: np.ndarray) -> list[list[int]]:

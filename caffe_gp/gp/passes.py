@@ -12,6 +12,7 @@ Works on any pycaffe net. Three rules of Caffe are settled here so that callers 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple, Sequence
 
 from caffe_gp.errors import NetError
@@ -39,6 +40,7 @@ class TruncatedPass:
             _check_blob(net, layers, name)
         self.net, self.blob, self.score = net, blob, score
         self._names = [layer.name for layer in layers]
+        self._repeated = {name for name, count in Counter(self._names).items() if count > 1}
         written = _last_writer(layers, blob)
         made = _last_writer(layers, score)
         reads_blob = _downstream(layers, blob, written)
@@ -68,14 +70,15 @@ class TruncatedPass:
 
     def _call(self, by_name: Any, by_index: Any, start: int, end: int) -> None:
         # pycaffe finds a name's first layer: layers that share a name are reached by their index.
-        if all(self._names.count(self._names[i]) == 1 for i in (start, end)):
-            try:
-                by_name(start=self._names[start], end=self._names[end])
-            except KeyError:
-                # pycaffe before mid 2017: the pass has run, then the layer's name is looked up as a blob.
-                pass
-        else:
+        names = self._names[start], self._names[end]
+        if self._repeated.intersection(names):
             by_index(start, end)
+            return
+        try:
+            by_name(start=names[0], end=names[1])
+        except KeyError:
+            # pycaffe before mid 2017: the pass has run, then the layer's name is looked up as a blob.
+            pass
 
 
 def view_layers(net: Any) -> list[LayerView]:

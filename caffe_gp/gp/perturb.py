@@ -96,13 +96,13 @@ class GuidedPerturbation:
         self.inject = encodings.check_choice(encoding, inject)
         self.encoding, self.iterations, self.seed = encoding, iterations, seed
         self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
-        score = score or getattr(net, "score", None)
+        score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
         self.net = net = getattr(net, "net", net)
         if not net.inputs:
             raise NetError(
                 "the net has no Input layer to put images in; load it with engine.load_net, which adds one"
             )
-        self.input = net.inputs[0]
+        self.input = image_blob or net.inputs[0]
         # 'data' stands for the input, whatever its name is.
         self.blob = self.input if blob == "data" and blob not in net.blobs else blob
         self.score = score or find_score(net)
@@ -135,6 +135,7 @@ class GuidedPerturbation:
         values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
         if not values or not np.isfinite(values).all():
             raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+        images = np.asarray(images)
         clock = _Clock(self.on_progress, total=2 + len(values) + (self.iterations - 1) * 2 * len(values))
         seeds = self._seeds(images)
 
@@ -199,7 +200,10 @@ class GuidedPerturbation:
     def _probabilities(self) -> np.ndarray:
         """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""
         if self._prob is not None:
-            return self.net.blobs[self._prob].data
+            y = self.net.blobs[self._prob].data
+            # A Softmax over another axis than the classes is of no use here; one pixel tells.
+            if abs(y[0].reshape(y.shape[1], -1)[:, 0].sum() - 1) < 1e-3:
+                return y
         return encodings.softmax(self.net.blobs[self.score].data)
 
     def _signal(
@@ -314,16 +318,9 @@ def _softmax_top(net: Any, score: str) -> str | None:
     shape = net.blobs[score].data.shape
     for layer in reversed(layers):
         if layer.type == "Softmax" and layer.bottoms[0] in copies and layer.tops[0] != score:
-            y = net.blobs[layer.tops[0]].data
-            # A Softmax over another axis than the classes is not it; zeros are a net that has not run yet.
-            if y.shape == shape and _sums_to_one_or_zero(y):
+            if net.blobs[layer.tops[0]].data.shape == shape:
                 return layer.tops[0]
     return None
-
-
-def _sums_to_one_or_zero(y: np.ndarray) -> bool:
-    sums = y.sum(axis=1)
-    return bool(not y.any() or np.allclose(sums, 1, atol=1e-3))
 
 
 class _Opinion:

@@ -398,6 +398,15 @@ def test_the_score_of_a_net_made_by_hand(tmp_path):
     assert GuidedPerturbation(two, score="b").score == "b"
 
 
+def test_a_softmax_over_another_axis_is_not_taken_for_the_probabilities(tmp_path):
+    rows = 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" softmax_param { axis: 2 } }\n'
+    text = "force_backward: true\n" + nets.input_layer(SHAPE) + nets.fcn("32s") + rows
+    result = GuidedPerturbation(nets.plain_net(tmp_path, text))(images(), 0.1, keep_probabilities=True)
+    expected = GuidedPerturbation(fcn_net(tmp_path, "32s"))(images(), 0.1, keep_probabilities=True)
+    np.testing.assert_allclose(result.base_probabilities, expected.base_probabilities, atol=1e-6)
+    assert (result.labels == expected.labels).mean() > 0.999
+
+
 def test_every_encoding_runs_and_ground_truth_raises_the_right_class(tmp_path):
     loaded = fcn_net(tmp_path)
     truth = np.random.RandomState(0).randint(4, size=(1,) + SHAPE[2:])

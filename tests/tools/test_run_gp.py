@@ -165,8 +165,13 @@ def test_finished_images_are_skipped_and_other_settings_refused(run, model, tmp_
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == stamps
     assert results(out)["images"] == first["images"] and results(out)["summary"] == first["summary"]
     (out / "labels" / "base" / "b.png").unlink()
+    before = read_picture(model / "images" / "c.png")[3]
+    Image.fromarray(255 - before).save(model / "images" / "c.png")
     run(model, out, *options)
     assert (out / "labels" / "base" / "b.png").exists()
+    pairs = zip(first["images"], results(out)["images"])
+    Image.fromarray(before).save(model / "images" / "c.png")
+    assert [old["item"] for old, new in pairs if old["image_sha256"] != new["image_sha256"]] == ["c"]
     _, stderr = run(model, out, *options[:2], "--eps", "0.7", "--save", "labels", code=2)
     assert "eps = [0.5], now it is [0.7]; give another output folder" in stderr
     _, stderr = run(model, out, *options, "--scale", "0.5", code=2)
@@ -235,7 +240,7 @@ def test_ground_truth_encoding_needs_labels(run, model, tmp_path):
 def test_resizing_padding_and_palette(run, model, tmp_path):
     (tmp_path / "palette.txt").write_text("0 0 0\n255 0 0\n0 255 0\n0 0 255\n9 9 9\n")
     run(model, tmp_path / "out", "--image", str(model / "images" / "a.png"), "--eps", "0.5", "--resize", "60",
-        "--pad-to", "64,64", "--mean", "128", "--channel-order", "rgb", "--palette", str(tmp_path / "palette.txt"),
+        "--pad-to", "64,64", "--mean", "128", "--channel-order", "rgb", "--palette", tmp_path / "palette.txt",
         "--save", "labels,probabilities",
     )  # fmt: skip
     _, size, palette, _ = read_picture(tmp_path / "out" / "labels" / "base" / "a.png")
@@ -255,8 +260,8 @@ def test_a_net_that_labels_whole_images(run, model, tmp_path):
     nets.plain_net(tmp_path, text).save(str(tmp_path / "plain.caffemodel"))
     run(
         model, tmp_path / "out", "--prototxt", tmp_path / "plain.prototxt", "--caffemodel",
-        tmp_path / "plain.caffemodel", "--images", model / "images", "--resize", "12,12", "--scale", "0.00390625",
-        "--eps", "0.1", "--save", "labels,perturbation",
+        tmp_path / "plain.caffemodel", "--images", model / "images", "--resize", "12,12",
+        "--scale", "0.00390625", "--eps", "0.1", "--save", "labels,perturbation",
     )  # fmt: skip
     images = results(tmp_path / "out")["images"]
     assert all(0 <= image["gp"][0]["label"] < 3 for image in images)
