@@ -437,6 +437,19 @@ def test_im2col():
     check_layer('type: "Im2col" convolution_param { kernel_size: 3 stride: 2 pad: 1 }', [x], formula)
 
 
+@pytest.mark.parametrize("spatial, kernel", [((7,), 3), ((4, 5, 3), 2)])
+def test_im2col_over_one_and_three_axes(spatial, kernel):
+    x = RNG.randn(2, 3, *spatial)
+
+    def formula(v):
+        out = tuple((n - kernel) // 2 + 1 for n in spatial)
+        offsets = itertools.product(range(kernel), repeat=len(spatial))
+        windows = [v[(..., *(slice(o, o + 2 * n - 1, 2) for o, n in zip(at, out)))] for at in offsets]
+        return np.stack(windows, 2).reshape(2, -1, *out)
+
+    check_layer(f'type: "Im2col" convolution_param {{ kernel_size: {kernel} stride: 2 }}', [x], formula)
+
+
 def bn(x, scale, shift):
     mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
     return (x - mean) / np.sqrt(var + 1e-9) * scale + shift

@@ -14,8 +14,8 @@ from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def spatial_values(layer: Layer, param: Any, field: str, dims: int, default: int | None) -> list[int]:
@@ -53,7 +53,7 @@ class SpatialLayer(Layer):
         param = self.layer_param.convolution_param
         self.axis = bottom[0].canonical_axis(param.axis)
         dims = len(bottom[0].shape) - self.axis - 1
-        if dims not in _CONV:
+        if dims not in CONV:
             raise self.error(f"1 to 3 spatial axes are supported, the bottom {bottom[0].shape} has {dims}")
         self.dims = dims
         self.kernel = spatial_values(self, param, "kernel_size", dims, None)
@@ -70,7 +70,7 @@ class SpatialLayer(Layer):
         extents = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation)]
         return tuple((n + 2 * p - e) // s + 1 for n, p, e, s in zip(sizes, self.pad, extents, self.stride))
 
-    def _as_batch(self, values: torch.Tensor) -> torch.Tensor:
+    def as_batch(self, values: torch.Tensor) -> torch.Tensor:
         """(N, C, spatial...): the axes before the channels become one."""
         return values if self.axis == 1 else values.reshape(-1, *values.shape[self.axis :])
 
@@ -134,13 +134,13 @@ class _Filters(SpatialLayer):
         weight, group = self._kernels()
         bias = self.blobs[1].data_tensor if self._has_bias else None
         for blob, out in zip(bottom, top):
-            x = _channels_last(self._as_batch(blob.data_tensor))
+            x = _channels_last(self.as_batch(blob.data_tensor))
             if self.transposed:
-                y = _CONV_TRANSPOSE[self.dims](
+                y = CONV_TRANSPOSE[self.dims](
                     x, weight, bias, self.stride, self.pad, 0, group, self.dilation
                 )
             else:
-                y = _CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
+                y = CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
             out.data_tensor = y.view(out.shape) if self.axis != 1 else y
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -152,10 +152,10 @@ class _Filters(SpatialLayer):
                 continue
             # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
             weight, group = (self.blobs[0].data_tensor, self._group) if wants_weight else self._kernels()
-            dy = _channels_last(self._as_batch(out.diff_tensor))
+            dy = _channels_last(self.as_batch(out.diff_tensor))
             dx, dw, db = torch.ops.aten.convolution_backward(
                 dy,
-                _channels_last(self._as_batch(blob.data_tensor)),
+                _channels_last(self.as_batch(blob.data_tensor)),
                 weight,
                 [self._num_output],
                 self.stride,

@@ -1,19 +1,23 @@
 """Im2col: the patches under a convolution's kernel as channels."""
-
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import torch.nn.functional as F
+import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.convolution import SpatialLayer
+from caffe_gp.caffe.layers.convolution import CONV, CONV_TRANSPOSE, SpatialLayer
 from caffe_gp.caffe.layers.registry import register
 
 
 @register("Im2col")
 class Im2colLayer(SpatialLayer):
-    """(N, C, H, W) to (N, C * kernel_h * kernel_w, out H, out W); one spatial axis works too."""
+    """(N, C, spatial...) to (N, C * elements of the kernel, output places...).
+
+    Done as a convolution whose filters each pick one element of the kernel, so that it works over as many
+    axes as Convolution does.
+    """
 
     exact_num_bottom = 1
     exact_num_top = 1
@@ -21,8 +25,6 @@ class Im2colLayer(SpatialLayer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read the geometry."""
         self.read_geometry(bottom)
-        if self.dims > 2:
-            raise self.error(f"one or two spatial axes are supported, the bottom is {bottom[0].shape}")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Channels times the kernel's elements, and the convolution's spatial size."""
@@ -30,32 +32,32 @@ class Im2colLayer(SpatialLayer):
         out = self.conv_size(shape[self.axis + 1 :])
         if min(out) < 1:
             raise self.error(f"the kernel {self.kernel} does not fit into the bottom {shape}")
-        patch = self.kernel[0] * (self.kernel[1] if self.dims == 2 else 1)
-        top[0].reshape(*shape[: self.axis], shape[self.axis] * patch, *out)
+        self._channels = shape[self.axis]
+        top[0].reshape(*shape[: self.axis], self._channels * math.prod(self.kernel), *out)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Copy the patches out."""
-        x = self._plane(bottom[0].data_tensor, bottom[0].shape)
-        top[0].data_tensor = F.unfold(x, **self._geometry()).reshape(top[0].shape)
+        x = self.as_batch(bottom[0].data_tensor)
+        y = CONV[self.dims](x, self._pickers(x), None, self.stride, self.pad, self.dilation, self._channels)
+        top[0].data_tensor = y.reshape(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Sum each element's diffs over the patches that hold it."""
-        if propagate_down[0]:
-            plane = self._plane(bottom[0].data_tensor, bottom[0].shape)
-            columns = top[0].diff_tensor.reshape(plane.shape[0], top[0].shape[self.axis], -1)
-            dx = F.fold(columns, plane.shape[2:], **self._geometry())
-            bottom[0].diff_tensor = dx.reshape(bottom[0].shape)
+        if not propagate_down[0]:
+            return
+        dy = self.as_batch(top[0].diff_tensor)
+        sizes = bottom[0].shape[self.axis + 1 :]
+        reached = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, s, p, d, k in zip(dy.shape[2:], self.stride, self.pad, self.dilation, self.kernel)
+        ]
+        beyond = [size - end for size, end in zip(sizes, reached)]  # elements that no window starts at
+        dx = CONV_TRANSPOSE[self.dims](
+            dy, self._pickers(dy), None, self.stride, self.pad, beyond, self._channels, self.dilation
+        )
+        bottom[0].diff_tensor = dx.reshape(bottom[0].shape)
 
-    def _plane(self, values, shape):
-        """(N, C, H, W), with H = 1 where there is one spatial axis."""
-        sizes = shape[self.axis + 1 :] if self.dims == 2 else (1, *shape[self.axis + 1 :])
-        return values.reshape(-1, shape[self.axis], *sizes)
-
-    def _geometry(self) -> dict[str, list[int]]:
-        one, zero = ([], []) if self.dims == 2 else ([1], [0])
-        return {
-            "kernel_size": one + self.kernel,
-            "dilation": one + self.dilation,
-            "padding": zero + self.pad,
-            "stride": one + self.stride,
-        }
+    def _pickers(self, like: torch.Tensor) -> torch.Tensor:
+        elements = math.prod(self.kernel)
+        one = torch.eye(elements, device=like.device).view(elements, 1, *self.kernel)
+        return one.repeat(self._channels, *[1] * (self.dims + 1))
