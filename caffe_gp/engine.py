@@ -4,28 +4,25 @@
     gp_net = engine.load_net("deploy.prototxt", "weights.caffemodel")
     gp_net.net, gp_net.score, gp_net.changes
 
-BVLC Caffe answers a bad file by aborting the process. ``run_guarded`` runs work in a child process and
-turns such a death into an EngineError with Caffe's last message.
+BVLC Caffe answers a bad file by aborting the process; ``run_guarded`` turns that into an EngineError.
 """
 
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 import os
-import pickle
 import platform
 import re
-import signal
-import sys
 import tempfile
-import threading
 from dataclasses import dataclass, field
-from typing import Any, Callable, Sequence
+from typing import Any, Sequence
 
 from caffe_gp import proto, surgery
-from caffe_gp.errors import CaffeGPError, EngineError, WeightsError
+from caffe_gp.errors import EngineError, WeightsError
+from caffe_gp.guarded import run_guarded
 from caffe_gp.provenance import cpu_name, gpu_name
+
+__all__ = ["ENGINES", "GPNet", "describe", "load_caffe", "load_net", "resolve", "run_guarded"]
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
@@ -184,6 +181,12 @@ def _build_net(caffe: Any, param: Any, text: str, source: str) -> Any:
         return caffe.Net(path, caffe.TEST)
 
 
+def _stored_blobs(path: str) -> list[tuple[str, list[Any]]]:
+    """Layer names and blobs of a weights file, of which only the shapes may be used: the file is closed."""
+    with proto.read_weights(path) as weights:
+        return list(weights)
+
+
 def _set_channels(prepared: surgery.Prepared, path: str) -> None:
     """Give an Input layer that replaces a data layer the channels that the first convolution's weights have.
 
@@ -192,8 +195,8 @@ def _set_channels(prepared: surgery.Prepared, path: str) -> None:
     readers = [layer for layer in prepared.net.layer if prepared.data in layer.bottom]
     groups = {layer.name: layer.convolution_param.group for layer in readers if layer.type == "Convolution"}
     shape = next(layer for layer in prepared.net.layer if prepared.data in layer.top).input_param.shape[0]
-    for name, blobs in proto.read_weights(path):
-        if name in groups and blobs and len(blobs[0].shape) == 4:
+    for name, blobs in _stored_blobs(path):
+        if name in groups and blobs and blobs[0] is not None and len(blobs[0].shape) == 4:
             channels = blobs[0].shape[1] * groups[name]
             if channels != shape.dim[1]:
                 prepared.changes.append(
@@ -210,12 +213,12 @@ def _check_weights(path: str, net: Any, probe: str) -> list[str]:
     without a word, and aborts on a wrong shape.
     """
     found = set()
-    for name, blobs in proto.read_weights(path):
+    for name, blobs in _stored_blobs(path):
         if name not in net.params:
             continue
         found.add(name)
         expected = [tuple(blob.data.shape) for blob in net.params[name]]
-        shapes = [tuple(blob.shape) for blob in blobs]
+        shapes = [None if blob is None else tuple(blob.shape) for blob in blobs]
         if len(shapes) != len(expected) or not all(map(_same_shape, expected, blobs)):
             raise WeightsError(
                 f"{path}: layer '{name}' has blobs of shapes {shapes}, the net expects {expected}"
@@ -234,6 +237,8 @@ def _check_weights(path: str, net: Any, probe: str) -> list[str]:
 
 
 def _same_shape(expected: tuple[int, ...], blob: Any) -> bool:
+    if blob is None:  # shared: its owner holds the values
+        return True
     if blob.legacy and len(expected) < 4:  # num, channels, height, width: padded with ones in front
         expected = (1,) * (4 - len(expected)) + expected
     return expected == tuple(blob.shape)
@@ -260,130 +265,3 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
     if own is not None:
         description.update(own())
     return description
-
-
-# ---- a child process around an engine that aborts
-
-
-# glog: severity letter and date, time, thread, file:line] message
-_FATAL = re.compile(rb"^F\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ ([^\s:]+:\d+)\] ([^\r\n]*)", re.MULTILINE)
-_KEPT_BYTES = 1 << 16
-
-
-def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function`` in a forked child and return its (picklable) result.
-
-    Exceptions come back as they were. If the child dies, as BVLC Caffe does on a failed CHECK, EngineError
-    holds the last fatal message it wrote. Its stderr is passed on as it comes, so progress bars work.
-    Fork before the engine is loaded: threads of the parent do not exist in the child.
-    """
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    read_end, write_end = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = context.Process(
-        target=_child_main, args=(sender, receiver, read_end, write_end, function, args, kwargs)
-    )
-    child.start()
-    sender.close()
-    os.close(write_end)
-    tail = bytearray()
-    reader = threading.Thread(target=_pass_on, args=(read_end, tail), daemon=True)
-    reader.start()
-    try:
-        outcome = _receive(receiver)
-        child.join()
-    except KeyboardInterrupt:
-        # The terminal sent Ctrl-C to the child as well: let it finish its file, then stop.
-        child.join()
-        raise
-    finally:
-        if child.is_alive():
-            child.terminate()
-            child.join()
-        reader.join(timeout=5)
-        receiver.close()
-    if outcome is None:
-        raise EngineError(_death_message(child.exitcode, bytes(tail)))
-    kind, value = pickle.loads(outcome)
-    if kind == "error":
-        raise value
-    return value
-
-
-def _receive(receiver: Any) -> bytes | None:
-    try:
-        return receiver.recv_bytes()
-    except EOFError:
-        return None
-
-
-def _child_main(
-    sender: Any,
-    receiver: Any,
-    read_end: int,
-    write_end: int,
-    function: Callable[..., Any],
-    args: Any,
-    kwargs: Any,
-) -> None:
-    receiver.close()
-    os.close(read_end)
-    os.dup2(write_end, 2)
-    os.close(write_end)
-    # Python's own messages too, whatever the parent had put in place of sys.stderr.
-    sys.stderr = open(2, "w", buffering=1, closefd=False)
-    try:
-        outcome = ("result", function(*args, **kwargs))
-    except KeyboardInterrupt as error:
-        outcome = ("error", error)
-    except Exception as error:
-        outcome = ("error", error)
-    try:
-        message = pickle.dumps(outcome)
-    except Exception as error:
-        message = pickle.dumps(
-            ("error", CaffeGPError(f"{outcome[1]!r} cannot be handed to the parent: {error}"))
-        )
-    sender.send_bytes(message)
-    sender.close()
-
-
-def _pass_on(read_end: int, tail: bytearray) -> None:
-    """Copy the child's stderr to ours up to a fatal message, and keep its last part."""
-    fatal = None
-    while True:
-        block = os.read(read_end, 4096)
-        if not block:
-            break
-        tail.extend(block)
-        if fatal is None:
-            fatal = _FATAL.search(bytes(tail))
-            if fatal is not None:
-                block = block[: max(0, fatal.start() - len(tail) + len(block))]
-            try:
-                sys.stderr.write(block.decode("utf-8", errors="replace"))
-                sys.stderr.flush()
-            except ValueError:  # stderr was closed: the messages are kept all the same
-                pass
-        del tail[:-_KEPT_BYTES]
-    os.close(read_end)
-
-
-def _death_message(exit_code: int | None, tail: bytes) -> str:
-    found = _FATAL.findall(tail)
-    if found:
-        place, message = found[-1]
-        return f"BVLC Caffe stopped at {place.decode()}: {message.decode(errors='replace').strip()}"
-    how = f"exit code {exit_code}"
-    if exit_code is not None and exit_code < 0:
-        try:
-            how = signal.Signals(-exit_code).name
-        except ValueError:
-            how = f"signal {-exit_code}"
-        if how == "SIGKILL":
-            how += " (the system kills processes when memory runs out: try smaller images or batches)"
-    lines = tail.decode(errors="replace").strip().splitlines()
-    last = f"; its last line: {lines[-1]}" if lines else ""
-    return f"the engine's process died: {how}{last}"

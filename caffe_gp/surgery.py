@@ -429,7 +429,7 @@ def _free_name_among(layers: Iterable[Any], wanted: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _by(shape: Iterable[int]) -> str:
+def _by(shape: Iterable[int | None]) -> str:
     return " x ".join(map(str, shape))
 
 

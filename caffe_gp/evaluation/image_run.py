@@ -134,8 +134,11 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def _items(settings: Settings) -> list[_Item]:
+    if settings.encoding == "ground-truth" and settings.labels is None:
+        raise DataError("encoding 'ground-truth' needs the labels: give --labels DIR")
     paths = find_images(settings.images)
-    items, seen = [], {}
+    items: list[_Item] = []
+    seen: dict[str, str] = {}
     for path in paths:
         name = Path(path).stem
         if name in seen:
@@ -306,9 +309,8 @@ def _perturb(
 ) -> GPResult:
     labels = None
     if settings.encoding == "ground-truth":
-        if any(truth is None for truth in truths):
-            raise DataError("encoding 'ground-truth' needs the labels: give --labels DIR")
-        labels = np.stack([preprocess.labels_to_canvas(t, c) for t, c in zip(truths, canvases)])
+        pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
+        labels = np.stack([preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
     images = np.stack([canvas.data for canvas in canvases])
     return gp(images, settings.eps, labels=labels, keep_probabilities="probabilities" in settings.save)
 
@@ -420,12 +422,8 @@ class _Writer:
             signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
             _save_arrays(self._name(files, "perturbation", f"{item.name}.npz"), signs)
         if "probabilities" in save:
-            maps_of_all = [result.base_probabilities, *result.probabilities]
-            height, width = canvas.valid
-            arrays = {
-                variant: y[i][:, :height, :width] if y.ndim == 4 else y[i]
-                for variant, y in zip(variants, maps_of_all)
-            }
+            every = [result.base_probabilities, *(result.probabilities or [])]
+            arrays = {variant: _without_padding(y[i], canvas) for variant, y in zip(variants, every)}
             _save_arrays(self._name(files, "probabilities", f"{item.name}.npz"), arrays)
         return files
 
@@ -454,7 +452,13 @@ class _Writer:
         return pictures.stack(rows)
 
 
-def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """Class maps (C, H, W) cut to the image if they have the canvas' size; others as they are."""
+    height, width = canvas.valid
+    return y[:, :height, :width] if y.shape[1:] == canvas.data.shape[1:] else y
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     pictures.write_bytes(path, buffer.getvalue())

@@ -15,6 +15,9 @@ from caffe_gp.gp.encodings import IGNORE_LABEL
 # Blue, green, red: the mean that FCN's nets were trained with.
 FCN_MEAN = (104.00698793, 116.66876762, 122.67891434)
 
+# Pillow 8 has no Image.Resampling, and type checkers know no Image.BILINEAR.
+BILINEAR, NEAREST = Image.BILINEAR, Image.NEAREST  # type: ignore[attr-defined]
+
 Size = Tuple[int, int]  # width, height
 
 
@@ -71,7 +74,8 @@ class Preprocess:
         image = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
         if self.channels == 1:
             picture = picture.convert("L")
-        picture = picture.resize(self._size(picture.size), Image.BILINEAR) if self.resize else picture
+        if self.resize:
+            picture = picture.resize(self._size(picture.size), BILINEAR)
         pixels = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, self.channels)
         if self.channels == 3:
             pixels = pixels[:, :, ::-1]
@@ -144,4 +148,4 @@ def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if labels.shape == tuple(shape):
         return labels
     picture = Image.fromarray(np.ascontiguousarray(labels))
-    return np.asarray(picture.resize((shape[1], shape[0]), Image.NEAREST))
+    return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))

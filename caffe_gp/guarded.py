@@ -1,0 +1,140 @@
+"""A child process around an engine that aborts: its last words become an exception.
+
+BVLC Caffe answers a bad file or a wrong shape with a failed CHECK, which ends the process that loaded it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import sys
+import threading
+from typing import Any, Callable
+
+from caffe_gp.errors import CaffeGPError, EngineError
+
+# glog: severity letter and date, time, thread, file:line] message
+_FATAL = re.compile(rb"^F\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ ([^\s:]+:\d+)\] ([^\r\n]*)", re.MULTILINE)
+_KEPT_BYTES = 1 << 16
+
+
+def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` in a forked child and return its (picklable) result.
+
+    Exceptions come back as they were. If the child dies, as BVLC Caffe does on a failed CHECK, EngineError
+    holds the last fatal message it wrote. Its stderr is passed on as it comes, so progress bars work.
+    Fork before the engine is loaded: threads of the parent do not exist in the child.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    read_end, write_end = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = context.Process(
+        target=_child_main, args=(sender, receiver, read_end, write_end, function, args, kwargs)
+    )
+    child.start()
+    sender.close()
+    os.close(write_end)
+    tail = bytearray()
+    reader = threading.Thread(target=_pass_on, args=(read_end, tail), daemon=True)
+    reader.start()
+    try:
+        outcome = _receive(receiver)
+        child.join()
+    except KeyboardInterrupt:
+        # The terminal sent Ctrl-C to the child as well: let it finish its file, then stop.
+        child.join()
+        raise
+    finally:
+        if child.is_alive():
+            child.terminate()
+            child.join()
+        reader.join(timeout=5)
+        receiver.close()
+    if outcome is None:
+        raise EngineError(_death_message(child.exitcode, bytes(tail)))
+    kind, value = pickle.loads(outcome)
+    if kind == "error":
+        raise value
+    return value
+
+
+def _receive(receiver: Any) -> bytes | None:
+    try:
+        return receiver.recv_bytes()
+    except EOFError:
+        return None
+
+
+def _child_main(
+    sender: Any,
+    receiver: Any,
+    read_end: int,
+    write_end: int,
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+) -> None:
+    receiver.close()
+    os.close(read_end)
+    os.dup2(write_end, 2)
+    os.close(write_end)
+    # Python's own messages too, whatever the parent had put in place of sys.stderr.
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    try:
+        outcome = ("result", function(*args, **kwargs))
+    except KeyboardInterrupt as error:
+        outcome = ("error", error)
+    except Exception as error:
+        outcome = ("error", error)
+    try:
+        message = pickle.dumps(outcome)
+    except Exception as error:
+        message = pickle.dumps(
+            ("error", CaffeGPError(f"{outcome[1]!r} cannot be handed to the parent: {error}"))
+        )
+    sender.send_bytes(message)
+    sender.close()
+
+
+def _pass_on(read_end: int, tail: bytearray) -> None:
+    """Copy the child's stderr to ours up to a fatal message, and keep its last part."""
+    fatal = None
+    while True:
+        block = os.read(read_end, 4096)
+        if not block:
+            break
+        tail.extend(block)
+        if fatal is None:
+            fatal = _FATAL.search(bytes(tail))
+            if fatal is not None:
+                block = block[: max(0, fatal.start() - len(tail) + len(block))]
+            try:
+                sys.stderr.write(block.decode("utf-8", errors="replace"))
+                sys.stderr.flush()
+            except ValueError:  # stderr was closed: the messages are kept all the same
+                pass
+        del tail[:-_KEPT_BYTES]
+    os.close(read_end)
+
+
+def _death_message(exit_code: int | None, tail: bytes) -> str:
+    found = _FATAL.findall(tail)
+    if found:
+        place, message = found[-1]
+        return f"BVLC Caffe stopped at {place.decode()}: {message.decode(errors='replace').strip()}"
+    how = f"exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        try:
+            how = signal.Signals(-exit_code).name
+        except ValueError:
+            how = f"signal {-exit_code}"
+        if how == "SIGKILL":
+            how += " (the system kills processes when memory runs out: try smaller images or batches)"
+    lines = tail.decode(errors="replace").strip().splitlines()
+    last = f"; its last line: {lines[-1]}" if lines else ""
+    return f"the engine's process died: {how}{last}"
