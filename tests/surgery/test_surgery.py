@@ -274,6 +274,36 @@ def test_repeated_names_are_made_unique():
     assert crop_offsets(prepared) == [[5], [9], [31]]
 
 
+def as_v1(text):
+    """The same layers in the dialect of 2014: ``layers``, types as enum values, ``blobs_lr``."""
+    for kind in ("Convolution", "Deconvolution", "ReLU", "Pooling", "Dropout", "Eltwise", "Crop"):
+        text = text.replace(f'type: "{kind}"', f"type: {kind.upper()}")
+    return text.replace("layer {", "layers {").replace("param { lr_mult: 0 } ", "blobs_lr: 0 ")
+
+
+def test_the_released_crf_rnn_description():
+    """V1, repeated names, Crop without parameters, an explicit Split, a fork's layer at the end, no Softmax."""
+    text = nets.fcn("8s", offsets=False, names=["crop", "fuse"] * 2 + ["crop"])
+    text = (
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 500 input_dim: 500 force_backward: true\n'
+        + as_v1(text.replace('top: "score" }', 'top: "coarse" }'))
+    )
+    text += (
+        'layers { type: SPLIT name: "splitting" bottom: "coarse" top: "unary" top: "Q0" }\n'
+        'layers { type: MULTI_STAGE_MEANFIELD name: "inference1" bottom: "unary" bottom: "Q0" bottom: "data" '
+        'top: "pred" blobs_lr: 10000 blobs_lr: 10000 blobs_lr: 1000 multi_stage_meanfield_param { '
+        "num_iterations: 10 theta_alpha: 160 theta_beta: 3 theta_gamma: 3 } }\n"
+    )
+    prepared = prepare(text)
+    assert prepared.score == "pred" and crop_offsets(prepared) == [[5], [9], [31]]
+    inference = layer_named(prepared, "inference1")
+    assert inference.type == "MultiStageMeanfield" and [spec.lr_mult for spec in inference.param] == [0, 0, 0]
+    with pytest.raises(NetError, match="MultiStageMeanfield"):
+        prepare(text, engine="bvlc")
+    cut = prepare(text, engine="bvlc", score="coarse")
+    assert types(cut)[-2:] == ["Crop", "Softmax"] and "splitting (Split)" in " ".join(cut.changes)
+
+
 def test_switches_that_stop_the_gradient_are_removed():
     text = (
         "force_backward: true\n"
