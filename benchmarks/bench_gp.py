@@ -11,8 +11,10 @@ Every worker is a process of its own that measures and exits; rounds go through 
 that a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak
 memory. BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing,
 and said to be.
-"""
 
+On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
+waiting for a turn does not lengthen.
+"""
 from __future__ import annotations
 
 import argparse
@@ -141,16 +143,22 @@ def run_autograd(size: int) -> dict:
     return times
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+_clock = CLOCKS["wall"]
+
+
 def _time(function) -> float:
     """Seconds of the second call: the first allocates."""
     function()
-    start = time.perf_counter()
+    start = _clock()
     function()
-    return time.perf_counter() - start
+    return _clock() - start
 
 
-def work(worker: str, size: int) -> None:
+def work(worker: str, size: int, clock: str) -> None:
     """Measure one worker and print its figures as a line of JSON."""
+    global _clock
+    _clock = CLOCKS[clock]
     times = {
         "embedded": lambda: run_caffe_gp("torch", size),
         "autograd": lambda: run_autograd(size),
@@ -161,9 +169,9 @@ def work(worker: str, size: int) -> None:
     print(json.dumps(times))
 
 
-def measure(worker: str, size: int, threads: int) -> dict | None:
+def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
     """The figures of one worker process; None where BVLC's file system is missing."""
-    command = ["benchmarks/bench_gp.py", "--worker", worker, "--size", str(size)]
+    command = ["benchmarks/bench_gp.py", "--worker", worker, "--size", str(size), "--clock", clock]
     if worker.startswith("bvlc"):
         if not (ROOT / ".cache/bvlc/.caffe_gp_stamp").exists():
             return None
@@ -177,14 +185,18 @@ def measure(worker: str, size: int, threads: int) -> dict | None:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def table(results: dict, size: int, rounds: int, threads: int) -> str:
+def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> str:
     """Markdown with seconds, ratios and what was to be reached."""
+    command = f"--rounds {rounds} --size {size} --threads {threads} --clock {clock}"
     lines = [
-        f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} threads",
+        f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} thread(s)",
         "",
-        f"`python benchmarks/bench_gp.py --rounds {rounds} --size {size}`: one image, random weights,",
-        "seconds. Each figure is the fastest of the rounds, which went through the four ways in turn. In",
-        "brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
+        f"`python benchmarks/bench_gp.py {command}`: one image, random weights,",
+        f"{'processor' if clock == 'cpu' else 'elapsed'} seconds. Each figure is the fastest of the rounds, "
+        "which went through the ways in turn.",
+        "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
+        "",
+        f"{_processor()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}.",
         "",
         "| way | forward | " + " | ".join(f"GP at {blob}" for blob in BLOBS) + " | peak GB |",
         "|---|---|" + "---|" * (len(BLOBS) + 1),
@@ -205,6 +217,15 @@ def table(results: dict, size: int, rounds: int, threads: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
 def _verdicts(results: dict) -> list[str]:
     own, naive = results["embedded"], results.get("bvlc-naive")
     checks = [(f"GP at {b} / forward <= {TARGETS[b]}", own[b] / own["forward"] <= TARGETS[b]) for b in BLOBS]
@@ -223,15 +244,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/gp_fcn32s.md")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        work(args.worker, args.size)
+        work(args.worker, args.size, args.clock)
         return
     results: dict = {}
     for number in range(args.rounds):
         for worker in WORKERS:
-            found = measure(worker, args.size, args.threads)
+            found = measure(worker, args.size, args.threads, args.clock)
             if found is None:
                 continue
             print(f"round {number + 1}, {worker}: {json.dumps(found)}", flush=True)
@@ -239,7 +261,7 @@ def main() -> None:
             results[worker] = {
                 k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()
             }
-    text = table(results, args.size, args.rounds, args.threads)
+    text = table(results, args.size, args.rounds, args.threads, args.clock)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(text)
     print(text)
