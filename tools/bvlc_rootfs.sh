@@ -54,7 +54,7 @@ apt_mirror() {
 
 mirror=${CAFFE_GP_DEBIAN_MIRROR:-$(apt_mirror)}
 [ -n "$mirror" ] || die "no Debian mirror is named in /etc/apt/sources.list or /etc/apt/sources.list.d;" \
-    "set CAFFE_GP_DEBIAN_MIRROR, for example to http://deb.debian.org/debian"
+    "set CAFFE_GP_DEBIAN_MIRROR to the URL of one"
 
 keyring=${CAFFE_GP_DEBIAN_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 [ -r "$keyring" ] || die "$keyring is missing, so the mirror cannot be verified: apt-get install debian-archive-keyring"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Records what BVLC Caffe computes for every case; runs inside its file system (tools/in_bvlc.sh).
 
-    tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings [--only FAMILY ...]
+tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings [--only FAMILY ...]
 """
+
 from __future__ import annotations
 
 import argparse
@@ -11,7 +12,7 @@ import pickle
 import sys
 import tempfile
 import time
-from typing import Any, Dict
+from typing import Any
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -29,7 +30,7 @@ def last_words(log: str) -> str:
     return (fatal or log.strip().splitlines() or ["no message"])[0].split("] ", 1)[-1]
 
 
-def record_in_child(caffe: Any, case: Case) -> Dict[str, Any]:
+def record_in_child(caffe: Any, case: Case) -> dict[str, Any]:
     """Run a case in a forked child, so that an abort loses this case only."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         reader, writer = os.pipe()
@@ -42,7 +43,7 @@ def record_in_child(caffe: Any, case: Case) -> Dict[str, Any]:
                 run = Run(caffe, case, folder).run()
                 answer = {"structure": run.structure, "arrays": run.arrays}
             except BaseException as error:
-                answer = {"error": "%s: %s" % (type(error).__name__, error)}
+                answer = {"error": f"{type(error).__name__}: {error}"}
             with os.fdopen(writer, "wb") as pipe:
                 pickle.dump(answer, pipe, protocol=4)
             os._exit(0)
@@ -60,9 +61,13 @@ def record_in_child(caffe: Any, case: Case) -> Dict[str, Any]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", required=True, help="folder of the recordings")
-    parser.add_argument("--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="families to record")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), help="families to record"
+    )
     parser.add_argument("--again", action="store_true", help="also the cases that are recorded already")
     args = parser.parse_args()
     import caffe
@@ -79,10 +84,16 @@ def main() -> int:
                 result, new = record_in_child(caffe, case), new + 1
             if ("error" in result) != (case.refused or case.ours == "accepts"):
                 unexpected += 1
-                print("%s\n    %s" % (case.name, result.get("error", "was expected to be refused, but is accepted")))
+                print(
+                    "{}\n    {}".format(
+                        case.name, result.get("error", "was expected to be refused, but is accepted")
+                    )
+                )
             results[case.name] = result
         recordings.save(path, results)
-        print("%-14s %4d cases, %4d new, %.1f s" % (family, len(results), new, time.time() - start), flush=True)
+        print(
+            "%-14s %4d cases, %4d new, %.1f s" % (family, len(results), new, time.time() - start), flush=True
+        )
     if unexpected:
         print("%d cases did not go as expected on BVLC Caffe" % unexpected)
     return 1 if unexpected else 0

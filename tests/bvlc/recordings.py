@@ -1,15 +1,16 @@
 """Recordings of cases in one .npz a family: all numbers in one flat array and an index in JSON."""
+
 from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 
 
-def save(path: str, results: Dict[str, Dict[str, Any]], compress: bool = False) -> None:
-    """``results``: case name -> {'fingerprint', 'error' or ('structure' and 'arrays')}. Written atomically."""
+def save(path: str, results: dict[str, dict[str, Any]], compress: bool = False) -> None:
+    """``results``: case name -> {'fingerprint', 'error' or ('structure', 'arrays')}. Atomic."""
     index, chunks, offset = {}, [], 0
     for name, result in results.items():
         entry = {key: value for key, value in result.items() if key != "arrays"}
@@ -26,7 +27,7 @@ def save(path: str, results: Dict[str, Dict[str, Any]], compress: bool = False) 
     os.replace(path + ".partial", path)
 
 
-def load(path: str) -> Dict[str, Dict[str, Any]]:
+def load(path: str) -> dict[str, dict[str, Any]]:
     """What ``save`` was given."""
     with np.load(path) as file:
         flat, index = file["values"], json.loads(file["index"].tobytes().decode())

@@ -1,9 +1,10 @@
 """Runs a case on an engine: ``caffe`` is BVLC Caffe's module or the embedded one."""
+
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from typing import Any, Dict
+from typing import Any
 
 import case_files
 import numpy as np
@@ -11,12 +12,16 @@ from net_case import Case, default_param, values
 
 
 class Run:
-    """One run. ``arrays`` maps '<record>/data|diff/<blob>' and '<record>/param|param_diff/<layer>/<index>' to arrays."""
+    """One run of a case.
+
+    arrays     '<record>/data/<blob>', '/diff/<blob>', '/param/<layer>/<index>', '/param_diff/...' -> array
+    structure  what the net looks like from outside
+    """
 
     def __init__(self, caffe: Any, case: Case, folder: str) -> None:
         self.caffe, self.case, self.folder = caffe, case, folder
-        self.arrays: Dict[str, np.ndarray] = OrderedDict()
-        self.structure: Dict[str, Any] = {}
+        self.arrays: dict[str, np.ndarray] = OrderedDict()
+        self.structure: dict[str, Any] = {}
         self.round = self.records = self.seeds = 0
         self.solver = None
         self.backward_ran = bool(case.solver)  # before, a diff is memory that some layers scribble in
@@ -26,7 +31,7 @@ class Run:
         self._write(path, case.text)
         if case.solver:
             solver_path = os.path.join(folder, "solver.prototxt")
-            self._write(solver_path, case.solver + '\nnet: "%s"\nsnapshot_prefix: "%s/snap"\n' % (path, folder))
+            self._write(solver_path, case.solver + f'\nnet: "{path}"\nsnapshot_prefix: "{folder}/snap"\n')
             self.solver = caffe.get_solver(solver_path)
             self.net = self.solver.net
         else:
@@ -111,8 +116,10 @@ class Run:
     def do_set_input_arrays(self, *schemes_and_shapes: Any) -> None:
         """MemoryData's arrays: (data scheme, shape, label scheme, shape)."""
         data, data_shape, labels, labels_shape = schemes_and_shapes
-        self.memory = (values(data, data_shape, self.case.random("memory data")),
-                       values(labels, labels_shape, self.case.random("memory labels")))
+        self.memory = (
+            values(data, data_shape, self.case.random("memory data")),
+            values(labels, labels_shape, self.case.random("memory labels")),
+        )
         self.net.set_input_arrays(*self.memory)
 
     def do_step(self, count: int) -> None:

@@ -1,7 +1,6 @@
 """Elementwise layers."""
-from __future__ import annotations
 
-from typing import List
+from __future__ import annotations
 
 from net_case import FORWARD_ONLY, TRAIN, Case, LayerCases, reshaping
 
@@ -44,7 +43,7 @@ LAYERS = [
 ]
 
 
-def cases() -> List[Case]:
+def cases() -> list[Case]:
     c = LayerCases()
     for kind, extra, scheme in LAYERS:
         for in_place in (False, True):
@@ -59,12 +58,29 @@ def cases() -> List[Case]:
         for scheme in ("gauss", "ties"):
             c.add("Threshold", threshold, SHAPE, schemes=[scheme], backward="none")
             c.add("Threshold", threshold, SHAPE, schemes=[scheme], backward="none", in_place=True)
-    for kind in ("ReLU", "Sigmoid", "TanH", "PReLU", "ELU", "Power", "Exp", "Swish", "BNLL", "AbsVal", "Clip"):
+    for kind in (
+        "ReLU",
+        "Sigmoid",
+        "TanH",
+        "PReLU",
+        "ELU",
+        "Power",
+        "Exp",
+        "Swish",
+        "BNLL",
+        "AbsVal",
+        "Clip",
+    ):
         extra = "clip_param { min: 0 max: 1 }" if kind == "Clip" else ""
         c.add(kind, extra, SHAPE, phase=TRAIN)
         # Caffe accepts a blob of no values once it has held some, and aborts on one that never did.
-        c.add(kind, extra, SHAPE, steps=reshaping(1, (SHAPE, (0, 3, 4, 5), (2, 3, 0, 5), SHAPE)),
-              ours="accepts" if kind in ("Power", "Exp", "Swish", "AbsVal") else "")  # BVLC copies zero values: CHECK
+        c.add(
+            kind,
+            extra,
+            SHAPE,
+            steps=reshaping(1, (SHAPE, (0, 3, 4, 5), (2, 3, 0, 5), SHAPE)),
+            ours="accepts" if kind in ("Power", "Exp", "Swish", "AbsVal") else "",
+        )  # BVLC copies zero values: CHECK
         c.add(kind, extra, (0, 3, 4, 5), ours="accepts")
     # Reshaped between passes, as a net that is fed images of several sizes does.
     for kind in ("ReLU", "PReLU", "Swish", "Dropout", "ELU"):

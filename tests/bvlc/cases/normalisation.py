@@ -1,21 +1,26 @@
 """BatchNorm, LRN, MVN, Softmax."""
-from __future__ import annotations
 
-from typing import List
+from __future__ import annotations
 
 from net_case import BOTH, TRAIN, Case, LayerCases, reshaping
 
 SHAPE = (2, 3, 4, 5)
 
 
-def cases() -> List[Case]:
+def cases() -> list[Case]:
     c = LayerCases()
-    for extra in ("", "use_global_stats: false", "use_global_stats: true",
-                  "use_global_stats: false eps: 0.01 moving_average_fraction: 0.9"):
+    for extra in (
+        "",
+        "use_global_stats: false",
+        "use_global_stats: true",
+        "use_global_stats: false eps: 0.01 moving_average_fraction: 0.9",
+    ):
         for phase in (0, 1):
             for in_place in (False, True):
                 for shape in (SHAPE, (3, 7), (4, 2, 3)):
-                    c.add("BatchNorm", "batch_norm_param { %s }" % extra, shape, phase=phase, in_place=in_place)
+                    c.add(
+                        "BatchNorm", f"batch_norm_param {{ {extra} }}", shape, phase=phase, in_place=in_place
+                    )
     c.add("BatchNorm", "", (1, 3), phase=TRAIN)
     c.add("BatchNorm", "", (5,), phase=TRAIN, refused=True)
     c.add("BatchNorm", "", SHAPE, params=["const 0", "const 0", "const 0"])
@@ -25,13 +30,22 @@ def cases() -> List[Case]:
         for size in (1, 3, 5, 7):
             for extra in ("", "alpha: 0.5 beta: 0.6 k: 2", "alpha: 0.0001 beta: 0.75"):
                 c.add("LRN", "lrn_param { local_size: %d %s }" % (size, extra), shape, schemes=["gauss 2"])
-                c.add("LRN", "lrn_param { local_size: %d %s norm_region: WITHIN_CHANNEL }" % (size, extra), shape,
-                      schemes=["gauss 2"])
+                c.add(
+                    "LRN",
+                    "lrn_param { local_size: %d %s norm_region: WITHIN_CHANNEL }" % (size, extra),
+                    shape,
+                    schemes=["gauss 2"],
+                )
     c.add("LRN", "lrn_param { local_size: 4 }", SHAPE, refused=True)
-    for extra in ("", "across_channels: true", "normalize_variance: false", "normalize_variance: false across_channels: true",
-                  "eps: 0.1"):
+    for extra in (
+        "",
+        "across_channels: true",
+        "normalize_variance: false",
+        "normalize_variance: false across_channels: true",
+        "eps: 0.1",
+    ):
         for shape in (SHAPE, (3, 7, 2, 3), (1, 1, 5, 5)):
-            c.add("MVN", "mvn_param { %s }" % extra, shape)
+            c.add("MVN", f"mvn_param {{ {extra} }}", shape)
     for axis in (0, 1, 2, 3, -1, -2):
         for scheme in ("gauss", "ties", "gauss 30"):
             c.add("Softmax", "softmax_param { axis: %d }" % axis, SHAPE, schemes=[scheme])

@@ -1,0 +1,54 @@
+"""Every comparison case: the embedded Caffe against what BVLC Caffe computed.
+
+CAFFE_GP_RECORDINGS names a folder of full recordings (make test-bvlc makes them); without it the committed
+goldens are used: a part of the cases and a sample of their numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the embedded Caffe needs torch")
+
+import compare  # noqa: E402
+import recordings  # noqa: E402
+from cases import FAMILIES  # noqa: E402
+from net_case import Case  # noqa: E402
+
+FOLDER = os.environ.get("CAFFE_GP_RECORDINGS", compare.GOLDENS)
+
+
+@lru_cache(maxsize=None)
+def recorded(family: str) -> dict[str, Any]:
+    return recordings.load(os.path.join(FOLDER, family + ".npz"))
+
+
+def all_cases() -> list[Any]:
+    found = []
+    for family, make_cases in FAMILIES.items():
+        for case in make_cases():
+            if FOLDER != compare.GOLDENS or case.name in recorded(family):
+                found.append(pytest.param(family, case, id=case.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def caffe() -> Any:
+    return compare.embedded()
+
+
+@pytest.mark.parametrize("family, case", all_cases())
+def test_agrees_with_bvlc_caffe(caffe: Any, family: str, case: Case) -> None:
+    assert case.name in recorded(family), "not recorded: run 'make test-bvlc'"
+    outcome = compare.compare_case(caffe, case, recorded(family)[case.name])
+    assert not outcome.problems, "\n".join(outcome.problems)
+
+
+def test_names_are_unique() -> None:
+    for family, make_cases in FAMILIES.items():
+        names = [case.name for case in make_cases()]
+        assert len(names) == len(set(names)), family
