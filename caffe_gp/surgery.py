@@ -88,8 +88,8 @@ def prepare(
     engine       'torch' or 'bvlc', which knows no layer of the forks
 
     Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
-    loss, accuracy, Silence, ArgMax, MatWrite, side heads); Input layer; names made unique; old Crop layers get
-    the offset that their fork computed; Softmax ``prob`` with loss_weight 1; ``lr_mult: 0`` everywhere
+    loss, accuracy, Silence, ArgMax, MatWrite, side heads); Input layer; names made unique; old Crop layers
+    get the offset that their fork computed; Softmax ``prob`` with loss_weight 1; ``lr_mult: 0`` everywhere
     and the probe, a Bias of zeros with ``lr_mult: 1`` in place on the input. Caffe then computes the
     gradient of every blob and of no weight.
 

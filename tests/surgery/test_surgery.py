@@ -282,7 +282,7 @@ def as_v1(text):
 
 
 def test_the_released_crf_rnn_description():
-    """V1, repeated names, Crop without parameters, an explicit Split, a fork's layer at the end, no Softmax."""
+    """V1, repeated names, Crop without parameters, an explicit Split, a fork's layer at the end."""
     text = nets.fcn("8s", offsets=False, names=["crop", "fuse"] * 2 + ["crop"])
     text = (
         'input: "data" input_dim: 1 input_dim: 3 input_dim: 500 input_dim: 500 force_backward: true\n'
