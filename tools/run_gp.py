@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
 from caffe_gp.evaluation import image_run  # noqa: E402
+from caffe_gp.evaluation.image_outputs import SAVE_CHOICES  # noqa: E402
 from caffe_gp.gp import ENCODINGS, INJECTIONS  # noqa: E402
 
 EXAMPLES = """
@@ -130,8 +131,7 @@ def parse(arguments: list[str]) -> image_run.Settings:
         type=_save,
         default=image_run.Settings.save,
         metavar="KIND,...",
-        help=f"any of {','.join(image_run.SAVE_CHOICES)}, or none "
-        f"(default {','.join(image_run.Settings.save)})",
+        help=f"any of {','.join(SAVE_CHOICES)}, or none (default {','.join(image_run.Settings.save)})",
     )
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
     group.add_argument(
@@ -166,10 +166,8 @@ def _resize(text: str) -> int | tuple[int, int]:
 def _save(text: str) -> tuple[str, ...]:
     kinds = tuple(kind for kind in text.split(",") if kind and kind != "none")
     for kind in kinds:
-        if kind not in image_run.SAVE_CHOICES:
-            raise argparse.ArgumentTypeError(
-                f"unknown kind {kind!r}; known: {', '.join(image_run.SAVE_CHOICES)}, none"
-            )
+        if kind not in SAVE_CHOICES:
+            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}; known: {', '.join(SAVE_CHOICES)}, none")
     return kinds
 
 

@@ -6,7 +6,6 @@ What ``tools/run_gp.py`` does, as a function. ``docs/results_schema.md`` describ
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import sys
 from dataclasses import dataclass
@@ -21,14 +20,14 @@ from caffe_gp import engine as engines
 from caffe_gp import provenance
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
+from caffe_gp.evaluation.image_inputs import find_images, read_palette
+from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.records import Records
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.preprocess import FCN_MEAN, Canvas, Preprocess, Size, image_size
 from caffe_gp.report import pictures
 
 SCHEMA = "caffe_gp.run_gp/1"
-SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")
 
 
 @dataclass
@@ -76,6 +75,10 @@ def run(settings: Settings) -> dict[str, Any]:
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engine.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
+    if len({f"{eps:g}" for eps in settings.eps}) < len(settings.eps):
+        raise CaffeGPError(
+            f"files are named after eps in six digits, so values must differ in them: {settings.eps}"
+        )
     items = _items(settings)
     palette = read_palette(settings.palette) if settings.palette else None
     gp_net = engines.load_net(
@@ -100,9 +103,9 @@ def run(settings: Settings) -> dict[str, Any]:
     )
     classes = gp_net.net.blobs[gp.score].data.shape[1]
     origin = _origin(settings, gp_net, gp, preprocess)
-    writer = _Writer(Path(settings.out), settings, palette)
+    writer = ImageWriter(Path(settings.out), settings.save, palette)
     with Records(writer.folder / "records.jsonl", _key(settings, origin)) as records:
-        todo = [item for item in items if not writer.is_finished(item, records)]
+        todo = [item for item in items if not _is_finished(item, records, writer.folder)]
         # In a log file every update is a line of its own.
         on_screen = sys.stderr.isatty()
         with tqdm(
@@ -121,7 +124,7 @@ def run(settings: Settings) -> dict[str, Any]:
                 result = _perturb(gp, settings, preprocess, canvases, truths)
                 for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths)):
                     maps = _maps_of(result, i, preprocess, canvas)
-                    files = writer.write(item, canvas, truth, maps, result, i)
+                    files = writer.write(item.name, canvas, truth, maps, result, i)
                     records.add(item.name, _record(item, canvas, truth, maps, result, i, files, classes))
                     bar.update()
         results = _results(settings, origin, [records[item.name] for item in items], classes)
@@ -154,74 +157,6 @@ def _items(settings: Settings) -> list[_Item]:
                 raise DataError(f"{labels}: no label map for image {path}")
         items.append(_Item(name, path, labels))
     return items
-
-
-def find_images(sources: Sequence[str]) -> list[str]:
-    """Image files from a mixture of image files, folders and lists (text files, one path a line)."""
-    found: list[str] = []
-    for source in sources:
-        path = Path(source)
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise DataError(f"{source}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
-            found += [str(p) for p in inside]
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            found.append(str(path))
-        elif path.is_file():
-            found += _read_list(path)
-        else:
-            raise DataError(f"{source}: no such image, folder or list")
-    if not found:
-        raise DataError(f"no images in {', '.join(sources) or 'an empty list'}")
-    return found
-
-
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path}: neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a text list of images"
-        ) from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        beside = path.parent / line
-        if Path(line).is_file():
-            found.append(line)
-        elif beside.is_file():
-            found.append(str(beside))
-        else:
-            raise DataError(f"{path}, line {number}: no such image: {line} (nor beside the list)")
-    return found
-
-
-def read_palette(path: str) -> np.ndarray:
-    """Colours of labels 0, 1, ...: (n, 3) uint8 RGB, from an indexed PNG or a text file of 'R G B' lines."""
-    if path.lower().endswith(".png"):
-        from PIL import Image
-
-        try:
-            with Image.open(path) as picture:
-                colours = picture.getpalette() if picture.mode == "P" else None
-        except OSError as error:
-            raise DataError(f"{path}: not a readable palette ({error})") from None
-        if colours is None:
-            raise DataError(f"{path}: a palette comes from an indexed PNG (mode P)")
-        return np.asarray(colours, dtype=np.uint8).reshape(-1, 3)
-    try:
-        rows = np.loadtxt(path, dtype=np.int64, ndmin=2, comments="#")
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: a palette is a text file with 'R G B' (0..255) on each line ({error})"
-        ) from None
-    if rows.ndim != 2 or rows.shape[1] != 3 or not 0 < len(rows) <= 256 or rows.min() < 0 or rows.max() > 255:
-        raise DataError(
-            f"{path}: a palette has up to 256 lines of three numbers 0..255, found shape {rows.shape}"
-        )
-    return rows.astype(np.uint8)
 
 
 def _input_shape(settings: Settings) -> tuple[int | None, ...] | None:
@@ -285,6 +220,18 @@ def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
 
 
 # ---- doing it
+
+
+def _is_finished(item: _Item, records: Records, folder: Path) -> bool:
+    """Whether the records hold this very image and its files are still there."""
+    if item.name not in records:
+        return False
+    record = records[item.name]
+    return (
+        record["image_sha256"] == provenance.sha256_of(item.path)
+        and record["labels_sha256"] == _sha256_or_none(item.labels)
+        and all((folder / name).is_file() for name in record["files"])
+    )
 
 
 def _batches(
@@ -372,96 +319,6 @@ def _record(
     record["base"] = entries[0]
     record["gp"] = [{"eps": eps, **entry} for eps, entry in zip(result.eps, entries[1:])]
     return record
-
-
-class _Writer:
-    """Writes one image's files; every file appears only when it is whole."""
-
-    def __init__(self, folder: Path, settings: Settings, palette: np.ndarray | None) -> None:
-        self.folder, self.settings, self.palette = folder, settings, palette
-
-    def is_finished(self, item: _Item, records: Records) -> bool:
-        """Whether the records hold this very image and its files are still there."""
-        if item.name not in records:
-            return False
-        record = records[item.name]
-        return (
-            record["image_sha256"] == provenance.sha256_of(item.path)
-            and record["labels_sha256"] == _sha256_or_none(item.labels)
-            and all((self.folder / name).is_file() for name in record["files"])
-        )
-
-    def write(
-        self,
-        item: _Item,
-        canvas: Canvas,
-        truth: np.ndarray | None,
-        maps: Sequence[np.ndarray],
-        result: GPResult,
-        i: int,
-    ) -> list[str]:
-        """Write what ``--save`` asks for; returns the names, relative to the output folder."""
-        files: list[str] = []
-        save = self.settings.save
-        variants = ["base", *(f"eps_{eps:g}" for eps in result.eps)]
-        if maps[0].ndim == 2:
-            for variant, labels in zip(variants, maps):
-                if "labels" in save:
-                    name = self._name(files, "labels", variant, f"{item.name}.png")
-                    pictures.save_label_png(name, labels, self.palette)
-                if "overlay" in save:
-                    name = self._name(files, "overlay", variant, f"{item.name}.png")
-                    pictures.save_png(name, pictures.overlay(canvas.image, labels, self.palette))
-                if "changed" in save and variant != "base":
-                    name = self._name(files, "changed", variant, f"{item.name}.png")
-                    pictures.save_png(name, pictures.changed_map(maps[0], labels, truth))
-            if "panel" in save:
-                name = self._name(files, "panel", f"{item.name}.png")
-                pictures.save_png(name, self._panel(canvas, truth, maps, result, i))
-        if "perturbation" in save:
-            signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
-            _save_arrays(self._name(files, "perturbation", f"{item.name}.npz"), signs)
-        if "probabilities" in save:
-            every = [result.base_probabilities, *(result.probabilities or [])]
-            arrays = {variant: _without_padding(y[i], canvas) for variant, y in zip(variants, every)}
-            _save_arrays(self._name(files, "probabilities", f"{item.name}.npz"), arrays)
-        return files
-
-    def _name(self, files: list[str], *parts: str) -> Path:
-        name = "/".join(parts)
-        files.append(name)
-        return self.folder / name
-
-    def _panel(
-        self, canvas: Canvas, truth: np.ndarray | None, maps: Sequence[np.ndarray], result: GPResult, i: int
-    ) -> np.ndarray:
-        """One row an eps: image, base, GP, changed pixels, amplified perturbation (of an input of pixels)."""
-        rows = []
-        for eps, labels, signs in zip(result.eps, maps[1:], result.perturbation):
-            cells = [
-                ("image", canvas.image),
-                ("base", pictures.overlay(canvas.image, maps[0], self.palette)),
-                (f"GP, eps {eps:g}", pictures.overlay(canvas.image, labels, self.palette)),
-                ("changed", pictures.changed_map(maps[0], labels, truth)),
-            ]
-            if signs.shape[1] in (1, 3) and signs.shape[2:] == canvas.data.shape[1:]:
-                height, width = canvas.valid
-                amplified = pictures.amplify(signs[i][:, :height, :width] * np.sign(eps))
-                cells.append(("perturbation, amplified", amplified))
-            rows.append(pictures.panel(cells, height=canvas.image.shape[0]))
-        return pictures.stack(rows)
-
-
-def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """Class maps (C, H, W) cut to the image if they have the canvas' size; others as they are."""
-    height, width = canvas.valid
-    return y[:, :height, :width] if y.shape[1:] == canvas.data.shape[1:] else y
-
-
-def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    pictures.write_bytes(path, buffer.getvalue())
 
 
 # ---- the numbers

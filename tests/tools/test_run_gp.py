@@ -308,6 +308,7 @@ ONE = ("--image", "{model}/images/a.png", "--eps", "1")
             "a palette",
         ),
         (("--image", "{model}/images/a.png", "{model}/labels/a.png", "--eps", "1"), 2, "names must differ"),
+        ((*ONE, "1.0"), 1, "values must differ"),
         (("--eps", "1"), 2, "--image or --images"),
         ((*ONE, "--save", "colours"), 2, "unknown kind 'colours'"),
         ((*ONE, "--batch-size", "0"), 2, "at least 1"),

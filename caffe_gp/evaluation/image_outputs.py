@@ -1,0 +1,97 @@
+"""The pictures and arrays that a run over image files writes; docs/results_schema.md lists them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from caffe_gp.gp import GPResult
+from caffe_gp.gp.preprocess import Canvas
+from caffe_gp.report import pictures
+
+SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
+
+
+class ImageWriter:
+    """Writes one image's files; every file appears only when it is whole."""
+
+    def __init__(self, folder: Path, save: Sequence[str], palette: np.ndarray | None) -> None:
+        """``save``: any of SAVE_CHOICES; ``palette``: see ``image_inputs.read_palette``."""
+        self.folder, self.save, self.palette = folder, save, palette
+
+    def write(
+        self,
+        name: str,
+        canvas: Canvas,
+        truth: np.ndarray | None,
+        maps: Sequence[np.ndarray],
+        result: GPResult,
+        i: int,
+    ) -> list[str]:
+        """Write the files of image ``i`` of a result; returns their names, relative to the folder.
+
+        maps: label maps in the image's own pixels, base first (or single numbers for a class); truth: the
+        ground truth in the same pixels, or None.
+        """
+        files: list[str] = []
+        variants = ["base", *(f"eps_{eps:g}" for eps in result.eps)]
+        if maps[0].ndim == 2:
+            for variant, labels in zip(variants, maps):
+                if "labels" in self.save:
+                    path = self._name(files, "labels", variant, f"{name}.png")
+                    pictures.save_label_png(path, labels, self.palette)
+                if "overlay" in self.save:
+                    path = self._name(files, "overlay", variant, f"{name}.png")
+                    pictures.save_png(path, pictures.overlay(canvas.image, labels, self.palette))
+                if "changed" in self.save and variant != "base":
+                    path = self._name(files, "changed", variant, f"{name}.png")
+                    pictures.save_png(path, pictures.changed_map(maps[0], labels, truth))
+            if "panel" in self.save:
+                path = self._name(files, "panel", f"{name}.png")
+                pictures.save_png(path, self._panel(canvas, truth, maps, result, i))
+        if "perturbation" in self.save:
+            signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
+            _save_arrays(self._name(files, "perturbation", f"{name}.npz"), signs)
+        if "probabilities" in self.save:
+            every = [result.base_probabilities, *(result.probabilities or [])]
+            arrays = {variant: _without_padding(y[i], canvas) for variant, y in zip(variants, every)}
+            _save_arrays(self._name(files, "probabilities", f"{name}.npz"), arrays)
+        return files
+
+    def _name(self, files: list[str], *parts: str) -> Path:
+        files.append("/".join(parts))
+        return self.folder / files[-1]
+
+    def _panel(
+        self, canvas: Canvas, truth: np.ndarray | None, maps: Sequence[np.ndarray], result: GPResult, i: int
+    ) -> np.ndarray:
+        """One row an eps: image, base, GP, changed pixels, amplified perturbation (of an input of pixels)."""
+        rows = []
+        for eps, labels, signs in zip(result.eps, maps[1:], result.perturbation):
+            cells = [
+                ("image", canvas.image),
+                ("base", pictures.overlay(canvas.image, maps[0], self.palette)),
+                (f"GP, eps {eps:g}", pictures.overlay(canvas.image, labels, self.palette)),
+                ("changed", pictures.changed_map(maps[0], labels, truth)),
+            ]
+            if signs.shape[1] in (1, 3) and signs.shape[2:] == canvas.data.shape[1:]:
+                height, width = canvas.valid
+                amplified = pictures.amplify(signs[i][:, :height, :width] * np.sign(eps))
+                cells.append(("perturbation, amplified", amplified))
+            rows.append(pictures.panel(cells, height=canvas.image.shape[0]))
+        return pictures.stack(rows)
+
+
+def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """Class maps (C, H, W) cut to the image if they have the canvas' size; others as they are."""
+    height, width = canvas.valid
+    return y[:, :height, :width] if y.shape[1:] == canvas.data.shape[1:] else y
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    pictures.write_bytes(path, buffer.getvalue())
