@@ -5,6 +5,7 @@
 
 ``python -m caffe_gp.caffe script.py`` runs an unmodified pycaffe script on it.
 """
+
 from __future__ import annotations
 
 import importlib
@@ -12,9 +13,16 @@ from typing import Any
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, layer_type_list
+from caffe_gp.caffe.logs import init_log, log
 from caffe_gp.caffe.mode import allow_tf32, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from caffe_gp.caffe.net import Net
-from caffe_gp.caffe.net_spec import NetSpec, layers, params, to_proto  # `layers` hides the sub-package, as pycaffe's
+from caffe_gp.caffe.net_spec import (
+    NetSpec,
+    layers,
+    params,
+    to_proto,
+)  # `layers` hides the sub-package, as pycaffe's
+from caffe_gp.caffe.signals import SignalHandler
 from caffe_gp.caffe.solver import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -24,16 +32,18 @@ from caffe_gp.caffe.solver import (
     SGDSolver,
     get_solver,
 )
+from caffe_gp.errors import EngineError
 
 __version__ = "1.0.0"  # of the Caffe whose interface and results this is
 
 TRAIN, TEST = 0, 1
 
 __all__ = [
-    "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier", "Detector", "Layer", "Net",
-    "NesterovSolver", "NetSpec", "RMSPropSolver", "SGDSolver", "Timer", "allow_tf32", "classifier", "coord_map",
-    "detector", "draw", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec",
-    "params", "proto", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
+    "NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier",
+    "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
+    "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw", "get_solver",
+    "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec", "params", "proto",
+    "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
     "set_solver_count", "set_solver_rank", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip
 
@@ -42,7 +52,10 @@ _LAZY = {
     "Classifier": ("classifier", "Classifier"),
     "Detector": ("detector", "Detector"),
     "Timer": ("timer", "Timer"),
-    **{name: (name, None) for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe")},
+    **{
+        name: (name, None)
+        for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe")
+    },
 }
 
 
@@ -57,17 +70,6 @@ def __getattr__(name: str) -> Any:
 
 
 # ---- names that scripts call and that have nothing to do here: one process drives one device
-
-
-def init_log(*arguments: Any) -> None:
-    """Accepted for scripts' sake; messages go through Python's ``logging`` (logger 'caffe')."""
-
-
-def log(message: str) -> None:
-    """Write a line to the logger 'caffe'."""
-    import logging
-
-    logging.getLogger("caffe").info(message)
 
 
 def has_nccl() -> bool:
@@ -95,3 +97,17 @@ def set_solver_rank(rank: int) -> None:
 
 def set_multiprocess(multiprocess: bool) -> None:
     """Accepted for scripts' sake."""
+
+
+class NCCL:
+    """Present so that scripts find the name; see ``has_nccl``."""
+
+    def __init__(self, solver: Any, uid: Any = "") -> None:
+        raise EngineError(
+            "NCCL: training on several devices at once is not offered; use one solver on one device"
+        )
+
+    @staticmethod
+    def new_uid() -> bytes:
+        """Accepted for scripts' sake."""
+        return b""

@@ -1,4 +1,5 @@
 """Net: a list of layers over named blobs, with pycaffe's interface."""
+
 from __future__ import annotations
 
 import os
@@ -47,8 +48,12 @@ class Net:
             level = positional.pop(0)
         if positional:
             stages = positional.pop(0)
+        if positional and weights is None:
+            weights = positional.pop(0)
         if positional or phase not in (pb.TRAIN, pb.TEST):
-            raise NetError("Net(prototxt, phase, level=0, stages=None, weights=None): phase is caffe.TRAIN or caffe.TEST")
+            raise NetError(
+                "Net(prototxt, phase, level=0, stages=None, weights=None): phase is caffe.TRAIN or caffe.TEST"
+            )
         source = os.fspath(network_file)
         self._init(proto.read_net_param(source), phase, level, stages or (), source)
         if weights is not None:
@@ -56,7 +61,13 @@ class Net:
 
     @classmethod
     def from_param(
-        cls, param: Any, phase: int, *, level: int = 0, stages: Sequence[str] = (), source: str = "<NetParameter>"
+        cls,
+        param: Any,
+        phase: int,
+        *,
+        level: int = 0,
+        stages: Sequence[str] = (),
+        source: str = "<NetParameter>",
     ) -> Net:
         """A net from an upgraded NetParameter in memory; ``source`` names it in messages."""
         net = cls.__new__(cls)
@@ -85,7 +96,10 @@ class Net:
         self._layer_need_backward: list[bool] = []
         self._shared_params = _SharedParams(source)
         self._callbacks: dict[str, list[Callback]] = {
-            "before_forward": [], "after_forward": [], "before_backward": [], "after_backward": []
+            "before_forward": [],
+            "after_forward": [],
+            "before_backward": [],
+            "after_backward": [],
         }
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         blob_need_backward: list[bool] = []
@@ -123,7 +137,9 @@ class Net:
             self._loss_weights[top_id] = weight
         needs = any(bottom_need)
         if len(layer_param.param) > len(layer.blobs):
-            raise layer.error(f"Too many params specified: {len(layer_param.param)} for {len(layer.blobs)} blobs")
+            raise layer.error(
+                f"Too many params specified: {len(layer_param.param)} for {len(layer.blobs)} blobs"
+            )
         for i, blob in enumerate(layer.blobs):
             spec = layer_param.param[i] if i < len(layer_param.param) else pb.ParamSpec()
             trains = spec.lr_mult != 0
@@ -140,14 +156,18 @@ class Net:
         self._layer_need_backward.append(needs)
         self._layer_losses.append(losses)
 
-    def _append_bottoms(self, layer_param: Any, blob_need_backward: list[bool]) -> tuple[list[int], list[bool]]:
+    def _append_bottoms(
+        self, layer_param: Any, blob_need_backward: list[bool]
+    ) -> tuple[list[int], list[bool]]:
         ids, needs = [], []
         for i, name in enumerate(layer_param.bottom):
             if name not in self._unread:
                 raise NetError(f"Unknown bottom blob '{name}' (layer '{layer_param.name}', bottom index {i})")
             blob_id = self._unread.pop(name)
             ids.append(blob_id)
-            needs.append(layer_param.propagate_down[i] if layer_param.propagate_down else blob_need_backward[blob_id])
+            needs.append(
+                layer_param.propagate_down[i] if layer_param.propagate_down else blob_need_backward[blob_id]
+            )
         return ids, needs
 
     def _append_tops(
@@ -158,10 +178,12 @@ class Net:
             if i < len(layer_param.bottom) and layer_param.bottom[i] == name:
                 blob_id = self._blob_names.index(name)  # in place
             elif name in self._blob_names:
-                maker = self._layer_names[next(k for k, tops in enumerate(self._top_index)
-                                               if self._blob_names.index(name) in tops)]
+                maker = self._layer_names[
+                    next(k for k, tops in enumerate(self._top_index) if self._blob_names.index(name) in tops)
+                ]
                 raise NetError(
-                    f"Top blob '{name}' produced by multiple sources: layers '{maker}' and '{layer_param.name}'"
+                    f"Top blob '{name}' produced by multiple sources: layers '{maker}' and "
+                    f"'{layer_param.name}'"
                 )
             else:
                 blob_id = self._new_blob(name, blob_need_backward)
@@ -232,8 +254,8 @@ class Net:
         for name, layer in zip(self._layer_names, self.layers):
             if layer.blobs and name in seen:
                 raise NetError(
-                    f"{self._source}: two layers with parameters are named '{name}'; weights are found by layer "
-                    "name, so give each its own"
+                    f"{self._source}: two layers with parameters are named '{name}'; weights are found by "
+                    "layer name, so give each its own"
                 )
             if layer.blobs:
                 seen.add(name)
@@ -258,7 +280,9 @@ class Net:
     @cached_property
     def params(self) -> OrderedDict[str, BlobVec]:
         """Parameter blobs by layer name, for the layers that have any."""
-        return OrderedDict((name, layer.blobs) for name, layer in zip(self._layer_names, self.layers) if layer.blobs)
+        return OrderedDict(
+            (name, layer.blobs) for name, layer in zip(self._layer_names, self.layers) if layer.blobs
+        )
 
     @cached_property
     def layer_dict(self) -> OrderedDict[str, Layer]:
@@ -386,7 +410,9 @@ class Net:
         except ValueError:
             raise ValueError(f"'{name}' is not the name of a layer of {self._source}") from None
 
-    def _fill(self, arrays: dict[str, np.ndarray], names: list[str], side: str, mismatch: str, what: str) -> None:
+    def _fill(
+        self, arrays: dict[str, np.ndarray], names: list[str], side: str, mismatch: str, what: str
+    ) -> None:
         if not arrays:
             return
         if set(arrays) != set(names):
@@ -394,7 +420,9 @@ class Net:
         for name, array in arrays.items():
             blob = self.blobs[name]
             if np.shape(array)[:1] != blob.shape[:1]:
-                raise NetError(f"{what} is not batch sized ('{name}': expected {blob.shape}, found {np.shape(array)})")
+                raise NetError(
+                    f"{what} is not batch sized ('{name}': expected {blob.shape}, found {np.shape(array)})"
+                )
             getattr(blob, side)[...] = array
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: np.ndarray) -> dict[str, np.ndarray]:
@@ -480,7 +508,9 @@ class Net:
         for i, (blob, source) in enumerate(zip(target, source_blobs)):
             if source is None:  # HDF5 files hold a shared blob once, at its owner
                 if blob in self.learnable_params:
-                    raise WeightsError(f"{path}: layer '{name}' has no data for param {i}, which no other layer owns here")
+                    raise WeightsError(
+                        f"{path}: layer '{name}' has no data for param {i}, which no other layer owns here"
+                    )
                 continue
             if not _same_shape(blob.shape, source):
                 raise WeightsError(
@@ -505,7 +535,9 @@ class Net:
 
     def save(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
         """Write the parameters as a binary caffemodel."""
-        proto.write_caffemodel(os.fspath(path), self._param, self._param_arrays(), **self._diffs_if(write_diff))
+        proto.write_caffemodel(
+            os.fspath(path), self._param, self._param_arrays(), **self._diffs_if(write_diff)
+        )
 
     def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
         """Write the parameters in Caffe's HDF5 layout."""
@@ -546,7 +578,10 @@ class Net:
     # ---- MemoryData
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Feed a net whose first layer is MemoryData: float32 (N, C, H, W) and N labels, N a multiple of the batch."""
+        """Feed a net whose first layer is MemoryData.
+
+        ``data`` is float32 (N, C, H, W), ``labels`` holds N values; N is a multiple of the batch size.
+        """
         layer = self.layers[0]
         if layer.type != "MemoryData":
             raise NetError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")

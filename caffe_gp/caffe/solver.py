@@ -1,33 +1,32 @@
 """Solvers: train a net from a solver prototxt, as BVLC Caffe's Solver does, with pycaffe's interface."""
+
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Callable
-from enum import Enum
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from caffe_gp import proto
 from caffe_gp.caffe import mode
+from caffe_gp.caffe.learning_rate import check_policy, learning_rate
 from caffe_gp.caffe.net import Net
+from caffe_gp.caffe.signals import Action, SignalHandler
+from caffe_gp.caffe.solver_state import SolverState, read_state, write_state
 from caffe_gp.caffe.updates import UPDATES
-from caffe_gp.errors import NetError, PrototxtError, WeightsError
+from caffe_gp.errors import PrototxtError, WeightsError
 from caffe_gp.proto import messages as pb
 
+__all__ = [
+    "SOLVERS", "Action", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "NesterovSolver", "RMSPropSolver",
+    "SGDSolver", "SignalHandler", "Solver", "get_solver",
+]  # fmt: skip
+
 log = logging.getLogger("caffe")
-
-MAX_ITERATIONS = 2**31 - 1
-
-
-class Action(Enum):
-    """What an action callback may ask for after an iteration."""
-
-    NONE = 0
-    STOP = 1
-    SNAPSHOT = 2
 
 
 class Solver:
@@ -51,40 +50,59 @@ class Solver:
         self._stopped = False
         self._losses: list[float] = []
         self._smoothed_loss = 0.0
-        self._on_start: list[Callable[[], None]] = []
-        self._on_gradients_ready: list[Callable[[], None]] = []
+        self._displayed = (0, time.perf_counter())  # iteration and time of the last display
+        self._on_start: list[Callable[[], Any]] = []
+        self._on_gradients_ready: list[Callable[[], Any]] = []
         self._action: Callable[[], Action] = lambda: Action.NONE
         self._check_param()
         if self.param.random_seed >= 0:
             mode.set_random_seed(self.param.random_seed)
         self.net = self._make_train_net()
         self.test_nets = self._make_test_nets()
-        for weights in self.param.weights:
-            for path in weights.split(","):
-                self.net.copy_from(path.strip())
+        for net in (self.net, *self.test_nets):
+            for path in (path.strip() for paths in self.param.weights for path in paths.split(",")):
+                log.info("Finetuning from %s", path)
+                net.copy_from(path)
         self._update = UPDATES[self.update_type](
             self.param, self._source, [blob.data_tensor for blob in self.net.learnable_params]
         )
 
+    @property
+    def type(self) -> str:
+        """Name of the update rule, as in a solver prototxt's ``type``."""
+        return self.update_type
+
     # ---- nets
 
     def _check_param(self) -> None:
-        policy = self.param.lr_policy
-        if policy not in _LEARNING_RATES:
-            raise PrototxtError(
-                f"{self._source}: Unknown learning rate policy: lr_policy '{policy}'; known: "
-                f"{', '.join(_LEARNING_RATES)}"
-            )
-        if policy == "step" and self.param.stepsize < 1:
-            raise PrototxtError(f"{self._source}: lr_policy 'step' needs a positive stepsize")
-        if policy == "poly" and self.param.max_iter < 1:
-            raise PrototxtError(f"{self._source}: lr_policy 'poly' needs a positive max_iter")
+        check_policy(self.param, self._source)
         if self.param.regularization_type not in ("L1", "L2"):
             raise PrototxtError(
-                f"{self._source}: Unknown regularization type: {self.param.regularization_type}; known: L1, L2"
+                f"{self._source}: Unknown regularization type: {self.param.regularization_type}; "
+                "known: L1, L2"
             )
-        if self.param.iter_size < 1 or self.param.average_loss < 1:
-            raise PrototxtError(f"{self._source}: iter_size and average_loss should be non-negative and at least 1")
+        for field in ("iter_size", "average_loss"):
+            if getattr(self.param, field) < 1:
+                raise PrototxtError(
+                    f"{self._source}: {field} should be at least 1, found {getattr(self.param, field)}"
+                )
+        if any(runs < 1 for runs in self.param.test_iter):
+            raise PrototxtError(
+                f"{self._source}: test_iter should be at least 1, found {list(self.param.test_iter)}"
+            )
+        if self.param.snapshot:
+            self._check_snapshot_folder()
+
+    def _check_snapshot_folder(self) -> None:
+        """Find out before the training, not at the first snapshot, that a snapshot cannot be written."""
+        if not self.param.snapshot_prefix:
+            raise PrototxtError(f"{self._source}: snapshot is specified but snapshot_prefix is not")
+        folder = os.path.dirname(self.param.snapshot_prefix) or "."
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise PrototxtError(
+                f"{self._source}: Cannot write to snapshot prefix '{self.param.snapshot_prefix}': "
+                f"make sure that the directory '{folder}' exists and is writable"
+            )
 
     def _make_train_net(self) -> Net:
         fields = ("net", "net_param", "train_net", "train_net_param")
@@ -94,12 +112,12 @@ class Solver:
                 f"{self._source}: SolverParameter must specify a train net using one of these fields: "
                 f"{', '.join(fields)}; found {', '.join(given) or 'none'}"
             )
-        param, source = self._net_param(getattr(self.param, given[0]))
+        param, source = self._net_param(given[0], getattr(self.param, given[0]))
         return self._build(param, source, pb.TRAIN, self.param.train_state)
 
     def _make_test_nets(self) -> list[Net]:
-        generic = [getattr(self.param, f) for f in ("net_param", "net") if self.param.HasField(f)]
-        own = [*self.param.test_net_param, *self.param.test_net]
+        generic = [(f, getattr(self.param, f)) for f in ("net_param", "net") if self.param.HasField(f)]
+        own = [(f, net) for f in ("test_net_param", "test_net") for net in getattr(self.param, f)]
         runs = len(self.param.test_iter)
         if generic:
             if runs < len(own):
@@ -107,7 +125,8 @@ class Solver:
             own += generic * (runs - len(own))
         elif runs != len(own):
             raise PrototxtError(
-                f"{self._source}: test_iter must be specified for each test network: {runs} for {len(own)} nets"
+                f"{self._source}: test_iter must be specified for each test network: "
+                f"{runs} for {len(own)} nets"
             )
         states = list(self.param.test_state)
         if states and len(states) != len(own):
@@ -118,19 +137,27 @@ class Solver:
         if own and self.param.test_interval < 1:
             raise PrototxtError(f"{self._source}: test nets need a positive test_interval")
         states = states or [pb.NetState()] * len(own)
-        return [self._build(*self._net_param(net), pb.TEST, state) for net, state in zip(own, states)]
+        return [self._build(*self._net_param(*net), pb.TEST, state) for net, state in zip(own, states)]
 
-    def _net_param(self, given: Any) -> tuple[Any, str]:
-        if isinstance(given, str):
-            return proto.read_net_param(given), given
-        return proto.upgrade_net(given, self._source), self._source
+    def _net_param(self, field: str, given: Any) -> tuple[Any, str]:
+        if not isinstance(given, str):
+            return proto.upgrade_net(given, f"{self._source} ({field})"), f"{self._source} ({field})"
+        if not os.path.exists(given):
+            raise PrototxtError(
+                f"{self._source}: {field}: there is no file '{given}'; paths in a solver file are relative "
+                f"to the current directory, {os.getcwd()}"
+            )
+        return proto.read_net_param(given), given
 
     @staticmethod
     def _build(param: Any, source: str, phase: int, state: Any) -> Net:
-        merged = pb.NetState()
-        merged.CopyFrom(param.state)
+        # Lowest precedence first: the solver's phase, the net's own state, train_state or test_state.
+        merged = pb.NetState(phase=phase)
+        merged.MergeFrom(param.state)
         merged.MergeFrom(state)
-        return Net.from_param(param, phase, level=merged.level, stages=tuple(merged.stage), source=source)
+        return Net.from_param(
+            param, merged.phase, level=merged.level, stages=tuple(state.stage), source=source
+        )
 
     # ---- training
 
@@ -138,11 +165,14 @@ class Solver:
         """Run this many training iterations, with the tests, displays and snapshots that fall into them."""
         start, stop = self.iter, self.iter + iterations
         self._losses, self._smoothed_loss = [], 0.0
+        self._displayed = (self._displayed[0], time.perf_counter())
         while self.iter < stop:
             self.net.clear_param_diffs()
             interval = self.param.test_interval
             if interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization):
                 self._test_all()
+                if self._stopped:
+                    break
             for callback in self._on_start:
                 callback()
             display = self.param.display and self.iter % self.param.display == 0
@@ -157,7 +187,6 @@ class Solver:
             for callback in self._on_gradients_ready:
                 callback()
             self.apply_update()
-            self.iter += 1
             action = self._action()
             if action is Action.SNAPSHOT or (self.param.snapshot and self.iter % self.param.snapshot == 0):
                 self.snapshot()
@@ -171,6 +200,7 @@ class Solver:
         log.info("Learning Rate Policy: %s", self.param.lr_policy)
         self._stopped = False
         if resume_file is not None:
+            log.info("Restoring previous solver status from %s", resume_file)
             self.restore(resume_file)
         start = self.iter
         self.step(self.param.max_iter - self.iter)
@@ -188,25 +218,31 @@ class Solver:
 
     @torch.no_grad()
     def apply_update(self) -> None:
-        """Clip, normalise and regularise the parameters' diffs, turn them into steps, and take the steps."""
-        rate = self.learning_rate()
+        """Clip, normalise and regularise the parameters' diffs, turn them into steps and take these.
+
+        Counts ``iter``, as in Caffe: it is the number of updates made.
+        """
+        rate = self.lr
         if self.param.display and self.iter % self.param.display == 0:
             log.info("Iteration %d, lr = %g", self.iter, rate)
         blobs = self.net.learnable_params
         params = [blob.data_tensor for blob in blobs]
         diffs = [blob.diff_tensor for blob in blobs]
-        if not diffs:
-            return
-        self._clip_gradients(diffs)
-        if self.param.iter_size > 1:
-            torch._foreach_mul_(diffs, 1.0 / self.param.iter_size)
-        self._regularize(params, diffs)
-        self._update.step(diffs, [rate * mult for mult in self.net.params_lr], self.iter)
-        torch._foreach_sub_(params, diffs)
+        if diffs:
+            self._clip_gradients(diffs)
+            if self.param.iter_size > 1:
+                torch._foreach_mul_(diffs, 1.0 / self.param.iter_size)
+            self._regularize(params, diffs)
+            self._update.move_to(mode.device())
+            self._update.step(diffs, [rate * mult for mult in self.net.params_lr], self.iter)
+            torch._foreach_sub_(params, diffs)
+        self.iter += 1
 
-    def learning_rate(self) -> float:
+    @property
+    def lr(self) -> float:
         """The rate of the current iteration by ``lr_policy``, before each parameter's ``lr_mult``."""
-        return _LEARNING_RATES[self.param.lr_policy](self)
+        rate, self._current_step = learning_rate(self.param, self.iter, self._current_step)
+        return rate
 
     def _clip_gradients(self, diffs: list[torch.Tensor]) -> None:
         limit = self.param.clip_gradients
@@ -214,7 +250,12 @@ class Solver:
             return
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(diffs))))
         if norm > limit:
-            log.info("Gradient clipping: scaling down gradients (L2 norm %g > %g)", norm, limit)
+            log.info(
+                "Gradient clipping: scaling down gradients (L2 norm %g > %g) by scale factor %g",
+                norm,
+                limit,
+                limit / norm,
+            )
             torch._foreach_mul_(diffs, limit / norm)
 
     def _regularize(self, params: list[torch.Tensor], diffs: list[torch.Tensor]) -> None:
@@ -225,7 +266,9 @@ class Solver:
         terms = [params[k] for k in decayed]
         if self.param.regularization_type == "L1":
             terms = torch._foreach_sign(terms)
-        torch._foreach_add_([diffs[k] for k in decayed], torch._foreach_mul(terms, [decays[k] for k in decayed]))
+        torch._foreach_add_(
+            [diffs[k] for k in decayed], torch._foreach_mul(terms, [decays[k] for k in decayed])
+        )
 
     def _smooth(self, loss: float, start: int) -> None:
         """Mean loss of the last ``average_loss`` iterations."""
@@ -248,25 +291,45 @@ class Solver:
 
     def _test_all(self) -> None:
         for i in range(len(self.test_nets)):
-            self._test(i)
+            if not self._stopped:
+                self._test(i)
 
     def _test(self, i: int) -> None:
         log.info("Iteration %d, Testing net (#%d)", self.iter, i)
-        net = self.test_nets[i]
+        net, runs = self.test_nets[i], self.param.test_iter[i]
         net.share_with(self.net)
-        runs = self.param.test_iter[i]
-        loss, totals = 0.0, [net.blobs[name].data * 0.0 for name in net.outputs]
+        loss, totals = 0.0, [np.float32(0)] * len(net.outputs)
         for _ in range(runs):
+            if self._stop_requested():
+                log.info("Test interrupted.")
+                return
             loss += net._forward(0, len(net.layers) - 1)
-            for total, name in zip(totals, net.outputs):
-                total += net.blobs[name].data
+            totals = [total + net.blobs[name].read_data() for total, name in zip(totals, net.outputs)]
         if self.param.test_compute_loss:
             log.info("Test loss: %g", loss / runs)
         _log_outputs("Test", net, [total / runs for total in totals])
 
+    def _stop_requested(self) -> bool:
+        """Serve the requests that came in since the last test batch; True once a stop is among them."""
+        while not self._stopped and (action := self._action()) is not Action.NONE:
+            if action is Action.SNAPSHOT:
+                self.snapshot()
+            self._stopped = action is Action.STOP
+        return self._stopped
+
     def _log_training(self) -> None:
-        log.info("Iteration %d, loss = %g", self.iter, self._smoothed_loss)
-        _log_outputs("Train", self.net, [self.net.blobs[name].data for name in self.net.outputs])
+        before, since = self._displayed
+        seconds = time.perf_counter() - since
+        log.info(
+            "Iteration %d (%g iter/s, %gs/%d iters), loss = %g",
+            self.iter,
+            (self.iter - before) / (seconds or 1),
+            seconds,
+            self.param.display,
+            self._smoothed_loss,
+        )
+        self._displayed = (self.iter, time.perf_counter())
+        _log_outputs("Train", self.net, [self.net.blobs[name].read_data() for name in self.net.outputs])
 
     # ---- snapshots
 
@@ -274,48 +337,42 @@ class Solver:
         """Write ``<snapshot_prefix>_iter_<n>.caffemodel`` and ``.solverstate`` (``.h5`` for HDF5)."""
         if not self.param.snapshot_prefix:
             raise PrototxtError(f"{self._source}: snapshot_prefix is not set, so a snapshot has no name")
-        stem = f"{self.param.snapshot_prefix}_iter_{self.iter}"
+        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
+        stem, extension = f"{self.param.snapshot_prefix}_iter_{self.iter}", ".h5" if hdf5 else ""
+        kind = "HDF5" if hdf5 else "binary proto"
+        model, state = f"{stem}.caffemodel{extension}", f"{stem}.solverstate{extension}"
+        log.info("Snapshotting to %s file %s", kind, model)
+        save = self.net.save_hdf5 if hdf5 else self.net.save
+        save(model, self.param.snapshot_diff)
+        log.info("Snapshotting solver state to %s file %s", kind, state)
         history = [tensor.cpu().numpy() for tensor in self._update.history]
-        if self.param.snapshot_format == pb.SolverParameter.HDF5:
-            model = stem + ".caffemodel.h5"
-            self.net.save_hdf5(model, self.param.snapshot_diff)
-            _write_state_hdf5(stem + ".solverstate.h5", self.iter, model, self._current_step, history)
-        else:
-            model = stem + ".caffemodel"
-            self.net.save(model, self.param.snapshot_diff)
-            proto.write_solverstate(
-                stem + ".solverstate", iter=self.iter, learned_net=model, current_step=self._current_step,
-                history=history,
-            )
-        log.info("Snapshotting to %s", model)
+        write_state(state, SolverState(self.iter, model, self._current_step, history))
 
     def restore(self, state_file: str | os.PathLike[str]) -> None:
         """Continue from a solverstate and the weights that it names."""
         path = os.fspath(state_file)
-        read = _read_state_hdf5 if path.endswith(".h5") else _read_state
-        iteration, model, current_step, history = read(path)
-        if len(history) != len(self._update.history):
+        state, history = read_state(path), self._update.history
+        if len(history) != len(state.history):
             raise WeightsError(
-                f"{path}: Incorrect length of history blobs: the solver keeps {len(self._update.history)}, "
-                f"the file holds {len(history)}; was it written by another solver type?"
+                f"{path}: Incorrect length of history blobs: the solver {self.type} keeps {len(history)}, "
+                f"the file holds {len(state.history)}; was it written by another solver type or net?"
             )
-        for k, (mine, theirs) in enumerate(zip(self._update.history, history)):
-            if mine.numel() != theirs.numel():
+        for k, (mine, theirs) in enumerate(zip(history, state.history)):
+            if mine.numel() != theirs.size:
                 raise WeightsError(
-                    f"{path}: history blob {k}: expected {tuple(mine.shape)}, found {tuple(theirs.shape)}"
+                    f"{path}: history blob {k}: expected {tuple(mine.shape)}, found {theirs.shape}"
                 )
-        if model:
-            beside = os.path.join(os.path.dirname(path), os.path.basename(model))
-            # A snapshot that was moved still finds its weights beside it.
-            self.net.copy_from(model if os.path.exists(model) or not os.path.exists(beside) else beside)
-        self.iter, self._current_step = iteration, current_step
-        for mine, theirs in zip(self._update.history, history):
-            mine.copy_(theirs.view(mine.shape))
+        if state.learned_net:
+            self.net.copy_from(_beside_if_moved(state.learned_net, path))
+        self.iter, self._current_step = state.iter, state.current_step
+        self._displayed = (self.iter, time.perf_counter())
+        for mine, theirs in zip(history, state.history):
+            mine.copy_(torch.from_numpy(np.array(theirs, np.float32)).view(mine.shape))
 
     # ---- callbacks
 
     def add_callback(
-        self, on_start: Callable[[], None], on_gradients_ready: Callable[[], None] | None = None
+        self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any] | None = None
     ) -> None:
         """Call functions before each iteration's forward and before each update."""
         self._on_start.append(on_start)
@@ -323,7 +380,10 @@ class Solver:
             self._on_gradients_ready.append(on_gradients_ready)
 
     def set_action_function(self, function: Callable[[], Action]) -> None:
-        """Ask ``function`` after every iteration whether to stop or to snapshot (Caffe's signal handler)."""
+        """Ask ``function`` after every iteration and test batch whether to stop or to snapshot.
+
+        A :class:`SignalHandler` is such a function. Whoever asks for STOP is not asked again.
+        """
         self._action = function
 
     def share_weights(self, net: Net) -> None:
@@ -335,31 +395,31 @@ class SGDSolver(Solver):
     """Stochastic gradient descent with momentum."""
 
 
-class NesterovSolver(Solver):
+class NesterovSolver(SGDSolver):
     """Nesterov's accelerated gradient."""
 
     update_type = "Nesterov"
 
 
-class AdaGradSolver(Solver):
+class AdaGradSolver(SGDSolver):
     """AdaGrad (Duchi et al. 2011)."""
 
     update_type = "AdaGrad"
 
 
-class RMSPropSolver(Solver):
+class RMSPropSolver(SGDSolver):
     """RMSProp (Tieleman and Hinton 2012)."""
 
     update_type = "RMSProp"
 
 
-class AdaDeltaSolver(Solver):
+class AdaDeltaSolver(SGDSolver):
     """AdaDelta (Zeiler 2012)."""
 
     update_type = "AdaDelta"
 
 
-class AdamSolver(Solver):
+class AdamSolver(SGDSolver):
     """Adam (Kingma and Ba 2015)."""
 
     update_type = "Adam"
@@ -375,103 +435,19 @@ def get_solver(solver_file: str | os.PathLike[str]) -> Solver:
     """The solver whose class the file's ``type`` names."""
     param = proto.read_solver_param(solver_file)
     if param.type not in SOLVERS:
-        raise PrototxtError(f"{solver_file}: Unknown solver type: {param.type} (known types: {', '.join(SOLVERS)})")
+        raise PrototxtError(
+            f"{solver_file}: Unknown solver type: {param.type} (known types: {', '.join(SOLVERS)})"
+        )
     return SOLVERS[param.type](solver_file)
 
 
-# ---- learning rates (SGDSolver::GetLearningRate)
+def _beside_if_moved(model: str, state: str) -> str:
+    """The weights file that a state names, or its namesake beside the state when only that exists."""
+    beside = os.path.join(os.path.dirname(state), os.path.basename(model))
+    return beside if not os.path.exists(model) and os.path.exists(beside) else model
 
 
-def _fixed(solver: Solver) -> float:
-    return solver.param.base_lr
-
-
-def _step(solver: Solver) -> float:
-    solver._current_step = solver.iter // solver.param.stepsize
-    return solver.param.base_lr * solver.param.gamma**solver._current_step
-
-
-def _exp(solver: Solver) -> float:
-    return solver.param.base_lr * solver.param.gamma**solver.iter
-
-
-def _inv(solver: Solver) -> float:
-    return solver.param.base_lr * (1 + solver.param.gamma * solver.iter) ** -solver.param.power
-
-
-def _multistep(solver: Solver) -> float:
-    steps = solver.param.stepvalue
-    if solver._current_step < len(steps) and solver.iter >= steps[solver._current_step]:
-        solver._current_step += 1
-        log.info("MultiStep Status: Iteration %d, step = %d", solver.iter, solver._current_step)
-    return solver.param.base_lr * solver.param.gamma**solver._current_step
-
-
-def _poly(solver: Solver) -> float:
-    return solver.param.base_lr * (1 - solver.iter / solver.param.max_iter) ** solver.param.power
-
-
-def _sigmoid(solver: Solver) -> float:
-    return solver.param.base_lr / (1 + math.exp(-solver.param.gamma * (solver.iter - solver.param.stepsize)))
-
-
-_LEARNING_RATES: dict[str, Callable[[Solver], float]] = {
-    "fixed": _fixed,
-    "step": _step,
-    "exp": _exp,
-    "inv": _inv,
-    "multistep": _multistep,
-    "poly": _poly,
-    "sigmoid": _sigmoid,
-}
-
-
-# ---- solver states
-
-State = tuple[int, str, int, list[torch.Tensor]]
-
-
-def _read_state(path: str) -> State:
-    state = proto.read_solverstate(path)
-    history = [torch.from_numpy(blob.array().copy()) for blob in state.history]
-    return state.iter, state.learned_net, state.current_step, history
-
-
-def _read_state_hdf5(path: str) -> State:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            model = file["learned_net"][()] if "learned_net" in file else b""
-            model = model.decode() if isinstance(model, bytes) else str(model)
-            group = file["history"]
-            history = [torch.from_numpy(group[str(k)][()].astype("float32")) for k in range(len(group))]
-            return int(file["iter"][()]), model, int(file["current_step"][()]), history
-    except (OSError, KeyError) as error:
-        raise WeightsError(f"{path}: not a readable HDF5 solverstate: {error}") from error
-
-
-def _write_state_hdf5(path: str, iteration: int, model: str, current_step: int, history: list[Any]) -> None:
-    import h5py
-
-    temporary = f"{path}.tmp{os.getpid()}"
-    try:
-        with h5py.File(temporary, "w") as file:
-            file["iter"] = iteration
-            file["learned_net"] = model
-            file["current_step"] = current_step
-            group = file.create_group("history")
-            for k, values in enumerate(history):
-                group[str(k)] = values
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot write the solver state: {error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _log_outputs(kind: str, net: Net, values: list[Any]) -> None:
+def _log_outputs(kind: str, net: Net, values: Sequence[Any]) -> None:
     k = 0
     for name, array in zip(net.outputs, values):
         weight = net.blob_loss_weights[name]

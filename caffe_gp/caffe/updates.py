@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from caffe_gp.errors import NetError
+from caffe_gp.errors import PrototxtError
 
 Tensors = list[torch.Tensor]
 
@@ -20,6 +20,7 @@ Tensors = list[torch.Tensor]
 class Update:
     """Base: reads the solver's hyper-parameters; ``history`` starts as zeros."""
 
+    name = ""
     histories = 1  # tensors kept for each parameter
     uses_momentum = True
 
@@ -32,13 +33,18 @@ class Update:
             for p in params
         ]
         if not self.uses_momentum and param.momentum:
-            raise NetError(
-                f"{source}: momentum {param.momentum:g}: Momentum cannot be used with {param.type}"
+            raise PrototxtError(
+                f"{source}: momentum: Momentum cannot be used with {self.name}; found {param.momentum:g}"
             )
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         """Turn ``diffs`` into steps, in place; ``rates`` are the parameters' own learning rates."""
         raise NotImplementedError
+
+    def move_to(self, device: torch.device) -> None:
+        """Follow a change of ``caffe.set_mode_*``."""
+        if self.history and self.history[0].device != device:
+            self.history = [tensor.to(device) for tensor in self.history]
 
     def _part(self, k: int) -> Tensors:
         size = len(self.history) // self.histories
@@ -47,6 +53,8 @@ class Update:
 
 class SGD(Update):
     """``h = rate g + momentum h``; step ``h``."""
+
+    name = "SGD"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         """See the class."""
@@ -58,6 +66,8 @@ class SGD(Update):
 
 class Nesterov(Update):
     """``h' = rate g + momentum h``; step ``(1 + momentum) h' - momentum h``."""
+
+    name = "Nesterov"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         """See the class."""
@@ -72,6 +82,7 @@ class Nesterov(Update):
 class AdaGrad(Update):
     """``h += g^2``; step ``rate g / (sqrt(h) + delta)``."""
 
+    name = "AdaGrad"
     uses_momentum = False
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
@@ -84,12 +95,13 @@ class AdaGrad(Update):
 class RMSProp(Update):
     """``h = rms_decay h + (1 - rms_decay) g^2``; step ``rate g / (sqrt(h) + delta)``."""
 
+    name = "RMSProp"
     uses_momentum = False
 
     def __init__(self, param: Any, source: str, params: Tensors) -> None:
         super().__init__(param, source, params)
         if not 0 <= param.rms_decay < 1:
-            raise NetError(f"{source}: rms_decay should lie between 0 and 1, found {param.rms_decay:g}")
+            raise PrototxtError(f"{source}: rms_decay should lie between 0 and 1, found {param.rms_decay:g}")
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         """See the class."""
@@ -103,6 +115,7 @@ class AdaDelta(Update):
     (d + h))``.
     """
 
+    name = "AdaDelta"
     histories = 2
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
@@ -123,6 +136,7 @@ class Adam(Update):
     bias correction.
     """
 
+    name = "Adam"
     histories = 2
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
@@ -149,11 +163,6 @@ def _divide_by_root(diffs: Tensors, squares: Tensors, delta: float) -> None:
     torch._foreach_div_(diffs, root)
 
 
-UPDATES = {
-    "SGD": SGD,
-    "Nesterov": Nesterov,
-    "AdaGrad": AdaGrad,
-    "RMSProp": RMSProp,
-    "AdaDelta": AdaDelta,
-    "Adam": Adam,
+UPDATES: dict[str, type[Update]] = {
+    cls.name: cls for cls in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)
 }

@@ -1,4 +1,5 @@
 """Blob and SyncedMemory: shapes, views that stay alive, sharing."""
+
 from __future__ import annotations
 
 import numpy as np

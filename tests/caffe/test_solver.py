@@ -1,4 +1,5 @@
 """Solvers: update formulas in float64, learning rates, snapshots, and LeNet on real digits."""
+
 from __future__ import annotations
 
 import gzip
@@ -11,7 +12,7 @@ from google.protobuf import text_format
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
 from caffe_gp.caffe.solver import SOLVERS, Action
-from caffe_gp.errors import CaffeGPError, NetError, PrototxtError, WeightsError
+from caffe_gp.errors import PrototxtError, WeightsError
 from caffe_gp.proto import messages as pb
 
 # Least squares on fixed arrays: loss = |w x - y|^2 / 2N for one weight vector.
@@ -47,7 +48,9 @@ def gradients(w: np.ndarray, iteration: int) -> np.ndarray:
     return (x @ w - Y[rows]) @ x / 4
 
 
-def reference(kind: str, steps: int, rate=lambda i: 0.1, decay=0.0, l1=False, clip=-1.0, m=0.9, m2=0.999, delta=1e-8):
+def reference(
+    kind: str, steps: int, rate=lambda i: 0.1, decay=0.0, l1=False, clip=-1.0, m=0.9, m2=0.999, delta=1e-8
+):
     """The solvers' formulas, from their papers and Caffe's variants of them."""
     w = np.array([0.5, 0.5, 0.5, 0.1])
     multiplier, decays = np.array([1, 1, 1, 2.0]), np.array([1, 1, 1, 0.0]) * decay
@@ -90,16 +93,28 @@ MOMENTUM = {"SGD": 0.9, "Nesterov": 0.9, "AdaGrad": 0, "RMSProp": 0, "AdaDelta":
 
 
 @pytest.mark.parametrize("kind", SOLVERS)
-@pytest.mark.parametrize("extra", ["", "weight_decay: 0.1", 'weight_decay: 0.1 regularization_type: "L1"',
-                                   "clip_gradients: 0.3"])
+@pytest.mark.parametrize(
+    "extra", ["", "weight_decay: 0.1", 'weight_decay: 0.1 regularization_type: "L1"', "clip_gradients: 0.3"]
+)
 def test_ten_steps_follow_the_formulas(kind, extra):
     delta = 1e-3 if kind == "AdaDelta" else 1e-6
-    made = solver(kind, f'base_lr: 0.1 lr_policy: "fixed" momentum: {MOMENTUM[kind]} momentum2: 0.98 delta: {delta} '
-                        f"rms_decay: 0.9 {extra}")
+    made = solver(
+        kind,
+        f'base_lr: 0.1 lr_policy: "fixed" momentum: {MOMENTUM[kind]} momentum2: 0.98 delta: {delta} '
+        f"rms_decay: 0.9 {extra}",
+    )
     view = made.net.params["ip"][0].data
     made.step(10)
-    expected = reference(kind, 10, decay=0.1 if "decay" in extra else 0.0, l1="L1" in extra,
-                         clip=0.3 if "clip" in extra else -1.0, m=MOMENTUM[kind], m2=0.98, delta=delta)
+    expected = reference(
+        kind,
+        10,
+        decay=0.1 if "decay" in extra else 0.0,
+        l1="L1" in extra,
+        clip=0.3 if "clip" in extra else -1.0,
+        m=MOMENTUM[kind],
+        m2=0.98,
+        delta=delta,
+    )
     np.testing.assert_allclose(weights(made), expected, rtol=2e-5)
     np.testing.assert_array_equal(view, made.net.params["ip"][0].data)  # parameters keep their memory
 
@@ -108,9 +123,11 @@ POLICIES = {
     'lr_policy: "step" gamma: 0.5 stepsize: 3': lambda i: 0.1 * 0.5 ** (i // 3),
     'lr_policy: "exp" gamma: 0.9': lambda i: 0.1 * 0.9**i,
     'lr_policy: "inv" gamma: 0.2 power: 0.75': lambda i: 0.1 * (1 + 0.2 * i) ** -0.75,
-    'lr_policy: "multistep" gamma: 0.5 stepvalue: 2 stepvalue: 7': lambda i: 0.1 * 0.5 ** ((i >= 2) + (i >= 7)),
+    'lr_policy: "multistep" gamma: 0.5 stepvalue: 2 stepvalue: 7': lambda i: (
+        0.1 * 0.5 ** ((i >= 2) + (i >= 7))
+    ),
     'lr_policy: "poly" power: 2 max_iter: 12': lambda i: 0.1 * (1 - i / 12) ** 2,
-    'lr_policy: "sigmoid" gamma: -0.5 stepsize: 4': lambda i: 0.1 / (1 + math.exp(0.5 * (i - 4))),
+    'lr_policy: "sigmoid" gamma: 0.5 stepsize: 4': lambda i: 0.1 / (1 + math.exp(-0.5 * (i - 4))),
 }
 
 
@@ -143,8 +160,11 @@ def test_loss_is_smoothed_over_average_loss():
 @pytest.mark.parametrize("kind", SOLVERS)
 @pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
 def test_resumed_training_equals_uninterrupted_training(tmp_path, kind, form):
-    text = (f'base_lr: 0.1 lr_policy: "multistep" gamma: 0.5 stepvalue: 3 stepvalue: 9 momentum: {MOMENTUM[kind]} '
-            f'snapshot_prefix: "{tmp_path}/s" snapshot_format: {form} weight_decay: 0.01')
+    text = (
+        f'base_lr: 0.1 lr_policy: "multistep" gamma: 0.5 stepvalue: 3 stepvalue: 9 '
+        f'momentum: {MOMENTUM[kind]} '
+        f'snapshot_prefix: "{tmp_path}/s" snapshot_format: {form} weight_decay: 0.01'
+    )
     whole = solver(kind, text)
     whole.step(12)
     part = solver(kind, text)
@@ -162,7 +182,10 @@ def test_snapshots_fall_where_caffe_writes_them(tmp_path):
     text = f'base_lr: 0.1 lr_policy: "fixed" max_iter: 5 snapshot: 2 snapshot_prefix: "{tmp_path}/s"'
     solver("SGD", text).solve()
     assert sorted(p.name for p in tmp_path.glob("*.solverstate")) == [
-        "s_iter_2.solverstate", "s_iter_4.solverstate", "s_iter_5.solverstate"]
+        "s_iter_2.solverstate",
+        "s_iter_4.solverstate",
+        "s_iter_5.solverstate",
+    ]
     made = solver("SGD", text)
     made.solve(str(tmp_path / "s_iter_4.solverstate"))
     assert made.iter == 5
@@ -190,7 +213,10 @@ def test_a_state_of_another_solver_type_is_refused(tmp_path):
 
 
 def test_callbacks_and_actions(tmp_path):
-    made, seen = solver("SGD", f'base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "{tmp_path}/s"'), []
+    made, seen = (
+        solver("SGD", f'base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "{tmp_path}/s"'),
+        [],
+    )
     made.add_callback(lambda: seen.append("start"), lambda: seen.append("ready"))
     made.set_action_function(lambda: Action.STOP if made.iter == 3 else Action.NONE)
     made.solve()
@@ -215,9 +241,9 @@ def test_refuses(text, error, message):
 
 
 def test_refuses_momentum_where_the_rule_has_none():
-    with pytest.raises(NetError, match="Momentum cannot be used with"):
-        solver("AdaGrad", 'type: "AdaGrad" base_lr: 0.1 lr_policy: "fixed" momentum: 0.9')
-    assert issubclass(NetError, CaffeGPError)
+    for kind in ("AdaGrad", "RMSProp"):
+        with pytest.raises(PrototxtError, match=f"momentum: Momentum cannot be used with {kind}"):
+            solver(kind, 'base_lr: 0.1 lr_policy: "fixed" momentum: 0.9')
 
 
 def test_get_solver_reads_the_type_from_the_file(tmp_path):
@@ -239,9 +265,13 @@ def test_lenet_learns_real_digits_and_the_test_net_shares_its_weights(shared_dat
         return np.frombuffer(raw, np.uint8, offset=offset)[:count]
 
     count = 6400
-    images = np.ascontiguousarray(idx("train-images-idx3-ubyte.gz", 16, count * 784).reshape(-1, 1, 28, 28) / 256, "f")
+    images = np.ascontiguousarray(
+        idx("train-images-idx3-ubyte.gz", 16, count * 784).reshape(-1, 1, 28, 28) / 256, "f"
+    )
     labels = idx("train-labels-idx1-ubyte.gz", 8, count).astype("f")
-    released = shared_data / "caffemodels" / "cifar10_everpeace" / "examples" / "mnist" / "lenet_train_test.prototxt"
+    released = (
+        shared_data / "caffemodels" / "cifar10_everpeace" / "examples" / "mnist" / "lenet_train_test.prototxt"
+    )
     net = proto.read_net_param(str(released))
     for layer in net.layer:
         if layer.type == "Data":
@@ -249,8 +279,16 @@ def test_lenet_learns_real_digits_and_the_test_net_shares_its_weights(shared_dat
             layer.ClearField("transform_param")
             memory = layer.memory_data_param
             memory.batch_size, memory.channels, memory.height, memory.width = 64, 1, 28, 28
-    message = pb.SolverParameter(base_lr=0.01, lr_policy="inv", gamma=1e-4, power=0.75, momentum=0.9,
-                                 weight_decay=5e-4, test_interval=300, random_seed=1)
+    message = pb.SolverParameter(
+        base_lr=0.01,
+        lr_policy="inv",
+        gamma=1e-4,
+        power=0.75,
+        momentum=0.9,
+        weight_decay=5e-4,
+        test_interval=300,
+        random_seed=1,
+    )
     message.test_iter.append(10)
     message.net_param.CopyFrom(net)
     made = caffe.SGDSolver(message)

@@ -1,0 +1,70 @@
+"""The learning rate policies of solvers (SGDSolver::GetLearningRate)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from caffe_gp.errors import PrototxtError
+
+log = logging.getLogger("caffe")
+
+
+def check_policy(param: Any, source: str) -> None:
+    """Raise PrototxtError, naming the file ``source`` and the field, for a policy that cannot be computed."""
+    policy = param.lr_policy
+    if policy not in POLICIES:
+        raise PrototxtError(
+            f"{source}: lr_policy: Unknown learning rate policy: '{policy}'; known: {', '.join(POLICIES)}"
+        )
+    if policy in ("step", "sigmoid") and param.stepsize < 1:
+        raise PrototxtError(
+            f"{source}: stepsize: lr_policy '{policy}' needs a positive one, found {param.stepsize}"
+        )
+    if policy == "poly" and param.max_iter < 1:
+        raise PrototxtError(
+            f"{source}: max_iter: lr_policy 'poly' needs a positive one, found {param.max_iter}"
+        )
+    if policy in ("step", "exp", "inv", "multistep", "sigmoid") and param.gamma < 0:
+        raise PrototxtError(f"{source}: gamma: lr_policy '{policy}' needs 0 or more, found {param.gamma:g}")
+
+
+def learning_rate(param: Any, iteration: int, current_step: int) -> tuple[float, int]:
+    """The rate at ``iteration``, before any ``lr_mult``, and the step that 'step' and 'multistep' count."""
+    current_step = _next_step(param, iteration, current_step)
+    return param.base_lr * POLICIES[param.lr_policy](param, iteration, current_step), current_step
+
+
+def _next_step(param: Any, iteration: int, current_step: int) -> int:
+    if param.lr_policy == "step":
+        return iteration // param.stepsize
+    if param.lr_policy == "multistep":
+        values = param.stepvalue
+        if current_step < len(values) and iteration >= values[current_step]:
+            log.info("MultiStep Status: Iteration %d, step = %d", iteration, current_step + 1)
+            return current_step + 1
+    return current_step
+
+
+def _poly(param: Any, iteration: int, step: int) -> float:
+    # Caffe has no value beyond max_iter (NaN for most powers); a rate of 0 keeps the weights.
+    return max(0.0, 1 - iteration / param.max_iter) ** param.power
+
+
+def _sigmoid(param: Any, iteration: int, step: int) -> float:
+    x = param.gamma * (iteration - param.stepsize)
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))  # neither overflows
+
+
+#: Factor on ``base_lr`` from the SolverParameter, the iteration and the current step.
+POLICIES: dict[str, Callable[[Any, int, int], float]] = {
+    "fixed": lambda param, iteration, step: 1.0,
+    "step": lambda param, iteration, step: param.gamma**step,
+    "exp": lambda param, iteration, step: param.gamma**iteration,
+    "inv": lambda param, iteration, step: (1 + param.gamma * iteration) ** -param.power,
+    "multistep": lambda param, iteration, step: param.gamma**step,
+    "poly": _poly,
+    "sigmoid": _sigmoid,
+}

@@ -1,0 +1,79 @@
+"""Solver states on disk: ``.solverstate`` (a SolverState message) and ``.solverstate.h5``, as in Caffe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from caffe_gp import proto
+from caffe_gp.errors import WeightsError
+
+
+class SolverState(NamedTuple):
+    """What a solver needs besides its prototxt to go on."""
+
+    iter: int
+    learned_net: str  # path of the weights snapshot; empty if the file names none
+    current_step: int
+    history: Sequence[np.ndarray]  # float32, in Caffe's order
+
+
+def read_state(path: str) -> SolverState:
+    """Read either format, by the extension ``.h5`` as Caffe does. Raises WeightsError."""
+    if path.endswith(".h5"):
+        return _read_hdf5(path)
+    state = proto.read_solverstate(path)
+    return SolverState(
+        state.iter, state.learned_net, state.current_step, [blob.array() for blob in state.history]
+    )
+
+
+def write_state(path: str, state: SolverState) -> None:
+    """Write either format, by the extension, to a temporary name first. Raises WeightsError."""
+    if path.endswith(".h5"):
+        _write_hdf5(path, state)
+    else:
+        proto.write_solverstate(path, **state._asdict())
+
+
+def _read_hdf5(path: str) -> SolverState:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            name = file["learned_net"][()] if "learned_net" in file else b""
+            group = file["history"]
+            return SolverState(
+                # Caffe's integers are arrays of one element.
+                int(np.ravel(file["iter"][()])[0]),
+                name.decode() if isinstance(name, bytes) else str(name),
+                int(np.ravel(file["current_step"][()])[0]),
+                [group[str(k)][()].astype(np.float32) for k in range(len(group))],
+            )
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        raise WeightsError(f"{path}: not a readable HDF5 solverstate: {error}") from error
+
+
+def _write_hdf5(path: str, state: SolverState) -> None:
+    import h5py
+
+    temporary = f"{path}.tmp{os.getpid()}"
+    name = state.learned_net.encode()
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.create_dataset("iter", data=np.array([state.iter], np.int32))
+            # Of fixed length with a closing zero byte: Caffe reads no strings of variable length.
+            file.create_dataset("learned_net", data=np.array(name, dtype=f"S{len(name) + 1}"))
+            file.create_dataset("current_step", data=np.array([state.current_step], np.int32))
+            group = file.create_group("history")
+            for k, values in enumerate(state.history):
+                group.create_dataset(str(k), data=values)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot write the solver state: {error}") from error
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
