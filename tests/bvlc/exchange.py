@@ -4,7 +4,8 @@
     tools/in_bvlc.sh python3 tests/bvlc/exchange.py bvlc write FOLDER
     python tests/bvlc/exchange.py embedded read FOLDER OUT
 
-``write`` fills FOLDER with the snapshot files after 5 iterations and with what the parameters are after 10;
+``write`` fills FOLDER with the snapshot files after 5 iterations and with what the parameters are after 10,
+and with what an HDF5Output layer writes;
 ``read`` restores FOLDER's snapshots, trains to iteration 10 as well, and writes its parameters into OUT.
 FOLDER is relative to the project, as the engines see different roots, and a snapshot holds the path of its
 weights.
@@ -40,6 +41,12 @@ TYPES = {
     "AdaDelta": "momentum: 0.95 delta: 0.0001",
     "Adam": "momentum: 0.9 momentum2: 0.99 delta: 0.0001",
 }
+OUTPUT = """
+layer { name: "input" type: "Input" top: "data" top: "label"
+        input_param { shape { dim: 3 dim: 2 dim: 6 dim: 5 } shape { dim: 3 dim: 1 } } }
+layer { name: "output" type: "HDF5Output" bottom: "data" bottom: "label"
+        hdf5_output_param { file_name: "%s" } include { phase: TEST } }
+"""
 FORMATS = {"BINARYPROTO": ".solverstate", "HDF5": ".solverstate.h5"}
 CASES = [f"{kind}-{form}" for kind in TYPES for form in FORMATS]
 
@@ -76,6 +83,19 @@ def train(solver: Any, first: int, last: int) -> None:
         solver.step(1)
 
 
+def write_output(caffe: Any, path: str) -> None:
+    """What an HDF5Output layer writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        prototxt = os.path.join(folder, "net.prototxt")
+        with open(prototxt, "w") as file:
+            file.write(OUTPUT % path)
+        net = caffe.Net(prototxt, caffe.TEST)
+    for i, blob in enumerate(net.blobs.values()):
+        blob.data[...] = np.random.RandomState(i).randn(*blob.data.shape)
+    net.forward()
+    del net, blob  # the layer closes its file when it goes
+
+
 def parameters(net: Any) -> dict[str, np.ndarray]:
     return {
         f"{name} {i}": blob.data.copy() for name, blobs in net.params.items() for i, blob in enumerate(blobs)
@@ -90,6 +110,7 @@ def write(caffe: Any, folder: str) -> None:
         solver.snapshot()
         train(solver, HALF, END)
         np.savez(os.path.join(folder, case + ".npz"), **parameters(solver.net))
+    write_output(caffe, f"{folder}/output.h5")
 
 
 def read(caffe: Any, folder: str, out: str) -> None:

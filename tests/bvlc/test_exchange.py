@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -41,6 +42,24 @@ def test_training_goes_on_from_bvlc_s_snapshots(tmp_path):
     assert read == sorted(path.name for path in GOLDENS.glob("*.npz")) and len(read) >= 7
     for name in read:
         assert_same(tmp_path / name, GOLDENS / name)
+
+
+def datasets(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path, "r") as file:
+        return {name: file[name][()] for name in file}
+
+
+def test_hdf5_output_writes_what_bvlc_writes(tmp_path):
+    import caffe_gp.caffe as caffe
+
+    exchange.write_output(caffe, str(tmp_path / "output.h5"))
+    ours, theirs = datasets(tmp_path / "output.h5"), datasets(GOLDENS / "output.h5")
+    assert {name: (array.shape, array.dtype) for name, array in ours.items()} == {
+        "data": ((3, 2, 6, 5), np.float32), "label": ((3, 1, 1, 1), np.float32)
+    }
+    assert list(theirs) == list(ours)
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array)
 
 
 @pytest.mark.skipif(not (BVLC_ROOT / ".caffe_gp_stamp").exists() or os.geteuid() != 0,

@@ -350,7 +350,8 @@ def test_hdf5_output_appends_and_reads_back(tmp_path):
         net.blobs["x"].data[...], net.blobs["y"].data[...] = x[rows], y[rows]
         net.forward()
     with h5py.File(tmp_path / "out.h5", "r") as file:
-        assert np.array_equal(file["data"][()], x) and np.array_equal(file["label"][()], y)
+        assert np.array_equal(file["data"][()], x[..., None])  # four axes, as in BVLC
+        assert np.array_equal(file["label"][()], y.reshape(4, 1, 1, 1))
     assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
 
 

@@ -102,6 +102,9 @@ class HDF5DataLayer(BatchLayer):
 class HDF5OutputLayer(Layer):
     """Writes its two bottoms to the data sets ``data`` and ``label`` of one file.
 
+    Both have Caffe's four old axes (num, channels, height, width): 1-D labels become (num, 1, 1, 1). A bottom
+    of more axes, which BVLC Caffe aborts on, keeps them.
+
     Every forward appends its rows. (BVLC Caffe aborts in the second forward, because the data sets exist.)
     The file of an earlier net is replaced when the first rows come.
     """
@@ -144,7 +147,7 @@ class HDF5OutputLayer(Layer):
 
     def _append(self, file: h5py.File, bottom: Sequence[Blob]) -> None:
         for name, blob in zip(("data", "label"), bottom, strict=True):
-            rows = blob.read_data()
+            rows = blob.read_data().reshape(blob.shape + (1,) * (4 - len(blob.shape)))
             if name not in file:
                 file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]))
                 continue
