@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Net:
             stages = positional.pop(0)
         if positional and weights is None:
             weights = positional.pop(0)
-        if positional or phase not in (pb.TRAIN, pb.TEST):
+        if positional or phase is None or phase not in (pb.TRAIN, pb.TEST):
             raise NetError(
                 "Net(prototxt, phase, level=0, stages=None, weights=None): phase is caffe.TRAIN or caffe.TEST"
             )
@@ -374,7 +374,7 @@ class Net:
         blobs: Sequence[str] | None = None,
         start: str | None = None,
         end: str | None = None,
-        **kwargs: np.ndarray,
+        **kwargs: Any,
     ) -> dict[str, np.ndarray]:
         """Run the net, or layers ``start`` to ``end`` (names); keywords are arrays for *all* inputs.
 
@@ -391,7 +391,7 @@ class Net:
         diffs: Sequence[str] | None = None,
         start: str | None = None,
         end: str | None = None,
-        **kwargs: np.ndarray,
+        **kwargs: Any,
     ) -> dict[str, np.ndarray]:
         """Run backward from ``start`` down to ``end`` (names); keywords are diffs for *all* outputs.
 
@@ -425,7 +425,7 @@ class Net:
                 )
             getattr(blob, side)[...] = array
 
-    def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: np.ndarray) -> dict[str, np.ndarray]:
+    def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Forward any number of inputs batch by batch; returns copies, one row an input."""
         results: dict[str, list[np.ndarray]] = {name: [] for name in set(self.outputs) | set(blobs or ())}
         for batch in self._batch(kwargs):
@@ -434,21 +434,21 @@ class Net:
         return _trimmed(results, kwargs)
 
     def forward_backward_all(
-        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: np.ndarray
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Forward and backward batch by batch; keywords name inputs and outputs' diffs."""
         data: dict[str, list[np.ndarray]] = {name: [] for name in set(self.outputs) | set(blobs or ())}
         grads: dict[str, list[np.ndarray]] = {name: [] for name in set(self.inputs) | set(diffs or ())}
         forward_batches = self._batch({name: kwargs[name] for name in self.inputs if name in kwargs})
         backward_batches = self._batch({name: kwargs[name] for name in self.outputs if name in kwargs})
-        for forward_batch, backward_batch in zip_longest(forward_batches, backward_batches, fillvalue={}):
-            for name, values in self.forward(blobs=blobs, **forward_batch).items():
+        for forward_batch, backward_batch in zip_longest(forward_batches, backward_batches):
+            for name, values in self.forward(blobs=blobs, **(forward_batch or {})).items():
                 data[name].extend(values.copy())
-            for name, values in self.backward(diffs=diffs, **backward_batch).items():
+            for name, values in self.backward(diffs=diffs, **(backward_batch or {})).items():
                 grads[name].extend(values.copy())
         return _trimmed(data, kwargs), _trimmed(grads, kwargs)
 
-    def _batch(self, arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _batch(self, arrays: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Slices of the net's batch size, the last one padded with zeros."""
         if not arrays:
             return
@@ -494,12 +494,17 @@ class Net:
         As in Caffe: layers of the file without a namesake here are skipped, layers here without one in the
         file keep their fillers. Raises WeightsError when counts or shapes differ.
         """
-        for name, source_blobs in proto.read_weights(os.fspath(path)):
+        weights = proto.read_weights(os.fspath(path))
+        for name, source_blobs in weights:
             if name in self._layer_names:
-                self._load_layer(os.fspath(path), name, source_blobs)
+                self._load_layer(os.fspath(path), name, source_blobs, weights.format == "hdf5")
 
-    def _load_layer(self, path: str, name: str, source_blobs: Sequence[Any]) -> None:
+    def _load_layer(self, path: str, name: str, source_blobs: Sequence[Any], hdf5: bool) -> None:
         target = self.layers[self._layer_names.index(name)].blobs
+        if hdf5:
+            shared = takewhile(lambda blob: blob not in self.learnable_params, reversed(target))
+            missing = min(len(target) - len(source_blobs), len(list(shared)))
+            source_blobs = [*source_blobs, *[None] * missing]
         if len(target) != len(source_blobs):
             raise WeightsError(
                 f"{path}: Incompatible number of blobs for layer '{name}': the net has {len(target)}, "

@@ -71,6 +71,7 @@ def test_constructors(tmp_path):
         caffe.Net(str(path), str(weights), caffe.TEST),
         caffe.Net(str(path), caffe.TEST, weights=str(weights)),
         caffe.Net(network_file=path, phase=caffe.TEST, weights=weights),
+        caffe.Net(str(path), caffe.TEST, 0, [], str(weights)),
     ):
         np.testing.assert_array_equal(second.params["a"][0].data, first.params["a"][0].data)
     with pytest.raises(NetError, match="phase"):
@@ -347,6 +348,25 @@ def test_save_and_load(tmp_path, kind):
     for name, blobs in one.params.items():
         for mine, theirs in zip(blobs, other.params[name]):
             np.testing.assert_array_equal(mine.data, theirs.data)
+
+
+def test_hdf5_files_hold_a_shared_parameter_once(tmp_path):
+    """BVLC Caffe writes shared blobs at their owner only; a layer that owns none is an empty group."""
+    h5py = pytest.importorskip("h5py")
+    text = DATA + "".join(
+        ip(name, bottom, name, 3, rest='param { name: "w" } param { name: "b" }')
+        for name, bottom in (("a", "data"), ("b", "a"))
+    )
+    path, one, other = tmp_path / "w.caffemodel.h5", net(text), net(text)
+    one.save_hdf5(path)
+    with h5py.File(path, "r+") as file:
+        del file["data/b/0"], file["data/b/1"]
+    other.load_hdf5(path)
+    np.testing.assert_array_equal(other.params["b"][0].data, one.params["a"][0].data)
+    with h5py.File(path, "r+") as file:
+        del file["data/a/1"]
+    with pytest.raises(WeightsError, match="Incompatible number of blobs for layer 'a'"):
+        other.load_hdf5(path)
 
 
 def test_unknown_layers_are_skipped_and_missing_ones_keep_their_fillers(tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -162,7 +165,7 @@ def test_loss_is_smoothed_over_average_loss():
 def test_resumed_training_equals_uninterrupted_training(tmp_path, kind, form):
     text = (
         f'base_lr: 0.1 lr_policy: "multistep" gamma: 0.5 stepvalue: 3 stepvalue: 9 '
-        f'momentum: {MOMENTUM[kind]} '
+        f"momentum: {MOMENTUM[kind]} "
         f'snapshot_prefix: "{tmp_path}/s" snapshot_format: {form} weight_decay: 0.01'
     )
     whole = solver(kind, text)
@@ -232,6 +235,10 @@ def test_callbacks_and_actions(tmp_path):
         ('lr_policy: "fixed" regularization_type: "L3"', PrototxtError, "regularization type: L3"),
         ('lr_policy: "fixed" train_net: "x"', PrototxtError, "must specify a train net"),
         ('lr_policy: "fixed" test_iter: 3', PrototxtError, "test_interval"),
+        ('lr_policy: "fixed" test_iter: 0 test_interval: 1', PrototxtError, "test_iter"),
+        ('lr_policy: "sigmoid" gamma: 1', PrototxtError, "stepsize"),
+        ('lr_policy: "exp" gamma: -1', PrototxtError, "gamma.*-1"),
+        ('lr_policy: "fixed" snapshot: 1', PrototxtError, "snapshot is specified but snapshot_prefix is not"),
         ('lr_policy: "fixed" iter_size: 0', PrototxtError, "iter_size"),
     ],
 )
@@ -299,3 +306,161 @@ def test_lenet_learns_real_digits_and_the_test_net_shares_its_weights(shared_dat
     correct = [float(test.forward()["accuracy"]) for _ in range(10)]
     assert np.mean(correct) > 0.95
     np.testing.assert_array_equal(test.params["conv1"][0].data, made.net.params["conv1"][0].data)
+
+
+def test_apply_update_counts_the_iteration():
+    made = solver("SGD", 'base_lr: 0.1 lr_policy: "step" gamma: 0.5 stepsize: 1')
+    assert made.iter == 0 and made.lr == pytest.approx(0.1)
+    made.net.forward()
+    made.net.backward()
+    made.apply_update()
+    assert made.iter == 1 and made.lr == pytest.approx(0.05)
+    np.testing.assert_allclose(weights(made), reference("SGD", 1, m=0), rtol=2e-5)
+    assert isinstance(solver("Adam", 'base_lr: 0.1 lr_policy: "fixed"'), caffe.SGDSolver)
+
+
+def test_the_rate_of_poly_is_zero_from_max_iter_on():
+    made = solver("SGD", 'base_lr: 0.1 lr_policy: "poly" power: 0.9 max_iter: 2')
+    made.step(2)
+    before = weights(made)
+    made.step(2)
+    np.testing.assert_array_equal(weights(made), before)
+
+
+def test_far_sigmoids_do_not_overflow():
+    made = solver("SGD", 'base_lr: 0.1 lr_policy: "sigmoid" gamma: 5 stepsize: 1000000')
+    assert made.lr == 0
+    made.iter = 3000000
+    assert made.lr == pytest.approx(0.1)
+
+
+def test_weights_start_the_training_and_the_test_nets(tmp_path):
+    donor = solver("SGD", 'base_lr: 0.1 lr_policy: "fixed"')
+    donor.net.params["ip"][0].data[...] = [[1, 2, 3]]
+    donor.net.save(tmp_path / "w.caffemodel")
+    text = f'base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_interval: 5 weights: "{tmp_path}/w.caffemodel"'
+    made = solver("SGD", text)
+    for net in (made.net, made.test_nets[0]):
+        np.testing.assert_array_equal(net.params["ip"][0].data, [[1, 2, 3]])
+
+
+def test_states_merge_as_in_caffe():
+    text = NET + 'state { stage: "all" }'
+    for stage in ("all", "train", "test"):
+        text += (
+            f'layer {{ name: "{stage}" type: "DummyData" top: "{stage}" include {{ stage: "{stage}" }} '
+            "dummy_data_param { shape { dim: 1 } } }"
+        )
+    made = SOLVERS["SGD"](
+        param(
+            'base_lr: 0.1 lr_policy: "fixed" test_iter: 1 test_interval: 5 train_state { stage: "train" } '
+            'test_state { stage: "test" }',
+            text,
+        )
+    )
+    assert made.net.outputs == ["all", "loss", "train"]
+    assert made.test_nets[0].outputs == ["all", "loss", "test"] and made.test_nets[0].phase == caffe.TEST
+
+
+def test_a_stop_between_test_batches(tmp_path, caplog):
+    text = (
+        f'base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "{tmp_path}/s" '
+        "test_iter: 4 test_interval: 3"
+    )
+    made, asked = solver("SGD", text), []
+    made.test_nets[0].set_input_arrays(X, Y)
+
+    def action():
+        asked.append(made.iter)
+        if made.iter == 3 and asked.count(3) == 3:  # after iteration 2's update comes the first
+            return Action.STOP
+        return Action.SNAPSHOT if made.iter == 3 and asked.count(3) == 2 else Action.NONE
+
+    made.set_action_function(action)
+    caplog.set_level(logging.INFO, "caffe")
+    made.solve()
+    assert made.iter == 3 and "Test interrupted." in caplog.messages
+    assert caplog.messages[-1] == "Optimization stopped early."
+    assert (tmp_path / "s_iter_3.caffemodel").exists()
+
+
+def test_log_lines(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "caffe")
+    text = f'base_lr: 0.1 lr_policy: "fixed" max_iter: 4 display: 2 snapshot_prefix: "{tmp_path}/s"'
+    made = solver(
+        "SGD", text + " test_iter: 2 test_interval: 4 test_compute_loss: true snapshot_after_train: false"
+    )
+    made.test_nets[0].set_input_arrays(X, Y)
+    made.solve()
+    lines = "\n".join(caplog.messages)
+    first = ((X[:4, :, 0, 0] @ np.full(3, 0.5) + 0.1 - Y[:4]) ** 2).sum() / 8
+    both = ((X[:, :, 0, 0] @ np.full(3, 0.5) + 0.1 - Y) ** 2).sum() / 16
+    assert f"Iteration 0, Testing net (#0)\nTest loss: {both:.4g}"[:-1] in lines
+    assert re.search(rf"Iteration 0 \(.* iter/s, .*s/2 iters\), loss = {first:.4f}", lines)
+    assert re.search(rf"    Train net output #0: loss = {first:.4f}\d* \(\* 1 = {first:.4f}\d* loss\)", lines)
+    assert "Iteration 2, lr = 0.1" in lines and lines.endswith("Optimization Done.")
+
+
+def test_ctrl_c_stops_after_the_iteration_with_a_snapshot(tmp_path):
+    made = solver("SGD", f'base_lr: 0.1 lr_policy: "fixed" max_iter: 9 snapshot_prefix: "{tmp_path}/s"')
+
+    def press():
+        if made.iter == 2:
+            signal.raise_signal(signal.SIGHUP)
+        if made.iter == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    made.add_callback(press)
+    before = signal.getsignal(signal.SIGINT)
+    with caffe.SignalHandler() as requests:
+        made.set_action_function(requests)
+        made.solve()
+    assert made.iter == 5 and signal.getsignal(signal.SIGINT) is before
+    found = sorted(path.name for path in tmp_path.glob("*.caffemodel"))
+    assert found == ["s_iter_3.caffemodel", "s_iter_5.caffemodel"]
+    with pytest.raises(KeyboardInterrupt), caffe.SignalHandler():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_hdf5_states_hold_what_caffe_reads(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    text = f'base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "{tmp_path}/s" snapshot_format: HDF5'
+    made = solver("SGD", text)
+    made.step(3)
+    made.snapshot()
+    with h5py.File(tmp_path / "s_iter_3.solverstate.h5", "r") as file:
+        assert file["iter"].shape == (1,) and file["iter"][0] == 3
+        name = file["learned_net"]
+        assert h5py.check_dtype(vlen=name.dtype) is None  # Caffe reads strings of fixed length only
+        assert name[()] == f"{tmp_path}/s_iter_3.caffemodel.h5".encode()
+        assert name.dtype.itemsize == len(name[()]) + 1  # with its closing zero
+        assert sorted(file["history"]) == ["0", "1"]
+    (tmp_path / "x.solverstate.h5").write_bytes((tmp_path / "s_iter_3.solverstate.h5").read_bytes()[:900])
+    with pytest.raises(WeightsError, match="not a readable HDF5 solverstate"):
+        made.restore(tmp_path / "x.solverstate.h5")
+
+
+def test_files_that_are_not_there_are_named_with_the_field(tmp_path):
+    path = tmp_path / "solver.prototxt"
+    path.write_text('net: "nowhere/net.prototxt" base_lr: 0.1 lr_policy: "fixed"')
+    with pytest.raises(PrototxtError, match="solver.prototxt: net: there is no file 'nowhere/net.prototxt'"):
+        caffe.SGDSolver(str(path))
+    (tmp_path / "net.prototxt").write_text(NET)
+    path.write_text(
+        f'net: "{tmp_path}/net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot: 5 '
+        'snapshot_prefix: "no/dir/s"'
+    )
+    with pytest.raises(PrototxtError, match="Cannot write to snapshot prefix 'no/dir/s'"):
+        caffe.SGDSolver(str(path))
+
+
+def test_init_log_writes_glogs_format(capsys):
+    caffe.init_log(0)
+    try:
+        caffe.log("a line")
+    finally:
+        caffe.init_log(0, False)
+    caffe.log("not shown")
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_solver\.py:\d+\] a line\n", err)
