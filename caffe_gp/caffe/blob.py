@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ class Blob:
         """Number of elements."""
         return self._data.count
 
-    def reshape(self, *shape: int) -> None:
+    def reshape(self, *shape: Any) -> None:
         """Change the dimensions; memory is kept where the count stays the same, else it starts as zeros.
 
         Only this blob changes: the layers around it follow at the next forward, or at ``Net.reshape``.
@@ -191,7 +192,7 @@ class Blob:
         """float32 numpy view of the data."""
         return self._data.numpy(self._shape)
 
-    def write_data(self, write: Callable[[np.ndarray], None]) -> None:
+    def write_data(self, write: Callable[[np.ndarray], object]) -> None:
         """Let ``write`` fill the host side of the data; it must not keep the array."""
         write(self._data.numpy(self._shape, kept=False))
 

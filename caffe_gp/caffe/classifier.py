@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,8 +53,8 @@ class Classifier(Net):
     ) -> None:
         super().__init__(model_file, TEST, weights=pretrained_file)
         self.transformer = input_transformer(self, mean, input_scale, raw_scale, channel_swap)
-        self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
-        self.image_dims = self.crop_dims if image_dims is None or len(image_dims) == 0 else image_dims
+        self.crop_dims: Any = np.array(self.blobs[self.inputs[0]].shape[2:])
+        self.image_dims: Any = self.crop_dims if image_dims is None or len(image_dims) == 0 else image_dims
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """(N, classes) for N images (H, W, C) in [0, 1].
@@ -61,7 +62,7 @@ class Classifier(Net):
         ``oversample``: the mean over the four corner crops, the centre crop and their mirror images;
         otherwise the centre crop alone.
         """
-        images = np.stack([io.resize_image(np.asarray(image), self.image_dims) for image in inputs])
+        images: Any = np.stack([io.resize_image(np.asarray(image), self.image_dims) for image in inputs])
         if oversample:
             images = io.oversample(images, self.crop_dims)
         else:
@@ -70,7 +71,7 @@ class Classifier(Net):
             images = images[:, top : top + height, left : left + width]
         name = self.inputs[0]
         batch = np.stack([self.transformer.preprocess(name, image) for image in images])
-        predictions = self.forward_all(**{name: batch})[self.outputs[0]]
+        predictions = self.forward_all(None, **{name: batch})[self.outputs[0]]
         if oversample:
             predictions = predictions.reshape(len(predictions) // 10, 10, -1).mean(1)
         return predictions

@@ -50,7 +50,7 @@ class Detector(Net):
             if name != loaded:
                 loaded, image = name, io.load_image(name)
             batch[i] = self.transformer.preprocess(in_, self.crop(image, window))
-        predictions = self.forward_all(**{in_: batch})[self.outputs[0]]
+        predictions = self.forward_all(None, **{in_: batch})[self.outputs[0]]
         return [
             {"window": window, "prediction": prediction, "filename": name}
             for (name, window), prediction in zip(windows, predictions, strict=True)

@@ -13,8 +13,8 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image, UnidentifiedImageError
 
-from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import DataError
+from caffe_gp.proto import messages as caffe_pb2
 
 
 class ShapeError(DataError, ValueError):

@@ -265,7 +265,7 @@ class Solver:
             return
         terms = [params[k] for k in decayed]
         if self.param.regularization_type == "L1":
-            terms = torch._foreach_sign(terms)
+            terms = list(torch._foreach_sign(terms))
         torch._foreach_add_(
             [diffs[k] for k in decayed], torch._foreach_mul(terms, [decays[k] for k in decayed])
         )
@@ -298,7 +298,8 @@ class Solver:
         log.info("Iteration %d, Testing net (#%d)", self.iter, i)
         net, runs = self.test_nets[i], self.param.test_iter[i]
         net.share_with(self.net)
-        loss, totals = 0.0, [np.float32(0)] * len(net.outputs)
+        loss = 0.0
+        totals: list[Any] = [np.float32(0)] * len(net.outputs)
         for _ in range(runs):
             if self._stop_requested():
                 log.info("Test interrupted.")

@@ -93,7 +93,8 @@ class DigitScenes:
             self._add_digit(random, image, labels)
         if random.uniform() < 0.5:
             self._add_line(random, image)
-        image = cv2.GaussianBlur(image, (0, 0), random.uniform(0.4, 1.0), borderType=cv2.BORDER_REFLECT)
+        sigma = random.uniform(0.4, 1.0)
+        image[...] = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
         start = random.randint(0, self._noise.size - image.size)
         image += random.uniform(2, 12) * self._noise[start : start + image.size].reshape(image.shape)
         return np.clip(image + 0.5, 0, 255).astype(np.uint8), labels
@@ -133,7 +134,8 @@ class DigitScenes:
         if not 0 <= local + offset <= 255:
             offset = -offset
         colour = local + offset + random.normal(0, 10, 3).astype(np.float32)
-        texture = self._photo_crop(random, *image.shape[:2], contrast=random.uniform(0.1, 0.3)) + colour
+        height, width = image.shape[:2]
+        texture = self._photo_crop(random, height, width, random.uniform(0.1, 0.3)) + colour
         image[mask] = texture[mask]
         labels[mask] = 1 + self.digit_classes[which]
 

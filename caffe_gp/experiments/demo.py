@@ -213,11 +213,12 @@ class Measure:
             if set(eps) <= set(sweep.eps):
                 return sweep
         name = self._name(split, eps, blob, encoding, iterations)
-        sweep = self._read(name)
-        if sweep is None:
+        found = self._read(name)
+        if found is None:
             sweep = self._measure(split, eps, blob, encoding, iterations, work)
             self._write(name, sweep)
         else:
+            sweep = found
             self.bar.update(work)
         self.kept[name] = sweep
         return sweep

@@ -21,7 +21,7 @@ from caffe_gp.datasets.digit_scenes import SIZE, DigitScenes
 from caffe_gp.errors import NetError
 
 # The base class of the engine in use.
-_Layer = importlib.import_module("caffe" if engine.resolve() == "bvlc" else "caffe_gp.caffe").Layer
+_Layer: Any = importlib.import_module("caffe" if engine.resolve() == "bvlc" else "caffe_gp.caffe").Layer
 
 
 class DigitScenesLayer(_Layer):

@@ -174,7 +174,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 @contextmanager
 def _deferred_interrupt() -> Iterator[Any]:
     """Ctrl-C only sets a flag, so that no iteration is cut in two; the second one interrupts at once."""
-    seen = []
+    seen: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         if seen:

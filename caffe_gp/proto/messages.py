@@ -11,7 +11,7 @@ protobuf runtime; 3.12 and the current releases take the same descriptors.
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -27,7 +27,8 @@ _SCALARS = {
 
 def _blocks(text: str) -> Iterator[tuple[str, list[str]]]:
     """Split the schema table into (message name, items), an item being a field or an enum line."""
-    name, items = "", []
+    name = ""
+    items: list[str] = []
     for line in text.splitlines():
         line = line.split("#")[0].rstrip()
         if not line:
@@ -56,14 +57,14 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
                 if words[1] not in enums:  # a long enum is written over several lines
                     enums[words[1]] = message.enum_type.add(name=words[1])
                 for word in words[2:]:
-                    value_name, number = word.split("=")
-                    enums[words[1]].value.add(name=value_name, number=int(number))
+                    value_name, value = word.split("=")
+                    enums[words[1]].value.add(name=value_name, number=int(value))
                 continue
             match = _FIELD.match(item)
             if match is None:
                 raise AssertionError(f"schema.py, message {message_name}: cannot read {item!r}")
-            number, name, type_name, mark, default, _ = match.groups()
-            field = message.field.add(name=name, number=int(number), label=_F.LABEL_OPTIONAL)
+            tag, name, type_name, mark, default, _ = match.groups()
+            field = message.field.add(name=name, number=int(tag), label=_F.LABEL_OPTIONAL)
             if mark in ("*", "+"):
                 field.label = _F.LABEL_REPEATED
                 if mark == "+":
@@ -100,3 +101,7 @@ MESSAGES = {name: _message_class(DESCRIPTOR.message_types_by_name[name])
             for name in DESCRIPTOR.message_types_by_name}
 globals().update(MESSAGES)
 globals().update({name: number for values in schema.TOP_LEVEL_ENUMS.values() for name, number in values})
+
+if TYPE_CHECKING:  # the classes above are made at import, where a type checker cannot see them
+
+    def __getattr__(name: str) -> Any: ...

@@ -59,7 +59,7 @@ def _write_part(stream, part) -> None:
         return
     flat = np.ascontiguousarray(part).reshape(-1)
     if flat.dtype == np.dtype("<f4"):
-        stream.write(memoryview(flat).cast("B"))
+        stream.write(memoryview(flat.data).cast("B"))
         return
     for start in range(0, flat.size, 1 << 20):
         stream.write(flat[start:start + (1 << 20)].astype("<f4").tobytes())

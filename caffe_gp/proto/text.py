@@ -62,7 +62,7 @@ def read_text(path, filename: str | None = None) -> str:
         data = path.read()
         if isinstance(data, str):
             data = data.encode("utf-8")
-        return decode_text(data, filename or getattr(path, "name", "<stream>"))
+        return decode_text(data, filename or str(getattr(path, "name", "<stream>")))
     path = os.fspath(path)
     try:
         with open(path, "rb") as stream:
@@ -168,7 +168,7 @@ def reject_mixed_dialects(param, text: str, filename: str) -> None:
     """Raise PrototxtError when a net has both ``layer { }`` (V2) and ``layers { }`` (V1) entries."""
     if not (len(param.layer) and len(param.layers)):
         return
-    lines = {}
+    lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r"\s*(layers?)\s*:?\s*\{", line)
         if match:

@@ -41,7 +41,7 @@ V0_TYPES = {
 # V0 field -> {V0 type: (V1 parameter message, field in it)}; "*" stands for every type.
 _CONV, _POOL, _IP = "convolution_param", "pooling_param", "inner_product_param"
 _WINDOW, _IMAGES = "window_data_param", "image_data_param"
-_V0_FIELDS = {
+_V0_FIELDS: dict[str, dict] = {
     "num_output": {"conv": (_CONV, "num_output"), "innerproduct": (_IP, "num_output")},
     "biasterm": {"conv": (_CONV, "bias_term"), "innerproduct": (_IP, "bias_term")},
     "weight_filler": {"conv": (_CONV, "weight_filler"), "innerproduct": (_IP, "weight_filler")},

@@ -138,7 +138,7 @@ class Weights:
 
         A layer of an HDF5 file that lacks a blob (it belongs to another layer) keeps None in its place.
         """
-        arrays: dict[str, list[np.ndarray]] = {}
+        arrays: dict[str, list] = {}
         for name, blobs in self._layers:
             if blobs and name not in arrays:
                 arrays[name] = [None if blob is None else np.array(blob.array()) for blob in blobs]
@@ -294,7 +294,8 @@ def read_solverstate(path) -> SolverStateFile:
     buffer, head = _map_file(path)
     _refuse_other_files(path, head)
     values = {1: 0, 4: 0}
-    learned_net, history = "", []
+    learned_net = ""
+    history: list[WeightBlob] = []
     try:
         for field in wire.fields(buffer, 0, len(buffer)):
             if field.number in values:

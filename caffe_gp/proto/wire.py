@@ -41,7 +41,7 @@ class Segment(NamedTuple):
     """``count`` little-endian values from byte ``start``, ``stride`` apart, ``width`` (4 or 8) bytes each."""
 
     start: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     stride: int
     width: int
 
@@ -149,7 +149,7 @@ def scan_blob(buffer, start: int, end: int) -> BlobEntry:
     legacy_dims = [0, 0, 0, 0]
     legacy = has_shape = has_diff = False
     dims: list[int] = []
-    segments = {4: [], 8: []}
+    segments: dict[int, list[Segment]] = {4: [], 8: []}
     position = start
     while position < end:
         restart: int | None = None

@@ -1,6 +1,7 @@
 """What the layers that read batches from disk share: the batch loaded ahead, and errors about files."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -38,7 +39,7 @@ class BatchLayer(SourceLayer):
         self._ahead = self._thread.submit(self.load_batch)
         for blob, values in zip(top, batch, strict=True):
             blob.reshape(*values.shape)
-            blob.write_data(lambda array, values=values: np.copyto(array, values))
+            blob.write_data(functools.partial(np.copyto, src=values))
 
     def check_batch_size(self, batch_size: int) -> int:
         """``batch_size`` if it is positive, else NetError."""

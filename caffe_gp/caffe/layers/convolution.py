@@ -226,9 +226,7 @@ class ConvolutionLayer(_Filters):
                 self.blobs[1].diff_tensor.add_(dy.sum(1))
             if wants_data:
                 columns = (weight.t() @ dy).view(weight.shape[1], blob.shape[0], -1).transpose(0, 1)
-                blob.diff_tensor = F.fold(
-                    columns, blob.shape[2:], self.kernel, self.dilation, self.pad, self.stride
-                )
+                blob.diff_tensor = F.fold(columns, blob.shape[2:], *self._window())
 
     def _as_product(self, blob: Blob, out: Blob) -> bool:
         if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":
@@ -236,9 +234,12 @@ class ConvolutionLayer(_Filters):
         patches = out.count // self._num_output
         return patches < self._num_output and patches > 0
 
+    def _window(self) -> list[Any]:
+        return [self.kernel, self.dilation, self.pad, self.stride]
+
     def _patches(self, x: torch.Tensor) -> torch.Tensor:
         """(channels * kernel elements, N * output places)."""
-        return F.unfold(x, self.kernel, self.dilation, self.pad, self.stride).transpose(0, 1).flatten(1)
+        return F.unfold(x, *self._window()).transpose(0, 1).flatten(1)
 
 
 @register("DepthwiseConvolution")

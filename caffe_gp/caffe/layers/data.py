@@ -1,6 +1,7 @@
 """Layers that make their own data: Input, DummyData and MemoryData."""
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -149,5 +150,5 @@ class MemoryDataLayer(SourceLayer):
         top[0].reshape(*self.shape)
         top[1].reshape(self.batch_size, 1, 1, 1)
         for blob, values in zip(top, (self._data, self._labels), strict=True):
-            blob.write_data(lambda array, batch=values[rows]: np.copyto(array, batch.reshape(array.shape)))
+            blob.write_data(functools.partial(np.copyto, src=values[rows].reshape(blob.shape)))
         self._position = rows.stop % len(self._data)

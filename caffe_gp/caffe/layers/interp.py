@@ -45,11 +45,9 @@ class InterpLayer(Layer):
             raise self.error(f"the bottom must have 4 axes, found {bottom[0].shape}")
         n, c, *sizes = bottom[0].shape
         self._sizes = [size - sum(self._crop) for size in sizes]
-        out = (
-            self._size
-            if self._shrink is None and self._zoom is None
-            else [self._resized(s) for s in self._sizes]
-        )
+        out = [self._resized(size) for size in self._sizes]
+        if self._size is not None and self._shrink is None and self._zoom is None:
+            out = list(self._size)
         if min(*self._sizes, *out) < 1:
             raise self.error(
                 f"input {bottom[0].shape} cropped by {self._crop} gives the output size {tuple(out)}"

@@ -22,8 +22,8 @@ LOG_THRESHOLD = 1e-20
 class LossLayer(Layer):
     """Two bottoms (prediction, label) of one batch size, a scalar top of weight 1."""
 
-    exact_num_bottom = 2
-    exact_num_top = 1
+    exact_num_bottom: int | None = 2
+    exact_num_top: int | None = 1
     auto_top_blobs = True
 
     def default_loss_weight(self, top_index: int) -> float:

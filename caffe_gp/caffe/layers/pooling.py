@@ -128,7 +128,9 @@ class PoolingLayer(Layer):
 
     def _max(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._torch_agrees(x):
-            return F.max_pool2d_with_indices(x, self._kernel, self._stride, self._pad, 1, not self._floor)
+            return F.max_pool2d_with_indices(
+                x, self._kernel, self._stride, self._pad, [1, 1], not self._floor
+            )
         windows, index = self._windows(x, torch.finfo(torch.float32).min)  # Caffe's start value
         values, at = windows.max(-1)  # torch returns the first of equal maxima
         return values, index.expand_as(windows).gather(-1, at.unsqueeze(-1)).squeeze(-1).contiguous()

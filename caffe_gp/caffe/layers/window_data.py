@@ -92,7 +92,7 @@ class WindowDataLayer(BatchLayer):
             return transformer.channel_means(self._channels)[:, None, None]
         if transform.mean_value:
             raise self.error("transform_param cannot have both mean_file and mean_value")
-        mean = proto.read_blob(transform.mean_file)
+        mean: Any = proto.read_blob(transform.mean_file)
         mean = mean.reshape(mean.shape[-3:])
         offset = (mean.shape[2] - self.crop_size) // 2  # of the width, for rows too, as in Caffe
         mean = mean[:, max(offset, 0) :, max(offset, 0) :][:, : self.crop_size, : self.crop_size]
@@ -208,6 +208,6 @@ def _extend(center: np.float32, half: np.float32, size: int, crop: int) -> tuple
     return first, last, _round((last - first + 1) * scale), _round(before * scale), _round(after * scale)
 
 
-def _round(value: float) -> int:
+def _round(value: Any) -> int:
     """Halves away from zero, as C's ``round``."""
     return int(math.copysign(math.floor(abs(value) + 0.5), value))
