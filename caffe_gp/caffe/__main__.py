@@ -2,6 +2,7 @@
 
 Inside the script ``import caffe`` and ``import caffe.io`` and so on mean the embedded one, whether or not
 BVLC Caffe is installed. ``-m MODULE ARGS...`` and ``-c CODE ARGS...`` work as with ``python`` itself.
+Caffe's log lines go to standard error; GLOG_minloglevel=1 leaves the warnings, 2 the errors.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
 
+from caffe_gp.caffe.logs import init_log
 from caffe_gp.errors import CaffeGPError
 
 USAGE = "usage: python -m caffe_gp.caffe (SCRIPT | -m MODULE | -c CODE) [ARGS...]"
@@ -70,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     install()
+    level = os.environ.get("GLOG_minloglevel", "")
+    init_log(int(level) if level.isdigit() else 0)
     try:
         _run(argv)
     except Exception as error:

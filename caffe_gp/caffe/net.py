@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
+from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
 from caffe_gp.caffe.splits import insert_splits
@@ -115,6 +116,7 @@ class Net:
             self._force_backward()
         self._shared_params.share()
         self._check_duplicate_names()
+        self.debug_info = self._param.debug_info  # log mean absolute values, layer by layer
 
     def _add_layer(self, layer_param: Any, blob_need_backward: list[bool]) -> None:
         if not layer_param.HasField("phase"):
@@ -354,6 +356,8 @@ class Net:
             for blob, weight in zip(top, self._layer_losses[i]):
                 if weight:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
+            if self.debug_info:
+                debug_info.log_forward(self, i)
             self._run_callbacks("after_forward", i)
         return float(loss)
 
@@ -367,6 +371,8 @@ class Net:
             if self._layer_need_backward[i]:
                 bottom, top = self._blobs_of(i)
                 self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
+                if self.debug_info:
+                    debug_info.log_backward(self, i)
             self._run_callbacks("after_backward", i)
 
     def forward(

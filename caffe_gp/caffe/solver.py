@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import mode
+from caffe_gp.caffe import debug_info, mode
 from caffe_gp.caffe.learning_rate import check_policy, learning_rate
 from caffe_gp.caffe.net import Net
 from caffe_gp.caffe.signals import Action, SignalHandler
@@ -60,6 +60,7 @@ class Solver:
         self.net = self._make_train_net()
         self.test_nets = self._make_test_nets()
         for net in (self.net, *self.test_nets):
+            net.debug_info = self.param.debug_info
             for path in (path.strip() for paths in self.param.weights for path in paths.split(",")):
                 log.info("Finetuning from %s", path)
                 net.copy_from(path)
@@ -175,12 +176,15 @@ class Solver:
                     break
             for callback in self._on_start:
                 callback()
-            display = self.param.display and self.iter % self.param.display == 0
+            display = bool(self.param.display) and self.iter % self.param.display == 0
+            self.net.debug_info = display and self.param.debug_info
             loss = 0.0
             for _ in range(self.param.iter_size):
                 last = len(self.net.layers) - 1
                 loss += self.net._forward(0, last)
                 self.net._backward(last, 0)
+                if self.net.debug_info:
+                    debug_info.log_norms(self.net)
             self._smooth(loss / self.param.iter_size, start)
             if display:
                 self._log_training()
@@ -235,6 +239,8 @@ class Solver:
             self._regularize(params, diffs)
             self._update.move_to(mode.device())
             self._update.step(diffs, [rate * mult for mult in self.net.params_lr], self.iter)
+            if self.net.debug_info:
+                debug_info.log_update(self.net)
             torch._foreach_sub_(params, diffs)
         self.iter += 1
 

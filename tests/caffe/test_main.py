@@ -123,3 +123,16 @@ def test_exit_codes_and_usage(folder):
     assert done.returncode == 0 and "usage" in done.stdout and "SCRIPT" in done.stdout
     done = run(folder, "missing.py")
     assert done.returncode != 0 and "missing.py" in done.stderr
+
+
+@pytest.mark.parametrize("level, shown", [("", True), ("1", False)])
+def test_a_training_script_shows_its_progress(tmp_path, level, shown):
+    (tmp_path / "solver.prototxt").write_text(
+        'base_lr: 0.1 lr_policy: "fixed" display: 1 net_param { layer { name: "d" type: "DummyData" top: "d" '
+        "dummy_data_param { shape { dim: 1 } } } }"
+    )
+    script = "import caffe; caffe.SGDSolver('solver.prototxt').step(2)"
+    done = subprocess.run([sys.executable, "-m", "caffe_gp.caffe", "-c", script], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "GLOG_minloglevel": level})
+    assert done.returncode == 0, done.stderr
+    assert ("] Iteration 1, lr = 0.1\n" in done.stderr) is shown

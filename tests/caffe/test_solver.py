@@ -464,3 +464,20 @@ def test_init_log_writes_glogs_format(capsys):
     caffe.log("not shown")
     err = capsys.readouterr().err
     assert re.fullmatch(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ test_solver\.py:\d+\] a line\n", err)
+
+
+def test_debug_info_logs_mean_absolute_values(caplog):
+    caplog.set_level(logging.INFO, "caffe")
+    made = solver("SGD", 'base_lr: 0.1 lr_policy: "fixed" display: 2 debug_info: true')
+    made.step(2)
+    x, g = X[:4, :, 0, 0], gradients(np.array([0.5, 0.5, 0.5, 0.1]), 0)
+    top = np.abs(x @ np.full(3, 0.5) + 0.1).mean()
+    for line in (
+        f"    [Forward] Layer ip, top blob ip data: {top:.4g}",
+        "    [Forward] Layer ip, param blob 0 data: 0.5",
+        f"    [Backward] Layer ip, param blob 0 diff: {np.abs(g[:3]).mean():.4g}",
+        f"    [Backward] Layer ip, param blob 1 diff: {abs(g[3]):.4g}",
+        "    [Backward] All net params (data, diff): L1 norm = (1.6, ",
+        f"    [Update] Layer ip, param 1 data: 0.1; diff: {0.2 * abs(g[3]):.4g}",
+    ):
+        assert sum(message.startswith(line[:-1]) for message in caplog.messages) == 1, line
