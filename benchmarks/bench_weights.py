@@ -105,7 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=float, default=545, help="file size (default %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each reader; the best counts")
-    parser.add_argument("--json", help="also write the numbers to this file")
+    parser.add_argument("--out", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "results",
+                                                      "weights.md"), help="Markdown table to write")
     parser.add_argument("--measure", nargs=2, metavar=("HOW", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -131,10 +132,33 @@ def main() -> None:
                   f"{best['peak'] / size:.2f} x the file")
     if results["caffe_gp"]["sum"] != results["protobuf"]["sum"]:
         raise SystemExit("the two readers disagree")
-    if options.json:
-        with open(options.json + ".tmp", "w") as stream:
-            json.dump(results, stream, indent=2)
-        os.replace(options.json + ".tmp", options.json)
+    os.makedirs(os.path.dirname(options.out), exist_ok=True)
+    with open(options.out + ".tmp", "w") as stream:
+        stream.write(table(results, options))
+    os.replace(options.out + ".tmp", options.out)
+
+
+def table(results: dict, options: argparse.Namespace) -> str:
+    """Markdown with both readers, their ratio, and what was to be reached."""
+    ours, theirs = results["caffe_gp"], results["protobuf"]
+    lines = [
+        "# Reading a caffemodel from the page cache into float32 arrays",
+        "",
+        f"`python benchmarks/bench_weights.py`: a file of {ours['file_bytes'] / 1e6:.0f} MB; each reader in",
+        f"a process of its own, which also holds the arrays it fills; the fastest of {options.repeat} runs of",
+        "caffe_gp, one of protobuf.",
+        "",
+        "| reader | seconds | peak memory, MB | peak / file |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, row in results.items():
+        peak = f"{row['peak'] / 1e6:.0f} | {row['peak_over_file']:.2f}"
+        lines.append(f"| {name} | {row['seconds']:.2f} | {peak} |")
+    lines += ["", f"- protobuf / caffe_gp: {theirs['seconds'] / ours['seconds']:.0f} times the time"]
+    limits = {"<= 2 s": ours["seconds"] <= 2, "peak <= 1.5 x the file": ours["peak_over_file"] <= 1.5}
+    for name, good in limits.items():
+        lines.append(f"- {'reached' if good else 'NOT reached'}: {name}")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
