@@ -127,6 +127,9 @@ class Net:
                 f"bottom_size times ({len(layer_param.bottom)}), found {len(layer_param.propagate_down)}"
             )
         layer = create_layer(layer_param, layer_param.phase)
+        # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe that is seen by the solver alone: a
+        # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
+        written = [spec.lr_mult for spec in layer_param.param]
         index = len(self.layers)
         bottom_ids, bottom_need = self._append_bottoms(layer_param, blob_need_backward)
         top_ids = self._append_tops(layer_param, layer, index, blob_need_backward)
@@ -144,7 +147,7 @@ class Net:
             )
         for i, blob in enumerate(layer.blobs):
             spec = layer_param.param[i] if i < len(layer_param.param) else pb.ParamSpec()
-            trains = spec.lr_mult != 0
+            trains = i >= len(written) or written[i] != 0
             needs = needs or trains
             _set_at(layer.param_propagate_down, i, trains)
             self._shared_params.add(layer, i, blob, spec)
@@ -459,7 +462,7 @@ class Net:
         if not arrays:
             return
         total = len(next(iter(arrays.values())))
-        size = self._blobs[0].num
+        size = self._blobs[0].shape[0]
         for first in range(0, total, size):
             batch = {name: np.asarray(array[first : first + size]) for name, array in arrays.items()}
             missing = size - min(size, total - first)

@@ -185,6 +185,7 @@ ROOM, ROOM_OF = (
     20_000,
     {
         "random nets": 1_100_000,
+        "random nets, not forced": 250_000,
         "whole nets": 80_000,
         "edited blobs": 40_000,
         "forward(start, end)": 60_000,

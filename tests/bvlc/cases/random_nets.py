@@ -8,19 +8,21 @@ from typing import Tuple
 import numpy as np
 from net_case import TWICE, Case, Step, input_layer, layer
 
-COUNT = 240
+FORCED, UNFORCED = 240, 80  # with force_backward, and without: there losses decide what takes part
 Shape = Tuple[int, ...]
 
 
 class NetMaker:
     """Grows one net layer by layer: each step takes a blob that exists and adds a layer on it."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, forced: bool = True) -> None:
+        self.forced = forced
         self.random = np.random.RandomState(seed)
         batch, channels = self.random.randint(1, 4), self.random.randint(1, 5)
         data = (batch, channels) + tuple(self.random.randint(5, 14, 2))
         self.shapes: dict[str, Shape] = {"data": data}
-        self.lines = ["force_backward: true", input_layer({"data": data, "label": (batch,)})]
+        self.lines = ["force_backward: true"] if forced else []
+        self.lines.append(input_layer({"data": data, "label": (batch,)}))
         self.layers: list[tuple[str, list[str], list[str]]] = []  # (name, bottoms, tops)
         self.read: set = set()
         # What MVN may normalise: where all values are nearly equal, float32 leaves it only noise.
@@ -31,6 +33,9 @@ class NetMaker:
 
     def add(self, kind: str, bottoms: list[str], tops: dict[str, Shape], extra: str = "") -> None:
         name = "%s%d" % (kind.lower(), len(self.layers) + 1)
+        if not self.forced and kind in ("Convolution", "Deconvolution", "InnerProduct"):
+            extra += self.random.choice(["", "", " param { lr_mult: 0 }", " param { lr_mult: 2 }"])
+            extra += self.random.choice(["", "", "", " propagate_down: false", " propagate_down: true"])
         self.layers.append((name, bottoms, list(tops)))
         self.lines.append(layer(name, kind, bottoms, list(tops), extra))
         self.read.update(blob for blob in bottoms if blob not in tops)
@@ -56,6 +61,8 @@ class NetMaker:
         kind = kinds[self.random.randint(len(kinds))]
         if kind == "MVN" and blob not in self.varied:
             return
+        if kind == "Scale" and not self.forced:
+            kind = "Bias"  # BVLC Caffe's Scale scribbles in the diff of a bottom that takes no part
         if kind in UNARY:
             extra, may_work_in_place = UNARY[kind]
             # In place only on a blob that nobody has read: else Caffe itself computes something else.
@@ -192,12 +199,13 @@ class NetMaker:
     def finish(self) -> None:
         """Losses on some of the loose ends; the others stay outputs."""
         for blob in [name for name in self.shapes if name not in self.read][:2]:
-            if self.random.rand() < 0.6:
+            if self.random.rand() < 0.6 or not self.forced:
                 scores = self.new() + "fc"
                 self.add(
                     "InnerProduct", [blob], {scores: (1, 1, 1, 1)}, "inner_product_param { num_output: 4 }"
                 )
-                self.add("SoftmaxWithLoss", [scores, "label"], {scores + "_loss": (1, 1, 1, 1)})
+                weight = "" if self.forced else self.random.choice(["", "loss_weight: 0.3", "loss_weight: 2"])
+                self.add("SoftmaxWithLoss", [scores, "label"], {scores + "_loss": (1, 1, 1, 1)}, weight)
 
     def passes(self) -> list[Step]:
         """Part of the net, forward from an edited blob and backward between two layers."""
@@ -261,21 +269,21 @@ UNARY = {
 
 def cases() -> list[Case]:
     found = []
-    for seed in range(COUNT):
-        maker = NetMaker(seed)
+    for seed in range(FORCED + UNFORCED):
+        maker = NetMaker(seed, forced=seed < FORCED)
         for _ in range(maker.random.randint(5, 16)):
             maker.grow()
         if not maker.layers:
             continue
         maker.finish()
-        steps = TWICE + maker.passes()
+        kind = "random nets" if maker.forced else "random nets, not forced"
         found.append(
             Case(
                 "random net %03d" % seed,
-                "random nets",
+                kind,
                 maker.text(),
                 phase=seed % 2,
-                steps=steps,
+                steps=TWICE + maker.passes(),
                 inputs={"data": "gauss", "label": "ints 4"},
             )
         )

@@ -73,8 +73,8 @@ def solver(kind: str, extra: str, rate: float = 0.05, policy: str = "fixed") -> 
     )
 
 
-def case(name: str, kind: str, text: str, net: str = NET, steps=tuple(TEN)) -> Case:
-    return Case(name, kind + " solver", net, phase=TRAIN, inputs=INPUTS, steps=steps, solver=text)
+def case(name: str, kind: str, text: str, net: str = NET, steps=tuple(TEN), **more: bool) -> Case:
+    return Case(name, kind + " solver", net, phase=TRAIN, inputs=INPUTS, steps=steps, solver=text, **more)
 
 
 def cases() -> list[Case]:
@@ -125,4 +125,10 @@ def cases() -> list[Case]:
             solver("SGD", "", policy="poly").replace("max_iter: 100", "max_iter: 12"),
         )
     )
+    found.append(case("AdaGrad with momentum", "AdaGrad", solver("AdaGrad", "momentum: 0.9"), refused=True))
+    found.append(case("RMSProp with momentum", "RMSProp", solver("RMSProp", "momentum: 0.9"), refused=True))
+    for policy in ("step", "exp", "inv", "multistep", "sigmoid"):
+        text = solver("SGD", "", policy=policy).replace("gamma: ", "gamma: -")
+        found.append(case(f"{policy} with gamma below zero", "SGD", text, refused=True))
+    found.append(case("no such policy", "SGD", solver("SGD", "").replace("fixed", "linear"), refused=True))
     return found
