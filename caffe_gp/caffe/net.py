@@ -127,7 +127,7 @@ class Net:
                 f"bottom_size times ({len(layer_param.bottom)}), found {len(layer_param.propagate_down)}"
             )
         layer = create_layer(layer_param, layer_param.phase)
-        # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe that is seen by the solver alone: a
+        # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe only the solver sees that: a
         # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
         written = [spec.lr_mult for spec in layer_param.param]
         index = len(self.layers)

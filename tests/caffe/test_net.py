@@ -207,6 +207,13 @@ def test_forward_all_and_forward_backward_all():
     np.testing.assert_allclose(diffs["data"], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_forward_all_with_five_axes():
+    data = 'input: "data" input_shape { dim: 2 dim: 1 dim: 2 dim: 3 dim: 2 }'
+    n = net(data + layer("r", "ReLU", "data", "r"))
+    x = np.random.RandomState(4).randn(3, 1, 2, 3, 2).astype(np.float32)
+    np.testing.assert_array_equal(n.forward_all(data=x)["r"], np.maximum(x, 0))
+
+
 def test_callbacks_run_around_every_layer():
     n, seen = net(BRANCHES + "force_backward: true"), []
     n.before_forward(lambda i: seen.append(("bf", i)))
