@@ -23,7 +23,7 @@ def test_enet_gives_the_published_segmentation(shared_data):
     expected = (published[:, :, None] == palette).all(3).argmax(2)
     assert (palette[expected] == published).all()
     wrong = scores[0].argmax(0) != expected
-    # Another Caffe, perhaps other weights made the picture: a few pixels differ, where two classes nearly tie.
+    # Another Caffe, perhaps other weights made the picture: pixels differ where two classes nearly tie.
     assert wrong.mean() < 0.015
     ranked = np.sort(scores[0], axis=0)
     margin = ranked[-1] - ranked[-2]
