@@ -16,6 +16,7 @@ from caffe_gp import proto
 from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
+from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, WeightsError
 from caffe_gp.proto import messages as pb
@@ -95,7 +96,7 @@ class Net:
         self._layer_losses: list[list[float]] = []
         self._bottom_need_backward: list[list[bool]] = []
         self._layer_need_backward: list[bool] = []
-        self._shared_params = _SharedParams(source)
+        self._shared_params = SharedParams(source)
         self._callbacks: dict[str, list[Callback]] = {
             "before_forward": [],
             "after_forward": [],
@@ -602,58 +603,6 @@ class Net:
         layer.reset(data, labels)  # type: ignore[attr-defined]
 
     _set_input_arrays = set_input_arrays
-
-
-class _SharedParams:
-    """Parameters by their ``param { name }``: owners, sharers, and the multipliers that go with them."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._owners: dict[str, tuple[int, Blob, str]] = {}  # name -> (learnable index, blob, layer name)
-        self._sharers: list[tuple[Blob, Blob]] = []
-        self._lr_given: list[bool] = []
-        self._decay_given: list[bool] = []
-        self.learnable: list[Blob] = []
-        self.lr_mult: list[float] = []
-        self.decay_mult: list[float] = []
-
-    def add(self, layer: Layer, index: int, blob: Blob, spec: Any) -> None:
-        """Register parameter ``index`` of ``layer``; equal names share with the first (the owner)."""
-        owner = self._owners.get(spec.name) if spec.name else None
-        if owner is None:
-            if spec.name:
-                self._owners[spec.name] = (len(self.learnable), blob, layer.name)
-            self.learnable.append(blob)
-            self.lr_mult.append(spec.lr_mult)
-            self.decay_mult.append(spec.decay_mult)
-            self._lr_given.append(spec.HasField("lr_mult"))
-            self._decay_given.append(spec.HasField("decay_mult"))
-            return
-        k, owner_blob, owner_layer = owner
-        where = f"Cannot share param '{spec.name}' owned by layer '{owner_layer}' with layer '{layer.name}'"
-        if spec.share_mode == pb.ParamSpec.PERMISSIVE:
-            if blob.count != owner_blob.count:
-                raise NetError(f"{where}; count mismatch: {owner_blob.shape} and {blob.shape}")
-        elif blob.shape != owner_blob.shape:
-            raise NetError(f"{where}; shape mismatch: {owner_blob.shape} and {blob.shape}")
-        self._merge(spec, "lr_mult", k, self.lr_mult, self._lr_given)
-        self._merge(spec, "decay_mult", k, self.decay_mult, self._decay_given)
-        self._sharers.append((blob, owner_blob))
-
-    @staticmethod
-    def _merge(spec: Any, field: str, k: int, values: list[float], given: list[bool]) -> None:
-        if not spec.HasField(field):
-            return
-        value = getattr(spec, field)
-        if given[k] and values[k] != value:
-            raise NetError(f"Shared param '{spec.name}' has mismatched {field}: {values[k]} and {value}")
-        values[k], given[k] = value, True
-
-    def share(self) -> None:
-        """Let every sharer use its owner's memory."""
-        for blob, owner in self._sharers:
-            blob.share_data(owner)
-            blob.share_diff(owner)
 
 
 def _set_at(flags: list[bool], i: int, value: bool) -> None:
