@@ -10,7 +10,9 @@ bvlc-naive      BVLC Caffe as its users run it: ``force_backward: true``, full b
 Every worker is a process of its own that measures and exits; rounds go through all workers in turn, so
 that a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak
 memory. BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing,
-and said to be.
+and said to be. Debian 11's OpenBLAS does not know processors newer than itself and runs its slowest kernels
+there, several times slower; unless OPENBLAS_CORETYPE is set, BVLC's workers get the best kernels that the
+processor's flags allow.
 
 On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
 waiting for a turn does not lengthen.
@@ -178,8 +180,10 @@ def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
         command = ["tools/in_bvlc.sh", "python3", *command]
     else:
         command = [sys.executable, *command]
-    threads_of = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **threads_of}, capture_output=True, text=True)
+    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    settings["OPENBLAS_CORETYPE"] = core_type()
+    env = {**os.environ, **{name: value for name, value in settings.items() if value}}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{worker} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -196,7 +200,8 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
         "which went through the ways in turn.",
         "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
         "",
-        f"{_processor()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}.",
+        f"{_processor()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
+        f"OPENBLAS_CORETYPE for BVLC Caffe: {core_type() or 'not set'}.",
         "",
         "| way | forward | " + " | ".join(f"GP at {blob}" for blob in BLOBS) + " | peak GB |",
         "|---|---|" + "---|" * (len(BLOBS) + 1),
@@ -217,13 +222,23 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
     return "\n".join(lines) + "\n"
 
 
+def core_type() -> str:
+    """The kernels that OpenBLAS is told to use; empty to let it choose."""
+    flags = _cpuinfo("flags").split()
+    known = [core for flag, core in (("avx512vl", "SkylakeX"), ("avx2", "Haswell")) if flag in flags]
+    return os.environ.get("OPENBLAS_CORETYPE", known[0] if known else "")
+
+
 def _processor() -> str:
+    return _cpuinfo("model name") or "unknown processor"
+
+
+def _cpuinfo(field: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
+        return ""
+    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "")
 
 
 def _verdicts(results: dict) -> list[str]:
