@@ -133,7 +133,6 @@ def embedded() -> Any:
     import caffe_gp.caffe
 
     logging.getLogger("caffe").setLevel(logging.ERROR)
-    logging.getLogger("caffe_gp").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     return caffe_gp.caffe
 

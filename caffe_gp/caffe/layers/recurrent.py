@@ -25,7 +25,7 @@ from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("caffe")
 
 
 class _RecurrentLayer(Layer):
