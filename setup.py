@@ -27,8 +27,6 @@ setup(
         "protobuf>=3.12",
         "Pillow",
         "tqdm",
-        "pooch",
-        "numba",
         # The embedded Caffe. On Python 3.8 and 3.9 the package works beside BVLC Caffe only.
         'torch==2.13.0; python_version >= "3.10"',
     ],
