@@ -1,6 +1,6 @@
 """Guided perturbations of FCN-32s at 500 x 500 on the CPU: four ways to run them, in turn, in one run.
 
-    python benchmarks/bench_gp.py [--rounds 3] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
+    python benchmarks/bench_gp.py [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
 
 embedded        caffe_gp on the embedded Caffe
 autograd        the same layers in plain PyTorch with autograd on the input, as one would write it today
@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/gp_fcn32s.md")
