@@ -327,9 +327,7 @@ class _Opinion:
     """Labels and confidences of one forward pass, copied out of the net."""
 
     def __init__(self, y: np.ndarray, keep_probabilities: bool) -> None:
-        classes = y.argmax(axis=1)
-        self.labels = classes.astype(np.uint8 if y.shape[1] <= 256 else np.int32)
-        self.confidence = y.max(axis=1)
+        self.labels, self.confidence = encodings.most_confident(y)
         self.probabilities = y.copy() if keep_probabilities else None
 
 

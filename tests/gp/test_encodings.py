@@ -150,3 +150,12 @@ def test_impossible_choices(encoding, inject, message):
         encodings.check_choice(encoding, inject)
     assert encodings.check_choice("soft", None) == "softmax-output"
     assert encodings.check_choice("onehot", None) == "score"
+
+
+@pytest.mark.parametrize("shape", [(2, 21, 5, 7), (3, 10), (1, 300, 4, 4), (2, 1, 3, 3)])
+def test_most_confident_is_numpys_argmax_and_max(shape):
+    y = np.random.RandomState(0).randint(0, 4, shape).astype(np.float32)  # many ties
+    labels, confidence = encodings.most_confident(y)
+    np.testing.assert_array_equal(labels, y.argmax(axis=1))
+    np.testing.assert_array_equal(confidence, y.max(axis=1))
+    assert labels.dtype == (np.uint8 if shape[1] <= 256 else np.int32)
