@@ -61,6 +61,17 @@ class LossLayer(Layer):
             )
         return values
 
+    def _read_positions(self, bottom: Sequence[Blob], class_axis: int) -> None:
+        """The class axis, and one label for each position around it."""
+        self._axis = axis = bottom[0].canonical_axis(class_axis)
+        self._outer, self._classes = bottom[0].count_from(0, axis), bottom[0].shape[axis]
+        self._inner = bottom[0].count_from(axis + 1)
+        if self._outer * self._inner != bottom[1].count:
+            raise self.error(
+                f"predictions of shape {bottom[0].shape} with the classes on axis {axis} need "
+                f"{self._outer * self._inner} labels, found shape {bottom[1].shape}"
+            )
+
 
 def loss_scale(blob: Blob) -> torch.Tensor:
     """The loss weight, which the net keeps in the diff of the loss; a 0-D tensor (no wait for a GPU)."""
@@ -113,14 +124,7 @@ class SoftmaxWithLossLayer(NormalizedLossLayer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """One label for each position."""
         super().reshape(bottom, top)
-        self._axis = axis = bottom[0].canonical_axis(self.layer_param.softmax_param.axis)
-        self._outer, self._classes = bottom[0].count_from(0, axis), bottom[0].shape[axis]
-        self._inner = bottom[0].count_from(axis + 1)
-        if self._outer * self._inner != bottom[1].count:
-            raise self.error(
-                f"predictions of shape {bottom[0].shape} with the classes on axis {axis} need "
-                f"{self._outer * self._inner} labels, found shape {bottom[1].shape}"
-            )
+        self._read_positions(bottom, self.layer_param.softmax_param.axis)
         self._prob.reshape_like(bottom[0])
         if len(top) > 1:
             top[1].reshape_like(bottom[0])
@@ -195,14 +199,7 @@ class InfogainLossLayer(NormalizedLossLayer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """One label for each position, H of the right size."""
         super().reshape(bottom, top)
-        self._axis = axis = bottom[0].canonical_axis(self.layer_param.infogain_loss_param.axis)
-        self._outer, self._classes = bottom[0].count_from(0, axis), bottom[0].shape[axis]
-        self._inner = bottom[0].count_from(axis + 1)
-        if self._outer * self._inner != bottom[1].count:
-            raise self.error(
-                f"predictions of shape {bottom[0].shape} with the classes on axis {axis} need "
-                f"{self._outer * self._inner} labels, found shape {bottom[1].shape}"
-            )
+        self._read_positions(bottom, self.layer_param.infogain_loss_param.axis)
         matrix = self._matrix(bottom)
         if matrix.count != self._classes**2:
             raise self.error(
