@@ -1,0 +1,187 @@
+"""Mean-field inference of a dense CRF, unrolled, forward and backward (CRF-RNN; Zheng et al., ICCV 2015).
+
+Every step takes the probabilities p of the last scores q, filters them with the kernels K_k, mixes classes
+with matrices M_k and starts from the unary scores u again:
+
+    q <- u - sum_k M_k (K_k softmax(q))
+
+M_k is the product of CRF-RNN's compatibility matrix and its weights of the kernel. Mixing classes and
+filtering pixels commute, so classes are mixed on the lattice's corners.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from caffe_gp.crf.rows import NumpyRows
+
+
+class MeanField:
+    """CRF-RNN's MultiStageMeanfield: T steps with a spatial and a bilateral kernel and learned matrices.
+
+    iterations    T, at least 1
+    theta_alpha   the bilateral kernel's standard deviation in pixels
+    theta_beta    its standard deviation in units of the image blob
+    theta_gamma   the spatial kernel's standard deviation in pixels
+    arrays        what the arrays are: NumpyRows or its like
+
+    M_k = C W_k with the compatibility matrix C and the kernel's weights W_k. Kernels are normalised after
+    filtering. Any number of images, classes and pixels.
+    """
+
+    def __init__(
+        self,
+        iterations: int,
+        theta_alpha: float,
+        theta_beta: float,
+        theta_gamma: float,
+        arrays: Any = NumpyRows,
+    ) -> None:
+        self.iterations = iterations
+        self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
+        self._arrays = arrays
+        self._spatial: tuple[Any, Any] = (None, None)  # a size and its kernel, which depends on nothing else
+        self._steps: list[Steps] = []  # one an image; kept for their memory
+
+    def forward(
+        self,
+        unary: Any,
+        initial: Any,
+        image: Any,
+        spatial_weights: Any,
+        bilateral_weights: Any,
+        compatibility: Any,
+        *,
+        learn: bool = True,
+    ) -> Any:
+        """Scores q_T, (N, L, H, W) float32.
+
+        unary, initial   scores u and q_0, (N, L, H, W) float32
+        image            (N, C, H, W) float32, in the units of theta_beta
+        matrices         W_s, W_b and C, (L, L) float32 each
+        learn            whether ``backward`` will be asked for the matrices' diffs (takes memory)
+        """
+        arrays = self._arrays
+        classes, height, width = unary.shape[1:]
+        if self._spatial[0] != (height, width):
+            kernel = arrays.spatial_kernel(height, width, self.theta_gamma)
+            self._spatial = (height, width), kernel
+        self._weights = spatial_weights, bilateral_weights
+        self._compatibility = compatibility
+        mixes = [arrays.matrix(-(compatibility @ weights).T) for weights in self._weights]
+        self._steps = self._steps[: len(unary)]
+        self._steps += [Steps(arrays) for _ in unary[len(self._steps) :]]
+        tops = []
+        for steps, u, q, picture in zip(self._steps, unary, initial, image):
+            kernels = self._spatial[1], arrays.bilateral_kernel(picture, self.theta_alpha, self.theta_beta)
+            rows = steps.forward(
+                kernels,
+                mixes,
+                arrays.rows(u),
+                arrays.rows(q),
+                classes,
+                self.iterations,
+                remember=True,
+                learn=learn,
+            )
+            tops.append(arrays.maps(rows, u.shape))
+        return arrays.stack(tops)
+
+    def backward(self, diff: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """Diffs of unary and initial (N, L, H, W) and of W_s, W_b and C (L, L) from that of q_T.
+
+        The last three are None after ``forward(learn=False)``. The image gets none: CRF-RNN stops there.
+        """
+        arrays = self._arrays
+        classes = diff.shape[1]
+        unaries, initials, products = [], [], []
+        for steps, d in zip(self._steps, diff):
+            unary, initial, outer = steps.backward(arrays.rows(d))
+            unaries.append(arrays.maps(unary, d.shape))
+            initials.append(arrays.maps(initial, d.shape))
+            products.append([product[:classes, :classes] for product in outer])
+        d_maps = arrays.stack(unaries), arrays.stack(initials)
+        if not products[0]:
+            return (*d_maps, None, None, None)
+        # With M_k = C W_k and G_k the diff of M_k: dW_k = C^T G_k and dC = sum_k G_k W_k^T.
+        spatial, bilateral = (sum(images) for images in zip(*products))
+        d_compatibility = spatial @ self._weights[0].T + bilateral @ self._weights[1].T
+        return (*d_maps, self._compatibility.T @ spatial, self._compatibility.T @ bilateral, d_compatibility)
+
+
+class Steps:
+    """The steps over one image, in rows (pixels, classes); ``arrays`` as in MeanField."""
+
+    def __init__(self, arrays: Any) -> None:
+        self._arrays = arrays
+        self._kernels: Sequence[Any] = ()
+        self._mixes: Sequence[Any] = ()
+        self._probabilities: list[Any] = []  # p of every iteration
+        self._blurred: list[list[Any]] = []  # and what each kernel blurred, on its corners
+        self._memory: dict[str, Any] = {}
+
+    def forward(
+        self,
+        kernels: Sequence[Any],
+        mixes: Sequence[Any],
+        unary: Any,
+        initial: Any,
+        classes: int,
+        iterations: int,
+        *,
+        remember: bool = False,
+        learn: bool = False,
+    ) -> Any:
+        """q after the iterations, in memory that the next call overwrites.
+
+        kernels          the K_k
+        mixes            the -M_k^T, as wide as the rows
+        classes          how many columns of the rows are classes
+        remember         keep what ``backward`` needs; ``learn``: for the diffs of the M_k too
+        """
+        self._kernels, self._mixes = kernels, mixes
+        self._blurred = []
+        q = self._rows_like(unary, "q")
+        for step in range(iterations):
+            p = self._rows_like(unary, f"p{step}" if remember else "p")
+            self._arrays.softmax(q if step else initial, classes, p)
+            self._arrays.copy(unary, q)
+            blurred = []
+            for kernel, mix in zip(kernels, mixes):
+                lattice = kernel.lattice
+                rows = lattice.blur(lattice.splat(p, kernel.into))
+                if learn:
+                    blurred.append(rows + 0)
+                lattice.slice(lattice.mix(rows, mix), kernel.out_of, q)
+            self._blurred.append(blurred)
+        self._probabilities = [self._memory[f"p{step}"] for step in range(iterations)] if remember else []
+        return q
+
+    def backward(self, diff: Any) -> tuple[Any, Any, list[Any]]:
+        """Diffs of unary, of initial and, after ``forward(learn=True)``, of every M_k.
+
+        Overwrites ``diff``; the diffs are in memory that the next call overwrites.
+        """
+        d_unary = self._rows_like(diff, "d_unary")
+        d_unary[:] = 0
+        d_mixes = [0 for _ in self._mixes] if any(self._blurred) else []
+        d_p = self._rows_like(diff, "d_p")
+        for p, blurred in zip(reversed(self._probabilities), reversed(self._blurred)):
+            d_unary += diff
+            d_p[:] = 0
+            for k, (kernel, mix) in enumerate(zip(self._kernels, self._mixes)):
+                lattice = kernel.lattice
+                rows = lattice.splat(diff, kernel.out_of)
+                if blurred:
+                    d_mixes[k] = d_mixes[k] - self._arrays.outer(rows, blurred[k])
+                lattice.slice(lattice.blur(lattice.mix(rows, mix.T), reverse=True), kernel.into, d_p)
+            self._arrays.softmax_backward(p, d_p)
+            diff, d_p = d_p, diff
+        return d_unary, diff, d_mixes
+
+    def _rows_like(self, rows: Any, name: str) -> Any:
+        """Memory for rows, the same at every call while the size stays: fresh memory is slow to come by."""
+        memory = self._memory.get(name)
+        if memory is None or memory.shape != rows.shape:
+            memory = self._memory[name] = self._arrays.empty_like(rows)
+        return memory

@@ -1,0 +1,108 @@
+"""Arrays as the mean field wants them: one row a pixel, classes side by side, filled up to whole LANES.
+
+``NumpyRows`` is all that the mean field asks of its arrays; the embedded Caffe has the same for tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Sequence
+
+import numpy as np
+from numba import njit, prange
+
+from caffe_gp.crf.kernels import Kernel, bilateral_features, spatial_features
+from caffe_gp.crf.lattice import Permutohedral, outer, padded
+
+
+class NumpyRows:
+    """numpy arrays and the compiled lattice."""
+
+    @staticmethod
+    def spatial_kernel(height: int, width: int, deviation: float) -> Kernel:
+        """Normalised after filtering, over the pixels of an image of this size."""
+        return Kernel(Permutohedral(spatial_features(height, width, deviation)))
+
+    @staticmethod
+    def bilateral_kernel(image: np.ndarray, deviation: float, colour_deviation: float) -> Kernel:
+        """Normalised after filtering, over the pixels of ``image`` (C, H, W)."""
+        return Kernel(Permutohedral(bilateral_features(image, deviation, colour_deviation)))
+
+    @staticmethod
+    def rows(maps: np.ndarray) -> np.ndarray:
+        """(L, H, W) -> (H * W, padded(L)) float32, zeros in the columns beyond L."""
+        classes = len(maps)
+        rows = np.zeros((maps[0].size, padded(classes)), np.float32)
+        rows[:, :classes] = maps.reshape(classes, -1).T
+        return rows
+
+    @staticmethod
+    def maps(rows: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """The way back, to ``shape`` = (L, H, W)."""
+        return np.ascontiguousarray(rows[:, : shape[0]].T).reshape(shape)
+
+    @staticmethod
+    def stack(maps: Sequence[np.ndarray]) -> np.ndarray:
+        """(L, H, W) each -> (N, L, H, W)."""
+        return np.stack(maps)
+
+    @staticmethod
+    def matrix(matrix: np.ndarray) -> np.ndarray:
+        """(L, L) -> (padded(L), padded(L)), zeros around."""
+        wide = np.zeros((padded(len(matrix)),) * 2, np.float32)
+        wide[: len(matrix), : len(matrix)] = matrix
+        return wide
+
+    @staticmethod
+    def empty_like(rows: np.ndarray) -> np.ndarray:
+        """Rows to be written."""
+        return np.empty_like(rows)
+
+    @staticmethod
+    def copy(rows: np.ndarray, into: np.ndarray) -> None:
+        """into <- rows."""
+        np.copyto(into, rows)
+
+    @staticmethod
+    def softmax(rows: np.ndarray, classes: int, into: np.ndarray) -> None:
+        """into <- softmax of every row over its first ``classes`` columns; 0 in the others."""
+        _softmax(rows, classes, into)
+
+    @staticmethod
+    def softmax_backward(probabilities: np.ndarray, diff: np.ndarray) -> None:
+        """diff <- p o (diff - p . diff): the softmax's input diff from that of its output."""
+        _softmax_backward(probabilities, diff)
+
+    @staticmethod
+    def outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """a.T @ b."""
+        return outer(a, b)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _softmax(rows, classes, out):  # pragma: no cover - compiled
+    for i in prange(len(rows)):
+        row = rows[i]
+        top = row[0]
+        for k in range(1, classes):
+            top = max(top, row[k])
+        total = np.float32(0)
+        for k in range(classes):
+            value = math.exp(row[k] - top)
+            out[i, k] = value
+            total += value
+        total = np.float32(1) / total
+        for k in range(classes):
+            out[i, k] *= total
+        for k in range(classes, len(row)):
+            out[i, k] = 0
+
+
+@njit(parallel=True, cache=True)
+def _softmax_backward(probabilities, diff):  # pragma: no cover - compiled
+    for i in prange(len(diff)):
+        total = np.float32(0)
+        for k in range(diff.shape[1]):
+            total += probabilities[i, k] * diff[i, k]
+        for k in range(diff.shape[1]):
+            diff[i, k] = probabilities[i, k] * (diff[i, k] - total)
