@@ -53,7 +53,8 @@ class Builder:
         param: Sequence[dict] | None = None,
         **options: Any,
     ) -> str:
-        """Convolution. ``param`` are its ParamSpecs (default LEARNED), ``options`` further convolution_param fields."""
+        """Convolution. ``param`` are its ParamSpecs (default LEARNED), ``options`` further fields of its
+        convolution_param."""
         return self._window(
             "Convolution", name, bottom, num_output, kernel, stride, pad, dilation, bias, top, param, options
         )
@@ -115,7 +116,9 @@ class Builder:
         """ReLU in place."""
         return self.add("ReLU", name, [blob], [blob])
 
-    def conv_relu(self, name: str, bottom: str, num_output: int, kernel: int, relu: str, **options: Any) -> str:
+    def conv_relu(
+        self, name: str, bottom: str, num_output: int, kernel: int, relu: str, **options: Any
+    ) -> str:
         """Convolution ``name`` and the ReLU ``relu`` in place on it."""
         return self.relu(relu, self.conv(name, bottom, num_output, kernel, **options))
 
@@ -142,7 +145,9 @@ class Builder:
         fields = {"num_output": num_output, **options}
         return self.add("InnerProduct", name, [bottom], param=list(LEARNED), inner_product_param=fields)
 
-    def eltwise(self, name: str, bottoms: Sequence[str], operation: str = "SUM", top: str | None = None) -> str:
+    def eltwise(
+        self, name: str, bottoms: Sequence[str], operation: str = "SUM", top: str | None = None
+    ) -> str:
         """Eltwise SUM, MAX or PROD of equally shaped blobs."""
         value = getattr(pb.EltwiseParameter, operation)
         return self.add("Eltwise", name, bottoms, [top or name], eltwise_param={"operation": value})
