@@ -140,10 +140,13 @@ class Builder:
             fields["pad"] = pad
         return self.add("Pooling", name, [bottom], pooling_param=fields)
 
-    def inner_product(self, name: str, bottom: str, num_output: int, **options: Any) -> str:
-        """InnerProduct with bias."""
+    def inner_product(
+        self, name: str, bottom: str, num_output: int, param: Sequence[dict] = LEARNED, **options: Any
+    ) -> str:
+        """InnerProduct with bias. ``param`` are its ParamSpecs, ``options`` further fields of its
+        inner_product_param."""
         fields = {"num_output": num_output, **options}
-        return self.add("InnerProduct", name, [bottom], param=list(LEARNED), inner_product_param=fields)
+        return self.add("InnerProduct", name, [bottom], param=list(param), inner_product_param=fields)
 
     def eltwise(
         self, name: str, bottoms: Sequence[str], operation: str = "SUM", top: str | None = None
