@@ -3,7 +3,7 @@
     model = zoo.get("fcn-32s")
     model.net()           # its deploy NetParameter
     model.prototxt()      # the file written from it
-    model.preprocess, model.score, model.classes, model.eps
+    model.feed, model.score, model.classes, model.eps
 """
 
 from __future__ import annotations
@@ -14,21 +14,31 @@ from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.models import classifiers, crfasrnn, fcn
+from caffe_gp.models.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROTOTXT = ROOT / "prototxt"
 
-# Mean grey levels in the order blue, green, red.
+# Mean grey levels in the order blue, green, red, as each net was trained with.
 FCN_MEAN = (104.00698793, 116.66876762, 122.67891434)
+CONTEXT_MEAN = (104.007, 116.669, 122.679)
+# CRF-RNN's README has FCN's mean, and its demo swapped the channels of this one in 2017, after the paper.
 TVG_MEAN = (103.939, 116.779, 123.68)
 DEEPLAB_MEAN = (104.008, 116.669, 122.675)
+# Ours: the mean of CIFAR-10's training images.
+CIFAR10_MEAN = (113.865, 122.950, 125.307)
+
+# Where the paper is silent, a step size has to be found by a sweep on validation images.
+UNTUNED = "not stated in the paper; to be tuned on validation images"
+PAPER_EPS = "paper, section 5, effect of the scaling parameter"
 
 
 @dataclass(frozen=True)
 class Feed:
     """How an image becomes the blob ``data``; the values are those of ``caffe_gp.gp.preprocess.Preprocess``.
 
-    mean           subtracted from the grey levels 0..255, one a channel in ``channel_order`` or one for all
+    mean           subtracted from the grey levels 0..255: blue, green, red, or one for all
     scale          factor after the subtraction
     channel_order  'bgr' or 'rgb'
     resize         (W, H) to stretch to, or None for the image's own size
@@ -74,7 +84,128 @@ class Model:
         return PROTOTXT / self.name / f"{kind}.prototxt"
 
 
-MODELS: dict[str, Model] = {}
+_TVG_WEIGHTS = "TVG_CRFRNN_COCO_VOC.caffemodel"
+_TVG_FEED = Feed(mean=TVG_MEAN, pad_to=(500, 500))
+
+_ALL = (
+    Model(
+        name="fcn-32s",
+        title="FCN-32s",
+        net=fcn.fcn32s,
+        score="score",
+        classes=VOC,
+        parameters=136_152_917,
+        weights="fcn32s-heavy-pascal.caffemodel",
+        eps=0.55,
+        eps_source=PAPER_EPS,
+    ),
+    Model(
+        name="fcn-16s",
+        title="FCN-16s",
+        net=fcn.fcn16s,
+        score="score",
+        classes=VOC,
+        parameters=134_815_994,
+        weights="fcn16s-heavy-pascal.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+    ),
+    Model(
+        name="fcn-8s",
+        title="FCN-8s",
+        net=fcn.fcn8s,
+        score="score",
+        classes=VOC,
+        parameters=134_489_759,
+        weights="fcn8s-heavy-pascal.caffemodel",
+        eps=0.7,
+        eps_source=PAPER_EPS,
+    ),
+    Model(
+        name="fcn-8s-atonce",
+        title="FCN-8s, trained at once",
+        net=fcn.fcn8s_atonce,
+        score="score",
+        classes=VOC,
+        parameters=134_490_527,
+        weights="fcn8s-atonce-pascal.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+    ),
+    Model(
+        name="fcn-alexnet",
+        title="FCN-AlexNet",
+        net=fcn.fcn_alexnet,
+        score="score",
+        classes=VOC,
+        parameters=58_704_590,
+        weights="fcn-alexnet-pascal.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+    ),
+    Model(
+        name="fcn-8s-context",
+        title="FCN-8s, PASCAL-Context",
+        net=fcn.fcn8s_context,
+        score="score",
+        classes=PASCAL_CONTEXT,
+        parameters=135_589_364,
+        weights="pascalcontext-fcn8s-heavy.caffemodel",
+        eps=0.7,
+        eps_source="paper, section 4.3: not tuned, the best of table 1, that is FCN-8s's",
+        feed=Feed(mean=CONTEXT_MEAN),
+    ),
+    Model(
+        name="fcn-8s-coco",
+        title="FCN-8s-coco, CRF-RNN without its CRF",
+        net=crfasrnn.fcn8s_coco,
+        score="coarse",
+        classes=VOC,
+        parameters=134_489_780,
+        weights=_TVG_WEIGHTS,
+        eps=None,
+        eps_source=UNTUNED,
+        feed=_TVG_FEED,
+    ),
+    Model(
+        name="crfasrnn-coco",
+        title="CRFasRNN-coco",
+        net=crfasrnn.crfasrnn_coco,
+        score="pred",
+        classes=VOC,
+        parameters=134_491_103,
+        weights=_TVG_WEIGHTS,
+        eps=0.22,
+        eps_source=PAPER_EPS,
+        feed=_TVG_FEED,
+    ),
+    Model(
+        name="lenet",
+        title="LeNet, MNIST",
+        net=classifiers.lenet,
+        score="ip2",
+        classes=DIGITS,
+        parameters=431_080,
+        weights=None,
+        eps=None,
+        eps_source=UNTUNED,
+        feed=Feed(mean=(0.0,), scale=1 / 256, resize=(28, 28)),
+    ),
+    Model(
+        name="cifar10",
+        title="CNN 64-64-128-128-128-128-10, CIFAR-10",
+        net=classifiers.cifar10,
+        score="ip2",
+        classes=CIFAR10,
+        parameters=671_306,
+        weights=None,
+        eps=None,
+        eps_source=UNTUNED,
+        feed=Feed(mean=CIFAR10_MEAN, resize=(32, 32)),
+    ),
+)
+
+MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 
 
 def get(name: str) -> Model:
