@@ -3,7 +3,7 @@
 One weights file serves both nets: FCN-8s-coco is the net cut at its scores ``coarse``. Names have hyphens,
 and some blobs are named unlike their layers: ``score-fr`` makes ``score``, which is not the net's result.
 The released description leaves the alignment of its Crops to its Caffe, and calls three layers ``crop`` and
-two ``fuse``; here the offsets are written down and later layers of a name, which hold no parameters, numbered.
+two ``fuse``; here the offsets are written down and later layers of a name (none has parameters) numbered.
 """
 
 from __future__ import annotations

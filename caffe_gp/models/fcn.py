@@ -59,17 +59,9 @@ def fcn8s_atonce() -> Any:
     """FCN-8s trained at once: pool4 and pool3 are scaled down before their scores, and fixed so."""
     net = Builder("fcn-8s-atonce", INPUT_SHAPE)
     fc7 = vgg16(net)
-    scaled = [
-        net.add(
-            "Scale",
-            f"scale_{pool}",
-            [pool],
-            param=list(FIXED),
-            scale_param={"filler": {"type": "constant", "value": factor}},
-        )
-        for pool, factor in (("pool4", 0.01), ("pool3", 0.0001))
-    ]
-    _finish_8s(net, fc7, *scaled, VOC_CLASSES)
+    pool4 = _scale(net, "scale_pool4", "pool4", 0.01)
+    pool3 = _scale(net, "scale_pool3", "pool3", 0.0001)
+    _finish_8s(net, fc7, pool4, pool3, VOC_CLASSES)
     return net.param
 
 
@@ -121,6 +113,11 @@ def _finish_8s(net: Builder, fc7: str, pool4: str, pool3: str, classes: int) -> 
     skip = net.crop("score_pool3c", net.conv("score_pool3", pool3, classes, 1), up, offset=9)
     fused = net.eltwise("fuse_pool3", [up, skip])
     return net.crop("score", net.deconv("upscore8", fused, classes, 16, stride=8), "data", offset=31)
+
+
+def _scale(net: Builder, name: str, bottom: str, factor: float) -> str:
+    filler = {"type": "constant", "value": factor}
+    return net.add("Scale", name, [bottom], param=list(FIXED), scale_param={"filler": filler})
 
 
 def _pool_and_norm(net: Builder, stage: int, blob: str) -> str:
