@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+import numpy as np
+
 from caffe_gp.crf.rows import NumpyRows
 
 
@@ -185,3 +187,15 @@ class Steps:
         if memory is None or memory.shape != rows.shape:
             memory = self._memory[name] = self._arrays.empty_like(rows)
         return memory
+
+
+def initial_weights(text: str, weight: float, classes: int) -> np.ndarray:
+    """A kernel's weights before training, (L, L) float32, zero off the diagonal.
+
+    On it: the numbers of ``text``, one a class or one for all; ``weight`` if the text is empty. ValueError
+    for another count and for words that are no numbers.
+    """
+    numbers = [float(word) for word in text.replace(",", " ").split()] or [weight]
+    if len(numbers) not in (1, classes):
+        raise ValueError(f"expected {classes} numbers, one a class, found {len(numbers)}")
+    return np.diag(np.full(classes, numbers, np.float32))

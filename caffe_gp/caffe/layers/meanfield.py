@@ -1,0 +1,122 @@
+"""MultiStageMeanfield: the dense CRF of CRF-RNN, unrolled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from caffe_gp.caffe import mode
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.registry import register
+
+if TYPE_CHECKING:
+    from caffe_gp.crf import MeanField
+
+
+@register("MultiStageMeanfield")
+class MultiStageMeanfieldLayer(Layer):
+    """Mean-field iterations from unary scores u, first scores q_0 and the image: ``caffe_gp.crf.MeanField``.
+
+    Bottoms: u and q_0 (N, L, H, W), the image (N, C, H, W), which gets no diff. Top: scores q_T (N, L, H, W),
+    no softmax. ``blobs``: the spatial weights, the bilateral weights and the compatibilities, (1, 1, L, L)
+    each; their diffs are overwritten, not added to, as in CRF-RNN. They start as diagonal matrices of
+    ``spatial_filter_weights_str`` and ``bilateral_filter_weights_str`` (else of ``spatial_filter_weight`` and
+    ``bilateral_filter_weight``) and as -1 times the unit matrix. CRF-RNN's limits, 500 x 500 pixels and one
+    image, are not this layer's.
+    """
+
+    exact_num_bottom = 3
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Create and fill the three matrices."""
+        param = self.layer_param.multi_stage_meanfield_param
+        if param.num_iterations < 1:
+            raise self.error(f"num_iterations must be at least 1, found {param.num_iterations}")
+        for field in ("theta_alpha", "theta_beta", "theta_gamma"):
+            if not getattr(param, field) > 0:
+                raise self.error(f"{field} must be positive, found {getattr(param, field)}")
+        if len(bottom[0].shape) != 4:
+            raise self.error(f"the unary scores must have 4 axes (N, L, H, W), found {bottom[0].shape}")
+        self._classes = bottom[0].shape[1]
+        if not self.blobs:
+            for matrix in self._initial_matrices(param):
+                self.blobs.add_blob(1, 1, self._classes, self._classes).data[...] = matrix
+        self.param_propagate_down = [True] * 3
+        self._meanfield: MeanField | None = None
+        self._device: torch.device | None = None
+
+    def _initial_matrices(self, param: Any) -> list[np.ndarray]:
+        from caffe_gp.crf import initial_weights  # not above: numba is slow to import and few nets need it
+
+        texts = (
+            ("spatial_filter_weights_str", param.spatial_filter_weight),
+            ("bilateral_filter_weights_str", param.bilateral_filter_weight),
+        )
+        matrices = []
+        for field, weight in texts:
+            try:
+                matrices.append(initial_weights(getattr(param, field), weight, self._classes))
+            except ValueError as error:
+                raise self.error(f"{field}: {error}") from None
+        return [*matrices, -np.eye(self._classes, dtype=np.float32)]
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The top has the unary scores' shape."""
+        unary, initial, image = (blob.shape for blob in bottom)
+        if unary != initial or unary[1:2] != (self._classes,):
+            raise self.error(
+                f"unary and first scores must have one shape and {self._classes} classes, found {unary} and "
+                f"{initial}"
+            )
+        if len(image) != 4 or (image[0], *image[2:]) != (unary[0], *unary[2:]):
+            raise self.error(f"the image {image} must have the batch and size of the scores {unary}")
+        top[0].reshape(*unary)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """q_T; keeps every iteration's probabilities for the backward."""
+        device = mode.device()
+        if self._meanfield is None or self._device != device:
+            self._meanfield, self._device = self._make_meanfield(device), device
+        blobs = [blob.data_tensor for blob in bottom]
+        matrices = [blob.data_tensor.view(self._classes, self._classes) for blob in self.blobs]
+        try:
+            result = self._meanfield.forward(
+                *map(self._arrays, blobs), *map(self._arrays, matrices), learn=any(self.param_propagate_down)
+            )
+        except ValueError as error:  # an image that is not finite
+            raise self.error(f"bottom image: {error}") from None
+        top[0].data_tensor = torch.as_tensor(result)
+
+    def _make_meanfield(self, device: torch.device) -> MeanField:
+        from caffe_gp.caffe.permutohedral import TensorRows
+        from caffe_gp.crf import MeanField, NumpyRows
+
+        param = self.layer_param.multi_stage_meanfield_param
+        arrays = NumpyRows if device.type == "cpu" else TensorRows(device)
+        return MeanField(
+            param.num_iterations, param.theta_alpha, param.theta_beta, param.theta_gamma, arrays
+        )
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Diffs of u and q_0 and of the matrices; the image's diff is left alone."""
+        assert self._meanfield is not None
+        unary, initial, *matrices = self._meanfield.backward(self._arrays(top[0].diff_tensor))
+        for blob, diff, wanted in zip(bottom, (unary, initial), propagate_down, strict=False):
+            if wanted:
+                blob.diff_tensor = torch.as_tensor(diff)
+        for blob, diff, wanted in zip(self.blobs, matrices, self.param_propagate_down, strict=True):
+            if wanted:
+                blob.diff_tensor = torch.as_tensor(diff).reshape(blob.shape)
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """Not for the image."""
+        return bottom_index != 2
+
+    def _arrays(self, tensor: torch.Tensor) -> Any:
+        """What the mean field computes with: numpy arrays on the CPU, tensors elsewhere."""
+        return tensor if tensor.device.type != "cpu" else tensor.contiguous().numpy()
