@@ -1,0 +1,193 @@
+"""The released weight files: what manifest.json says about them, where they lie, what is known of them.
+
+    file = weights.find("fcn-32s")          # by model or by file name
+    file.licence, file.parameters, file.scores
+    weights.require("fcn-32s")              # its path, or an error that says how to get it
+
+Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from caffe_gp.errors import CaffeGPError, WeightsError
+from caffe_gp.models import zoo
+from caffe_gp.proto.text import write_atomically
+
+LOCK = "weights.lock"
+HASHES = ("sha256", "sha1", "md5")  # strongest first
+
+
+@dataclass(frozen=True)
+class Score:
+    """A published mean IU of the plain net, in percent, on a named set of images."""
+
+    mean_iu: float
+    on: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """The same weights in another format, for ``caffe_gp.models.convert``.
+
+    format  its name there
+    file    what the download is called; found under this name in ``--from-dir``
+    urls    in the order in which they are tried
+    md5     published, or None
+    """
+
+    format: str
+    file: str
+    urls: tuple[str, ...]
+    md5: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One released caffemodel. Values nobody published are None.
+
+    name            in the weights folder
+    urls            in the order in which they are tried
+    archive_member  the file, or a pattern for it, inside the zip at the URLs; None: they are the caffemodel
+    size            bytes
+    parameters      float32 values that its nets read from it, shared ones counted once
+    non_commercial  its licence forbids commercial use: downloaded only for who says that this is accepted
+    pages           for people with a browser
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    archive_member: str | None
+    size: int | None
+    sha1: str | None
+    md5: str | None
+    sha256: str | None
+    parameters: int
+    licence: str
+    non_commercial: bool
+    scores: tuple[Score, ...]
+    source: str
+    pages: tuple[str, ...]
+    note: str
+    mirrors: tuple[Mirror, ...]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The published hashes by algorithm, strongest first."""
+        return {name: getattr(self, name) for name in HASHES if getattr(self, name)}
+
+    @property
+    def models(self) -> list[zoo.Model]:
+        """The models of the zoo that read this file, the one with most parameters first."""
+        users = [model for model in zoo.MODELS.values() if model.weights == self.name]
+        return sorted(users, key=lambda model: -model.parameters)
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What was found when a file was accepted: an entry of weights.lock.
+
+    url        where it came from: an address, a path, or 'in place'
+    date       ISO 8601, UTC
+    converted  the mirror's format when the file was made from one, else ''; published hashes are then not its
+    """
+
+    sha256: str
+    size: int
+    url: str
+    date: str
+    converted: str = ""
+
+
+def _read_manifest() -> dict[str, WeightsFile]:
+    path = Path(__file__).with_name("manifest.json")
+    files = {}
+    for entry in json.loads(path.read_text(encoding="utf-8"))["files"]:
+        entry["scores"] = tuple(Score(**score) for score in entry["scores"])
+        entry["mirrors"] = tuple(
+            Mirror(**{**mirror, "urls": tuple(mirror["urls"])}) for mirror in entry["mirrors"]
+        )
+        file = WeightsFile(**{**entry, "urls": tuple(entry["urls"]), "pages": tuple(entry["pages"])})
+        files[file.name] = file
+    return files
+
+
+MANIFEST = _read_manifest()
+
+
+def weights_folder() -> Path:
+    """Where weights lie: the folder that CAFFE_GP_MODELS names, or models/ of the checkout."""
+    return Path(os.environ.get("CAFFE_GP_MODELS") or zoo.ROOT / "models")
+
+
+def find(name: str) -> WeightsFile:
+    """The file of this name, or the one that the model of this name reads. Raises CaffeGPError."""
+    if name in MANIFEST:
+        return MANIFEST[name]
+    if name in zoo.MODELS:
+        weights = zoo.MODELS[name].weights
+        if weights is None:
+            raise CaffeGPError(f"nobody released weights for the model '{name}': train it, or pass your own")
+        return MANIFEST[weights]
+    known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise CaffeGPError(f"'{name}' is neither a model nor a weights file{hint} (known: {', '.join(known)})")
+
+
+def path_of(name: str, folder: Path | None = None) -> Path:
+    """Where the file of a model (or the file of this name) lies once it is there. Raises CaffeGPError."""
+    return (folder or weights_folder()) / find(name).name
+
+
+def require(name: str, folder: Path | None = None) -> Path:
+    """``path_of`` a file that is there; WeightsError with the command that gets it otherwise."""
+    path = path_of(name, folder)
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: the weights of '{name}' are not there. Get them with 'tools/fetch_models.py {name}', "
+            "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
+        )
+    return path
+
+
+def status(name: str, folder: Path | None = None) -> str:
+    """'missing', 'present' (never checked), 'verified' (checked and pinned) or 'changed' (since then).
+
+    By name and size only; ``fetch.verify`` reads the whole file.
+    """
+    path = path_of(name, folder)
+    if not path.is_file():
+        return "missing"
+    pin = read_lock(path.parent).get(path.name)
+    if pin is None:
+        return "present"
+    return "verified" if pin.size == path.stat().st_size else "changed"
+
+
+def read_lock(folder: Path) -> dict[str, Pin]:
+    """The pins of a weights folder, by file name. Raises WeightsError when weights.lock is damaged."""
+    path = folder / LOCK
+    try:
+        entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Pin(**entry) for name, entry in entries.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"{path}: damaged ({error}). Delete it: the files beside it are then checked and pinned anew"
+        ) from None
+
+
+def write_lock(folder: Path, pins: dict[str, Pin]) -> None:
+    """Replace the pins of a weights folder."""
+    text = json.dumps({name: asdict(pins[name]) for name in sorted(pins)}, indent=2) + "\n"
+    write_atomically(folder / LOCK, lambda stream: stream.write(text.encode("utf-8")))
