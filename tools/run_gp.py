@@ -7,20 +7,24 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.errors import CaffeGPError, WeightsError  # noqa: E402
 from caffe_gp.evaluation import image_run  # noqa: E402
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES  # noqa: E402
 from caffe_gp.gp import ENCODINGS, INJECTIONS  # noqa: E402
+from caffe_gp.models import zoo  # noqa: E402
 
 EXAMPLES = """
 examples:
-  FCN-32s at the paper's eps, one photograph (downloads: fcn.berkeleyvision.org):
-    run_gp.py --prototxt deploy.prototxt --caffemodel fcn32s-heavy-pascal.caffemodel \\
-              --image photo.jpg --eps 0.55 --out out
+  a net of the paper at the paper's eps (its weights: tools/fetch_models.py fcn-32s, or make models):
+    run_gp.py --model fcn-32s --image photo.jpg --out out
+  your own net, one photograph:
+    run_gp.py --prototxt deploy.prototxt --caffemodel net.caffemodel --image photo.jpg --eps 0.5 --out out
   a folder with ground truth, three step sizes from one backward pass:
     run_gp.py --prototxt P --caffemodel W --images JPEGImages --labels SegmentationClass \\
               --eps 0.25 0.55 1 --out out
@@ -41,7 +45,7 @@ exit codes: 0 done, 2 bad input or options, 3 zero gradient, 4 engine, 130 inter
 
 
 def parse(arguments: list[str]) -> image_run.Settings:
-    """The command line as settings."""
+    """The command line as settings; WeightsError where the model's weights have to be fetched first."""
     parser = argparse.ArgumentParser(
         prog="run_gp.py",
         description="Label images with a trained Caffe net, before and after guided perturbations.",
@@ -49,8 +53,15 @@ def parse(arguments: list[str]) -> image_run.Settings:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     group = parser.add_argument_group("net")
-    group.add_argument("--prototxt", required=True, metavar="FILE", help="the net's description")
-    group.add_argument("--caffemodel", required=True, metavar="FILE", help="its weights (.caffemodel or .h5)")
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a net of the paper or its family: says the files, the score blob, the preprocessing and, where "
+        "the paper does, eps; any option overrides its part",
+    )
+    group.add_argument("--list-models", action=_ListModels, help="print the models and exit")
+    group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
+    group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
     group.add_argument(
         "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
     )
@@ -82,10 +93,12 @@ def parse(arguments: list[str]) -> image_run.Settings:
         type=_numbers,
         metavar="B,G,R",
         help="subtracted from the pixels 0..255; one number for all channels "
-        "(default: FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
+        "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
     )
-    group.add_argument("--scale", type=float, default=1.0, help="factor after the subtraction (default 1)")
-    group.add_argument("--channel-order", choices=("bgr", "rgb"), default="bgr", help="default bgr")
+    group.add_argument(
+        "--scale", type=float, help="factor after the subtraction (default: the model's, else 1)"
+    )
+    group.add_argument("--channel-order", choices=("bgr", "rgb"), help="default: the model's, else bgr")
     group.add_argument(
         "--resize",
         type=_resize,
@@ -106,9 +119,9 @@ def parse(arguments: list[str]) -> image_run.Settings:
         "--eps",
         type=float,
         nargs="+",
-        required=True,
         metavar="E",
-        help="step sizes, in units of the blob (grey levels at the input); several cost one backward",
+        help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
+        "(default: the model's)",
     )
     group.add_argument(
         "--blob", default="data", help="blob to perturb: data (default) or an inner one, e.g. pool3"
@@ -138,13 +151,37 @@ def parse(arguments: list[str]) -> image_run.Settings:
         "--batch-size", type=int, default=1, metavar="N", help="images of one size at once (default 1)"
     )
     group.add_argument("--quiet", action="store_true", help="print errors only")
-    options = vars(parser.parse_args(arguments))
+    options = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     options["images"] = options.pop("image") + options["images"]
     if not options["images"]:
         parser.error("give images with --image or --images")
     if options["batch_size"] < 1:
         parser.error("--batch-size must be at least 1")
-    return image_run.Settings(command=" ".join(map(shlex.quote, ["run_gp.py", *arguments])), **options)
+    options["command"] = " ".join(map(shlex.quote, ["run_gp.py", *arguments]))
+    if "model" not in options:
+        for name in ("prototxt", "caffemodel", "eps"):
+            if name not in options:
+                parser.error(f"without --model, --{name} is needed")
+        return image_run.Settings(**options)
+    try:
+        return image_run.of_model(options.pop("model"), **options)
+    except WeightsError:
+        raise
+    except CaffeGPError as error:
+        parser.error(str(error))
+
+
+class _ListModels(argparse.Action):
+    """``--list-models``: print them and exit, whatever else is on the command line."""
+
+    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        for model in zoo.MODELS.values():
+            eps = "eps to be given" if model.eps is None else f"eps {model.eps:g}"
+            print(f"{model.name:<24}{len(model.classes):>3} classes  {eps:<16}{model.title}")
+        parser.exit()
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -173,9 +210,9 @@ def _save(text: str) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> int:
     """Run the tool; returns its exit code."""
-    settings = parse(arguments)
 
     def work() -> None:
+        settings = parse(arguments)
         if engine.resolve(settings.engine) == "bvlc":
             results = engine.run_guarded(image_run.run, settings)
         else:

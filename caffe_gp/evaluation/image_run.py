@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from tqdm import tqdm
 import caffe_gp
 from caffe_gp import engine as engines
 from caffe_gp import provenance
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import CaffeGPError, DataError, WeightsError
 from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
 from caffe_gp.evaluation.image_inputs import find_images, read_palette
 from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.records import Records
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.preprocess import FCN_MEAN, Canvas, Preprocess, Size, image_size
+from caffe_gp.models import zoo
 from caffe_gp.report import pictures
 
 SCHEMA = "caffe_gp.run_gp/1"
@@ -32,13 +34,17 @@ SCHEMA = "caffe_gp.run_gp/1"
 
 @dataclass
 class Settings:
-    """Everything a run is told; the names are those of the command line options."""
+    """Everything a run is told; the names are those of the command line options.
+
+    ``model`` only names the net in the results; ``of_model`` gives the settings that belong to it.
+    """
 
     prototxt: str
     caffemodel: str
     images: list[str]
     out: str
     eps: list[float]
+    model: str | None = None
     blob: str = "data"
     encoding: str = "onehot"
     iterations: int = 1
@@ -67,6 +73,40 @@ class _Item:
     name: str
     path: str
     labels: str | None
+
+
+def of_model(name: str, **given: Any) -> Settings:
+    """The settings for a net of the zoo: what is not ``given`` (or None) is the model's, else the default.
+
+    Raises CaffeGPError for an unknown name, or when eps is needed because the model has none; WeightsError
+    when the weights are neither given nor in the folder of models ($CAFFE_GP_MODELS, else models/).
+    """
+    model = zoo.get(name)
+    given = {key: value for key, value in given.items() if value is not None}
+    if "eps" not in given:
+        if model.eps is None:
+            raise CaffeGPError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
+        given["eps"] = [model.eps]
+    if "caffemodel" not in given:
+        given["caffemodel"] = _weights_of(model)
+    own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
+    return Settings(**{**own, **given})
+
+
+def _weights_of(model: zoo.Model) -> str:
+    """The model's weights file; WeightsError with what to do if it is not there."""
+    if model.weights is None:
+        raise WeightsError(
+            f"nobody has released weights for model '{model.name}': give your own with --caffemodel"
+        )
+    folder = os.environ.get("CAFFE_GP_MODELS") or zoo.ROOT / "models"
+    path = Path(folder) / model.weights
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: the weights of model '{model.name}' are not there; get them with "
+            f"tools/fetch_models.py {model.name} (or make models), or name a file with --caffemodel"
+        )
+    return str(path)
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -184,11 +224,13 @@ def _origin(
         "code_version": provenance.code_version(),
         "command": settings.command,
         "model": {
+            "name": settings.model,
             "prototxt": settings.prototxt,
             "prototxt_sha256": provenance.sha256_of(settings.prototxt),
             "caffemodel": settings.caffemodel,
             "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
             "surgery": gp_net.changes,
+            "eps_source": _eps_source(settings),
         },
         "engine": engines.describe(settings.engine, settings.device),
         "method": {
@@ -202,6 +244,11 @@ def _origin(
         },
         "preprocessing": preprocess.describe(),
     }
+
+
+def _eps_source(settings: Settings) -> str:
+    model = zoo.get(settings.model) if settings.model is not None else None
+    return model.eps_source if model is not None and settings.eps == [model.eps] else "given"
 
 
 def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
@@ -345,10 +392,17 @@ def _results(
             "images_sha256": provenance.sha256_of_text("\n".join(sorted(r["image_sha256"] for r in records))),
             "labels": settings.labels,
             "classes": classes,
+            "class_names": _class_names(settings, classes),
         },
         "summary": summarise(records, settings.eps, classes),
         "images": list(records),
     }
+
+
+def _class_names(settings: Settings, classes: int) -> list[str] | None:
+    """The model's class names; None without a model, or where its prototxt is replaced by another net's."""
+    names = zoo.get(settings.model).classes if settings.model is not None else ()
+    return list(names) if len(names) == classes else None
 
 
 def summarise(records: Sequence[dict[str, Any]], eps: Sequence[float], classes: int) -> dict[str, Any]:

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe_gp import proto
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.preprocess import FCN_MEAN
+from caffe_gp.models import zoo
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"
 NET = nets.fcn("8s", width=3, classes=5)
@@ -52,16 +54,16 @@ def arguments(model, out, *options):
 
 
 @pytest.fixture()
-def run(capfd):
-    """Runs the tool's main in this process: run(model, out, options...) -> (stdout, stderr)."""
+def run_plain(capfd):
+    """Runs the tool's main in this process: run_plain(options..., code=0) -> (stdout, stderr)."""
     spec = importlib.util.spec_from_file_location("run_gp", TOOL)
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
 
-    def call(model, out, *options, code=0):
+    def call(*options, code=0):
         capfd.readouterr()
         try:
-            found = tool.main([str(option) for option in arguments(model, out, *options)])
+            found = tool.main([str(option) for option in options])
         except SystemExit as stop:  # argparse
             found = stop.code
         stdout, stderr = capfd.readouterr()
@@ -69,6 +71,12 @@ def run(capfd):
         return stdout, stderr
 
     return call
+
+
+@pytest.fixture()
+def run(run_plain):
+    """The same with the net of ``model``: run(model, out, options..., code=0)."""
+    return lambda model, out, *options, code=0: run_plain(*arguments(model, out, *options), code=code)
 
 
 def read_picture(path):
@@ -152,6 +160,107 @@ def test_inner_blobs_lists_and_quiet(run, model, tmp_path):
     assert report["method"]["blob"] == "pool3" and report["method"]["iterations"] == 2
     assert "mean_iu" not in report["summary"]["base"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["records.jsonl", "results.json"]
+
+
+@pytest.fixture()
+def named(model, tmp_path, monkeypatch):
+    """The net of ``model`` as one of the zoo, and its weights where models lie."""
+    folder = tmp_path / "prototxt" / "named"
+    folder.mkdir(parents=True)
+    (folder / "deploy.prototxt").write_text(nets.input_layer((1, 3, 40, 50)) + NET)
+    (tmp_path / "models").mkdir()
+    os.link(model / "net.caffemodel", tmp_path / "models" / "named.caffemodel")
+    monkeypatch.setattr(zoo, "PROTOTXT", tmp_path / "prototxt")
+    monkeypatch.setenv("CAFFE_GP_MODELS", str(tmp_path / "models"))
+    entry = zoo.Model(
+        name="named",
+        title="a net",
+        net=None,
+        score="score",
+        classes=("a", "b", "c", "d", "e"),
+        parameters=0,
+        weights="named.caffemodel",
+        eps=0.5,
+        eps_source="somebody said so",
+        feed=zoo.Feed(mean=(10.0, 20.0, 30.0), scale=0.5, pad_to=(60, 48)),
+    )
+    monkeypatch.setitem(zoo.MODELS, "named", entry)
+
+
+@pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe runs in a process of its own, with its own zoo")
+def test_a_model_by_name_is_the_same_net_with_its_options_written_out(run, run_plain, model, named, tmp_path):
+    image = ("--image", model / "images" / "a.png", "--save", "labels,probabilities")
+    run_plain("--model", "named", *image, "--out", tmp_path / "named")
+    run(
+        model, tmp_path / "plain", *image, "--eps", "0.5", "--mean", "10,20,30", "--scale", "0.5",
+        "--pad-to", "60,48",
+    )  # fmt: skip
+    by_name, plain = results(tmp_path / "named"), results(tmp_path / "plain")
+    for part in ("method", "preprocessing", "summary"):
+        by_name[part].pop("seconds_per_image", None)
+        plain[part].pop("seconds_per_image", None)
+        assert by_name[part] == plain[part], part
+    assert by_name["model"]["name"] == "named" and plain["model"]["name"] is None
+    assert by_name["model"]["eps_source"] == "somebody said so" and plain["model"]["eps_source"] == "given"
+    assert by_name["data"]["class_names"] == ["a", "b", "c", "d", "e"]
+    assert plain["data"]["class_names"] is None
+    assert by_name["model"]["caffemodel"] == str(tmp_path / "models" / "named.caffemodel")
+
+
+@pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe runs in a process of its own, with its own zoo")
+def test_options_override_the_models(run_plain, model, named, tmp_path):
+    (tmp_path / "models" / "named.caffemodel").unlink()
+    run_plain(
+        "--model", "named", "--image", model / "images" / "a.png", "--out", tmp_path / "out", "--eps", "0.25",
+        "--scale", "1", "--caffemodel", model / "net.caffemodel", "--save", "none",
+    )  # fmt: skip
+    report = results(tmp_path / "out")
+    assert report["method"]["eps"] == [0.25] and report["model"]["eps_source"] == "given"
+    assert report["preprocessing"]["scale"] == 1.0 and report["preprocessing"]["pad_to"] == [60, 48]
+    assert report["model"]["caffemodel"] == str(model / "net.caffemodel")
+
+
+def test_lenet_by_name(run_plain, tmp_path):
+    """A net of the zoo as it is, on whichever engine."""
+    random = np.random.RandomState(0)
+    shapes = {"conv1": (20, 1, 5, 5), "conv2": (50, 20, 5, 5), "ip1": (500, 800), "ip2": (10, 500)}
+    arrays = {name: [random.normal(0, 0.1, s), random.normal(0, 0.1, s[:1])] for name, s in shapes.items()}
+    proto.write_caffemodel(str(tmp_path / "lenet.caffemodel"), zoo.get("lenet").net(), arrays)
+    Image.fromarray(random.randint(0, 256, (28, 28)).astype(np.uint8)).save(tmp_path / "digit.png")
+    run_plain(
+        "--model", "lenet", "--caffemodel", tmp_path / "lenet.caffemodel", "--image", tmp_path / "digit.png",
+        "--eps", "0.03", "--engine", nets.ENGINE, "--save", "none", "--out", tmp_path / "out",
+    )  # fmt: skip
+    report = results(tmp_path / "out")
+    assert report["preprocessing"]["scale"] == 1 / 256 and report["preprocessing"]["mean"] == [0.0]
+    assert report["data"]["class_names"] == list("0123456789") and report["method"]["score"] == "ip2"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--model", "fcn-16s"), "'fcn-16s' has no eps of its own (not stated in the paper"),
+        (("--model", "fcn8s"), "unknown model 'fcn8s'; did you mean fcn-8s"),
+        (
+            ("--model", "fcn-32s"),
+            "fcn32s-heavy-pascal.caffemodel: the weights of model 'fcn-32s' are not there",
+        ),
+        (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s (or make models)"),
+        (("--model", "lenet", "--eps", "1"), "nobody has released weights for model 'lenet'"),
+        (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
+        (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
+    ],
+)
+def test_a_model_that_lacks_something_is_one_message(run_plain, tmp_path, monkeypatch, options, message):
+    monkeypatch.setenv("CAFFE_GP_MODELS", str(tmp_path))
+    _, stderr = run_plain(*options, "--image", "a.png", "--out", tmp_path / "out", code=2)
+    assert message in stderr and not (tmp_path / "out").exists()
+
+
+def test_list_of_models(run_plain):
+    stdout, _ = run_plain("--list-models")
+    assert [line.split()[0] for line in stdout.splitlines()] == list(zoo.MODELS)
+    assert "eps 0.55" in stdout.splitlines()[0] and "21 classes" in stdout.splitlines()[0]
 
 
 def test_finished_images_are_skipped_and_other_settings_refused(run, model, tmp_path):
@@ -340,8 +449,8 @@ def test_help_is_complete():
     done = subprocess.run([sys.executable, str(TOOL), "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     for option in (
-        "--prototxt --caffemodel --image --images --out --eps --blob --encoding --iterations --score --mean "
-        "--scale --channel-order --pad-to --engine --device --labels --palette --save --batch-size --seed "
+        "--model --list-models --prototxt --caffemodel --image --images --out --eps --blob --encoding "
+        "--iterations --score --mean --scale --channel-order --pad-to --engine --device --labels --palette --save --batch-size --seed "
         "--quiet"
     ).split():
         assert option in done.stdout, option
