@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ from tqdm import tqdm
 import caffe_gp
 from caffe_gp import engine as engines
 from caffe_gp import provenance
-from caffe_gp.errors import CaffeGPError, DataError, WeightsError
+from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
 from caffe_gp.evaluation.image_inputs import find_images, read_palette
 from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.records import Records
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.preprocess import FCN_MEAN, Canvas, Preprocess, Size, image_size
-from caffe_gp.models import zoo
+from caffe_gp.models import weights, zoo
 from caffe_gp.report import pictures
 
 SCHEMA = "caffe_gp.run_gp/1"
@@ -78,8 +77,8 @@ class _Item:
 def of_model(name: str, **given: Any) -> Settings:
     """The settings for a net of the zoo: what is not ``given`` (or None) is the model's, else the default.
 
-    Raises CaffeGPError for an unknown name, or when eps is needed because the model has none; WeightsError
-    when the weights are neither given nor in the folder of models ($CAFFE_GP_MODELS, else models/).
+    Raises CaffeGPError for an unknown name, or when eps (or caffemodel) is needed because the model has none;
+    WeightsError when the weights are neither given nor in ``weights.weights_folder()``.
     """
     model = zoo.get(name)
     given = {key: value for key, value in given.items() if value is not None}
@@ -88,25 +87,9 @@ def of_model(name: str, **given: Any) -> Settings:
             raise CaffeGPError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
         given["eps"] = [model.eps]
     if "caffemodel" not in given:
-        given["caffemodel"] = _weights_of(model)
+        given["caffemodel"] = str(weights.require(name))
     own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
     return Settings(**{**own, **given})
-
-
-def _weights_of(model: zoo.Model) -> str:
-    """The model's weights file; WeightsError with what to do if it is not there."""
-    if model.weights is None:
-        raise WeightsError(
-            f"nobody has released weights for model '{model.name}': give your own with --caffemodel"
-        )
-    folder = os.environ.get("CAFFE_GP_MODELS") or zoo.ROOT / "models"
-    path = Path(folder) / model.weights
-    if not path.is_file():
-        raise WeightsError(
-            f"{path}: the weights of model '{model.name}' are not there; get them with "
-            f"tools/fetch_models.py {model.name} (or make models), or name a file with --caffemodel"
-        )
-    return str(path)
 
 
 def run(settings: Settings) -> dict[str, Any]:

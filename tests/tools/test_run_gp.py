@@ -450,8 +450,8 @@ def test_help_is_complete():
     assert done.returncode == 0
     for option in (
         "--model --list-models --prototxt --caffemodel --image --images --out --eps --blob --encoding "
-        "--iterations --score --mean --scale --channel-order --pad-to --engine --device --labels --palette --save --batch-size --seed "
-        "--quiet"
+        "--iterations --score --mean --scale --channel-order --pad-to --engine --device --labels --palette "
+        "--save --batch-size --seed --quiet"
     ).split():
         assert option in done.stdout, option
     assert "examples:" in done.stdout and "exit codes:" in done.stdout
