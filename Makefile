@@ -3,13 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo train-demo test bvlc test-bvlc lint bench faithfulness clean
+.PHONY: help venv models demo train-demo test bvlc test-bvlc lint bench faithfulness clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # The number of test processes; one thread each, so that they do not fight for the cores.
 JOBS ?= 2
+# What make models downloads.
+FETCH ?= all
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -22,10 +24,16 @@ $(READY): setup.py pyproject.toml
 
 venv: $(READY)  ## create or update .venv
 
+models: $(READY)  ## download the released weights (FETCH="fcn-32s crfasrnn-coco" for some of them)
+	$(BIN)/python tools/fetch_models.py $(FETCH)
+
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
 	$(BIN)/python tools/demo.py
 
-train-demo: $(READY)  ## train the demo's net again
+train-models: $(READY)  ## download the released weights (FETCH="fcn-32s crfasrnn-coco" for some of them)
+	$(BIN)/python tools/fetch_models.py $(FETCH)
+
+demo: $(READY)  ## train the demo's net again
 	$(BIN)/python tools/train_demo.py
 
 test: $(READY)  ## the tests

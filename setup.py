@@ -27,14 +27,17 @@ setup(
         "protobuf>=3.12",
         "Pillow",
         "tqdm",
+        "numba",
+        "pooch",
         # The embedded Caffe. On Python 3.8 and 3.9 the package works beside BVLC Caffe only.
         'torch==2.13.0; python_version >= "3.10"',
     ],
+    entry_points={"console_scripts": ["caffe_gp = caffe_gp.__main__:main"]},
     extras_require={
         "report": ["jinja2"],
         "demo": ["scikit-learn", "scikit-image"],
         "cluster": ["ray[data]"],
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "lmdb"],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "lmdb", "pydensecrf2"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
     },
 )

@@ -150,7 +150,7 @@ def _scales(d: int) -> np.ndarray:
     return ((d + 1) * np.sqrt(2 / 3) / np.sqrt((i + 1.0) * (i + 2.0))).astype(np.float32)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _embed(features, scales, keys, weight):  # pragma: no cover - compiled
     """The d + 1 corners of every point's simplex (their first d coordinates) and its barycentric weights."""
     n, d = features.shape
@@ -254,7 +254,7 @@ def _number(keys):  # pragma: no cover - compiled
     return vertex, found[:count].copy(), table
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _link(found, table, neighbours):  # pragma: no cover - compiled
     """Both neighbours of every vertex along every axis; entries of missing ones are left as they are."""
     count, d = found.shape
@@ -317,7 +317,7 @@ def _by_vertex(vertex_of_row, count):  # pragma: no cover - compiled
 # lanes it would not dare, since for all it knows the arrays overlap.
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
     n, corners = row.shape
     bands = len(band_start) - 1
@@ -347,7 +347,7 @@ def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
                     )
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
     for v in prange(len(start) - 1):
         for g in range(parts.shape[1]):
@@ -365,7 +365,7 @@ def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
             _store(out[v, g], s0, s1, s2, s3, s4, s5, s6, s7)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _blur(values, neighbours, out):  # pragma: no cover - compiled
     half = np.float32(0.5)
     for v in prange(len(neighbours)):
@@ -386,7 +386,7 @@ def _blur(values, neighbours, out):  # pragma: no cover - compiled
             )
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
     for i in prange(len(vertex)):
         for g in range(values.shape[1]):
@@ -407,7 +407,7 @@ def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
             _store(out[i, g], s0, s1, s2, s3, s4, s5, s6, s7)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _mix(values, matrix, out):  # pragma: no cover - compiled
     for v in prange(len(values)):
         for g in range(matrix.shape[1]):
@@ -426,7 +426,7 @@ def _mix(values, matrix, out):  # pragma: no cover - compiled
             _store(out[v, g], s0, s1, s2, s3, s4, s5, s6, s7)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, fastmath={"contract"})
 def _outer(a, b, parts):  # pragma: no cover - compiled
     chunks = len(parts)
     for chunk in prange(chunks):
