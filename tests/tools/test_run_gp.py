@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -19,7 +20,7 @@ from PIL import Image
 from caffe_gp import proto
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.preprocess import FCN_MEAN
-from caffe_gp.models import zoo
+from caffe_gp.models import weights, zoo
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"
 NET = nets.fcn("8s", width=3, classes=5)
@@ -185,6 +186,8 @@ def named(model, tmp_path, monkeypatch):
         feed=zoo.Feed(mean=(10.0, 20.0, 30.0), scale=0.5, pad_to=(60, 48)),
     )
     monkeypatch.setitem(zoo.MODELS, "named", entry)
+    file = dataclasses.replace(weights.find("fcn-32s"), name="named.caffemodel")
+    monkeypatch.setitem(weights.MANIFEST, "named.caffemodel", file)
 
 
 @pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe runs in a process of its own, with its own zoo")
@@ -243,10 +246,10 @@ def test_lenet_by_name(run_plain, tmp_path):
         (("--model", "fcn8s"), "unknown model 'fcn8s'; did you mean fcn-8s"),
         (
             ("--model", "fcn-32s"),
-            "fcn32s-heavy-pascal.caffemodel: the weights of model 'fcn-32s' are not there",
+            "fcn32s-heavy-pascal.caffemodel: the weights of 'fcn-32s' are not there",
         ),
-        (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s (or make models)"),
-        (("--model", "lenet", "--eps", "1"), "nobody has released weights for model 'lenet'"),
+        (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s"),
+        (("--model", "lenet", "--eps", "1"), "nobody released weights for the model 'lenet'"),
         (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
         (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
     ],
