@@ -1,0 +1,32 @@
+"""The module that ENet's unmerged prototxts name: dropout of whole channels, which passes everything in TEST.
+
+Written for these tests; the released one is not at hand.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import caffe_gp.caffe as caffe
+
+
+class SpatialDropoutLayer(caffe.Layer):
+    """The identity; refuses its TRAIN phase, which these tests do not need."""
+
+    def setup(self, bottom: Any, top: Any) -> None:
+        """``param_str`` is a Python dict of strings: phase and p."""
+        if ast.literal_eval(self.param_str)["phase"] != "TEST":
+            raise ValueError("only phase TEST")
+
+    def reshape(self, bottom: Any, top: Any) -> None:
+        """The bottom's shape."""
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom: Any, top: Any) -> None:
+        """Copy."""
+        top[0].data[...] = bottom[0].data
+
+    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
+        """Copy."""
+        bottom[0].diff[...] = top[0].diff
