@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from caffe_gp.crf.kernels import Kernel
@@ -138,16 +139,28 @@ class TensorRows:
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
-    def spatial_kernel(self, height: int, width: int, deviation: float) -> Kernel:
-        """Normalised after filtering, over the pixels of an image of this size."""
-        return Kernel(TensorPermutohedral(self._places(height, width) / deviation))
+    def array(self, values: np.ndarray) -> torch.Tensor:
+        """A numpy array as a tensor on the device."""
+        return torch.as_tensor(values, device=self.device)
 
-    def bilateral_kernel(self, image: torch.Tensor, deviation: float, colour_deviation: float) -> Kernel:
-        """Normalised after filtering, over the pixels of ``image`` (C, H, W)."""
+    def numpy(self, values: torch.Tensor) -> np.ndarray:
+        """The way back."""
+        return values.cpu().numpy()
+
+    def spatial_kernel(
+        self, height: int, width: int, deviation: float, normalization: str = "after"
+    ) -> Kernel:
+        """Over the pixels of an image of this size."""
+        return Kernel(TensorPermutohedral(self._places(height, width) / deviation), normalization)
+
+    def bilateral_kernel(
+        self, image: torch.Tensor, deviation: float, colour_deviation: float, normalization: str = "after"
+    ) -> Kernel:
+        """Over the pixels of ``image`` (C, H, W)."""
         channels, height, width = image.shape
         colours = image.reshape(channels, -1).t() / colour_deviation
         features = torch.cat([self._places(height, width) / deviation, colours], dim=1)
-        return Kernel(TensorPermutohedral(features))
+        return Kernel(TensorPermutohedral(features), normalization)
 
     def _places(self, height: int, width: int) -> torch.Tensor:
         """x and y of every pixel, row by row."""

@@ -9,11 +9,10 @@ Potts model, a spatial and a bilateral Gaussian kernel, mean-field inference wit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from caffe_gp.crf.kernels import Kernel, bilateral_features, spatial_features
-from caffe_gp.crf.lattice import Permutohedral, padded
 from caffe_gp.crf.meanfield import Steps
 from caffe_gp.crf.rows import NumpyRows
 
@@ -58,20 +57,22 @@ class DenseCRF:
     image     (H, W, 3) or (H, W), grey levels 0..255, the order of channels does not matter. DeepLab takes
               the photograph itself, also after guided perturbations.
     settings  see CRFSettings and PRESETS
+    arrays    where to compute: NumpyRows or its like (arguments and results are numpy's in any case)
     """
 
-    def __init__(self, image: np.ndarray, settings: CRFSettings) -> None:
+    def __init__(self, image: np.ndarray, settings: CRFSettings, arrays: Any = NumpyRows) -> None:
         if image.ndim not in (2, 3):
             raise ValueError(f"an image has shape (H, W) or (H, W, channels), found {image.shape}")
         self.settings = settings
         self.size = image.shape[:2]
-        channels = np.atleast_3d(image).transpose(2, 0, 1)
-        spatial = spatial_features(*self.size, settings.pos_xy_std)
-        bilateral = bilateral_features(channels, settings.bi_xy_std, settings.bi_rgb_std)
-        self._weights = settings.pos_w, settings.bi_w
-        self._kernels = [
-            Kernel(Permutohedral(features), settings.normalization) for features in (spatial, bilateral)
-        ]
+        self._arrays = arrays
+        channels = arrays.array(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))
+        s = settings
+        self._weights = s.pos_w, s.bi_w
+        self._kernels = (
+            arrays.spatial_kernel(*self.size, s.pos_xy_std, s.normalization),
+            arrays.bilateral_kernel(channels, s.bi_xy_std, s.bi_rgb_std, s.normalization),
+        )
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Scores (L, H, W) -> probabilities (L, H, W) float32 after inference.
@@ -81,13 +82,14 @@ class DenseCRF:
         """
         if scores.ndim != 3 or scores.shape[1:] != self.size:
             raise ValueError(f"scores have shape (L, {self.size[0]}, {self.size[1]}), found {scores.shape}")
-        classes = len(scores)
+        arrays, classes = self._arrays, len(scores)
         # Potts: equal labels gain the kernel's weight.
-        gains = [np.float32(weight) * np.eye(padded(classes), dtype=np.float32) for weight in self._weights]
-        unary = NumpyRows.rows(scores)
-        q = Steps(NumpyRows).forward(self._kernels, gains, unary, unary, classes, self.settings.max_iter)
-        NumpyRows.softmax(q, classes, q)
-        return NumpyRows.maps(q, scores.shape)
+        unit = np.eye(classes, dtype=np.float32)
+        gains = [arrays.matrix(arrays.array(weight * unit)) for weight in self._weights]
+        unary = arrays.rows(arrays.array(scores.astype(np.float32)))
+        q = Steps(arrays).forward(self._kernels, gains, unary, unary, classes, self.settings.max_iter)
+        arrays.softmax(q, classes, q)
+        return arrays.numpy(arrays.maps(q, scores.shape))
 
     def labels(self, scores: np.ndarray) -> np.ndarray:
         """Scores (L, H, W) -> the most probable label of every pixel, (H, W) int64."""

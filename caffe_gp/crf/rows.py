@@ -19,14 +19,27 @@ class NumpyRows:
     """numpy arrays and the compiled lattice."""
 
     @staticmethod
-    def spatial_kernel(height: int, width: int, deviation: float) -> Kernel:
-        """Normalised after filtering, over the pixels of an image of this size."""
-        return Kernel(Permutohedral(spatial_features(height, width, deviation)))
+    def array(values: np.ndarray) -> np.ndarray:
+        """A numpy array as the backend's own kind of array."""
+        return values
 
     @staticmethod
-    def bilateral_kernel(image: np.ndarray, deviation: float, colour_deviation: float) -> Kernel:
-        """Normalised after filtering, over the pixels of ``image`` (C, H, W)."""
-        return Kernel(Permutohedral(bilateral_features(image, deviation, colour_deviation)))
+    def numpy(values: np.ndarray) -> np.ndarray:
+        """The way back."""
+        return values
+
+    @staticmethod
+    def spatial_kernel(height: int, width: int, deviation: float, normalization: str = "after") -> Kernel:
+        """Over the pixels of an image of this size."""
+        return Kernel(Permutohedral(spatial_features(height, width, deviation)), normalization)
+
+    @staticmethod
+    def bilateral_kernel(
+        image: np.ndarray, deviation: float, colour_deviation: float, normalization: str = "after"
+    ) -> Kernel:
+        """Over the pixels of ``image`` (C, H, W)."""
+        features = bilateral_features(image, deviation, colour_deviation)
+        return Kernel(Permutohedral(features), normalization)
 
     @staticmethod
     def rows(maps: np.ndarray) -> np.ndarray:

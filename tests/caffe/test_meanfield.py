@@ -10,7 +10,15 @@ import torch
 from layer_harness import Run, check_layer
 
 from caffe_gp.caffe.permutohedral import TensorPermutohedral, TensorRows
-from caffe_gp.crf import Kernel, MeanField, Permutohedral, bilateral_features, spatial_features
+from caffe_gp.crf import (
+    CRFSettings,
+    DenseCRF,
+    Kernel,
+    MeanField,
+    Permutohedral,
+    bilateral_features,
+    spatial_features,
+)
 from caffe_gp.errors import NetError
 
 ALPHA, BETA, GAMMA = 5.0, 8.0, 2.0
@@ -162,6 +170,14 @@ def test_tensor_mean_field_equals_the_compiled_one() -> None:
     found = [tensors.forward(*map(torch.from_numpy, arrays)), *tensors.backward(torch.from_numpy(diff))]
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_dense_crf_on_tensors_equals_the_compiled_one() -> None:
+    rng = np.random.RandomState(6)
+    image, scores = rng.randint(0, 60, (12, 10, 3)).astype(np.uint8), rng.randn(4, 12, 10)
+    settings = CRFSettings(4, 5, 10, 3, 2, max_iter=5, normalization="symmetric")
+    tensors = DenseCRF(image, settings, TensorRows(torch.device("cpu"))).probabilities(scores)
+    np.testing.assert_allclose(tensors, DenseCRF(image, settings).probabilities(scores), atol=1e-5)
 
 
 @pytest.mark.parametrize("normalization", ("after", "symmetric", "none"))
