@@ -1,4 +1,4 @@
-"""The parameter blobs that a net expects, from its description alone: nothing is allocated.
+"""The parameter blobs that a net expects, from its description alone, and whether a weight file has them.
 
 Enough for the nets whose weights were released: what every layer's blobs look like follows there from its own
 fields and the number of channels that reach it.
@@ -6,9 +6,11 @@ fields and the number of channels that reach it.
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Sequence
 
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, WeightsError
+from caffe_gp.proto import read_weights
 
 # Layers without parameters whose tops have as many channels as their first bottom.
 _SAME_CHANNELS = {"Crop", "Dropout", "Eltwise", "Interp", "LRN", "Pooling", "ReLU", "Softmax", "Split"}
@@ -78,3 +80,39 @@ def shared_layers(net: Any) -> set[str]:
             shared.add(layer.name)
         owned.update(filter(None, names))
     return shared
+
+
+def check_layers(path: Path, nets: Sequence[Any]) -> None:
+    """Raise WeightsError unless the weight file has every parameter blob of every net, in its shape.
+
+    Further layers do not matter, nor does a missing copy of parameters that belong to an earlier layer.
+    Only the file's structure is read, not its values.
+    """
+    with read_weights(path) as weights:
+        found: dict[str, list] = {name: blobs for name, blobs in weights if blobs}
+    for net in nets:
+        shared = shared_layers(net)
+        for name, shapes in param_shapes(net).items():
+            if name in found:
+                _compare(found[name], shapes, f"{path}: layer '{name}'", net.name)
+            elif name not in shared:
+                held = ", ".join(list(found)[:40])
+                raise WeightsError(
+                    f"{path}: layer '{name}' of {net.name} is missing; expected {_text(shapes)}. The layers "
+                    f"with parameters in the file: {held or 'none'}"
+                )
+
+
+def _compare(blobs: list, shapes: list[tuple[int, ...]], where: str, net: str) -> None:
+    # The oldest files give every shape four axes; Caffe then compares as if the net's were filled up with 1s.
+    fits = len(blobs) == len(shapes) and all(
+        blob is not None and blob.shape == ((1,) * (4 - len(shape)) + shape if blob.legacy else shape)
+        for blob, shape in zip(blobs, shapes)
+    )
+    if not fits:
+        has = _text([() if blob is None else blob.shape for blob in blobs])
+        raise WeightsError(f"{where} has {has}; {net} expects {_text(shapes)}")
+
+
+def _text(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " and ".join("x".join(map(str, shape)) or "a scalar" for shape in shapes)

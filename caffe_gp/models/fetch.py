@@ -1,0 +1,351 @@
+"""Getting the released weights: from their hosts, from mirrors in other formats, or from a folder.
+
+    path = fetch("fcn-32s")                     # downloads unless it is there
+    fetch("fcn-8s", from_dir=folder)            # takes a file that is already on this machine
+    verify("fcn-32s")                           # reads it again and compares
+
+A file appears under its name only when it has been checked: against its published hash, or, where none was
+published, layer by layer against the net that will read it. Its sha256 is then pinned in weights.lock; a file
+that differs later is an error. Whatever is unfinished lies in the folder ``.incoming``, where a later run
+finds it and goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import fnmatch
+import hashlib
+import os
+import shutil
+import zipfile
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Callable, Iterator
+from urllib.parse import urlsplit
+
+from caffe_gp.errors import CaffeGPError, WeightsError
+from caffe_gp.models.files import digests, need_space, what_is_wrong
+from caffe_gp.models.param_shapes import check_layers
+from caffe_gp.models.weights import (
+    LOCK,
+    Mirror,
+    Pin,
+    WeightsFile,
+    find,
+    path_of,
+    read_lock,
+    status,
+    write_lock,
+)
+from caffe_gp.proto import read_weights
+
+INCOMING = ".incoming"
+Say = Callable[[str], None]
+
+
+def fetch(
+    name: str,
+    folder: Path | None = None,
+    *,
+    from_dir: Path | None = None,
+    accept_non_commercial: bool = False,
+    progress: bool = True,
+    say: Say = print,
+) -> Path:
+    """The path of the weights of a model (or of the file of this name), which are got if they are not there.
+
+    folder                 of the weights; ``weights_folder()`` by default
+    from_dir               look for the file here, and nowhere else
+    accept_non_commercial  the user accepts a licence without commercial use; only asked before a download
+    say                    receives what is being done, line by line
+
+    Raises WeightsError with every address tried, why each failed and what to do by hand; CaffeGPError for an
+    unknown name or a full disk.
+    """
+    file = find(name)
+    target = path_of(file.name, folder)
+    if status(file.name, folder) == "verified":
+        return target
+    with _workplace(target.parent, say) as incoming:
+        if target.exists():
+            _verify(file, target)
+            return target
+        if from_dir is not None:
+            _take(file, target, incoming, Path(from_dir).expanduser(), say)
+        else:
+            if file.non_commercial and not accept_non_commercial:
+                raise WeightsError(
+                    f"{file.name}: licence: {file.licence}. --yes-non-commercial says that you accept this"
+                )
+            _download(file, target, incoming, progress, say)
+        say(f"{file.name}: checked, in {target.parent}. Licence: {file.licence}")
+    return target
+
+
+def verify(name: str, folder: Path | None = None, *, say: Say = print) -> Pin:
+    """Read a file that is there from end to end and compare it with its hashes, its net and its pin.
+
+    Returns the pin, made now if there was none. Raises WeightsError.
+    """
+    file = find(name)
+    target = path_of(file.name, folder)
+    if not target.exists():
+        raise WeightsError(f"{target}: not there")
+    if file.name in read_lock(target.parent):
+        return _verify(file, target)  # writes nothing
+    with _workplace(target.parent, say):
+        return _verify(file, target)
+
+
+def _verify(file: WeightsFile, target: Path) -> Pin:
+    pin = read_lock(target.parent).get(file.name)
+    converted = pin.converted if pin else ""
+    try:
+        sha256 = _check(file, target, converted)
+        return _pin(file, target, sha256, target.parent, "in place", converted)
+    except WeightsError as error:
+        raise WeightsError(f"{error}. Move the file away and get it again") from None
+
+
+# ------------------------------------------------------------------------------------ where they come from
+
+
+def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, say: Say) -> None:
+    """Try every address of the file, then every mirror's."""
+    tried = []
+    sources: list[tuple[str, Mirror | None]] = [(url, None) for url in file.urls]
+    sources += [(url, mirror) for mirror in file.mirrors for url in mirror.urls]
+    for url, mirror in sources:
+        try:
+            staged = _retrieve(file, url, mirror, incoming, progress, say)
+            _accept(file, target, staged, incoming, url, mirror, say)
+            return _forget(file, incoming)
+        except WeightsError as error:
+            tried.append(f"{url}{f' ({mirror.format})' if mirror else ''}: {error}")
+            say(f"  {error}")
+    raise WeightsError(
+        f"{file.name}: could not be downloaded. Tried:\n  "
+        + "\n  ".join(tried)
+        + "\nBy hand: download it with a browser, from one of these addresses"
+        + (f", {' or '.join(file.pages)}," if file.pages else "")
+        + f" or another place, into a folder, then\n  tools/fetch_models.py {file.name} --from-dir FOLDER\n"
+        + f"which knows these names: {', '.join(pattern for pattern, _ in _names(file))}"
+    )
+
+
+def _retrieve(
+    file: WeightsFile, url: str, mirror: Mirror | None, incoming: Path, progress: bool, say: Say
+) -> Path:
+    """Download ``url`` into ``incoming``."""
+    try:
+        from caffe_gp.models.download import download
+    except ImportError as error:
+        raise CaffeGPError(
+            f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
+        ) from None
+
+    known = None
+    if mirror is not None:
+        known = f"md5:{mirror.md5}" if mirror.md5 else None
+    elif file.archive_member is None and file.hashes:
+        known = ":".join(next(iter(file.hashes.items())))
+    say(f"{file.name}: downloading {url}")
+    staged = incoming / _staged_name(url)
+    download(url, staged, known, progress)
+    return staged
+
+
+def _take(file: WeightsFile, target: Path, incoming: Path, source: Path, say: Say) -> None:
+    """Find the file, an archive of it or a mirror's format of it in the folder ``source``."""
+    if not source.is_dir():
+        raise WeightsError(f"--from-dir {source}: no such folder")
+    tried = []
+    for pattern, mirror in _names(file):
+        for path in sorted(filter(Path.is_file, source.glob(pattern))):
+            say(f"{file.name}: trying {path}")
+            staged = incoming / f"taken-{path.name}"
+            try:
+                _link_or_copy(path, staged)
+                _accept(file, target, staged, incoming, str(path.resolve()), mirror, say)
+                return _forget(file, incoming)
+            except WeightsError as error:
+                tried.append(str(error).replace(str(staged), str(path)))
+                say(f"  {tried[-1]}")
+            finally:
+                if staged.exists():
+                    staged.unlink()
+    if tried:
+        raise WeightsError(f"{file.name}: no file in {source} is it:\n  " + "\n  ".join(tried))
+    names = ", ".join(pattern for pattern, _ in _names(file))
+    raise WeightsError(f"{file.name}: not in {source}, which has none of {names}")
+
+
+def _names(file: WeightsFile) -> list[tuple[str, Mirror | None]]:
+    """Patterns of file names under which people have this file, and the mirror that each belongs to.
+
+    The star stands for what browsers add to a name that is taken: ``name (1).zip``.
+    """
+    names: list[tuple[str, Mirror | None]] = [(file.name, None)]
+    if file.archive_member is not None:
+        names += [(_url_name(url), None) for url in file.urls]
+        if "*" not in file.archive_member:
+            names.append((file.archive_member, None))
+    names += [(mirror.file, mirror) for mirror in file.mirrors]
+    return [("{}*{}".format(*os.path.splitext(name)), mirror) for name, mirror in names]
+
+
+def _link_or_copy(source: Path, destination: Path) -> None:
+    """Hard links save half a gigabyte; other file systems get a copy."""
+    source = source.resolve()
+    if destination.exists():
+        destination.unlink()
+    try:
+        os.link(source, destination)
+    except OSError:
+        need_space(destination.parent, source.stat().st_size, source.name)
+        shutil.copyfile(source, destination)
+
+
+# ---------------------------------------------------------------------------------------- accepting a file
+
+
+def _accept(
+    file: WeightsFile,
+    target: Path,
+    staged: Path,
+    incoming: Path,
+    origin: str,
+    mirror: Mirror | None,
+    say: Say,
+) -> None:
+    """Make the caffemodel of what came (``staged``), check and pin it, and give it its name.
+
+    What is refused is deleted, or the next run would take it for a finished download.
+    """
+    candidate = staged
+    try:
+        if mirror is not None:
+            candidate = _convert(file, staged, incoming, mirror, say)
+        elif zipfile.is_zipfile(staged):
+            candidate = _extract(file, staged, incoming)
+        sha256 = _check(file, candidate, converted=mirror.format if mirror else "")
+        _pin(file, candidate, sha256, target.parent, origin, mirror.format if mirror else "")
+        os.replace(candidate, target)
+    except WeightsError as error:
+        for path in (candidate, staged):
+            if path.exists():
+                path.unlink()
+        raise WeightsError(str(error).replace(str(candidate), file.name)) from None
+
+
+def _extract(file: WeightsFile, archive: Path, incoming: Path) -> Path:
+    """The member of the zip, out of it. The zip's own checksum is compared while it is read."""
+    pattern = file.archive_member or file.name
+    out = incoming / file.name
+    try:
+        with zipfile.ZipFile(archive) as members:
+            files = [entry for entry in members.infolist() if not entry.is_dir()]
+            found = [entry for entry in files if _matches(entry.filename, pattern)]
+            if len(found) != 1:
+                held = ", ".join(entry.filename for entry in files[:20])
+                raise WeightsError(f"{archive}: {len(found)} files named '{pattern}' among {held}")
+            need_space(incoming, found[0].file_size, file.name)
+            with members.open(found[0]) as source, open(out, "wb") as destination:
+                shutil.copyfileobj(source, destination, 1 << 20)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None
+    return out
+
+
+def _matches(member: str, pattern: str) -> bool:
+    path = PurePosixPath(member)
+    return "__MACOSX" not in path.parts and fnmatch.fnmatchcase(path.name, pattern)
+
+
+def _convert(file: WeightsFile, staged: Path, incoming: Path, mirror: Mirror, say: Say) -> Path:
+    """The caffemodel made from a mirror's file."""
+    from caffe_gp.models.convert import convert_file
+    with open(staged, "rb") as stream:
+        wrong = what_is_wrong(stream.read(512))
+    if wrong:
+        raise WeightsError(f"{staged}: {wrong}")
+    if mirror.md5 and digests(staged, ["md5"])["md5"] != mirror.md5:
+        raise WeightsError(f"{staged}: not the published {mirror.file} (expected md5 {mirror.md5})")
+    need_space(incoming, 4 * file.parameters, file.name)
+    out = incoming / file.name
+    say(f"{file.name}: converting {mirror.file} ({mirror.format})")
+    convert_file(staged, out, file.models[0].name, mirror.format)
+    return out
+
+
+def _check(file: WeightsFile, path: Path, converted: str) -> str:
+    """The sha256 of a caffemodel that is this file; WeightsError otherwise.
+
+    A published hash settles it. Without one, or after conversion, the layers have to be those of the nets.
+    """
+    published = {} if converted else file.hashes
+    if not published:
+        check_layers(path, [model.net() for model in file.models])
+    found = digests(path, ["sha256", *published])
+    for algorithm, expected in published.items():
+        if found[algorithm] != expected:
+            read_weights(path).close()  # a page or a cut-off file says so itself
+            raise WeightsError(
+                f"{path}: {algorithm} {found[algorithm]}; the published file has {expected}. It is damaged, "
+                "or another file"
+            )
+    if not converted and file.size is not None and path.stat().st_size != file.size:
+        raise WeightsError(f"{path}: {path.stat().st_size} bytes; the published file has {file.size}")
+    return found["sha256"]
+
+
+def _pin(file: WeightsFile, path: Path, sha256: str, folder: Path, origin: str, converted: str) -> Pin:
+    """Write down what was accepted, or compare with what was written down before."""
+    pins = read_lock(folder)
+    pin = pins.get(file.name)
+    if pin is None:
+        date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        pin = pins[file.name] = Pin(sha256, path.stat().st_size, origin, date, converted)
+        write_lock(folder, pins)
+    elif pin.sha256 != sha256:
+        raise WeightsError(
+            f"{path}: sha256 {sha256}; pinned in {folder / LOCK} on {pin.date}: {pin.sha256} ({pin.url}). If "
+            "the new file is right, delete the entry there"
+        )
+    return pin
+
+
+# --------------------------------------------------------------------------------------------- the workplace
+
+
+@contextlib.contextmanager
+def _workplace(folder: Path, say: Say) -> Iterator[Path]:
+    """The folder for unfinished files, for one process at a time. The lock dies with its process."""
+    incoming = folder / INCOMING
+    incoming.mkdir(parents=True, exist_ok=True)
+    with open(incoming / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another process that is fetching into {folder}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for stale in [*incoming.glob("tmp*"), *incoming.glob(".*.tmp"), *incoming.glob("taken-*")]:
+            stale.unlink()
+        yield incoming
+
+
+def _forget(file: WeightsFile, incoming: Path) -> None:
+    """Delete what is left of this file's downloads."""
+    for url in [*file.urls, *(url for mirror in file.mirrors for url in mirror.urls)]:
+        for path in incoming.glob(f"{_staged_name(url)}*"):
+            path.unlink()
+
+
+def _staged_name(url: str) -> str:
+    """A name for the download of ``url``: two addresses never continue each other's files."""
+    return f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-{_url_name(url)}"
+
+
+def _url_name(url: str) -> str:
+    return PurePosixPath(urlsplit(url).path).name or "download"
