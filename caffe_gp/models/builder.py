@@ -20,15 +20,17 @@ FIXED = ({"lr_mult": 0.0},)
 
 
 class Builder:
-    """A NetParameter in the making, ``param``, whose first layer is Input ``input`` with the blob ``data``.
+    """A NetParameter in the making, ``param``.
 
     name         of the net
-    input_shape  (N, C, H, W) of ``data``
+    input_shape  (N, C, H, W) of the blob ``data`` that the first layer, Input ``input``, makes; None for a
+                 net that begins with another layer
     """
 
-    def __init__(self, name: str, input_shape: Sequence[int]) -> None:
+    def __init__(self, name: str, input_shape: Sequence[int] | None) -> None:
         self.param = pb.NetParameter(name=name)
-        self.add("Input", "input", [], ["data"], input_param={"shape": [{"dim": list(input_shape)}]})
+        if input_shape is not None:
+            self.add("Input", "input", [], ["data"], input_param={"shape": [{"dim": list(input_shape)}]})
 
     def add(
         self, kind: str, name: str, bottoms: Sequence[str], tops: Sequence[str] = (), **fields: Any
@@ -46,7 +48,7 @@ class Builder:
         kernel: int,
         *,
         stride: int = 1,
-        pad: int = 0,
+        pad: int | None = None,
         dilation: int = 1,
         bias: bool = True,
         top: str | None = None,
@@ -74,7 +76,7 @@ class Builder:
     ) -> str:
         """Deconvolution; without bias and not learned unless told otherwise, as FCN's upsampling is."""
         return self._window(
-            "Deconvolution", name, bottom, num_output, kernel, stride, 0, 1, bias, top, param, options
+            "Deconvolution", name, bottom, num_output, kernel, stride, None, 1, bias, top, param, options
         )
 
     def _window(
@@ -85,7 +87,7 @@ class Builder:
         num_output: int,
         kernel: int,
         stride: int,
-        pad: int,
+        pad: int | None,
         dilation: int,
         bias: bool,
         top: str | None,
@@ -95,7 +97,7 @@ class Builder:
         fields: dict[str, Any] = {"num_output": num_output, "kernel_size": [kernel], **options}
         if stride != 1:
             fields["stride"] = [stride]
-        if pad:
+        if pad is not None:
             fields["pad"] = [pad]
         if dilation != 1:
             fields["dilation"] = [dilation]

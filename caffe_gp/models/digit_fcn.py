@@ -19,6 +19,7 @@ import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError
+from caffe_gp.models.builder import Builder
 from caffe_gp.proto import messages as pb
 
 CLASSES = 11
@@ -37,31 +38,24 @@ NORMALISED = tuple(f"conv{stage}_{i}" for stage in (1, 2, 3, 4) for i in (1, 2))
 
 def deploy_net() -> Any:
     """The net as it is used, a NetParameter: images of any size in ``data``, class scores in ``score``."""
-    net = pb.NetParameter(name="digit_fcn")
-    _add(net, "Input", "input", [], ["data"], input_param={"shape": [{"dim": INPUT_SHAPE}]})
+    net = Builder("digit_fcn", INPUT_SHAPE)
     _body(net, training=False)
-    return net
+    return net.param
 
 
 def train_net(batch: int = BATCH, seed: int = 0) -> Any:
     """The net as it is trained: a Python data layer, batch normalisation, dropout, SoftmaxWithLoss."""
-    net = pb.NetParameter(name="digit_fcn_train")
+    net = Builder("digit_fcn_train", None)
     options = {"split": "train", "seed": seed, "batch": batch, "mean": MEAN}
-    _add(
-        net,
-        "Python",
-        "data",
-        [],
-        ["data", "label"],
-        python_param={
-            "module": "caffe_gp.experiments.digit_scenes_layer",
-            "layer": "DigitScenesLayer",
-            "param_str": json.dumps(options),
-        },
-    )
+    layer = {
+        "module": "caffe_gp.experiments.digit_scenes_layer",
+        "layer": "DigitScenesLayer",
+        "param_str": json.dumps(options),
+    }
+    net.add("Python", "data", [], ["data", "label"], python_param=layer)
     _body(net, training=True)
-    _add(net, "SoftmaxWithLoss", "loss", ["score", "label"], ["loss"], loss_param={"ignore_label": 255})
-    return net
+    net.add("SoftmaxWithLoss", "loss", ["score", "label"], loss_param={"ignore_label": 255})
+    return net.param
 
 
 def solver(train_prototxt: str, snapshot_prefix: str) -> Any:
@@ -137,84 +131,39 @@ def fold(params: Mapping[str, Sequence[np.ndarray]]) -> dict[str, list[np.ndarra
     return folded
 
 
-def _body(net: Any, training: bool) -> None:
+def _body(net: Builder, training: bool) -> None:
     """From ``data`` to ``score``."""
-    bottom = "data"
+    blob = "data"
     for stage, channels in enumerate(CHANNELS, 1):
         for i in (1, 2):
-            bottom = _conv(net, f"conv{stage}_{i}", bottom, channels, 3, training, relu=f"relu{stage}_{i}")
-        pool = {"pool": pb.PoolingParameter.MAX, "kernel_size": 2, "stride": 2}
-        _add(net, "Pooling", f"pool{stage}", [bottom], [f"pool{stage}"], pooling_param=pool)
-        bottom = f"pool{stage}"
-    for name, kernel, number in (("fc6", 3, "6"), ("fc7", 1, "7")):
-        bottom = _conv(net, name, bottom, FC, kernel, training, relu=f"relu{number}")
+            blob = _conv(net, f"conv{stage}_{i}", blob, channels, 3, training, relu=f"relu{stage}_{i}")
+        blob = net.max_pool(f"pool{stage}", blob, 2, 2)
+    for number, kernel in ((6, 3), (7, 1)):
+        blob = _conv(net, f"fc{number}", blob, FC, kernel, training, relu=f"relu{number}")
         if training:
-            _add(net, "Dropout", f"drop{number}", [name], [name], dropout_param={"dropout_ratio": 0.2})
-    _score(net, "score_fr", "fc7")
-    _up(net, "upscore2", "score_fr", kernel=4, stride=2)
-    _score(net, "score_pool3", "pool3")
+            net.dropout(f"drop{number}", blob, 0.2)
+    scores = net.conv("score_fr", blob, CLASSES, 1, param=(), weight_filler={"type": "gaussian", "std": 0.01})
+    up = _up(net, "upscore2", scores, kernel=4, stride=2)
+    # The skip starts at zero (Caffe's default filler), as in FCN.
+    skip = net.conv("score_pool3", "pool3", CLASSES, 1, param=())
     # upscore2 is 2 n + 2 wide and starts one pixel early, as pool3's grid sees it.
-    _add(
-        net,
-        "Crop",
-        "upscore2c",
-        ["upscore2", "score_pool3"],
-        ["upscore2c"],
-        crop_param={"axis": 2, "offset": [1]},
-    )
-    _add(
-        net,
-        "Eltwise",
-        "fuse_pool3",
-        ["upscore2c", "score_pool3"],
-        ["fuse_pool3"],
-        eltwise_param={"operation": pb.EltwiseParameter.SUM},
-    )
-    _up(net, "upscore8", "fuse_pool3", kernel=16, stride=8)
-    _add(net, "Crop", "score", ["upscore8", "data"], ["score"], crop_param={"axis": 2, "offset": [4]})
+    fused = net.eltwise("fuse_pool3", [net.crop("upscore2c", up, skip, offset=1), skip])
+    net.crop("score", _up(net, "upscore8", fused, kernel=16, stride=8), "data", offset=4)
 
 
-def _conv(net: Any, name: str, bottom: str, channels: int, kernel: int, training: bool, relu: str) -> str:
+def _conv(net: Builder, name: str, bottom: str, channels: int, kernel: int, training: bool, relu: str) -> str:
     """A convolution that keeps the size, batch normalisation in training, ReLU; returns the top."""
-    options = {"num_output": channels, "kernel_size": [kernel], "pad": [kernel // 2]}
+    # In training the normalisation's beta is the bias.
+    filler: dict[str, Any] = {"weight_filler": {"type": "msra"}} if training else {}
+    net.conv(name, bottom, channels, kernel, pad=kernel // 2, bias=not training, param=(), **filler)
     if training:
-        # The normalisation's beta is the bias.
-        options.update(bias_term=False, weight_filler={"type": "msra"})
-    _add(net, "Convolution", name, [bottom], [name], convolution_param=options)
-    if training:
-        _add(
-            net,
-            "BatchNorm",
-            f"bn_{name}",
-            [name],
-            [name],
-            batch_norm_param={"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS},
-        )
-        _add(net, "Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
-    _add(net, "ReLU", relu, [name], [name])
-    return name
+        statistics = {"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS}
+        net.add("BatchNorm", f"bn_{name}", [name], [name], batch_norm_param=statistics)
+        net.add("Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
+    return net.relu(relu, name)
 
 
-def _score(net: Any, name: str, bottom: str) -> None:
-    """A 1x1 convolution to class scores; skips start at zero (Caffe's default filler), as in FCN."""
-    options: dict[str, Any] = {"num_output": CLASSES, "kernel_size": [1]}
-    if name == "score_fr":
-        options["weight_filler"] = {"type": "gaussian", "std": 0.01}
-    _add(net, "Convolution", name, [bottom], [name], convolution_param=options)
-
-
-def _up(net: Any, name: str, bottom: str, kernel: int, stride: int) -> None:
+def _up(net: Builder, name: str, bottom: str, kernel: int, stride: int) -> str:
     """Bilinear upsampling: a fixed Deconvolution. One group a class, or the filler would mix the classes."""
-    options = {
-        "num_output": CLASSES,
-        "group": CLASSES,
-        "kernel_size": [kernel],
-        "stride": [stride],
-        "bias_term": False,
-        "weight_filler": {"type": "bilinear"},
-    }
-    _add(net, "Deconvolution", name, [bottom], [name], convolution_param=options, param=[{"lr_mult": 0.0}])
-
-
-def _add(net: Any, kind: str, name: str, bottoms: Sequence[str], tops: Sequence[str], **fields: Any) -> None:
-    net.layer.add(name=name, type=kind, bottom=list(bottoms), top=list(tops), **fields)
+    filler = {"type": "bilinear"}
+    return net.deconv(name, bottom, CLASSES, kernel, stride=stride, group=CLASSES, weight_filler=filler)
