@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any, Iterator
@@ -101,7 +102,6 @@ class ResumingDownloader:
             if answer.status_code == 200:
                 have = 0
                 total = _length(answer)
-                self._note_version(answer)
             elif answer.status_code != 206:
                 raise WeightsError(f"HTTP {answer.status_code} {answer.reason}: no file")
             if total is not None:
@@ -111,9 +111,12 @@ class ResumingDownloader:
             raise requests.ConnectionError(f"IncompleteRead: {self._have()} of {total} bytes")
 
     def _receive(self, answer: requests.Response, url: str, have: int, total: int | None) -> None:
-        chunks = answer.iter_content(_CHUNK)
+        chunks: Iterator[bytes] = answer.iter_content(_CHUNK)
         if not have:
-            chunks = _refuse_pages(chunks, url)
+            first = next(chunks, b"")
+            _refuse_page(first, url)
+            chunks = itertools.chain([first], chunks)
+            self._note_version(answer)
         bar = tqdm(
             total=total,
             initial=have,
@@ -149,16 +152,13 @@ def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
     return int(first) if first.isdigit() else None, int(total) if total.isdigit() else None
 
 
-def _refuse_pages(chunks: Iterator[bytes], url: str) -> Iterator[bytes]:
-    """``chunks``; WeightsError instead of the first when it shows that this is no binary file."""
-    first = next(chunks, b"")
-    wrong = what_is_wrong(first)
+def _refuse_page(head: bytes, url: str) -> None:
+    """Raise WeightsError when the start of what came shows that it is no binary file."""
+    wrong = what_is_wrong(head)
     if wrong and (urlsplit(url).hostname or "").endswith("google.com"):
         wrong += "; Google Drive wants a large file to be confirmed, or its limit of downloads is reached"
     if wrong:
         raise WeightsError(wrong)
-    yield first
-    yield from chunks
 
 
 _OFFLINE = "the host's name is not known (or this machine is offline)"

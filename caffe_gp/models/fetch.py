@@ -122,8 +122,9 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
             _accept(file, target, staged, incoming, url, mirror, say)
             return _forget(file, incoming)
         except WeightsError as error:
-            tried.append(f"{url}{f' ({mirror.format})' if mirror else ''}: {error}")
-            say(f"  {error}")
+            reason = str(error).replace(str(incoming / _staged_name(url)), "the file there")
+            tried.append(f"{url}{f' ({mirror.format})' if mirror else ''}: {reason}")
+            say(f"  {reason}")
     raise WeightsError(
         f"{file.name}: could not be downloaded. Tried:\n  "
         + "\n  ".join(tried)
@@ -223,26 +224,28 @@ def _accept(
 
     What is refused is deleted, or the next run would take it for a finished download.
     """
-    candidate = staged
+    made = incoming / file.name
+    converted = mirror.format if mirror else ""
     try:
         if mirror is not None:
-            candidate = _convert(file, staged, incoming, mirror, say)
+            _convert(file, staged, made, mirror, say)
         elif zipfile.is_zipfile(staged):
-            candidate = _extract(file, staged, incoming)
-        sha256 = _check(file, candidate, converted=mirror.format if mirror else "")
-        _pin(file, candidate, sha256, target.parent, origin, mirror.format if mirror else "")
-        os.replace(candidate, target)
+            _extract(file, staged, made)
+        else:
+            made = staged
+        sha256 = _check(file, made, converted)
+        _pin(file, made, sha256, target.parent, origin, converted)
+        os.replace(made, target)
     except WeightsError as error:
-        for path in (candidate, staged):
+        for path in (incoming / file.name, staged):
             if path.exists():
                 path.unlink()
-        raise WeightsError(str(error).replace(str(candidate), file.name)) from None
+        raise WeightsError(str(error).replace(str(incoming / file.name), file.name)) from None
 
 
-def _extract(file: WeightsFile, archive: Path, incoming: Path) -> Path:
-    """The member of the zip, out of it. The zip's own checksum is compared while it is read."""
+def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
+    """Copy the member out of the zip. The zip's own checksum is compared on the way."""
     pattern = file.archive_member or file.name
-    out = incoming / file.name
     try:
         with zipfile.ZipFile(archive) as members:
             files = [entry for entry in members.infolist() if not entry.is_dir()]
@@ -250,12 +253,11 @@ def _extract(file: WeightsFile, archive: Path, incoming: Path) -> Path:
             if len(found) != 1:
                 held = ", ".join(entry.filename for entry in files[:20])
                 raise WeightsError(f"{archive}: {len(found)} files named '{pattern}' among {held}")
-            need_space(incoming, found[0].file_size, file.name)
+            need_space(out.parent, found[0].file_size, file.name)
             with members.open(found[0]) as source, open(out, "wb") as destination:
                 shutil.copyfileobj(source, destination, 1 << 20)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None
-    return out
 
 
 def _matches(member: str, pattern: str) -> bool:
@@ -263,8 +265,8 @@ def _matches(member: str, pattern: str) -> bool:
     return "__MACOSX" not in path.parts and fnmatch.fnmatchcase(path.name, pattern)
 
 
-def _convert(file: WeightsFile, staged: Path, incoming: Path, mirror: Mirror, say: Say) -> Path:
-    """The caffemodel made from a mirror's file."""
+def _convert(file: WeightsFile, staged: Path, out: Path, mirror: Mirror, say: Say) -> None:
+    """Make the caffemodel from a mirror's file."""
     from caffe_gp.models.convert import convert_file
     with open(staged, "rb") as stream:
         wrong = what_is_wrong(stream.read(512))
@@ -272,11 +274,12 @@ def _convert(file: WeightsFile, staged: Path, incoming: Path, mirror: Mirror, sa
         raise WeightsError(f"{staged}: {wrong}")
     if mirror.md5 and digests(staged, ["md5"])["md5"] != mirror.md5:
         raise WeightsError(f"{staged}: not the published {mirror.file} (expected md5 {mirror.md5})")
-    need_space(incoming, 4 * file.parameters, file.name)
-    out = incoming / file.name
+    need_space(out.parent, 4 * file.parameters, file.name)
     say(f"{file.name}: converting {mirror.file} ({mirror.format})")
-    convert_file(staged, out, file.models[0].name, mirror.format)
-    return out
+    try:
+        convert_file(staged, out, file.models[0].name, mirror.format)
+    except CaffeGPError as error:
+        raise WeightsError(str(error)) from None
 
 
 def _check(file: WeightsFile, path: Path, converted: str) -> str:

@@ -1,0 +1,135 @@
+"""The manifest of released weights, against the zoo and against what was published."""
+from __future__ import annotations
+
+import math
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from caffe_gp import proto
+from caffe_gp.errors import CaffeGPError, NetError, WeightsError
+from caffe_gp.models import weights, zoo
+from caffe_gp.models.builder import Builder
+from caffe_gp.models.param_shapes import param_shapes, shared_layers
+
+FILES = list(weights.MANIFEST.values())
+WITH_WEIGHTS = [model for model in zoo.MODELS.values() if model.weights]
+FORMATS = {"keras-crfasrnn", "torch-crfasrnn", "torch-fcn", "chainer-fcn", "matconvnet-fcn"}
+
+
+def file_id(file):
+    return file.name
+
+
+def test_every_file_of_the_zoo_is_in_the_manifest_and_the_other_way_round():
+    assert {model.weights for model in WITH_WEIGHTS} == set(weights.MANIFEST)
+
+
+@pytest.mark.parametrize("file", FILES, ids=file_id)
+def test_fields(file):
+    assert file.name.endswith(".caffemodel") and "/" not in file.name
+    assert file.urls and file.licence and file.source
+    for url in [*file.urls, *file.pages, *(url for mirror in file.mirrors for url in mirror.urls)]:
+        assert urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname
+    lengths = {"sha256": 64, "sha1": 40, "md5": 32}
+    hashes = [*file.hashes.items(), *(("md5", mirror.md5) for mirror in file.mirrors if mirror.md5)]
+    for algorithm, value in hashes:
+        assert re.fullmatch(f"[0-9a-f]{{{lengths[algorithm]}}}", value)
+    assert (file.archive_member is not None) == file.urls[0].endswith(".zip")
+    for score in file.scores:
+        assert 40 < score.mean_iu < 80 or "Context" in score.on
+        assert score.on and score.source
+    for mirror in file.mirrors:
+        assert mirror.format in FORMATS and mirror.urls and "." in mirror.file
+
+
+def test_hashes_are_all_different():
+    hashes = [value for file in FILES for value in file.hashes.values()]
+    hashes += [mirror.md5 for file in FILES for mirror in file.mirrors if mirror.md5]
+    assert len(hashes) == len(set(hashes))
+
+
+def test_published_values():
+    """Hashes from opencv_extra and from the CRF-RNN README; the licence from there too."""
+    assert weights.find("fcn-8s").sha1 == "c449ea74dd7d83751d1357d6a8c323fcf4038962"
+    assert weights.find("crfasrnn-coco").sha1 == "bfda5c5149d566aa56695789fa9a08e7a7f3070a"
+    assert [file.name for file in FILES if file.non_commercial] == ["TVG_CRFRNN_COCO_VOC.caffemodel"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=file_id)
+def test_parameters_are_those_of_the_net_that_reads_all(file):
+    assert file.parameters == file.models[0].parameters
+
+
+@pytest.mark.parametrize("model", WITH_WEIGHTS, ids=lambda model: model.name)
+def test_shapes_from_the_description_add_up(model):
+    """The counts are published, or follow from published shapes: zoo.Model.parameters."""
+    net = model.net()
+    shared = shared_layers(net)
+    own = [shapes for name, shapes in param_shapes(net).items() if name not in shared]
+    assert sum(math.prod(shape) for shapes in own for shape in shapes) == model.parameters
+
+
+def test_shapes_of_known_layers():
+    """Shapes as the released files have them."""
+    shapes = param_shapes(zoo.get("fcn-32s").net())
+    assert shapes["fc6"] == [(4096, 512, 7, 7), (4096,)]
+    assert shapes["upscore"] == [(21, 21, 64, 64)]
+    shapes = param_shapes(zoo.get("fcn-alexnet").net())
+    assert shapes["conv2"] == [(256, 48, 5, 5), (256,)], "two groups"
+    shapes = param_shapes(zoo.get("crfasrnn-coco").net())
+    assert shapes["score2"] == [(21, 21, 4, 4), (21,)]
+    assert shapes["inference1"] == [(1, 1, 21, 21)] * 3
+
+
+def test_shapes_equal_those_of_the_engine(tmp_path):
+    """Grouped, transposed, dilated, shared, BatchNorm and Scale: what the embedded Caffe allocates."""
+    caffe = pytest.importorskip("caffe_gp.caffe")
+    net = Builder("mixed", (1, 6, 9, 9))
+    blob = net.conv("grouped", "data", 8, 3, group=2, dilation=2, pad=2, bias=False)
+    blob = net.add("BatchNorm", "bn", [blob])
+    blob = net.add("Scale", "scale", [blob], scale_param={"bias_term": True})
+    blob = net.add("Scale", "factor", [blob])
+    blob = net.relu("relu", blob)
+    one = net.conv("one", blob, 4, 1, param=[{"name": "w"}, {"name": "b"}])
+    two = net.conv("two", blob, 4, 1, param=[{"name": "w"}, {"name": "b"}])
+    net.deconv("up", net.eltwise("sum", [one, two]), 10, 4, stride=2, group=2, bias=True)
+    proto.write_text(net.param, tmp_path / "mixed.prototxt")
+    built = caffe.Net(str(tmp_path / "mixed.prototxt"), caffe.TEST)
+    expected = {name: [blob.data.shape for blob in blobs] for name, blobs in built.params.items()}
+    assert param_shapes(net.param) == expected
+    assert shared_layers(net.param) == {"two"}
+
+
+def test_shapes_that_do_not_follow():
+    net = Builder("lenet", (1, 1, 28, 28))
+    net.inner_product("ip1", "data", 10)
+    with pytest.raises(NetError, match="'ip1'.*InnerProduct"):
+        param_shapes(net.param)
+
+
+def test_find():
+    assert weights.find("fcn-8s-coco") is weights.find("crfasrnn-coco")
+    assert weights.find("fcn8s-heavy-pascal.caffemodel") is weights.find("fcn-8s")
+    with pytest.raises(CaffeGPError, match="nobody released weights for the model 'lenet'"):
+        weights.find("lenet")
+    with pytest.raises(CaffeGPError, match="did you mean fcn-8s"):
+        weights.find("fcn8s")
+
+
+def test_folder_and_missing_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAFFE_GP_MODELS", str(tmp_path))
+    assert weights.path_of("fcn-32s") == tmp_path / "fcn32s-heavy-pascal.caffemodel"
+    assert weights.status("fcn-32s") == "missing"
+    with pytest.raises(WeightsError, match="tools/fetch_models.py fcn-32s"):
+        weights.require("fcn-32s")
+    (tmp_path / "fcn32s-heavy-pascal.caffemodel").write_bytes(b"x")
+    assert weights.require("fcn-32s") == weights.path_of("fcn-32s")
+    monkeypatch.delenv("CAFFE_GP_MODELS")
+    assert weights.weights_folder() == zoo.ROOT / "models"
+
+
+def test_released_weights_cannot_be_committed_by_accident(project_root):
+    rules = (project_root / "models" / ".gitignore").read_text().split("\n")
+    assert "*" in rules and not any(name in rule for name in weights.MANIFEST for rule in rules)
