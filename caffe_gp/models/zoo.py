@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.models import classifiers, crfasrnn, fcn
+from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
 from caffe_gp.models.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,7 +31,7 @@ CIFAR10_MEAN = (113.865, 122.950, 125.307)
 
 # Where the paper is silent, a step size has to be found by a sweep on validation images.
 UNTUNED = "not stated in the paper; to be tuned on validation images"
-PAPER_EPS = "paper, section 5, effect of the scaling parameter"
+PAPER_EPS = "paper, section 5"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Model:
 
 _TVG_WEIGHTS = "TVG_CRFRNN_COCO_VOC.caffemodel"
 _TVG_FEED = Feed(mean=TVG_MEAN, pad_to=(500, 500))
+_DEEPLAB_FEED = Feed(mean=DEEPLAB_MEAN, pad_to=(513, 513))
 
 _ALL = (
     Model(
@@ -178,6 +179,42 @@ _ALL = (
         eps=0.22,
         eps_source=PAPER_EPS,
         feed=_TVG_FEED,
+    ),
+    Model(
+        name="deeplab-vgg16",
+        title="DeepLab v2, VGG-16, ASPP-L",
+        net=deeplab.deeplab_vgg16,
+        score="fc8_interp",
+        classes=VOC,
+        parameters=37_877_652,
+        weights="deeplab_aspp_vgg16_train_iter_20000.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+        feed=_DEEPLAB_FEED,
+    ),
+    Model(
+        name="deeplab-coco-largefov",
+        title="DeepLab v1, VGG-16, COCO-LargeFOV",
+        net=deeplab.deeplab_coco_largefov,
+        score="fc8_interp",
+        classes=VOC,
+        parameters=20_505_429,
+        weights="vgg16_20M_coco.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+        feed=_DEEPLAB_FEED,
+    ),
+    Model(
+        name="deeplab-resnet101",
+        title="DeepLab v2, ResNet-101, three scales",
+        net=deeplab.deeplab_resnet101,
+        score="fc1_interp",
+        classes=VOC,
+        parameters=44_153_980,
+        weights="deeplab_aspp_resnet101_train_iter_20000.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+        feed=_DEEPLAB_FEED,
     ),
     Model(
         name="lenet",
