@@ -1,7 +1,7 @@
 """DeepLab (liangchiehchen.com/projects/DeepLab.html): atrous convolutions instead of the last strides.
 
 Scores are computed at stride 8 and enlarged by Interp. Images are padded to 513 x 513 with the mean, bottom
-and right. Other sizes do if they are 8 n + 1, for the three-scale net 32 n + 1, where its branches meet again.
+and right. Other sizes do if they are 8 n + 1, for the three-scale net 32 n + 1 (its branches meet again).
 
 The released test files without their data layer and the layers that write or count labels, and with ``voc12``
 for their ``${EXP}``.
