@@ -1,7 +1,7 @@
-"""Write prototxt/<model>/deploy.prototxt and gp.prototxt of every model.
+"""Write prototxt/<model>/deploy.prototxt and gp.prototxt of every model, and the tables of docs/models.md.
 
-    python -m caffe_gp.models.write            # write them
-    python -m caffe_gp.models.write --check    # say which differ from the code; exit code 1 if any does
+    python -m caffe_gp.models.write            # write those that differ from the code, and name them
+    python -m caffe_gp.models.write --check    # only name them; exit code 2 if there are any
 
 ``gp.prototxt`` is the deploy net as ``caffe_gp.surgery`` prepares it for guided perturbations: a Softmax on
 the class scores, and the probe on the input. The tools do this in memory; the file is for users of Caffe.
@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Iterator
 
 from caffe_gp import proto, surgery
+from caffe_gp.command import finish
 from caffe_gp.errors import PrototxtError
-from caffe_gp.models import zoo
+from caffe_gp.models import tables, zoo
 from caffe_gp.proto.text import write_atomically
 
 _HEADER = "# {}. Written by `python -m caffe_gp.models.write`: change the code, not this file.\n"
@@ -35,47 +36,49 @@ def texts(model: zoo.Model) -> dict[str, str]:
     }
 
 
-def write(models: Iterable[zoo.Model], root: Path = zoo.PROTOTXT) -> list[Path]:
-    """Write the files of ``models`` into ``root``/<name>/; PrototxtError where that cannot be."""
-    written = []
+def files(models: Iterable[zoo.Model], root: Path = zoo.PROTOTXT) -> Iterator[tuple[Path, str]]:
+    """(path, content) of the files of ``models`` in ``root``/<name>/."""
     for model in models:
         for kind, text in texts(model).items():
-            path = root / model.name / f"{kind}.prototxt"
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, lambda stream, text=text: stream.write(text.encode("utf-8")))
-            except OSError as error:
-                raise PrototxtError(f"{path}: cannot be written: {error.strerror or error}") from None
-            written.append(path)
-    return written
+            yield root / model.name / f"{kind}.prototxt", text
 
 
-def differing(models: Iterable[zoo.Model], root: Path = zoo.PROTOTXT) -> list[Path]:
-    """The files below ``root`` that are missing or not what the code writes."""
-    found = []
-    for model in models:
-        for kind, text in texts(model).items():
-            path = root / model.name / f"{kind}.prototxt"
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                found.append(path)
-    return found
+def write(path: Path, text: str) -> None:
+    """Write a file and make its folder; PrototxtError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
+    except OSError as error:
+        raise PrototxtError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def is_current(path: Path, text: str) -> bool:
+    """Whether the file is there and holds ``text``."""
+    return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
 def main() -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m caffe_gp.models.write",
-        description="Write prototxt/<model>/deploy.prototxt and gp.prototxt of every model.",
+        description="Write deploy.prototxt and gp.prototxt of every model, and the tables of docs/models.md.",
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file differs")
-    if parser.parse_args().check:
-        different = differing(zoo.MODELS.values())
-        for path in different:
-            print(f"{path}: not what the code writes; run python -m caffe_gp.models.write", file=sys.stderr)
-        return 1 if different else 0
-    for path in write(zoo.MODELS.values()):
-        print(path)
-    return 0
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a file differs")
+    check = parser.parse_args().check
+
+    def work() -> None:
+        stale = 0
+        for path, text in [*files(zoo.MODELS.values()), (tables.DOCUMENT, tables.filled())]:
+            if is_current(path, text):
+                continue
+            stale += 1
+            print(path)
+            if not check:
+                write(path, text)
+        if check and stale:
+            raise PrototxtError(f"{stale} file(s) are not what the code writes: run it without --check")
+
+    return finish(work, tool="write")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from caffe_gp import proto, surgery
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, PrototxtError
 from caffe_gp.gp.preprocess import Preprocess
-from caffe_gp.models import class_names, write, zoo
+from caffe_gp.models import class_names, tables, write, zoo
 
 MODELS = list(zoo.MODELS.values())
 EPS = {"fcn-32s": 0.55, "fcn-8s": 0.7, "fcn-8s-context": 0.7, "crfasrnn-coco": 0.22}
@@ -15,7 +17,14 @@ EPS = {"fcn-32s": 0.55, "fcn-8s": 0.7, "fcn-8s-context": 0.7, "crfasrnn-coco": 0
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_committed_prototxts_are_what_the_code_writes(model):
-    assert write.differing([model]) == []
+    for path, text in write.files([model]):
+        assert write.is_current(path, text), f"{path}: run python -m caffe_gp.models.write"
+
+
+def test_committed_tables_are_what_the_code_writes():
+    assert write.is_current(tables.DOCUMENT, tables.filled()), "run python -m caffe_gp.models.write"
+    for row in (tables.models(), tables.weights_files()):
+        assert len({line.count(" | ") for line in row.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -87,11 +96,35 @@ def test_unknown_model_is_told_with_the_nearest():
         zoo.get("zzzz")
 
 
-def test_check_names_a_file_that_differs(tmp_path):
-    model = zoo.get("lenet")
-    deploy, _ = write.write([model], tmp_path)
-    assert write.differing([model], tmp_path) == []
-    deploy.write_text(deploy.read_text().replace("num_output: 20", "num_output: 21"))
-    (tmp_path / "lenet" / "gp.prototxt").unlink()
-    assert write.differing([model], tmp_path) == [deploy, tmp_path / "lenet" / "gp.prototxt"]
-    assert not list(tmp_path.rglob(".*"))
+def test_check_names_what_differs_and_leaves_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["write", "--check"])
+    assert write.main() == 0 and capsys.readouterr().out == ""
+    lenet = dataclasses.replace(zoo.get("lenet"), title="another title")
+    monkeypatch.setitem(zoo.MODELS, "lenet", lenet)
+    stale = [lenet.prototxt(), lenet.prototxt("gp"), tables.DOCUMENT]
+    before = [path.read_bytes() for path in stale]
+    assert write.main() == 2
+    out, err = capsys.readouterr()
+    assert out.split() == [str(path) for path in stale]
+    assert "3 file(s) are not what the code writes" in err
+    assert [path.read_bytes() for path in stale] == before
+
+
+def test_writing(tmp_path):
+    path, text = next(write.files([zoo.get("lenet")], tmp_path))
+    assert path == tmp_path / "lenet" / "deploy.prototxt" and not write.is_current(path, text)
+    write.write(path, text)
+    assert write.is_current(path, text) and not write.is_current(path, text + "#")
+    assert [file.name for file in path.parent.iterdir()] == ["deploy.prototxt"]
+    with pytest.raises(PrototxtError, match="deploy.prototxt.*cannot be written"):
+        write.write(path / "deploy.prototxt", text)
+
+
+def test_tables_replace_what_follows_their_markers(tmp_path):
+    document = tmp_path / "models.md"
+    document.write_text("before\n\n<!-- models -->\n| old |\n\nbetween\n\n<!-- weights -->\n\nafter\n")
+    text = tables.filled(document)
+    assert text.startswith("before\n\n<!-- models -->\n| --model |") and text.endswith(" |\n\nafter\n")
+    assert " |\n\nbetween\n\n<!-- weights -->\n| file |" in text and "old" not in text
+    document.write_text(text)
+    assert tables.filled(document) == text
