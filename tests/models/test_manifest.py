@@ -5,13 +5,15 @@ import math
 import re
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 from caffe_gp import proto
 from caffe_gp.errors import CaffeGPError, NetError, WeightsError
 from caffe_gp.models import weights, zoo
 from caffe_gp.models.builder import Builder
-from caffe_gp.models.param_shapes import param_shapes, shared_layers
+from caffe_gp.models.param_shapes import check_layers, param_shapes, shared_layers
+from caffe_gp.proto import messages as pb
 
 FILES = list(weights.MANIFEST.values())
 WITH_WEIGHTS = [model for model in zoo.MODELS.values() if model.weights]
@@ -100,6 +102,46 @@ def test_shapes_equal_those_of_the_engine(tmp_path):
     expected = {name: [blob.data.shape for blob in blobs] for name, blobs in built.params.items()}
     assert param_shapes(net.param) == expected
     assert shared_layers(net.param) == {"two"}
+
+
+@pytest.fixture
+def shared_net():
+    """Two layers with the same parameters."""
+    net = Builder("twins", (1, 3, 9, 9))
+    for name in ("first", "second"):
+        net.conv(name, "data", 4, 1, param=[{"name": "w"}, {"name": "b"}])
+    return net.param
+
+
+def test_a_copy_of_shared_parameters_may_be_missing_but_not_wrong(tmp_path, shared_net):
+    path = tmp_path / "twins.caffemodel"
+    blobs = [np.zeros((4, 3, 1, 1), np.float32), np.zeros(4, np.float32)]
+    proto.write_caffemodel(path, shared_net, {"first": blobs})
+    check_layers(path, [shared_net])
+    proto.write_caffemodel(path, shared_net, {"second": blobs})
+    with pytest.raises(WeightsError, match="'first' of twins is missing"):
+        check_layers(path, [shared_net])
+    proto.write_caffemodel(path, shared_net, {"first": blobs, "second": blobs[:1]})
+    with pytest.raises(WeightsError, match="'second' has 4x3x1x1; twins expects 4x3x1x1 and 4"):
+        check_layers(path, [shared_net])
+
+
+def test_files_of_2014_give_every_shape_four_axes(tmp_path):
+    """A V1 caffemodel: num, channels, height, width; a bias of four is 1x1x1x4."""
+    net = Builder("old", (1, 3, 9, 9))
+    net.conv("conv", "data", 4, 1)
+    old = pb.NetParameter(name="old")
+    layer = old.layers.add(name="conv")
+    for num, channels, height, width in ((4, 3, 1, 1), (1, 1, 1, 4)):
+        count = num * channels * height * width
+        blob = layer.blobs.add(num=num, channels=channels, height=height, width=width)
+        blob.data.extend([0.5] * count)
+    path = tmp_path / "old.caffemodel"
+    path.write_bytes(old.SerializeToString())
+    check_layers(path, [net.param])
+    net.conv("conv2", "conv", 4, 1)
+    with pytest.raises(WeightsError, match="'conv2' of old is missing"):
+        check_layers(path, [net.param])
 
 
 def test_shapes_that_do_not_follow():
