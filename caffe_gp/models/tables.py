@@ -1,23 +1,20 @@
-"""The tables of docs/models.md, from the zoo and the manifest of weights."""
+"""The table of docs/models.md, from the zoo and the manifest of weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
 
 from caffe_gp.models import weights, zoo
 
 DOCUMENT = zoo.ROOT / "docs" / "models.md"
+MARKER = "<!-- models -->"
 
 
 def filled(document: Path = DOCUMENT) -> str:
-    """The text of the document with the tables after its markers as they are to be."""
-    text = document.read_text(encoding="utf-8")
-    for marker, table in (("<!-- models -->", models()), ("<!-- weights -->", weights_files())):
-        before, after = text.split(f"{marker}\n")
-        rest = after[after.index("\n\n") :] if after.startswith("|") else f"\n{after}"
-        text = f"{before}{marker}\n{table}{rest}"
-    return text
+    """The text of the document with the table after its marker as it is to be."""
+    before, after = document.read_text(encoding="utf-8").split(f"{MARKER}\n")
+    rest = after[after.index("\n\n") :] if after.startswith("|") else f"\n{after}"
+    return f"{before}{MARKER}\n{models()}{rest}"
 
 
 def models() -> str:
@@ -33,20 +30,19 @@ def models() -> str:
                 _feed(model.feed),
                 model.eps_source if model.eps is None else f"{model.eps:g}: {model.eps_source}",
                 f"{model.parameters:,}",
-                f"`{model.weights}`" if model.weights else "none released",
+                _weights(model),
             )
         )
-    return _table(("--model", "net", "classes", "scores", "input", "eps", "parameters", "weights"), rows)
+    head = ("--model", "net", "classes", "scores", "input", "eps", "parameters", "weights")
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def weights_files() -> str:
-    """A row for every file of the manifest."""
-    rows = []
-    for file in weights.MANIFEST.values():
-        scores = "; ".join(f"{score.mean_iu:g} on {score.on} ({score.source})" for score in file.scores)
-        licence = f"**on request**: {file.licence}" if file.non_commercial else file.licence
-        rows.append((f"`{file.name}`", licence, scores or "not known", file.source))
-    return _table(("file", "licence", "mean IU", "from"), rows)
+def _weights(model: zoo.Model) -> str:
+    if model.weights is None:
+        return "none released"
+    limit = ", non-commercial use only" if weights.find(model.name).non_commercial else ""
+    return f"`{model.weights}`{limit}"
 
 
 def _feed(feed: zoo.Feed) -> str:
@@ -60,8 +56,3 @@ def _feed(feed: zoo.Feed) -> str:
     if feed.pad_to:
         parts.append(f"padded to {feed.pad_to[0]} x {feed.pad_to[1]}")
     return "; ".join(parts)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,4 +1,4 @@
-"""Write prototxt/<model>/deploy.prototxt and gp.prototxt of every model, and the tables of docs/models.md.
+"""Write prototxt/<model>/deploy.prototxt and gp.prototxt of every model, and the table of docs/models.md.
 
     python -m caffe_gp.models.write            # write those that differ from the code, and name them
     python -m caffe_gp.models.write --check    # only name them; exit code 2 if there are any
@@ -61,7 +61,7 @@ def main() -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m caffe_gp.models.write",
-        description="Write deploy.prototxt and gp.prototxt of every model, and the tables of docs/models.md.",
+        description="Write deploy.prototxt and gp.prototxt of every model, and the table of docs/models.md.",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a file differs")
     check = parser.parse_args().check

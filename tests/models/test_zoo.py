@@ -21,10 +21,9 @@ def test_committed_prototxts_are_what_the_code_writes(model):
         assert write.is_current(path, text), f"{path}: run python -m caffe_gp.models.write"
 
 
-def test_committed_tables_are_what_the_code_writes():
+def test_committed_table_is_what_the_code_writes():
     assert write.is_current(tables.DOCUMENT, tables.filled()), "run python -m caffe_gp.models.write"
-    for row in (tables.models(), tables.weights_files()):
-        assert len({line.count(" | ") for line in row.splitlines()}) == 1
+    assert len({line.count(" | ") for line in tables.models().splitlines()}) == 1
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
@@ -120,11 +119,15 @@ def test_writing(tmp_path):
         write.write(path / "deploy.prototxt", text)
 
 
-def test_tables_replace_what_follows_their_markers(tmp_path):
+def test_table_replaces_what_follows_its_marker(tmp_path):
     document = tmp_path / "models.md"
-    document.write_text("before\n\n<!-- models -->\n| old |\n\nbetween\n\n<!-- weights -->\n\nafter\n")
+    document.write_text("before\n\n<!-- models -->\n| old |\n\nafter\n")
     text = tables.filled(document)
     assert text.startswith("before\n\n<!-- models -->\n| --model |") and text.endswith(" |\n\nafter\n")
-    assert " |\n\nbetween\n\n<!-- weights -->\n| file |" in text and "old" not in text
+    assert (
+        "old" not in text and text.count("`TVG_CRFRNN_COCO_VOC.caffemodel`, non-commercial use only |") == 2
+    )
     document.write_text(text)
+    assert tables.filled(document) == text
+    document.write_text("before\n\n<!-- models -->\n\nafter\n")
     assert tables.filled(document) == text
