@@ -19,6 +19,7 @@ import hashlib
 import os
 import shutil
 import zipfile
+import zlib
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Callable, Iterator
@@ -256,7 +257,7 @@ def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
             need_space(out.parent, found[0].file_size, file.name)
             with members.open(found[0]) as source, open(out, "wb") as destination:
                 shutil.copyfileobj(source, destination, 1 << 20)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None
 
 
@@ -268,6 +269,7 @@ def _matches(member: str, pattern: str) -> bool:
 def _convert(file: WeightsFile, staged: Path, out: Path, mirror: Mirror, say: Say) -> None:
     """Make the caffemodel from a mirror's file."""
     from caffe_gp.models.convert import convert_file
+
     with open(staged, "rb") as stream:
         wrong = what_is_wrong(stream.read(512))
     if wrong:
@@ -304,10 +306,13 @@ def _check(file: WeightsFile, path: Path, converted: str) -> str:
 
 
 def _pin(file: WeightsFile, path: Path, sha256: str, folder: Path, origin: str, converted: str) -> Pin:
-    """Write down what was accepted, or compare with what was written down before."""
+    """Write down what was accepted, or compare with what was written down before.
+
+    The authors' own file takes the place of one that was converted from a mirror.
+    """
     pins = read_lock(folder)
     pin = pins.get(file.name)
-    if pin is None:
+    if pin is None or pin.converted and not converted:
         date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         pin = pins[file.name] = Pin(sha256, path.stat().st_size, origin, date, converted)
         write_lock(folder, pins)

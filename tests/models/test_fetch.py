@@ -322,9 +322,10 @@ def test_zip_with_two_of_the_pattern(server, tiny, get):
         get()
 
 
-def test_damaged_zip(server, tiny, get):
+@pytest.mark.parametrize("at", [40, 60, 5000, 100_000])
+def test_damaged_zip(server, tiny, get, at):
     archive = bytearray(zipped(**{"a.caffemodel": caffemodel()}))
-    archive[5000] ^= 255
+    archive[at : at + 9] = b"\xff" * 9
     tiny(server.serve("both.zip", bytes(archive)), archive_member="*.caffemodel")
     with pytest.raises(WeightsError, match="damaged archive"):
         get()
@@ -524,6 +525,20 @@ def test_mirror_after_all_addresses(server, tiny, get, convert):
     assert (pin.converted, pin.url, pin.sha256) == ("torch-fcn", server.url("m"), sha256(made))
     assert left(get.folder) == []
     assert fetch.verify("tiny", get.folder) == pin, "the published hash is not that of a converted file"
+
+
+def test_the_authors_file_takes_the_place_of_a_converted_one(server, tiny, get, convert):
+    original, other = caffemodel(1), b"mirror" + caffemodel(2)
+    mirrors = (mirror_of(other, server.serve("m", other)),)
+    tiny(server.url("gone"), mirrors=mirrors)
+    get().unlink()
+    tiny(server.serve("back", original), mirrors=mirrors)
+    assert get().read_bytes() == original
+    assert weights.read_lock(get.folder)[NAME].sha256 == sha256(original)
+    get().unlink()
+    tiny(server.url("gone"), mirrors=mirrors)
+    with pytest.raises(WeightsError, match="pinned"):
+        get()
 
 
 def test_mirror_with_another_md5(server, tiny, get, convert):
