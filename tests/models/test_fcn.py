@@ -7,7 +7,7 @@ import gc
 import nets_of_the_zoo as nets
 import pytest
 
-from caffe_gp import crop_alignment
+from caffe_gp import crop_alignment, surgery
 from caffe_gp.models import zoo
 
 # Counts of the released files, from their descriptions by hand.
@@ -195,3 +195,14 @@ def test_crfasrnn_blobs_and_learned_upsampling():
     crf = layers["inference1"].multi_stage_meanfield_param
     assert (crf.num_iterations, crf.theta_alpha, crf.theta_beta, crf.theta_gamma) == (10, 160, 3, 3)
     assert [spec.lr_mult for spec in layers["inference1"].param] == [10000, 10000, 1000]
+
+
+def test_released_crfasrnn_description_becomes_the_same_net():
+    """Repeated names, and Crops that their Caffe aligned, as released: the surgery makes the same of both."""
+    ours = zoo.get("crfasrnn-coco").net()
+    released = zoo.get("crfasrnn-coco").net()
+    for layer in released.layer:
+        layer.name = layer.name.split("_")[0] if layer.type in ("Crop", "Eltwise") else layer.name
+        layer.ClearField("crop_param")
+    assert [layer.name for layer in released.layer].count("crop") == 3
+    assert surgery.prepare(released, score="pred").net == surgery.prepare(ours, score="pred").net
