@@ -169,7 +169,7 @@ def _take(file: WeightsFile, target: Path, incoming: Path, source: Path, say: Sa
             staged = incoming / f"taken-{path.name}"
             try:
                 _link_or_copy(path, staged)
-                _accept(file, target, staged, incoming, str(path.resolve()), mirror, say)
+                _accept(file, target, staged, incoming, path.name, mirror, say)
                 return _forget(file, incoming)
             except WeightsError as error:
                 tried.append(str(error).replace(str(staged), str(path)))

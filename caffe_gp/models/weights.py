@@ -95,7 +95,7 @@ class WeightsFile:
 class Pin:
     """What was found when a file was accepted: an entry of weights.lock.
 
-    url        where it came from: an address, a path, or 'in place'
+    url        where it came from: an address, the name of a file from --from-dir, or 'in place'
     date       ISO 8601, UTC
     converted  the mirror's format when the file was made from one, else ''; published hashes are then not its
     """

@@ -435,7 +435,7 @@ def test_from_dir(tiny, get, tmp_path, name):
     path = get(from_dir=source)
     assert path.read_bytes() == caffemodel() and (source / name).read_bytes() == caffemodel()
     assert left(get.folder) == []
-    assert weights.read_lock(get.folder)[NAME].url == str(source / name)
+    assert weights.read_lock(get.folder)[NAME].url == name
 
 
 def test_from_dir_copies_where_links_do_not_work(tiny, get, tmp_path, monkeypatch):
@@ -571,6 +571,29 @@ def test_from_dir_with_a_mirrors_file(tiny, get, tmp_path, convert):
     (tmp_path / "tiny.pth").write_bytes(b"mirror" + caffemodel(3))
     with pytest.raises(WeightsError, match=r"tiny.pth: not the published tiny.pth \(expected md5"):
         get(from_dir=tmp_path)
+
+
+@pytest.mark.parametrize("format", ["torch-fcn", "chainer-fcn"])
+def test_mirror_in_a_real_format(server, tiny, get, tmp_path, format):
+    """The converter itself: the arrays of a state dict or npz arrive in the caffemodel bit for bit."""
+    rng = np.random.default_rng(4)
+    arrays = {name: [rng.standard_normal(s, np.float32) for s in shapes] for name, shapes in LAYERS.items()}
+    keys = ("{}.weight", "{}.bias") if format == "torch-fcn" else ("{}/W", "{}/b")
+    named = {key.format(name): array for name, blobs in arrays.items() for key, array in zip(keys, blobs)}
+    if format == "torch-fcn":
+        torch = pytest.importorskip("torch")
+        file = "tiny.pth"
+        torch.save({key: torch.from_numpy(array) for key, array in named.items()}, tmp_path / file)
+    else:
+        file = "tiny.npz"
+        np.savez(tmp_path / file, **named)
+    url = server.serve("m", (tmp_path / file).read_bytes())
+    tiny(server.url("gone"), mirrors=(weights.Mirror(format, file, (url,), None, ""),))
+    with proto.read_weights(get()) as found:
+        for name, blobs in found.as_dict().items():
+            for blob, array in zip(blobs, arrays[name]):
+                assert np.array_equal(blob, array)
+    assert weights.read_lock(get.folder)[NAME].converted == format
 
 
 # ------------------------------------------------------------------------------------- processes and signals
