@@ -175,3 +175,15 @@ def test_folder_and_missing_file(tmp_path, monkeypatch):
 def test_released_weights_cannot_be_committed_by_accident(project_root):
     rules = (project_root / "models" / ".gitignore").read_text().split("\n")
     assert "*" in rules and not any(name in rule for name in weights.MANIFEST for rule in rules)
+
+
+@pytest.mark.parametrize("file", FILES, ids=file_id)
+def test_the_guide_names_the_file_its_mirrors_and_its_scores(project_root, file):
+    text = (project_root / "docs" / "weights.md").read_text(encoding="utf-8")
+    names = {mirror.file for mirror in file.mirrors} | {file.archive_member or file.name}
+    for name in names - {"*.caffemodel"}:
+        assert f"`{name}`" in text
+    for model in file.models:
+        assert f"`{model.name}`" in text
+    for score in file.scores:
+        assert re.search(rf"\b{score.mean_iu:.4g}", text)
