@@ -24,16 +24,13 @@ $(READY): setup.py pyproject.toml
 
 venv: $(READY)  ## create or update .venv
 
-models: $(READY)  ## download the released weights (FETCH="fcn-32s crfasrnn-coco" for some of them)
+models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfasrnn-coco --yes-non-commercial")
 	$(BIN)/python tools/fetch_models.py $(FETCH)
 
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
 	$(BIN)/python tools/demo.py
 
-train-models: $(READY)  ## download the released weights (FETCH="fcn-32s crfasrnn-coco" for some of them)
-	$(BIN)/python tools/fetch_models.py $(FETCH)
-
-demo: $(READY)  ## train the demo's net again
+train-demo: $(READY)  ## train the demo's net again
 	$(BIN)/python tools/train_demo.py
 
 test: $(READY)  ## the tests

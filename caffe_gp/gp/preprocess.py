@@ -11,9 +11,7 @@ from PIL import Image
 
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.gp.encodings import IGNORE_LABEL
-
-# Blue, green, red: the mean that FCN's nets were trained with.
-FCN_MEAN = (104.00698793, 116.66876762, 122.67891434)
+from caffe_gp.models.zoo import FCN_MEAN
 
 # Pillow 8 has no Image.Resampling, and type checkers know no Image.BILINEAR.
 BILINEAR, NEAREST = Image.BILINEAR, Image.NEAREST  # type: ignore[attr-defined]
