@@ -288,8 +288,9 @@ def _data_shape(layer: Any) -> tuple[int | None, ...]:
     memory, image, crop = layer.memory_data_param, layer.image_data_param, layer.transform_param.crop_size
     if memory.channels and memory.height and memory.width:
         channels, height, width = memory.channels, memory.height, memory.width
-    if image.new_height and image.new_width:
-        height, width = image.new_height, image.new_width
+    for param in (image, layer.dense_image_data_param):
+        if param.new_height and param.new_width:
+            height, width = param.new_height, param.new_width
     if layer.window_data_param.crop_size:
         height = width = layer.window_data_param.crop_size
     if crop:

@@ -1,7 +1,7 @@
 """The released files below shared/data: which net goes with which weights and images, and how it is run.
 
-``record.py`` runs them on BVLC Caffe, ``compare.py`` on the embedded one. Images are read by ``inputs.py`` and
-handed to both: decoders and resizers of other versions differ by a grey level here and there.
+``record_released.py`` runs them on BVLC Caffe, ``compare_released.py`` on the embedded one. Images are read
+once, by the latter, and handed to both: decoders and resizers of other versions differ by a grey level.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Released:
     truth    labels of the images where they are classified, told by their file names
     input_shape   for train/val files whose data is not here
     as_it_is   whether caffe.Net(prototxt, weights) works without any preparation
+    score   blob of class scores; found if not given
+    same_as   name of a net before it that computes the same: no activations are kept of this one
     """
 
     prototxt: str
@@ -53,6 +55,8 @@ class Released:
     truth: str = ""
     input_shape: tuple | None = None
     as_it_is: bool = True
+    score: str | None = None
+    same_as: str = ""
 
     @property
     def name(self) -> str:
@@ -69,7 +73,10 @@ def samples(shared: Path, kind: str) -> list[Path]:
 
 
 def truth(shared: Path, kind: str) -> np.ndarray:
-    """The labels of ``samples``."""
+    """The labels of ``samples``, or of the digits of ``mnist``."""
+    if kind == "mnist":
+        with gzip.open(str(shared / "mnist/t10k-labels-idx1-ubyte.gz")) as file:
+            return np.frombuffer(file.read(8 + 64), np.uint8, offset=8)
     return np.array([int(path.stem.rsplit("_", 1)[1]) for path in samples(shared, kind)])
 
 
@@ -140,15 +147,17 @@ def _pairs() -> list[Released]:
         found.append(Released(f"{folder}/{prototxt}", f"{folder}/{weights}", *rest, **options))
 
     cifar10 = {"truth": "cifar10"}
+    full, quick = "cifar10_full_iter_70000.caffemodel", "cifar10_quick_iter_5000.caffemodel"
     for iteration in (10000, 60000, 70000):
-        add(CIFAR, "cifar10_full.prototxt", f"cifar10_full_iter_{iteration}.caffemodel", cifar, -4.0, **cifar10)
+        weights = f"cifar10_full_iter_{iteration}.caffemodel"
+        add(CIFAR, "cifar10_full.prototxt", weights, cifar, -4.0, **cifar10)
     for folder in (CIFAR, SIMSHANG):
         for iteration in (4000, 5000):
             weights = f"cifar10_quick_iter_{iteration}.caffemodel"
             add(folder, "cifar10_quick.prototxt", weights, cifar, -4.0, **cifar10)
     trained: dict[str, Any] = {"as_it_is": False, "input_shape": (None, 3, 32, 32), **cifar10}
-    add(CIFAR, "cifar10_full_train_test.prototxt", "cifar10_full_iter_70000.caffemodel", cifar, -4.0, **trained)
-    add(CIFAR, "cifar10_quick_train_test.prototxt", "cifar10_quick_iter_5000.caffemodel", cifar, -4.0, **trained)
+    add(CIFAR, "cifar10_full_train_test.prototxt", full, cifar, -4.0, **trained)
+    add(CIFAR, "cifar10_quick_train_test.prototxt", quick, cifar, -4.0, **trained)
     for iteration in (5000, 10000):
         add(MNIST, "lenet.prototxt", f"lenet_iter_{iteration}.caffemodel", mnist, -0.1, truth="mnist")
     trained = {"as_it_is": False, "input_shape": (None, 1, 28, 28), "truth": "mnist"}
@@ -157,45 +166,56 @@ def _pairs() -> list[Released]:
     squeezed = ("squeezenet_decoded.caffemodel", imagenet, -1.0)
     add(SQUEEZENET, "SqueezeNet_deploy.prototxt", *squeezed, truth="imagenet")
     add(SQUEEZENET, "SqueezeNet_trainval.prototxt", *squeezed, truth="imagenet", as_it_is=False)
+    add(ENETS, "enet_deploy_final.prototxt", "cityscapes_weights.caffemodel", street, 0.5)
+    first = found[-1].name
     for prototxt in (
-        f"{ENETS}/enet_deploy_final.prototxt",
         f"{ENETS}/enet_deploy_final.prototxt.origin",
         f"{TIMO}/prototxts/enet_deploy_final.prototxt",
     ):
-        found.append(Released(prototxt, f"{ENETS}/cityscapes_weights.caffemodel", street, 0.5))
+        found.append(Released(prototxt, f"{ENETS}/cityscapes_weights.caffemodel", street, 0.5, same_as=first))
     lane = "mobilenet_yolov3_lite_deploy"
-    add(LANE, f"{lane}.prototxt", f"{lane}_iter_50000.caffemodel", street512, 0.01)
+    add(LANE, f"{lane}.prototxt", f"{lane}_iter_50000.caffemodel", street512, 0.01, score="conv16")
     return found
 
 
 NETS = {net.name: net for net in _pairs()}
 
 
-def run(net: Released, engine: str, shared: Path, images: np.ndarray) -> dict[str, Any]:
+def run(net: Released, engine: str, shared: Path, images: np.ndarray, theirs: Any = None) -> dict[str, Any]:
     """What ``engine`` computes: see ``engine_agreement.observe``.
 
-    Besides, 'as_it_is': the scores of caffe.Net(prototxt, weights), without preparation, and 'replaced': the
-    layer types that stood in for a fork's (BVLC Caffe only).
+    Besides
+    as_it_is      scores of caffe.Net(prototxt, weights), without preparation
+    replaced      layer types that stood in for a fork's (BVLC Caffe only)
+    activations   of the first image (BVLC Caffe only)
+    diff_on       the diff at the input on the activations of ``theirs``, another engine's result
+    score_on      the scores with the pooling masks of ``theirs``, if the net has unpooling
     """
     prototxt, weights = str(shared / net.prototxt), str(shared / net.weights)
+    caffe = engines.load_caffe(engine)
     with tempfile.TemporaryDirectory() as folder:
         replaced: list[str] = []
         if engine == "bvlc":
-            engines.load_caffe(engine)
             types = {layer.type for layer in proto.read_net_param(prototxt).layer}
             if types.intersection(stock.REPLACED):
                 prototxt, weights, replaced = stock.rewrite(prototxt, weights, folder)
-        shape = net.input_shape
-        loaded = engines.load_net(prototxt, weights, engine=engine, input_shape=shape)
-        found: dict[str, Any] = engine_agreement.observe(loaded, images, net.eps)
-        if net.as_it_is:
-            caffe = engines.load_caffe(engine)
-            plain = caffe.Net(prototxt, weights, caffe.TEST)
-            plain.blobs[loaded.data].reshape(*images.shape)
-            plain.blobs[loaded.data].data[...] = images
-            plain.forward()
-            found["as_it_is"] = plain.blobs[loaded.score].data.copy()
+        loaded = engines.load_net(
+            prototxt, weights, engine=engine, input_shape=net.input_shape, score=net.score
+        )
+        plain = caffe.Net(prototxt, weights, caffe.TEST) if net.as_it_is else None
+    found: dict[str, Any] = engine_agreement.observe(loaded, images, net.eps)
     found["replaced"] = replaced
+    if plain is not None:
+        plain.blobs[loaded.data].reshape(*images.shape)
+        plain.blobs[loaded.data].data[...] = images
+        plain.forward()
+        found["as_it_is"] = plain.blobs[loaded.score].data.copy()
+    if engine == "bvlc" and not net.same_as:
+        found["activations"] = engine_agreement.activations(loaded, images[:1])
+    if theirs is not None and "activations" in theirs:
+        found["diff_on"] = engine_agreement.diff_on(loaded, theirs["activations"])
+        if "Upsample" in theirs["replaced"]:
+            found["score_on"] = engine_agreement.score_on(loaded, theirs["activations"])
     return found
 
 

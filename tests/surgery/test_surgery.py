@@ -125,10 +125,11 @@ def test_phases_and_data_shapes():
     assert "train" in prepared.changes[0]
 
 
-def test_data_layer_of_the_training_phase_only():
+@pytest.mark.parametrize("kind, field", [("ImageData", "image_data"), ("DenseImageData", "dense_image_data")])
+def test_data_layer_of_the_training_phase_only(kind, field):
     text = (
-        'layer { name: "train" type: "ImageData" top: "data" top: "label" include { phase: TRAIN } '
-        "image_data_param { new_height: 40 new_width: 50 } }\n" + nets.conv("score", "data", 4, 1) + LOSS
+        f'layer {{ name: "train" type: "{kind}" top: "data" top: "label" include {{ phase: TRAIN }} '
+        f"{field}_param {{ new_height: 40 new_width: 50 }} }}\n" + nets.conv("score", "data", 4, 1) + LOSS
     ).replace('top: "loss" ', 'top: "loss" include { phase: TRAIN } ')
     prepared = prepare(text)
     assert list(prepared.net.layer[0].input_param.shape[0].dim) == [1, 3, 40, 50]

@@ -1,0 +1,160 @@
+"""Nets released by others, on the embedded Caffe: their scores, gradients and label maps are BVLC Caffe's.
+
+The committed goldens were recorded on BVLC Caffe (compare_released.py --write-goldens); they hold label maps
+and samples of scores and diffs. docs/compatibility.md is the comparison of the whole arrays.
+"""
+
+from __future__ import annotations
+
+import compare_released
+import engine_agreement as agreement
+import numpy as np
+import other_files
+import pytest
+import recordings
+import released
+
+from caffe_gp import proto
+
+GOLDENS = recordings.load(str(compare_released.GOLDENS))
+# Other processors round otherwise than the one of the recordings.
+FORWARD_LIMIT = 2 * agreement.FORWARD_LIMIT
+# Where an input of ReLU or MAX pooling lies within rounding of a kink, the gradient jumps.
+AT_KINKS = 0.1
+
+
+@pytest.fixture(scope="module")
+def embedded(shared_data):
+    """``run(name)``: what the embedded Caffe computes for a net, and its images."""
+    known = {}
+
+    def run(name):
+        if name not in known:
+            net = released.NETS[name]
+            images = net.images(shared_data)
+            known[name] = released.run(net, "torch", shared_data, images), images
+        return known[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", GOLDENS)
+def test_agrees_with_bvlc_caffe(name, embedded):
+    found, images = embedded(name)
+    recorded = GOLDENS[name]
+    if agreement.fingerprint(images) != recorded["images"]:
+        pytest.skip("this machine decodes or resizes the images to other pixels than the recording's")
+    theirs = recorded["arrays"]
+    ours = agreement.sampled({key: found[key] for key in theirs})
+    unpools = "enet" in name
+    kinks = AT_KINKS if unpools else 0
+    assert agreement.far_samples(ours["score"], theirs["score"], FORWARD_LIMIT) <= kinks
+    assert agreement.far_samples(ours["diff"], theirs["diff"], agreement.BACKWARD_LIMIT) <= AT_KINKS
+    limit = compare_released.UNPOOLING_LABELS_LIMIT if unpools else agreement.LABELS_LIMIT
+    for key in ("base", "moved"):
+        differ = agreement.differing(ours[key], theirs[key])
+        assert differ <= limit * theirs[key].size, f"{key}: {differ} of {theirs[key].size}"
+
+
+@pytest.mark.parametrize("name", [name for name, net in released.NETS.items() if net.as_it_is])
+def test_loads_as_it_is(name, embedded):
+    found, _ = embedded(name)
+    np.testing.assert_array_equal(found["as_it_is"], found["score"])
+
+
+@pytest.mark.parametrize("name", [name for name, net in released.NETS.items() if net.same_as])
+def test_other_copies_of_a_net_compute_the_same(name, embedded):
+    np.testing.assert_array_equal(
+        embedded(name)[0]["score"], embedded(released.NETS[name].same_as)[0]["score"]
+    )
+
+
+@pytest.mark.parametrize(
+    "text, right",
+    [
+        ("cifar10_full.prototxt + cifar10_full_iter_70000", 17),
+        ("cifar10_everpeace/examples/cifar10/cifar10_quick.prototxt + cifar10_quick_iter_5000", 17),
+        ("cifar10_simshang/cifar10_quick.prototxt + cifar10_quick_iter_5000", 17),
+        ("mnist/lenet.prototxt + lenet_iter_5000", 63),
+        ("lenet_ethereon", 63),
+        ("SqueezeNet_deploy", 14),
+    ],
+)
+def test_recognises_real_images(text, right, embedded, shared_data):
+    (name,) = [name for name in released.NETS if text in name]
+    labels = released.truth(shared_data, released.NETS[name].truth)
+    assert (embedded(name)[0]["base"].ravel() == labels).sum() >= right
+
+
+def test_the_mean_image_of_cifar10(shared_data):
+    mean = proto.read_blob(shared_data / released.SIMSHANG / "mean.binaryproto")
+    assert mean.shape == (1, 3, 32, 32)
+    # CIFAR-10's known channel means: red 125.3, green 123.0, blue 113.9.
+    np.testing.assert_allclose(mean.mean((0, 2, 3)), [125.3, 123.0, 113.9], atol=0.5)
+
+
+# What comes of the files that cannot be run as they are; each sentence must hold these words.
+SAYINGS = {
+    "cifar10_full_train_test.prototxt": [
+        ["DataError", "layer 'cifar' (Data): no database"],
+        ["loads and runs", "'ip1' (1, 10)"],
+    ],
+    "cifar10_quick_train_test.prototxt": [
+        ["DataError", "layer 'cifar' (Data): no database"],
+        ["loads and runs", "'ip2' (1, 10)"],
+    ],
+    "lenet_train_test.prototxt": [["DataError", "layer 'mnist' (Data): no database"], ["loads and runs"]],
+    "SqueezeNet_trainval.prototxt": [
+        ["DataError", "layer 'data' (Data): no database"],
+        ["loads and runs", "'pool_final' (1, 1000, 1, 1)"],
+    ],
+    "enet_deploy.prototxt": [["loads"], ["loads and runs", "(1, 19, 512, 1024)"]],
+    "enet_train_encoder.prototxt": [
+        ["UnknownLayerTypeError", "layer 'data'", "'DenseImageData'"],
+        ["loads and runs", "'deconv_encoder6_0_0' (1, 19, 64, 128)"],
+    ],
+    "enet_train_encoder_decoder.prototxt": [
+        ["UnknownLayerTypeError", "layer 'data'", "'DenseImageData'"],
+        ["loads and runs", "(1, 19, 512, 1024)"],
+    ],
+    "mobilenet_yolov3_lite_train.prototxt": [["PrototxtError", ":20:5:", "'resize_param'", "SSD"]] * 2,
+    "enet_deploy_final.prototxt": [["loads"]],
+    "mobilenet_yolov3_lite_deploy.prototxt": [["loads"]],
+    "cifar10_full_solver.prototxt": [["SGD", "max_iter 60000"], ["snapshot prefix"]],
+    "cifar10_quick_solver.prototxt": [["SGD", "max_iter 4000"], ["snapshot prefix"]],
+    "lenet_solver.prototxt": [["SGD", "lr_policy inv", "max_iter 10000"], ["snapshot prefix"]],
+    "lenet_consolidated_solver.prototxt": [["SGD", "max_iter 10000"], ["snapshot prefix"]],
+    "enet_solver_encoder.prototxt": [["Adam", "multistep"], ["snapshot prefix"]],
+    "enet_solver_encoder decoder.prototxt": [["Adam", "multistep"], ["snapshot prefix"]],
+    "mobilenet_yolov3_lite_solver.prototxt": [["PrototxtError", ":24:1:", "'eval_type'", "SSD"]] * 2,
+    "compressed_SqueezeNet.net": [
+        ["PrototxtError", "binary file"],
+        ["WeightsError", "compressed_SqueezeNet.net"],
+    ],
+    "mean.binaryproto": [["(1, 3, 32, 32)"]],
+}
+
+
+@pytest.mark.parametrize("file", other_files.FILES)
+def test_other_files_are_read_or_refused_for_the_right_reason(file, shared_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # solvers look for their snapshot folders from here
+    said = other_files.embedded_says(shared_data, file)
+    expected = SAYINGS[file.rsplit("/", 1)[1]]
+    assert len(said) == len(expected), said
+    for sentence, words in zip(said, expected):
+        for word in words:
+            assert word in sentence
+
+
+def test_every_file_of_the_collection_is_accounted_for(shared_data):
+    used = set(other_files.FILES)
+    for net in released.NETS.values():
+        used.update((net.prototxt, net.weights))
+    kinds = (".prototxt", ".caffemodel", ".net", ".binaryproto", ".origin")
+    found = {
+        path.relative_to(shared_data).as_posix()
+        for folder in ("caffemodels", "caffe_voc")
+        for path in (shared_data / folder).rglob("*")
+        if path.suffix in kinds
+    }
+    assert found == used
