@@ -1,0 +1,244 @@
+"""Opens the files of other frameworks: named arrays, whose shapes are known before their values are read.
+
+Nothing in a file is run: .npz without pickles, .pth with PyTorch's ``weights_only``, MATLAB and HDF5 have no
+code. What claims to be bigger than a caffemodel can be is refused before it takes memory.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import Any, Callable
+
+import numpy as np
+
+from caffe_gp.errors import EngineError, WeightsError
+from caffe_gp.models.convert.mat5 import read_params
+from caffe_gp.models.files import what_is_wrong
+
+KERAS, TORCH = "a Keras file (.h5)", "a PyTorch file (.pth)"
+NUMPY, MATLAB = "a NumPy archive (.npz)", "a MATLAB file (.mat)"
+
+MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# A pickled number that PyTorch wrote first, before version 1.6 and its zip files.
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+class Archive:
+    """An open file of named arrays.
+
+    path    as it was given
+    kind    one of KERAS, TORCH, NUMPY, MATLAB
+    shapes  shape by key, in the file's order
+
+    Close it, or leave its ``with`` block. Arrays taken from a .pth may be views of the file.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        shapes: dict[str, tuple[int, ...]],
+        read: Callable[[str], Any],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.path, self.kind, self.shapes = path, kind, shapes
+        self._read, self.close = read, close
+        size = 4 * sum(_count(shape) for shape in shapes.values())
+        if size > MAX_BYTES:
+            raise WeightsError(f"{path}: claims {size} bytes of arrays; a caffemodel ends at {MAX_BYTES}")
+
+    def array(self, key: str) -> np.ndarray:
+        """The values, float32. Raises WeightsError."""
+        try:
+            array = self._read(key)
+        except Exception as error:  # whatever a damaged file makes of its reader
+            raise WeightsError(f"{self.path}: '{key}' is damaged: {_reason(error)}") from None
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            found = getattr(array, "dtype", type(array).__name__)
+            raise WeightsError(f"{self.path}: '{key}' holds {found}, not floats")
+        return array.astype(np.float32, copy=False)
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def kind_of(path: str | os.PathLike) -> str:
+    """Which kind of file this is, by its content: KERAS, ..., or '' for anything else.
+
+    Caffe's own HDF5 weights are ''. Raises WeightsError for a file that cannot be read, an empty one, a web
+    page or a git-LFS pointer.
+    """
+    path = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
+    wrong = what_is_wrong(head)
+    if wrong:
+        raise WeightsError(f"{path}: {wrong}. Download the real file")
+    if head.startswith(_HDF5):
+        return KERAS if _is_keras(path) else ""
+    if head.startswith(b"MATLAB"):
+        return MATLAB
+    if head.startswith(_OLD_TORCH):
+        return TORCH
+    if head.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(path)
+    return ""
+
+
+def open_archive(path: str | os.PathLike) -> Archive:
+    """Open a file of any of the four kinds. Raises WeightsError for another or a damaged one."""
+    path = os.fspath(path)
+    kind = kind_of(path)
+    if not kind:
+        raise WeightsError(f"{path}: neither {KERAS}, {TORCH}, {NUMPY} nor {MATLAB}")
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
+        raise WeightsError(f"{path}: {size} bytes; a caffemodel ends at {MAX_BYTES}")
+    reader = {KERAS: _open_keras, TORCH: _open_torch, NUMPY: _open_numpy, MATLAB: _open_matlab}[kind]
+    try:
+        return reader(path)
+    except (WeightsError, EngineError):
+        raise
+    except Exception as error:  # whatever a damaged file makes of its reader
+        raise WeightsError(f"{path}: {kind} that is damaged: {_reason(error)}. Get it again") from None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for dim in shape:
+        count *= dim
+    return count
+
+
+# -------------------------------------------------------------------------------------------- Keras (HDF5)
+
+
+def _is_keras(path: str) -> bool:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "layer_names" in file.attrs or "model_weights" in file
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path}: a damaged HDF5 file: {_reason(error)}. Get it again") from None
+
+
+def _open_keras(path: str) -> Archive:
+    """Keras 1 and 2: a group for each layer, in it (at any depth) datasets 'kernel:0', 'bias:0', ...
+
+    The key is layer/kernel. Files of whole models hold the same below 'model_weights'.
+    """
+    import h5py
+
+    file = h5py.File(path, "r")
+    names: dict[str, str] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def visit(name: str, item: Any) -> None:  # visititems follows no links, so none lead out of the file
+        if not isinstance(item, h5py.Dataset):
+            return
+        key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
+        if key in names:
+            raise WeightsError(f"{path}: two datasets for '{key}': {names[key]} and {name}")
+        if item.size and not item.id.get_storage_size():
+            raise WeightsError(f"{path}: '{name}', shape {item.shape}, has no data: the file is damaged")
+        names[key], shapes[key] = name, item.shape
+
+    try:
+        root = file["model_weights"] if "model_weights" in file else file
+        root.visititems(visit)
+        return Archive(path, KERAS, shapes, lambda key: root[names[key]][()], file.close)
+    except BaseException:
+        file.close()
+        raise
+
+
+# --------------------------------------------------------------------------------------- zip: PyTorch, NumPy
+
+
+def _kind_of_zip(path: str) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: a damaged zip file: {_reason(error)}. Get it again") from None
+    if any(name.endswith("/data.pkl") for name in names):
+        return TORCH
+    return NUMPY if names and all(name.endswith(".npy") for name in names) else ""
+
+
+def _open_torch(path: str) -> Archive:
+    try:
+        from caffe_gp.caffe.torch_files import read_state_dict
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"{path}: reading {TORCH} needs the Python package '{error.name}' (pip install torch; Python "
+            "3.10 or newer)"
+        ) from None
+    arrays = read_state_dict(path)
+    return Archive(path, TORCH, {key: array.shape for key, array in arrays.items()}, arrays.__getitem__)
+
+
+def _open_numpy(path: str) -> Archive:
+    """Chainer's save_npz and any other: the keys are the members' names."""
+    archive = zipfile.ZipFile(path)
+    try:
+        shapes = {}
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                shapes[member.filename[: -len(".npy")]] = _npy_shape(stream, member.file_size, path)
+        return Archive(path, NUMPY, shapes, lambda key: _read_npy(archive, key), archive.close)
+    except BaseException:
+        archive.close()
+        raise
+
+
+def _npy_shape(stream: Any, size: int, path: str) -> tuple[int, ...]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        raise WeightsError(f"{path}: '{stream.name}' holds Python objects, which are not read")
+    if stream.tell() + _count(shape) * dtype.itemsize != size:
+        raise WeightsError(f"{path}: '{stream.name}' has {size} bytes, which its shape {shape} does not take")
+    return shape
+
+
+def _read_npy(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+    with archive.open(key + ".npy") as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+# ------------------------------------------------------------------------------------------------- MATLAB
+
+
+def _open_matlab(path: str) -> Archive:
+    """MatConvNet's DagNN as a structure. The keys are layer/filter and layer/bias.
+
+    The names in the file end in f and b, or in _filter and _bias.
+    """
+    values = {}
+    for name, value in read_params(path, MAX_BYTES).items():
+        for ending, part in (("_filter", "filter"), ("_bias", "bias"), ("f", "filter"), ("b", "bias")):
+            if name.endswith(ending):
+                name = f"{name[: -len(ending)]}/{part}"
+                break
+        if name in values:
+            raise WeightsError(f"{path}: two parameters for '{name}'")
+        if name.endswith("/filter"):  # MATLAB drops the last axes of length 1
+            value = value._replace(shape=value.shape + (1,) * (4 - len(value.shape)))
+        values[name] = value
+    shapes = {key: value.shape for key, value in values.items()}
+    return Archive(path, MATLAB, shapes, lambda key: values[key].array())
