@@ -119,7 +119,10 @@ class BatchNormLayer(Layer):
         if self._std is None:
             raise self.error("backward needs a forward pass first")
         if self._use_global:
-            bottom[0].diff_tensor = dy / self._std
+            if bottom[0] is top[0]:
+                dy.div_(self._std)
+            else:
+                bottom[0].diff_tensor = dy / self._std
             return
         y = self._normalized
         if y is None or y.shape != dy.shape:
