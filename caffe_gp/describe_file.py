@@ -259,7 +259,11 @@ def _describe_weights(path: str) -> FileDescription:
             found.setdefault(name, [None if blob is None else (blob.shape, blob.legacy) for blob in blobs])
         version = "" if is_hdf5 else weights.format.split()[-1]
     kind = "HDF5 weights" if is_hdf5 else "caffemodel"
-    return _description(path, kind, version, rows, models=_fitting_models(found))
+    models, unknown = _fitting_models(found)
+    facts = {}
+    if unknown:
+        facts["not compared"] = f"{', '.join(unknown)} (that needs the embedded Caffe's PyTorch)"
+    return _description(path, kind, version, rows, models=models, facts=facts)
 
 
 def _layer_types(path: str) -> list[str]:
@@ -334,9 +338,12 @@ def _describe_foreign(path: str, kind: str) -> FileDescription:
 # ------------------------------------------------------------------------------------------ the known nets
 
 
-def _fitting_models(found: dict[str, list]) -> list[str]:
-    """The models that could be loaded from blobs of these (shape, legacy) by layer name."""
-    fits = []
+def _fitting_models(found: dict[str, list]) -> tuple[list[str], list[str]]:
+    """The models that could be loaded from blobs of these (shape, legacy) by layer name.
+
+    And those of which this cannot be told, for lack of the embedded Caffe.
+    """
+    fits, unknown = [], []
     for name, model in zoo.MODELS.items():
         net = model.net()
         shared = shared_layers(net)
@@ -344,11 +351,12 @@ def _fitting_models(found: dict[str, list]) -> list[str]:
             continue
         try:
             needed = _shapes(net)
-        except EngineError:  # no embedded Caffe on this Python: it cannot be told
+        except EngineError:
+            unknown.append(name)
             continue
         if all(_equal(found[layer], shapes) for layer, shapes in needed.items() if layer in found):
             fits.append(name)
-    return fits
+    return fits, unknown
 
 
 def _equal(blobs: Sequence, shapes: Sequence[tuple[int, ...]]) -> bool:
