@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
-from caffe_gp import crop_alignment, proto
+from caffe_gp import crop_alignment, fork_layers, proto
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 
@@ -31,22 +31,6 @@ _DENSE_SCORE_MAKERS = (
     "MultiStageMeanfield",
     "Upsample",
 )
-# Types of the forks, absent from stock BVLC Caffe.
-FORK_TYPES = (
-    "Interp",
-    "MultiStageMeanfield",
-    "DenseCRF",
-    "BN",
-    "Upsample",
-    "Unpooling",
-    "DepthwiseConvolution",
-    "ImageSegData",
-    "DenseImageData",
-    "SegAccuracy",
-    "MatWrite",
-    "AutoCrop",
-)
-
 
 @dataclass
 class Prepared:
@@ -85,16 +69,16 @@ def prepare(
     input_shape  shape of the image input, (N, C, H, W); None, for all or for one of them, is the net's own,
                  else what its data layer tells, else 1 x 3 x 500 x 500. Batch and spatial size may change
                  later by reshaping, where the net allows it.
-    engine       'torch' or 'bvlc', which knows no layer of the forks
+    engine       'torch' or 'bvlc', for which layers of the forks are replaced by our Python layers
 
     Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
     loss, accuracy, Silence, ArgMax, MatWrite, side heads); Input layer; names made unique; old Crop layers
     get the offset that their fork computed; Softmax ``prob`` with loss_weight 1; ``lr_mult: 0`` everywhere
     and the probe, a Bias of zeros with ``lr_mult: 1`` in place on the input. Caffe then computes the
-    gradient of every blob and of no weight.
+    gradient of every blob and of no weight. For 'bvlc', layers of the forks are replaced.
 
     Raises NetError when no score blob can be told (the message lists candidates), when the score needs a
-    label, or when ``engine`` lacks a layer.
+    label, or when ``engine`` lacks a layer and we have none.
     """
     original = proto.filter_net(param, pb.TEST)
     changes: list[str] = []
@@ -111,8 +95,9 @@ def prepare(
     _make_names_unique(net, changes)
     crop_alignment.align_legacy_crops(net, changes)
     prob = _add_softmax(net, original, score, changes)
-    _check_engine(net, engine)
     probe = _add_probe(net, data, changes)
+    if engine == "bvlc":
+        fork_layers.replace(net, changes)
     return Prepared(net, data, score, prob, probe, channels_are_guess, changes)
 
 
@@ -406,17 +391,6 @@ def blob_count(layer: Any) -> int:
     fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
     count = fixed.get(layer.type, len(layer.param))
     return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
-
-
-def _check_engine(net: Any, engine: str) -> None:
-    if engine != "bvlc":
-        return
-    for layer in net.layer:
-        if layer.type in FORK_TYPES:
-            raise NetError(
-                f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
-                "run this net with engine 'torch', or cut it below that layer with score="
-            )
 
 
 def _free_name(net: Any, wanted: str) -> str:

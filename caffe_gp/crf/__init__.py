@@ -3,7 +3,7 @@
 from caffe_gp.crf.dense_crf import PRESETS, CRFSettings, DenseCRF
 from caffe_gp.crf.kernels import Kernel, bilateral_features, spatial_features
 from caffe_gp.crf.lattice import Permutohedral
-from caffe_gp.crf.meanfield import MeanField, initial_weights
+from caffe_gp.crf.meanfield import MeanField, MeanFieldParameters
 from caffe_gp.crf.rows import NumpyRows
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "DenseCRF",
     "Kernel",
     "MeanField",
+    "MeanFieldParameters",
     "NumpyRows",
     "Permutohedral",
     "bilateral_features",
-    "initial_weights",
     "spatial_features",
 ]

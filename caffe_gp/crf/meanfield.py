@@ -11,7 +11,8 @@ filtering pixels commute, so classes are mixed on the lattice's corners.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -189,13 +190,52 @@ class Steps:
         return memory
 
 
-def initial_weights(text: str, weight: float, classes: int) -> np.ndarray:
-    """A kernel's weights before training, (L, L) float32, zero off the diagonal.
+@dataclass(frozen=True)
+class MeanFieldParameters:
+    """The fields of ``multi_stage_meanfield_param`` that count. ValueError for impossible values.
 
-    On it: the numbers of ``text``, one a class or one for all; ``weight`` if the text is empty. ValueError
-    for another count and for words that are no numbers.
+    Weights before training: numbers of the text, one a class or one for all; the weight if the text is empty.
     """
-    numbers = [float(word) for word in text.replace(",", " ").split()] or [weight]
-    if len(numbers) not in (1, classes):
-        raise ValueError(f"expected {classes} numbers, one a class, found {len(numbers)}")
-    return np.diag(np.full(classes, numbers, np.float32))
+
+    num_iterations: int = 1
+    theta_alpha: float = 10
+    theta_beta: float = 10
+    theta_gamma: float = 10
+    spatial_filter_weight: float = 1
+    bilateral_filter_weight: float = 1
+    spatial_filter_weights_str: str = ""
+    bilateral_filter_weights_str: str = ""
+
+    def __post_init__(self) -> None:
+        if self.num_iterations < 1:
+            raise ValueError(f"num_iterations must be at least 1, found {self.num_iterations}")
+        for name in ("theta_alpha", "theta_beta", "theta_gamma"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, found {getattr(self, name)}")
+
+    @classmethod
+    def of_fields(cls, values: Mapping[str, Any]) -> MeanFieldParameters:
+        """From the fields that a description sets; those that no layer reads are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def mean_field(self, arrays: Any = NumpyRows) -> MeanField:
+        """What does the work."""
+        return MeanField(self.num_iterations, self.theta_alpha, self.theta_beta, self.theta_gamma, arrays)
+
+    def initial_matrices(self, classes: int) -> list[np.ndarray]:
+        """W_s, W_b and C before training, (L, L) float32: diagonal weights, and -1 for equal labels (Potts).
+
+        ValueError for a text with another count of numbers than ``classes``, or with other words.
+        """
+        matrices = []
+        for name in ("spatial_filter_weight", "bilateral_filter_weight"):
+            text = getattr(self, f"{name}s_str")
+            try:
+                numbers = [float(word) for word in text.replace(",", " ").split()] or [getattr(self, name)]
+            except ValueError as error:
+                raise ValueError(f"{name}s_str: {error}") from None
+            if len(numbers) not in (1, classes):
+                raise ValueError(f"{name}s_str: expected {classes} numbers (classes), found {len(numbers)}")
+            matrices.append(np.diag(np.full(classes, numbers, np.float32)))
+        return [*matrices, -np.eye(classes, dtype=np.float32)]

@@ -1,24 +1,14 @@
-"""MultiStageMeanfield against CRF-RNN's own order of operations in float64, and its finite differences.
-
-The formula filters with the lattice's matrix, which tests/crf compares with exact Gaussians.
-"""
+"""MultiStageMeanfield against CRF-RNN's own order of operations in float64, and its finite differences."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from crfrnn_formula import mean_field
 from layer_harness import Run, check_layer
 
 from caffe_gp.caffe.permutohedral import TensorPermutohedral, TensorRows
-from caffe_gp.crf import (
-    CRFSettings,
-    DenseCRF,
-    Kernel,
-    MeanField,
-    Permutohedral,
-    bilateral_features,
-    spatial_features,
-)
+from caffe_gp.crf import CRFSettings, DenseCRF, Kernel, MeanField, Permutohedral
 from caffe_gp.errors import NetError
 
 ALPHA, BETA, GAMMA = 5.0, 8.0, 2.0
@@ -29,34 +19,6 @@ def layer_text(iterations: int, more: str = "") -> str:
         'type: "MultiStageMeanfield" multi_stage_meanfield_param { '
         f"num_iterations: {iterations} theta_alpha: {ALPHA} theta_beta: {BETA} theta_gamma: {GAMMA} {more} }}"
     )
-
-
-def matrix_of(features: np.ndarray) -> np.ndarray:
-    """The normalised filter as a matrix, float64."""
-    kernel = Permutohedral(features).filter(np.eye(len(features), dtype=np.float32)).astype(np.float64)
-    return kernel / kernel.sum(1, keepdims=True)
-
-
-def formula(images: np.ndarray, iterations: int):
-    """u, q_0, image, W_s, W_b, C -> q_T, with the kernels of ``images`` (N, C, H, W)."""
-    size = images.shape[2:]
-    spatial = matrix_of(spatial_features(*size, GAMMA))
-    bilaterals = [matrix_of(bilateral_features(image, ALPHA, BETA)) for image in images]
-
-    def run(unary, q, _image, w_s, w_b, c):
-        w_s, w_b, c = (matrix.reshape(matrix.shape[-2:]) for matrix in (w_s, w_b, c))
-        tops = []
-        for u, start, bilateral in zip(unary, q, bilaterals):
-            u, now = u.reshape(len(u), -1), start.reshape(len(u), -1)
-            for _ in range(iterations):
-                p = np.exp(now - now.max(0))
-                p /= p.sum(0)
-                message = w_s @ (p @ spatial.T) + w_b @ (p @ bilateral.T)
-                now = u - c @ message
-            tops.append(now.reshape(start.shape))
-        return np.stack(tops)
-
-    return run
 
 
 def case(seed: int, batch: int, classes: int, height: int, width: int) -> tuple[list, list]:
@@ -75,7 +37,7 @@ def test_forward_and_every_diff(iterations: int, shape: tuple[int, ...]) -> None
     check_layer(
         layer_text(iterations),
         inputs,
-        formula(inputs[2], iterations),
+        mean_field(inputs[2], iterations, ALPHA, BETA, GAMMA),
         params=matrices,
         propagate=[True, True, False],
     )
@@ -122,7 +84,7 @@ def test_size_may_change_between_passes() -> None:
     ("text", "message"),
     (
         (layer_text(0), "num_iterations must be at least 1"),
-        (layer_text(2, 'spatial_filter_weights_str: "1 2"'), "expected 3 numbers, one a class, found 2"),
+        (layer_text(2, 'spatial_filter_weights_str: "1 2"'), "expected 3 numbers .classes., found 2"),
         (layer_text(2, 'bilateral_filter_weights_str: "x"'), "filter_weights_str: could not convert"),
         (layer_text(2).replace("theta_beta: 8.0", "theta_beta: 0"), "theta_beta must be positive"),
     ),

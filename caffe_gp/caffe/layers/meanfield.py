@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from caffe_gp.caffe import mode
@@ -34,36 +33,24 @@ class MultiStageMeanfieldLayer(Layer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Create and fill the three matrices."""
-        param = self.layer_param.multi_stage_meanfield_param
-        if param.num_iterations < 1:
-            raise self.error(f"num_iterations must be at least 1, found {param.num_iterations}")
-        for field in ("theta_alpha", "theta_beta", "theta_gamma"):
-            if not getattr(param, field) > 0:
-                raise self.error(f"{field} must be positive, found {getattr(param, field)}")
+        # Imported here: numba takes a while, and few nets need it.
+        from caffe_gp.crf import MeanFieldParameters
+
         if len(bottom[0].shape) != 4:
             raise self.error(f"the unary scores must have 4 axes (N, L, H, W), found {bottom[0].shape}")
         self._classes = bottom[0].shape[1]
+        fields = self.layer_param.multi_stage_meanfield_param.ListFields()
+        try:
+            self._parameters = MeanFieldParameters.of_fields({field.name: value for field, value in fields})
+            matrices = self._parameters.initial_matrices(self._classes)
+        except ValueError as error:
+            raise self.error(str(error)) from None
         if not self.blobs:
-            for matrix in self._initial_matrices(param):
+            for matrix in matrices:
                 self.blobs.add_blob(1, 1, self._classes, self._classes).data[...] = matrix
         self.param_propagate_down = [True] * 3
         self._meanfield: MeanField | None = None
         self._device: torch.device | None = None
-
-    def _initial_matrices(self, param: Any) -> list[np.ndarray]:
-        from caffe_gp.crf import initial_weights  # not above: numba is slow to import and few nets need it
-
-        texts = (
-            ("spatial_filter_weights_str", param.spatial_filter_weight),
-            ("bilateral_filter_weights_str", param.bilateral_filter_weight),
-        )
-        matrices = []
-        for field, weight in texts:
-            try:
-                matrices.append(initial_weights(getattr(param, field), weight, self._classes))
-            except ValueError as error:
-                raise self.error(f"{field}: {error}") from None
-        return [*matrices, -np.eye(self._classes, dtype=np.float32)]
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The top has the unary scores' shape."""
@@ -81,7 +68,10 @@ class MultiStageMeanfieldLayer(Layer):
         """q_T; keeps every iteration's probabilities for the backward."""
         device = mode.device()
         if self._meanfield is None or self._device != device:
-            self._meanfield, self._device = self._make_meanfield(device), device
+            from caffe_gp.caffe.permutohedral import TensorRows
+
+            arrays = {} if device.type == "cpu" else {"arrays": TensorRows(device)}
+            self._meanfield, self._device = self._parameters.mean_field(**arrays), device
         blobs = [blob.data_tensor for blob in bottom]
         matrices = [blob.data_tensor.view(self._classes, self._classes) for blob in self.blobs]
         try:
@@ -91,16 +81,6 @@ class MultiStageMeanfieldLayer(Layer):
         except ValueError as error:  # an image that is not finite
             raise self.error(f"bottom image: {error}") from None
         top[0].data_tensor = torch.as_tensor(result)
-
-    def _make_meanfield(self, device: torch.device) -> MeanField:
-        from caffe_gp.caffe.permutohedral import TensorRows
-        from caffe_gp.crf import MeanField, NumpyRows
-
-        param = self.layer_param.multi_stage_meanfield_param
-        arrays = NumpyRows if device.type == "cpu" else TensorRows(device)
-        return MeanField(
-            param.num_iterations, param.theta_alpha, param.theta_beta, param.theta_gamma, arrays
-        )
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Diffs of u and q_0 and of the matrices; the image's diff is left alone."""

@@ -1,0 +1,191 @@
+"""Our Python layers for stock BVLC Caffe, on the engine that CAFFE_GP_ENGINE names, and their surgery."""
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from crfrnn_formula import mean_field
+from gp_nets import ENGINE
+
+from caffe_gp import GuidedPerturbation, engine, proto, surgery
+from caffe_gp.errors import NetError
+from caffe_gp.proto import messages as pb
+
+
+@pytest.fixture(scope="module")
+def caffe():
+    return engine.load_caffe(ENGINE)
+
+
+def python_net(caffe, folder, layer: str, parameters: dict, shapes: dict):
+    """A net of one Python layer, every input of which gets a diff."""
+    net = pb.NetParameter(force_backward=True)
+    for name, shape in shapes.items():
+        net.layer.add(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
+    python_param = {"module": "caffe_gp.python_layers", "layer": layer, "param_str": json.dumps(parameters)}
+    net.layer.add(name="layer", type="Python", bottom=list(shapes), top=["top"], python_param=python_param)
+    path = str(folder / "net.prototxt")
+    proto.write_text(net, path)
+    return caffe.Net(path, caffe.TEST)
+
+
+def resampled(x: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """Bilinear with aligned corners along one axis, by np.interp."""
+    places = np.linspace(0, x.shape[axis] - 1, size) if size > 1 else np.zeros(1)
+    return np.apply_along_axis(lambda line: np.interp(places, np.arange(len(line)), line), axis, x)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "size", "crop"),
+    (
+        ({"zoom_factor": 8}, (49, 33), (0, 0)),
+        ({"shrink_factor": 2}, (4, 3), (0, 0)),
+        ({"shrink_factor": 3, "zoom_factor": 4}, (9, 5), (0, 0)),
+        ({"height": 11, "width": 1}, (11, 1), (0, 0)),
+        ({"zoom_factor": 1}, (7, 5), (0, 0)),
+        ({"zoom_factor": 2, "pad_beg": -1, "pad_end": -2}, (7, 3), (1, 2)),
+    ),
+)
+def test_interp(caffe, tmp_path, parameters: dict, size: tuple, crop: tuple) -> None:
+    net = python_net(caffe, tmp_path, "InterpLayer", parameters, {"data": (2, 3, 7, 5)})
+    rng = np.random.RandomState(0)
+    x, dy = rng.randn(2, 3, 7, 5), rng.randn(2, 3, *size)
+    net.blobs["data"].data[...] = x
+    net.forward()
+    inside = x[:, :, crop[0] : 7 - crop[1], crop[0] : 5 - crop[1]]
+    expected = resampled(resampled(inside, 2, size[0]), 3, size[1])
+    np.testing.assert_allclose(net.blobs["top"].data, expected, atol=1e-5)
+    net.blobs["top"].diff[...] = dy
+    net.backward()
+    # The map is linear, so the adjoint identity determines the gradient.
+    for probe in rng.randn(5, 2, 3, 7, 5):
+        inside = probe[:, :, crop[0] : 7 - crop[1], crop[0] : 5 - crop[1]]
+        there = (resampled(resampled(inside, 2, size[0]), 3, size[1]) * dy).sum()
+        np.testing.assert_allclose((net.blobs["data"].diff * probe).sum(), there, rtol=1e-4, atol=1e-4)
+
+
+def test_mean_field(caffe, tmp_path) -> None:
+    """Forward and every diff: directional differences of the formula in float64."""
+    parameters = {"num_iterations": 4, "theta_alpha": 5, "theta_beta": 8, "theta_gamma": 2}
+    shapes = {"unary": (2, 4, 7, 6), "Q0": (2, 4, 7, 6), "image": (2, 3, 7, 6)}
+    net = python_net(caffe, tmp_path, "MultiStageMeanfieldLayer", parameters, shapes)
+    rng = np.random.RandomState(0)
+    values = [rng.randn(*shapes["unary"]), rng.randn(*shapes["Q0"]), rng.randint(-30, 30, shapes["image"])]
+    values += [rng.randn(4, 4) * 0.7 for _ in range(3)]
+    for name, array in zip(shapes, values):
+        net.blobs[name].data[...] = array
+    for blob, array in zip(net.params["layer"], values[3:]):
+        assert blob.data.shape == (1, 1, 4, 4)
+        blob.data[...] = array
+    values = [np.asarray(array, np.float32).astype(np.float64) for array in values]
+    formula = mean_field(values[2], 4, 5, 8, 2)
+    net.forward()
+    expected = formula(*values)
+    np.testing.assert_allclose(net.blobs["top"].data, expected, atol=1e-5 * np.abs(expected).max())
+    dy = rng.randn(*shapes["unary"])
+    net.blobs["top"].diff[...] = dy
+    net.backward()
+    diffs = [net.blobs["unary"].diff, net.blobs["Q0"].diff, None]
+    diffs += [blob.diff for blob in net.params["layer"]]
+    for i, diff in enumerate(diffs):
+        if diff is None:
+            assert not net.blobs["image"].diff.any()
+            continue
+        for direction in rng.randn(3, *values[i].shape):
+            moved = [[*values[:i], values[i] + h * direction, *values[i + 1 :]] for h in (1e-5, -1e-5)]
+            slope = ((formula(*moved[0]) - formula(*moved[1])) * dy).sum() / 2e-5
+            found = (diff.reshape(direction.shape) * direction).sum()
+            assert abs(found - slope) <= 1e-3 * np.linalg.norm(diff) * np.linalg.norm(direction)
+
+
+def test_weights_before_training(caffe, tmp_path) -> None:
+    parameters = {"num_iterations": 2, "spatial_filter_weight": 3, "bilateral_filter_weights_str": "1 2 3 4"}
+    shapes = {"unary": (1, 4, 5, 5), "Q0": (1, 4, 5, 5), "image": (1, 3, 5, 5)}
+    net = python_net(caffe, tmp_path, "MultiStageMeanfieldLayer", {**parameters, "learn": False}, shapes)
+    for blob, diagonal in zip(net.params["layer"], (3 * np.ones(4), [1, 2, 3, 4], -np.ones(4))):
+        np.testing.assert_array_equal(blob.data[0, 0], np.diag(diagonal))
+    net.forward()
+    net.blobs["top"].diff[...] = 1
+    net.backward()
+    assert net.blobs["unary"].diff.any() and not any(blob.diff.any() for blob in net.params["layer"])
+
+
+# ---- the surgery
+
+NET = """
+layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 33 dim: 25 } } }
+layer { name: "half" type: "Interp" bottom: "data" top: "half" interp_param { shrink_factor: 2 } }
+layer { name: "conv" type: "DepthwiseConvolution" bottom: "half" top: "conv"
+        convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 3 } }
+layer { name: "up" type: "Interp" bottom: "conv" top: "up" interp_param { zoom_factor: 2 } }
+layer { name: "crf" type: "MultiStageMeanfield" bottom: "up" bottom: "up" bottom: "data" top: "pred"
+        multi_stage_meanfield_param { num_iterations: 5 theta_alpha: 10 theta_beta: 9 theta_gamma: 3 } }
+"""
+
+
+def files(tmp_path) -> tuple[str, str]:
+    """The net and weights for it, for the CRF's matrices too."""
+    rng = np.random.RandomState(0)
+    arrays = {
+        "conv": [rng.randn(6, 1, 3, 3) * 0.01, rng.randn(6)],
+        "crf": [np.eye(6)[None, None] * 2, np.eye(6)[None, None] * 3, rng.randn(1, 1, 6, 6) - 2 * np.eye(6)],
+    }
+    arrays = {name: [array.astype(np.float32) for array in blobs] for name, blobs in arrays.items()}
+    net = proto.parse_net_param(NET)
+    proto.write_text(net, str(tmp_path / "net.prototxt"))
+    proto.write_caffemodel(str(tmp_path / "net.caffemodel"), net, arrays)
+    return str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel")
+
+
+def test_forks_layers_are_replaced_for_bvlc() -> None:
+    prepared = surgery.prepare(proto.parse_net_param(NET), engine="bvlc")
+    kinds = [layer.type for layer in prepared.net.layer]
+    assert kinds == ["Input", "Bias", "Python", "Convolution", "Python", "Python", "Softmax"]
+    assert all(spec.lr_mult == 0 for layer in prepared.net.layer[2:] for spec in layer.param)
+    told = " ".join(prepared.changes)
+    assert "'crf': MultiStageMeanfield runs as our Python layer MultiStageMeanfieldLayer" in told
+    assert "'conv': DepthwiseConvolution runs as Convolution" in told
+    untouched = surgery.prepare(proto.parse_net_param(NET), engine="torch")
+    assert [layer.type for layer in untouched.net.layer][3] == "DepthwiseConvolution"
+
+
+def test_a_fork_s_layer_that_we_have_no_stand_in_for_is_refused() -> None:
+    text = NET.replace('type: "DepthwiseConvolution"', 'type: "BN"')
+    with pytest.raises(NetError, match="layer 'conv': stock BVLC Caffe has no layer type 'BN'"):
+        surgery.prepare(proto.parse_net_param(text), engine="bvlc")
+
+
+def test_the_stand_ins_compute_what_the_embedded_layers_compute(tmp_path) -> None:
+    """One net and one weight file, forward, backward and labels, natively and as prepared for BVLC Caffe."""
+    pytest.importorskip("torch", reason="the embedded Caffe needs torch")
+    prototxt, caffemodel = files(tmp_path)
+    stock = surgery.prepare(proto.read_net_param(prototxt), engine="bvlc").net
+    proto.write_text(stock, str(tmp_path / "stock.prototxt"))
+    image = np.random.RandomState(1).randn(1, 3, 33, 25).astype(np.float32) * 40
+    results, diffs = [], []
+    for path in (prototxt, str(tmp_path / "stock.prototxt")):
+        net = engine.load_net(path, caffemodel, engine="torch", score="pred")
+        results.append(GuidedPerturbation(net)(image, [0.5]))
+        diffs.append(np.array(net.net.blobs["data"].diff))
+    np.testing.assert_array_equal(results[0].base_labels, results[1].base_labels)
+    np.testing.assert_array_equal(results[0].labels[0], results[1].labels[0])
+    assert np.abs(diffs[0] - diffs[1]).max() <= 1e-4 * np.abs(diffs[0]).max()
+
+
+def test_net_with_forks_layers_runs_on_this_engine(tmp_path) -> None:
+    """The weights arrive in the stand-ins, and the scores follow the formulas."""
+    prototxt, caffemodel = files(tmp_path)
+    net = engine.load_net(prototxt, caffemodel, engine=ENGINE)
+    with proto.read_weights(caffemodel) as weights:
+        arrays = weights.as_dict()
+    np.testing.assert_array_equal(net.net.params["crf"][2].data, arrays["crf"][2])
+    image = np.random.RandomState(1).randn(1, 3, 33, 25).astype(np.float32) * 40
+    result = GuidedPerturbation(net)(image, [0.0])
+    up = np.array(net.net.blobs["up"].data, np.float64)
+    conv = np.array(net.net.blobs["conv"].data, np.float64)
+    np.testing.assert_allclose(up, resampled(resampled(conv, 2, 33), 3, 25), atol=1e-5)
+    expected = mean_field(image, 5, 10, 9, 3)(up, up, None, *arrays["crf"])
+    found = np.array(net.net.blobs["pred"].data)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    np.testing.assert_array_equal(result.base_labels, found.argmax(1))
