@@ -22,6 +22,8 @@ from caffe_gp.proto import write_caffemodel
 
 __all__ = ["FORMATS", "convert_file", "fitting_models", "guess_format"]
 
+_SHOWN = 12  # of the things that do not fit
+
 
 def convert_file(
     source: str | os.PathLike,
@@ -51,7 +53,8 @@ def convert_file(
         if problems:
             raise WeightsError(
                 f"{archive.path}: does not hold {model.title} ({model.name}) as '{chosen.name}':\n  "
-                + "\n  ".join(problems)
+                + "\n  ".join(problems[:_SHOWN])
+                + (f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
                 + _hint(chosen, archive)
             )
         write_caffemodel(target, net, _collect(chosen, archive, net))
@@ -114,7 +117,7 @@ def _problems(format: Format, archive: Archive, net: Any) -> Iterator[str]:
 
 
 def _nearest(key: str, keys: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(keys), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(key, list(keys), n=3, cutoff=0.75)
     return f" (nearest: {', '.join(near)})" if near else ""
 
 

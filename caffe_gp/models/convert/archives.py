@@ -131,7 +131,7 @@ def _is_keras(path: str) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "layer_names" in file.attrs or "model_weights" in file
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise WeightsError(f"{path}: a damaged HDF5 file: {_reason(error)}. Get it again") from None
 
 
@@ -172,7 +172,7 @@ def _kind_of_zip(path: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file makes of its reader
         raise WeightsError(f"{path}: a damaged zip file: {_reason(error)}. Get it again") from None
     if any(name.endswith("/data.pkl") for name in names):
         return TORCH

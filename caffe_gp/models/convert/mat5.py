@@ -88,8 +88,8 @@ def _uncompressed(
         return (top, variable) if variable.name in ("params", "net") else None
     if element.kind != _COMPRESSED:
         raise Damage(f"byte offset {element.start}: an element of kind {element.kind} among the variables")
-    content = top.buffer[element.start : element.end]
-    head = zlib.decompressobj().decompress(content, _HEAD)
+    content = memoryview(top.buffer)[element.start : element.end]
+    head = zlib.decompressobj().decompress(content[:_HEAD], _HEAD)
     if len(head) < 8:
         raise Damage(f"byte offset {element.start}: an empty variable")
     kind, size = struct.unpack_from(top.order + "II", head)
@@ -99,10 +99,10 @@ def _uncompressed(
         return None
     if size > max_bytes:
         raise WeightsError(f"{path}: a variable of {size} bytes; a caffemodel ends at {max_bytes}")
-    content = zlib.decompressobj().decompress(content, 8 + size)
-    if len(content) < 8 + size:
+    values = zlib.decompressobj().decompress(content, 8 + size + 1)  # to the end and its check sum
+    if len(values) < 8 + size:
         raise Damage(f"byte offset {element.start}: a variable of {size} bytes is cut off")
-    file = _File(content, top.order)
+    file = _File(values, top.order)
     return file, file.variable(8, 8 + size)
 
 
@@ -152,13 +152,17 @@ class _File:
         if start == end:
             return _Variable(_DOUBLE, False, (0, 0), "", end, end)
         flags = self.element(start, end)
+        bits = self.numbers(flags)
+        if len(bits) != 2:
+            raise Damage(f"byte offset {start}: an array without flags")
+        kind, is_complex = int(bits[0]) & 0xFF, bool(int(bits[0]) & 0x800)
+        if not 1 <= kind <= 15:  # objects and functions, which are laid out otherwise
+            return _Variable(kind, False, (0, 0), "", end, end)
         dims = self.element(flags.after, end)
         name = self.element(dims.after, end)
         shape = tuple(self.numbers(dims).tolist())
-        bits = self.numbers(flags)
-        if len(bits) != 2 or len(shape) < 2 or min(shape) < 0:
+        if len(shape) < 2 or min(shape) < 0:
             raise Damage(f"byte offset {start}: an array of the shape {shape}")
-        kind, is_complex = int(bits[0]) & 0xFF, bool(int(bits[0]) & 0x800)
         return _Variable(kind, is_complex, shape, self.text(name), min(name.after, end), end)
 
     def numbers(self, element: _Element) -> np.ndarray:
