@@ -5,6 +5,8 @@ Written from what the formats are documented to be; shares nothing with the conv
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 
 from caffe_gp.models import zoo
@@ -104,6 +106,53 @@ def write_torch(path, arrays, **how):
             if not name.startswith("scale_"):
                 state[f"{name}.{part}"] = torch.tensor(blob)
     torch.save(state, path, **how)
+
+
+class _Storage:
+    """Stands for the values of a tensor, which are written after the pickle."""
+
+    def __init__(self, key, array):
+        self.key, self.array = key, array
+
+
+class _Tensor:
+    """Pickled as PyTorch's tensors of 2017 were."""
+
+    def __init__(self, key, array):
+        self.storage, self.shape = _Storage(key, array), array.shape
+
+    def __reduce__(self):
+        from torch._utils import _rebuild_tensor
+
+        strides = tuple(int(np.prod(self.shape[i + 1 :])) for i in range(len(self.shape)))
+        return _rebuild_tensor, (self.storage, 0, self.shape, strides)
+
+
+def write_torch_2017(path, arrays):
+    """A state dict as PyTorch 0.2 wrote it from a GPU, when wkentaro's files were made."""
+    import pickle
+
+    import torch
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, item):
+            if isinstance(item, _Storage):
+                return ("storage", torch.FloatStorage, item.key, "cuda:0", item.array.size, None)
+            return None
+
+    parts = ("weight", "bias")
+    flat = {f"{name}.{part}": blob for name, blobs in arrays.items() for part, blob in zip(parts, blobs)}
+    with open(path, "wb") as stream:
+        pickle.dump(0x1950A86A20F9469CFC6C, stream, protocol=2)
+        pickle.dump(1001, stream, protocol=2)
+        sizes = {"short": 2, "int": 4, "long": 8}
+        system = {"protocol_version": 1001, "little_endian": True, "type_sizes": sizes}
+        pickle.dump(system, stream, protocol=2)
+        state = OrderedDict((key, _Tensor(str(i), blob)) for i, (key, blob) in enumerate(flat.items()))
+        Pickler(stream, protocol=2).dump(state)
+        pickle.dump([str(i) for i in range(len(flat))], stream, protocol=2)
+        for blob in flat.values():
+            stream.write(np.int64(blob.size).tobytes() + blob.tobytes())
 
 
 def write_chainer(path, arrays, **more):

@@ -20,6 +20,7 @@ from foreign_files import (
     random_arrays,
     shrunk,
     write_chainer,
+    write_torch_2017,
     write_torch_crf,
 )
 from scipy.io import savemat
@@ -100,6 +101,12 @@ def test_round_trip_is_bit_equal(tmp_path, small_zoo, format, model, how):
     assert_same_bits(arrays_in(target), arrays)
     convert_file(source, tmp_path / "again.caffemodel", model, format)
     assert (tmp_path / "again.caffemodel").read_bytes() == target.read_bytes()
+
+
+def test_pytorch_files_of_2017(tmp_path, small_zoo):
+    arrays = random_arrays(zoo.get("fcn-16s").net())
+    write_torch_2017(tmp_path / "w.pth", arrays)
+    assert_same_bits(converted(tmp_path, tmp_path / "w.pth", "fcn-16s"), arrays)
 
 
 @pytest.mark.parametrize("format", ["keras-crfasrnn", "torch-crfasrnn"])
