@@ -97,6 +97,19 @@ def score_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
     return net.blobs[loaded.score].data.copy()
 
 
+def score_from(loaded: GPNet, theirs: dict[str, np.ndarray], blob: str) -> tuple[np.ndarray, np.ndarray]:
+    """Our value of ``blob``, and the scores that the layers after it make of another engine's value of it."""
+    net = loaded.net
+    net.blobs[loaded.data].data[...] = theirs[f"blob {loaded.data}"]
+    net.forward()
+    ours = net.blobs[blob].data.copy()
+    net.blobs[blob].data[...] = theirs[f"blob {blob}"]
+    names = list(net._layer_names)
+    maker = max(i for i, name in enumerate(names) if blob in net.top_names[name])
+    net._forward(maker + 1, len(names) - 1)
+    return ours, net.blobs[loaded.score].data.copy()
+
+
 def diff_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
     """The diff at the input of a backward pass over another engine's activations."""
     net = loaded.net
@@ -119,6 +132,14 @@ def diff_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
     net.blobs[loaded.score].diff[...] = _signal(blobs[loaded.score])
     TruncatedPass(net, loaded.data, loaded.score).backward()
     return net.blobs[loaded.data].diff.copy()
+
+
+def labels_after(loaded: GPNet, image: np.ndarray, diff: np.ndarray, eps: float) -> np.ndarray:
+    """The label map after one step of ``eps`` along the sign of ``diff``."""
+    net = loaded.net
+    net.blobs[loaded.data].data[...] = image + np.float32(eps) * np.sign(diff)
+    net.forward()
+    return net.blobs[loaded.score].data.argmax(1)
 
 
 def _signal(scores: np.ndarray) -> np.ndarray:
