@@ -313,56 +313,61 @@ def _by_vertex(vertex_of_row, count):  # pragma: no cover - compiled
     return start, rows
 
 
-# The eight lanes of a group are written out: LLVM then keeps them in one vector register. In a loop over the
-# lanes it would not dare, since for all it knows the arrays overlap.
+# The eight lanes of a group travel as a tuple, which LLVM keeps in one vector register. In a loop over the
+# lanes of two arrays it would not dare: for all it knows the arrays overlap.
+_ZEROS = (np.float32(0),) * LANES
+
+
+@njit(inline="always")
+def _load(row):  # pragma: no cover - compiled
+    return row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
+
+
+@njit(inline="always")
+def _store(row, s):  # pragma: no cover - compiled
+    row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] = s
+
+
+@njit(inline="always")
+def _add(s, w, x):  # pragma: no cover - compiled
+    """s + w x."""
+    return (
+        s[0] + w * x[0],
+        s[1] + w * x[1],
+        s[2] + w * x[2],
+        s[3] + w * x[3],
+        s[4] + w * x[4],
+        s[5] + w * x[5],
+        s[6] + w * x[6],
+        s[7] + w * x[7],
+    )
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
 def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
     n, corners = row.shape
     bands = len(band_start) - 1
-    zero = np.float32(0)
     for band in prange(bands):
         for r in range(band_start[band], band_start[band + 1]):
             for g in range(values.shape[1]):
-                _store(out[r, g], zero, zero, zero, zero, zero, zero, zero, zero)
+                _store(out[r, g], _ZEROS)
         for i in range(n * band // bands, n * (band + 1) // bands):
             for g in range(values.shape[1]):
-                own = values[i, g]
-                x0, x1, x2, x3 = own[0], own[1], own[2], own[3]
-                x4, x5, x6, x7 = own[4], own[5], own[6], own[7]
+                x = _load(values[i, g])
                 for c in range(corners):
-                    w = weight[i, c]
                     at = out[row[i, c], g]
-                    _store(
-                        at,
-                        at[0] + w * x0,
-                        at[1] + w * x1,
-                        at[2] + w * x2,
-                        at[3] + w * x3,
-                        at[4] + w * x4,
-                        at[5] + w * x5,
-                        at[6] + w * x6,
-                        at[7] + w * x7,
-                    )
+                    _store(at, _add(_load(at), weight[i, c], x))
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
 def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
+    one = np.float32(1)
     for v in prange(len(start) - 1):
         for g in range(parts.shape[1]):
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
+            s = _ZEROS
             for k in range(start[v], start[v + 1]):
-                part = parts[rows[k], g]
-                s0 += part[0]
-                s1 += part[1]
-                s2 += part[2]
-                s3 += part[3]
-                s4 += part[4]
-                s5 += part[5]
-                s6 += part[6]
-                s7 += part[7]
-            _store(out[v, g], s0, s1, s2, s3, s4, s5, s6, s7)
+                s = _add(s, one, _load(parts[rows[k], g]))
+            _store(out[v, g], s)
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
@@ -370,60 +375,29 @@ def _blur(values, neighbours, out):  # pragma: no cover - compiled
     half = np.float32(0.5)
     for v in prange(len(neighbours)):
         for g in range(values.shape[1]):
-            own = values[v, g]
-            one = values[neighbours[v, 0], g]
-            two = values[neighbours[v, 1], g]
-            _store(
-                out[v, g],
-                own[0] + half * (one[0] + two[0]),
-                own[1] + half * (one[1] + two[1]),
-                own[2] + half * (one[2] + two[2]),
-                own[3] + half * (one[3] + two[3]),
-                own[4] + half * (one[4] + two[4]),
-                own[5] + half * (one[5] + two[5]),
-                own[6] + half * (one[6] + two[6]),
-                own[7] + half * (one[7] + two[7]),
-            )
+            s = _load(values[v, g])
+            s = _add(s, half, _load(values[neighbours[v, 0], g]))
+            _store(out[v, g], _add(s, half, _load(values[neighbours[v, 1], g])))
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
 def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
     for i in prange(len(vertex)):
         for g in range(values.shape[1]):
-            own = out[i, g]
-            s0, s1, s2, s3 = own[0], own[1], own[2], own[3]
-            s4, s5, s6, s7 = own[4], own[5], own[6], own[7]
+            s = _load(out[i, g])
             for c in range(vertex.shape[1]):
-                w = weight[i, c]
-                row = values[vertex[i, c], g]
-                s0 += w * row[0]
-                s1 += w * row[1]
-                s2 += w * row[2]
-                s3 += w * row[3]
-                s4 += w * row[4]
-                s5 += w * row[5]
-                s6 += w * row[6]
-                s7 += w * row[7]
-            _store(out[i, g], s0, s1, s2, s3, s4, s5, s6, s7)
+                s = _add(s, weight[i, c], _load(values[vertex[i, c], g]))
+            _store(out[i, g], s)
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
 def _mix(values, matrix, out):  # pragma: no cover - compiled
     for v in prange(len(values)):
         for g in range(matrix.shape[1]):
-            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
+            s = _ZEROS
             for k in range(values.shape[1]):
-                w = values[v, k]
-                row = matrix[k, g]
-                s0 += w * row[0]
-                s1 += w * row[1]
-                s2 += w * row[2]
-                s3 += w * row[3]
-                s4 += w * row[4]
-                s5 += w * row[5]
-                s6 += w * row[6]
-                s7 += w * row[7]
-            _store(out[v, g], s0, s1, s2, s3, s4, s5, s6, s7)
+                s = _add(s, values[v, k], _load(matrix[k, g]))
+            _store(out[v, g], s)
 
 
 @njit(parallel=True, cache=True, fastmath={"contract"})
@@ -432,32 +406,7 @@ def _outer(a, b, parts):  # pragma: no cover - compiled
     for chunk in prange(chunks):
         for v in range(len(a) * chunk // chunks, len(a) * (chunk + 1) // chunks):
             for g in range(b.shape[1]):
-                row = b[v, g]
-                x0, x1, x2, x3 = row[0], row[1], row[2], row[3]
-                x4, x5, x6, x7 = row[4], row[5], row[6], row[7]
+                x = _load(b[v, g])
                 for k in range(a.shape[1]):
-                    w = a[v, k]
                     at = parts[chunk, k, g]
-                    _store(
-                        at,
-                        at[0] + w * x0,
-                        at[1] + w * x1,
-                        at[2] + w * x2,
-                        at[3] + w * x3,
-                        at[4] + w * x4,
-                        at[5] + w * x5,
-                        at[6] + w * x6,
-                        at[7] + w * x7,
-                    )
-
-
-@njit(inline="always")
-def _store(row, s0, s1, s2, s3, s4, s5, s6, s7):  # pragma: no cover - compiled
-    row[0] = s0
-    row[1] = s1
-    row[2] = s2
-    row[3] = s3
-    row[4] = s4
-    row[5] = s5
-    row[6] = s6
-    row[7] = s7
+                    _store(at, _add(_load(at), a[v, k], x))
