@@ -10,9 +10,7 @@ bvlc-naive      BVLC Caffe as its users run it: ``force_backward: true``, full b
 Every worker is a process of its own that measures and exits; rounds go through all workers in turn, so
 that a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak
 memory. BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing,
-and said to be. Debian 11's OpenBLAS does not know processors newer than itself and runs its slowest kernels
-there, several times slower; unless OPENBLAS_CORETYPE is set, BVLC's workers get the best kernels that the
-processor's flags allow.
+and said to be.
 
 On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
 waiting for a turn does not lengthen.
@@ -22,8 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +27,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+import workers  # noqa: E402
 
 BLOBS = ("data", "pool2", "pool3", "pool4")
 TARGETS = {"data": 3.1, "pool2": 2.6, "pool3": 2.1, "pool4": 1.6}
@@ -170,30 +168,23 @@ def work(worker: str, size: int, clock: str) -> None:
         "bvlc-probe": lambda: run_caffe_gp("bvlc", size),
         "bvlc-naive": lambda: run_bvlc_naive(size),
     }[worker]()
-    times["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    times["peak_gb"] = workers.peak_gb()
     print(json.dumps(times))
 
 
 def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
     """The figures of one worker process; None where BVLC's file system is missing."""
-    command = ["benchmarks/bench_gp.py", "--worker", worker, "--size", str(size), "--clock", clock]
-    if worker.startswith("bvlc"):
-        if not (ROOT / ".cache/bvlc/.caffe_gp_stamp").exists():
-            return None
-        command = ["tools/in_bvlc.sh", "python3", *command]
-    else:
-        command = [sys.executable, *command]
-    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    settings["OPENBLAS_CORETYPE"] = core_type()
-    env = {**os.environ, **{name: value for name, value in settings.items() if value}}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{worker} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    bvlc = worker.startswith("bvlc")
+    if bvlc and not workers.bvlc_is_here():
+        return None
+    options = ["--worker", worker, "--size", str(size), "--clock", clock]
+    return workers.run_worker(["benchmarks/bench_gp.py", *options], bvlc=bvlc, threads=threads)
 
 
 def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> str:
     """Markdown with seconds, ratios and what was to be reached."""
+    from caffe_gp.provenance import cpu_name
+
     command = f"--rounds {rounds} --size {size} --threads {threads} --clock {clock}"
     lines = [
         f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} thread(s)",
@@ -203,8 +194,8 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
         "which went through the ways in turn.",
         "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
         "",
-        f"{_processor()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
-        f"OPENBLAS_CORETYPE for BVLC Caffe: {core_type() or 'not set'}.",
+        f"{cpu_name()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
+        f"OPENBLAS_CORETYPE for BVLC Caffe: {workers.core_type() or 'not set'}.",
         "",
         "| way | forward | " + " | ".join(f"GP at {blob}" for blob in BLOBS) + " | peak GB |",
         "|---|---|" + "---|" * (len(BLOBS) + 1),
@@ -223,25 +214,6 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
             lines.append(f"- {worker}: not measured, because `.cache/bvlc` is missing (`make bvlc`)")
     lines += ["", *_verdicts(results)]
     return "\n".join(lines) + "\n"
-
-
-def core_type() -> str:
-    """The kernels that OpenBLAS is told to use; empty to let it choose."""
-    flags = _cpuinfo("flags").split()
-    known = [core for flag, core in (("avx512vl", "SkylakeX"), ("avx2", "Haswell")) if flag in flags]
-    return os.environ.get("OPENBLAS_CORETYPE", known[0] if known else "")
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or "unknown processor"
-
-
-def _cpuinfo(field: str) -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "")
 
 
 def _verdicts(results: dict) -> list[str]:

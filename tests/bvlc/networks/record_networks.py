@@ -4,7 +4,8 @@
     tools/in_bvlc.sh python3 tests/bvlc/networks/record_networks.py [NAME ...]
     python tests/bvlc/networks/compare_networks.py --table docs/networks.md --write-goldens
 
-Writes .cache/bvlc-recordings/networks/<name>.pickle. Up to 2.5 GB of memory; under /tmp 545 MB for a while.
+Writes .cache/bvlc-recordings/networks/<name>-<version>.pickle. Takes up to 2.5 GB of memory and, for a while,
+545 MB in /tmp.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache/bvlc-
 
 
 def path_of(name: str) -> Path:
-    """The file of a net's recording."""
-    return RECORDINGS / f"{name}.pickle"
+    """The file of a net's recording; another one for other weights or images."""
+    return RECORDINGS / f"{name}-{zoo_nets.VERSION:08x}.pickle"
 
 
 def record(name: str) -> None:

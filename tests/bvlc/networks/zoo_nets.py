@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zlib
+from pathlib import Path
 from typing import Any, Callable
 
 import engine_agreement
@@ -40,12 +41,14 @@ BEFORE_CRF = {"crfasrnn-coco": "coarse"}
 EPS = 1.0
 # Random numbers are drawn once a layer and repeated: a prime, so that no two filters are the same.
 PERIOD = 1_000_003
+# Of this file: a recording made with other weights or images says nothing.
+VERSION = zlib.crc32(Path(__file__).read_bytes())
 
 
-def images(name: str) -> np.ndarray:
-    """Smooth colour waves and some noise, preprocessed as the net wants it."""
+def images(name: str, size: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Smooth colour waves and some noise, preprocessed as the net wants it; ``size`` as in SIZES."""
     model = zoo.get(name)
-    n, height, width = SIZES[name]
+    n, height, width = size or SIZES[name]
     random = np.random.RandomState(zlib.crc32(name.encode()))
     channels = len(model.feed.mean)
     y, x = np.mgrid[:height, :width]
@@ -154,23 +157,27 @@ _MAKERS: dict[str, Callable[[Any, Any, list], list[np.ndarray]]] = {
 }
 
 
-def load(name: str, engine: str) -> engines.GPNet:
-    """The net on an engine, for the size of SIZES, with the random weights."""
-    model = zoo.get(name)
-    n, height, width = SIZES[name]
-
-    def loaded(caffemodel: str | None) -> engines.GPNet:
-        shape = (n, None, height, width)
-        path = str(model.prototxt())
-        return engines.load_net(path, caffemodel, engine=engine, score=model.score, input_shape=shape)
-
-    params = loaded(None).net.params
+def write_weights(name: str, caffemodel: str, engine: str) -> None:
+    """Write the random weights as a file that either engine reads; ``engine`` tells the shapes."""
+    params = load(name, engine, None).net.params
     shapes = {layer: [tuple(blob.data.shape) for blob in blobs] for layer, blobs in params.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        caffemodel = os.path.join(folder, f"{name}.caffemodel")
-        del params
-        proto.write_caffemodel(caffemodel, model.net(), weights(name, shapes))
-        return loaded(caffemodel)
+    del params
+    proto.write_caffemodel(caffemodel, zoo.get(name).net(), weights(name, shapes))
+
+
+def load(
+    name: str, engine: str, caffemodel: str | None, size: tuple[int, int, int] | None = None
+) -> engines.GPNet:
+    """The net on an engine; ``size`` as in SIZES."""
+    model = zoo.get(name)
+    n, height, width = size or SIZES[name]
+    return engines.load_net(
+        str(model.prototxt()),
+        caffemodel,
+        engine=engine,
+        score=model.score,
+        input_shape=(n, None, height, width),
+    )
 
 
 def run(name: str, engine: str, theirs: Any = None) -> dict[str, Any]:
@@ -180,7 +187,10 @@ def run(name: str, engine: str, theirs: Any = None) -> dict[str, Any]:
     before_crf, score_on   if the net has a mean field: what goes into it, and what it makes of ``theirs``
     diff_on, moved_on   diff at the input on the activations of ``theirs``, and labels after a step along it
     """
-    loaded = load(name, engine)
+    with tempfile.TemporaryDirectory() as folder:
+        caffemodel = os.path.join(folder, f"{name}.caffemodel")
+        write_weights(name, caffemodel, engine)
+        loaded = load(name, engine, caffemodel)
     batch = images(name)
     eps = EPS * zoo.get(name).feed.scale
     found: dict[str, Any] = engine_agreement.observe(loaded, batch, eps)

@@ -1,0 +1,175 @@
+"""Every net of the zoo at its real size, CPU, both engines: time per image, peak memory, and agreement.
+
+    python benchmarks/bench_networks.py [NAME ...] [--out benchmarks/results/networks.md]
+
+Random weights and images are those of the comparison of the engines (tests/bvlc/networks/zoo_nets.py).
+Each engine runs in a process of its own that loads the caffemodel, runs the net once to allocate, and then
+times guided perturbations of one image at the input (forward, backward, forward again), twice, and for two
+seconds at least. Without the file system of ``make bvlc`` BVLC Caffe's columns are empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests"), str(ROOT / "tests/bvlc/networks")]
+
+import engine_agreement  # noqa: E402
+import numpy as np  # noqa: E402
+import workers  # noqa: E402
+import zoo_nets  # noqa: E402
+
+from caffe_gp.models import zoo  # noqa: E402
+
+# Both folders reach the file system of BVLC Caffe; what is written into the second one comes back.
+WEIGHTS, RESULTS = Path(".cache/bench_networks"), Path(".cache/bvlc-recordings/bench_networks")
+ENGINES = ("torch", "bvlc")
+# One guided perturbation of these takes minutes.
+ONCE = ("deeplab-resnet101",)
+
+
+def work(engine: str, name: str) -> dict[str, float]:
+    """Seconds of the base forward pass and of GP at ``data``, the fastest of some calls; peak GB.
+
+    Leaves the scores and the label maps before and after in RESULTS.
+    """
+    from caffe_gp.gp import GuidedPerturbation
+
+    size = real_size(name)
+    loaded = zoo_nets.load(name, engine, str(_weights(name)), size)
+    image = zoo_nets.images(name, size)
+    loaded.net.blobs[loaded.data].data[...] = image
+    loaded.net.forward()
+    score = loaded.net.blobs[loaded.score].data.copy()
+    gp = GuidedPerturbation(loaded)
+    best = {"forward": float("inf"), "gp": float("inf")}
+    begin, calls, wanted = time.perf_counter(), 0, 1 if name in ONCE and engine == "bvlc" else 2
+    while calls < wanted or time.perf_counter() - begin < 2:
+        calls += 1
+        start = time.perf_counter()
+        result = gp(image, zoo_nets.EPS * zoo.get(name).feed.scale)
+        best["gp"] = min(best["gp"], time.perf_counter() - start)
+        best["forward"] = min(best["forward"], result.seconds["forward"])
+    peak = workers.peak_gb()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    np.savez(_result(name, engine), score=score, base=result.base_labels, moved=result.labels)
+    return {**best, "peak_gb": peak}
+
+
+def _weights(name: str) -> Path:
+    return WEIGHTS / f"{name}.caffemodel"
+
+
+def _result(name: str, engine: str) -> Path:
+    return RESULTS / f"{name}-{engine}.npz"
+
+
+def real_size(name: str) -> tuple[int, int, int]:
+    """(1, H, W) of the net's own prototxt."""
+    (layer,) = (layer for layer in zoo.get(name).net().layer if layer.type == "Input")
+    return 1, layer.input_param.shape[0].dim[2], layer.input_param.shape[0].dim[3]
+
+
+def measure(name: str, threads: int) -> dict[str, dict]:
+    """The figures of one net by engine, and 'apart', how far they are apart; leaves no files."""
+    engines = ENGINES if workers.bvlc_is_here() else ENGINES[:1]
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    try:
+        zoo_nets.write_weights(name, str(_weights(name)), "torch")
+        found: dict[str, dict] = {
+            engine: workers.run_worker(
+                ["benchmarks/bench_networks.py", "--worker", engine, name],
+                bvlc=engine == "bvlc",
+                threads=threads,
+            )
+            for engine in engines
+        }
+        if len(engines) == 2:
+            with np.load(str(_result(name, "torch"))) as ours, np.load(str(_result(name, "bvlc"))) as theirs:
+                found["apart"] = _apart(ours, theirs)
+        return found
+    finally:
+        for path in (_weights(name), *(_result(name, engine) for engine in engines)):
+            if path.exists():
+                path.unlink()
+
+
+def _apart(ours: Any, theirs: Any) -> dict[str, float]:
+    return {
+        "scores": engine_agreement.relative_error(ours["score"], theirs["score"]),
+        **{key: engine_agreement.differing(ours[key], theirs[key]) for key in ("base", "moved")},
+    }
+
+
+def table(results: dict[str, dict[str, dict]], threads: int) -> str:
+    """Markdown."""
+    from caffe_gp.provenance import cpu_name
+
+    lines = [
+        f"# The nets at their real size, CPU, {threads} thread(s)",
+        "",
+        "`python benchmarks/bench_networks.py`: elapsed seconds for one image, random weights, the fastest",
+        f"of two calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one). GP is",
+        "the whole guided perturbation at the input. Peak memory is that of the process, weights included.",
+        "Scores: max|a - b| / max|b| between the engines; labels: how many differ before / after the step,",
+        "each engine over its own activations (docs/networks.md says why that matters).",
+        "",
+        f"{cpu_name()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
+        f"OPENBLAS_CORETYPE for BVLC Caffe: {workers.core_type() or 'not set'}.",
+        "",
+        "| net | input | embedded: forward | GP | GB | BVLC: forward | GP | GB | GP ratio | scores | labels |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in results.items():
+        cells = [f"`{name}`", "x".join(map(str, real_size(name)[1:]))]
+        for engine in ENGINES:
+            found = figures.get(engine)
+            keys = ("forward", "gp", "peak_gb")
+            cells += [f"{found[key]:.3g}" for key in keys] if found else ["-"] * len(keys)
+        if "bvlc" in figures:
+            apart = figures["apart"]
+            cells.append(f"{figures['torch']['gp'] / figures['bvlc']['gp']:.2f}")
+            cells += [f"{apart['scores']:.1e}", f"{apart['base']} / {apart['moved']}"]
+        else:
+            cells += ["-"] * 3
+        lines.append(f"| {' | '.join(cells)} |")
+    if not workers.bvlc_is_here():
+        lines += ["", "BVLC Caffe was not measured: `.cache/bvlc` is missing (`make bvlc`)."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Parse the command line; measure, print and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="nets (default: all)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/networks.md")
+    parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    if args.worker:
+        print(json.dumps(work(args.worker, *args.names)))
+        return
+    results = {}
+    for name in args.names or zoo.MODELS:
+        results[name] = measure(name, args.threads)
+        print(f"{name}: {json.dumps(results[name])}", flush=True)
+    text = table(results, args.threads)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = args.out.with_name(args.out.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, args.out)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Benchmarks run each measurement in a process of its own; these start them, here or beside BVLC Caffe."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def bvlc_is_here() -> bool:
+    """Whether the file system of ``make bvlc`` is there."""
+    return (ROOT / ".cache/bvlc/.caffe_gp_stamp").exists()
+
+
+def run_worker(command: Sequence[str], *, bvlc: bool, threads: int) -> dict:
+    """Run a Python script (path below the project, arguments), return the JSON of its last line.
+
+    bvlc: in the file system of ``make bvlc``. Ends the program with the worker's last words if it fails.
+    """
+    python = ["tools/in_bvlc.sh", "python3"] if bvlc else [sys.executable]
+    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    settings["OPENBLAS_CORETYPE"] = core_type()
+    env = {**os.environ, **{name: value for name, value in settings.items() if value}}
+    done = subprocess.run([*python, *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def peak_gb() -> float:
+    """Largest memory of this process so far, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def core_type() -> str:
+    """The kernels that OpenBLAS is told to use; empty to let it choose.
+
+    Debian 11's OpenBLAS does not know processors newer than itself and runs its slowest kernels there,
+    several times slower; unless OPENBLAS_CORETYPE is set, it gets the best ones that the processor's flags
+    allow.
+    """
+    flags = _cpu_flags()
+    known = [core for flag, core in (("avx512vl", "SkylakeX"), ("avx2", "Haswell")) if flag in flags]
+    return os.environ.get("OPENBLAS_CORETYPE", known[0] if known else "")
+
+
+def _cpu_flags() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    return next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
