@@ -349,7 +349,7 @@ def test_files_of_other_frameworks(tmp_path):
         (b"PK\x03\x04" + b"\0" * 100, WeightsError, "damaged zip"),
         (b"\x1f\x8b" + b"\0" * 100, WeightsError, "compressed archive"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, WeightsError, "damaged HDF5"),
-        (b"MATLAB 5.0 MAT-file".ljust(126) + b"IM", WeightsError, "without MatConvNet's params"),
+        (b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\x01IM", WeightsError, "without MatConvNet's params"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, WeightsError, "w: "),
         ("hello world", PrototxtError, ":1:"),
     ],

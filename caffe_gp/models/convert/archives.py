@@ -1,19 +1,21 @@
-"""Opens the files of other frameworks: named arrays, whose shapes are known before their values are read.
+"""Opens the files of other frameworks: named arrays and their shapes.
 
 Nothing in a file is run: .npz without pickles, .pth with PyTorch's ``weights_only``, MATLAB and HDF5 have no
-code. What claims to be bigger than a caffemodel can be is refused before it takes memory.
+code. What claims to be bigger than a caffemodel can be is refused; values are read from HDF5 and .npz only when
+they are asked for.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import zipfile
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
 from caffe_gp.errors import EngineError, WeightsError
-from caffe_gp.models.convert.mat5 import read_params
+from caffe_gp.guarded import run_guarded
 from caffe_gp.models.files import what_is_wrong
 
 KERAS, TORCH = "a Keras file (.h5)", "a PyTorch file (.pth)"
@@ -229,8 +231,11 @@ def _open_matlab(path: str) -> Archive:
 
     The names in the file end in f and b, or in _filter and _bias.
     """
+    with open(path, "rb") as stream:
+        if stream.read(16).startswith(b"MATLAB 7.3"):
+            raise WeightsError(f"{path}: a MATLAB 7.3 file. Save it again in MATLAB with the option -v7")
     values = {}
-    for name, value in read_params(path, MAX_BYTES).items():
+    for name, value in _matlab_params(path):
         for ending, part in (("_filter", "filter"), ("_bias", "bias"), ("f", "filter"), ("b", "bias")):
             if name.endswith(ending):
                 name = f"{name[: -len(ending)]}/{part}"
@@ -238,7 +243,42 @@ def _open_matlab(path: str) -> Archive:
         if name in values:
             raise WeightsError(f"{path}: two parameters for '{name}'")
         if name.endswith("/filter"):  # MATLAB drops the last axes of length 1
-            value = value._replace(shape=value.shape + (1,) * (4 - len(value.shape)))
+            value = value.reshape(value.shape + (1,) * (4 - value.ndim))
         values[name] = value
     shapes = {key: value.shape for key, value in values.items()}
-    return Archive(path, MATLAB, shapes, lambda key: values[key].array())
+    return Archive(path, MATLAB, shapes, values.__getitem__)
+
+
+def _matlab_params(path: str) -> Iterator[tuple[str, np.ndarray]]:
+    """params(i).name and .value, at the top or in a variable ``net``."""
+    # On some damaged files scipy ends the process, so another one reads the file first.
+    try:
+        run_guarded(_load_matlab, path)
+    except EngineError:
+        raise WeightsError(f"{path}: {MATLAB} that is damaged. Get it again") from None
+    content = _load_matlab(path, keep=True)
+    if "net" in content:
+        content = {name: content["net"][name][0, 0] for name in content["net"].dtype.names or ()}
+    if "params" not in content:
+        raise WeightsError(f"{path}: a MATLAB file without MatConvNet's params (a DagNN as a structure)")
+    params = content["params"]
+    if not {"name", "value"} <= set(params.dtype.names or ()):
+        raise WeightsError(f"{path}: params is no array of structures with the fields name and value")
+    for entry in params.ravel():
+        yield str(entry["name"][0]), entry["value"]
+
+
+def _load_matlab(path: str, keep: bool = False) -> dict[str, Any] | None:
+    import scipy.io
+
+    if not keep:  # what claims to be enormous shall fail in this process
+        most = resource.getpagesize() * _pages() + 2 * MAX_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    content = scipy.io.loadmat(path, variable_names=("params", "net"))
+    return content if keep else None
+
+
+def _pages() -> int:
+    """Of memory that this process has mapped."""
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[0])
