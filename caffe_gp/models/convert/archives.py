@@ -1,8 +1,8 @@
 """Opens the files of other frameworks: named arrays and their shapes.
 
 Nothing in a file is run: .npz without pickles, .pth with PyTorch's ``weights_only``, MATLAB and HDF5 have no
-code. What claims to be bigger than a caffemodel can be is refused; values are read from HDF5 and .npz only when
-they are asked for.
+code. What claims to be bigger than a caffemodel can be is refused. HDF5 and .npz files give values when asked
+for them, the others at once.
 """
 
 from __future__ import annotations
@@ -253,10 +253,10 @@ def _matlab_params(path: str) -> Iterator[tuple[str, np.ndarray]]:
     """params(i).name and .value, at the top or in a variable ``net``."""
     # On some damaged files scipy ends the process, so another one reads the file first.
     try:
-        run_guarded(_load_matlab, path)
+        run_guarded(_try_matlab, path)
     except EngineError:
         raise WeightsError(f"{path}: {MATLAB} that is damaged. Get it again") from None
-    content = _load_matlab(path, keep=True)
+    content = _load_matlab(path)
     if "net" in content:
         content = {name: content["net"][name][0, 0] for name in content["net"].dtype.names or ()}
     if "params" not in content:
@@ -268,17 +268,16 @@ def _matlab_params(path: str) -> Iterator[tuple[str, np.ndarray]]:
         yield str(entry["name"][0]), entry["value"]
 
 
-def _load_matlab(path: str, keep: bool = False) -> dict[str, Any] | None:
+def _load_matlab(path: str) -> dict[str, Any]:
     import scipy.io
 
-    if not keep:  # what claims to be enormous shall fail in this process
-        most = resource.getpagesize() * _pages() + 2 * MAX_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    content = scipy.io.loadmat(path, variable_names=("params", "net"))
-    return content if keep else None
+    return scipy.io.loadmat(path, variable_names=("params", "net"))
 
 
-def _pages() -> int:
-    """Of memory that this process has mapped."""
+def _try_matlab(path: str) -> None:
+    """In a process of its own, where a file that claims to be enormous gets no memory."""
     with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[0])
+        mapped = int(stream.read().split()[0]) * resource.getpagesize()
+    most = mapped + 2 * MAX_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    _load_matlab(path)
