@@ -276,8 +276,9 @@ def _load_matlab(path: str) -> dict[str, Any]:
 
 def _try_matlab(path: str) -> None:
     """In a process of its own, where a file that claims to be enormous gets no memory."""
-    with open("/proc/self/statm") as stream:
-        mapped = int(stream.read().split()[0]) * resource.getpagesize()
-    most = mapped + 2 * MAX_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    if os.path.exists("/proc/self/statm"):  # Linux
+        with open("/proc/self/statm") as stream:
+            mapped = int(stream.read().split()[0]) * resource.getpagesize()
+        most = mapped + 2 * MAX_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
     _load_matlab(path)
