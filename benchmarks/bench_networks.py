@@ -124,7 +124,7 @@ def table(results: dict[str, dict[str, dict]], threads: int) -> str:
         f"{cpu_name()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
         f"OPENBLAS_CORETYPE for BVLC Caffe: {workers.core_type() or 'not set'}.",
         "",
-        "| net | input | embedded: forward | GP | GB | BVLC: forward | GP | GB | GP ratio | scores | labels |",
+        "| net | input | embedded: forward | GP | GB | BVLC: forward | GP | GB | ratio | scores | labels |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, figures in results.items():

@@ -107,6 +107,11 @@ class GuidedPerturbation:
         self.blob = self.input if blob == "data" and blob not in net.blobs else blob
         self.score = score or find_score(net)
         self.restart = TruncatedPass(net, self.blob, self.score)
+        if net.blobs[self.score].data.shape[1:2] == (1,):
+            raise NetError(
+                f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
+                "and sends nothing back; guided perturbations need a channel for every class"
+            )
         self._prob = _softmax_top(net, self.score)
 
     def __repr__(self) -> str:

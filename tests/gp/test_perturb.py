@@ -501,6 +501,12 @@ def test_scores_that_are_not_finite(tmp_path):
         GuidedPerturbation(loaded)(images(), 0.1)
 
 
+def test_a_score_of_one_channel(tmp_path):
+    loaded = nets.load(tmp_path, nets.input_layer((1, 3, 9, 9)) + nets.conv("score", "data", 1, 1))
+    with pytest.raises(NetError, match="'score' has one channel"):
+        GuidedPerturbation(loaded)
+
+
 def test_debug_mode_notices_a_step_that_changes_nothing(tmp_path):
     loaded = fcn_net(tmp_path)
     GuidedPerturbation(loaded, debug=True)(images(), 0.1)
