@@ -42,6 +42,7 @@ def work(engine: str, name: str) -> dict[str, float]:
     """
     from caffe_gp.gp import GuidedPerturbation
 
+    workers.limit_memory()
     size = real_size(name)
     loaded = zoo_nets.load(name, engine, str(_weights(name)), size)
     image = zoo_nets.images(name, size)
@@ -78,20 +79,22 @@ def real_size(name: str) -> tuple[int, int, int]:
 
 
 def measure(name: str, threads: int) -> dict[str, dict]:
-    """The figures of one net by engine, and 'apart', how far they are apart; leaves no files."""
+    """The figures of one net by engine, and 'apart', how far they are apart; leaves no files.
+
+    An engine whose process needed too much memory is left out.
+    """
     engines = ENGINES if workers.bvlc_is_here() else ENGINES[:1]
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     try:
         zoo_nets.write_weights(name, str(_weights(name)), "torch")
-        found: dict[str, dict] = {
-            engine: workers.run_worker(
-                ["benchmarks/bench_networks.py", "--worker", engine, name],
-                bvlc=engine == "bvlc",
-                threads=threads,
-            )
-            for engine in engines
-        }
-        if len(engines) == 2:
+        found: dict[str, dict] = {}
+        for engine in engines:
+            command = ["benchmarks/bench_networks.py", "--worker", engine, name]
+            try:
+                found[engine] = workers.run_worker(command, bvlc=engine == "bvlc", threads=threads)
+            except workers.OutOfMemory as error:
+                print(error, file=sys.stderr)
+        if len(found) == 2:
             with np.load(str(_result(name, "torch"))) as ours, np.load(str(_result(name, "bvlc"))) as theirs:
                 found["apart"] = _apart(ours, theirs)
         return found
@@ -127,13 +130,15 @@ def table(results: dict[str, dict[str, dict]], threads: int) -> str:
         "| net | input | embedded: forward | GP | GB | BVLC: forward | GP | GB | ratio | scores | labels |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
+    engines = ENGINES if workers.bvlc_is_here() else ENGINES[:1]
     for name, figures in results.items():
         cells = [f"`{name}`", "x".join(map(str, real_size(name)[1:]))]
         for engine in ENGINES:
             found = figures.get(engine)
             keys = ("forward", "gp", "peak_gb")
-            cells += [f"{found[key]:.3g}" for key in keys] if found else ["-"] * len(keys)
-        if "bvlc" in figures:
+            missing = ["-", "-", f"> {workers.memory_limit_gb()}" if engine in engines else "-"]
+            cells += [f"{found[key]:.3g}" for key in keys] if found else missing
+        if "apart" in figures:
             apart = figures["apart"]
             cells.append(f"{figures['torch']['gp'] / figures['bvlc']['gp']:.2f}")
             cells += [f"{apart['scores']:.1e}", f"{apart['base']} / {apart['moved']}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -18,19 +19,37 @@ def bvlc_is_here() -> bool:
     return (ROOT / ".cache/bvlc/.caffe_gp_stamp").exists()
 
 
+class OutOfMemory(Exception):
+    """A worker needed more memory than it was allowed."""
+
+
 def run_worker(command: Sequence[str], *, bvlc: bool, threads: int) -> dict:
     """Run a Python script (path below the project, arguments), return the JSON of its last line.
 
-    bvlc: in the file system of ``make bvlc``. Ends the program with the worker's last words if it fails.
+    bvlc: in the file system of ``make bvlc``. Raises OutOfMemory (see ``limit_memory``); if the worker fails
+    otherwise, ends the program with its last words.
     """
     python = ["tools/in_bvlc.sh", "python3"] if bvlc else [sys.executable]
     settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     settings["OPENBLAS_CORETYPE"] = core_type()
     env = {**os.environ, **{name: value for name, value in settings.items() if value}}
     done = subprocess.run([*python, *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    if done.returncode and re.search("alloc|MemoryError", done.stderr[-3000:]):  # C++, torch, Python
+        raise OutOfMemory(f"{' '.join(command)}: {done.stderr[-3000:]}")
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def memory_limit_gb() -> int:
+    """What a worker may use: seven eighths of the machine's memory, so that the rest of it can go on."""
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 7 / 8 / 1e9)
+
+
+def limit_memory() -> None:
+    """Make this process fail where it would need more than ``memory_limit_gb``."""
+    limit = memory_limit_gb() * 10**9
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def peak_gb() -> float:
