@@ -42,14 +42,19 @@ bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, 
 test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests on it
 	tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings
 	tools/in_bvlc.sh python3 tests/bvlc/record_gp.py
+	tools/in_bvlc.sh python3 tests/bvlc/networks/record_networks.py
 	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider \
 	    tests/gp tests/surgery tests/crf tests/test_inspect.py tests/models/test_manifest.py \
 	    tests/models/test_convert_with_bvlc.py tests/proto/test_with_bvlc.py tests/bvlc/test_random_layers.py \
 	    tests/bvlc/test_pycaffe.py
 	OMP_NUM_THREADS=1 CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
 
-faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc) and write docs/faithfulness.md
+faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc), write the tables in docs/
 	OMP_NUM_THREADS=1 $(BIN)/python tests/bvlc/compare.py --recordings .cache/bvlc-recordings --table docs/faithfulness.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/bvlc/networks/compare_networks.py --table docs/networks.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --write-inputs
+	tools/in_bvlc.sh python3 tests/compatibility/record_released.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --table docs/compatibility.md
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -2,7 +2,8 @@
 
     python benchmarks/bench_networks.py [NAME ...] [--out benchmarks/results/networks.md]
 
-Random weights and images are those of the comparison of the engines (tests/bvlc/networks/zoo_nets.py).
+Random weights are those of the comparison of the engines (tests/bvlc/networks/zoo_nets.py); the image is a
+VOC photograph where CAFFE_GP_SHARED_DATA has it, else random waves.
 Each engine runs in a process of its own that loads the caffemodel, runs the net once to allocate, and then
 times guided perturbations of one image at the input (forward, backward, forward again), twice, and for two
 seconds at least. Without the file system of ``make bvlc`` BVLC Caffe's columns are empty.
@@ -26,11 +27,13 @@ import numpy as np  # noqa: E402
 import workers  # noqa: E402
 import zoo_nets  # noqa: E402
 
+from caffe_gp.gp.preprocess import Preprocess  # noqa: E402
 from caffe_gp.models import zoo  # noqa: E402
 
 # Both folders reach the file system of BVLC Caffe; what is written into the second one comes back.
 WEIGHTS, RESULTS = Path(".cache/bench_networks"), Path(".cache/bvlc-recordings/bench_networks")
 ENGINES = ("torch", "bvlc")
+PHOTOGRAPH = "2007_000033"
 # One guided perturbation of these takes minutes.
 ONCE = ("deeplab-resnet101",)
 
@@ -45,7 +48,7 @@ def work(engine: str, name: str) -> dict[str, float]:
     workers.limit_memory()
     size = real_size(name)
     loaded = zoo_nets.load(name, engine, str(_weights(name)), size)
-    image = zoo_nets.images(name, size)
+    image = _image(name, size)
     loaded.net.blobs[loaded.data].data[...] = image
     loaded.net.forward()
     score = loaded.net.blobs[loaded.score].data.copy()
@@ -62,6 +65,17 @@ def work(engine: str, name: str) -> dict[str, float]:
     RESULTS.mkdir(parents=True, exist_ok=True)
     np.savez(_result(name, engine), score=score, base=result.base_labels, moved=result.labels)
     return {**best, "peak_gb": peak}
+
+
+def _image(name: str, size: tuple[int, int, int]) -> np.ndarray:
+    """A photograph stretched to ``size``: how long a CRF takes depends on what the image shows."""
+    data = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
+    path = data / "voc2012/VOCdevkit/VOC2012/JPEGImages" / f"{PHOTOGRAPH}.jpg"
+    feed = zoo.get(name).feed
+    if len(feed.mean) != 3 or not path.is_file():
+        return zoo_nets.images(name, size)
+    stretched = Preprocess(feed.mean, feed.scale, feed.channel_order, 3, resize=(size[2], size[1]))
+    return stretched.load(path).data[np.newaxis]
 
 
 def _weights(name: str) -> Path:
