@@ -132,9 +132,9 @@ def table(results: dict[str, dict[str, dict]], threads: int) -> str:
     lines = [
         f"# The nets at their real size, CPU, {threads} thread(s)",
         "",
-        "`python benchmarks/bench_networks.py`: elapsed seconds for one photograph, random weights, the fastest",
-        f"of two calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one). GP is",
-        "the whole guided perturbation at the input. Peak memory is that of the process, weights included.",
+        "`python benchmarks/bench_networks.py`: elapsed seconds for one photograph, random weights, the",
+        f"fastest of two calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one).",
+        "GP is the whole guided perturbation at the input. Peak memory: the process's, weights included.",
         "Scores: max|a - b| / max|b| between the engines; labels: how many differ before / after the step,",
         "each engine over its own activations (docs/networks.md says why that matters).",
         "",
