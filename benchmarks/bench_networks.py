@@ -54,7 +54,7 @@ def work(engine: str, name: str) -> dict[str, float]:
     score = loaded.net.blobs[loaded.score].data.copy()
     gp = GuidedPerturbation(loaded)
     best = {"forward": float("inf"), "gp": float("inf")}
-    begin, calls, wanted = time.perf_counter(), 0, 1 if name in ONCE and engine == "bvlc" else 2
+    begin, calls, wanted = time.perf_counter(), 0, 1 if name in ONCE and engine == "bvlc" else 3
     while calls < wanted or time.perf_counter() - begin < 2:
         calls += 1
         start = time.perf_counter()
@@ -133,7 +133,7 @@ def table(results: dict[str, dict[str, dict]], threads: int) -> str:
         f"# The nets at their real size, CPU, {threads} thread(s)",
         "",
         "`python benchmarks/bench_networks.py`: elapsed seconds for one photograph, random weights, the",
-        f"fastest of two calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one).",
+        f"fastest of three calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one).",
         "GP is the whole guided perturbation at the input. Peak memory: the process's, weights included.",
         "Scores: max|a - b| / max|b| between the engines; labels: how many differ before / after the step,",
         "each engine over its own activations (docs/networks.md says why that matters).",

@@ -22,6 +22,8 @@ import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
+import workers  # noqa: E402
+
 from caffe_gp import proto  # noqa: E402
 from caffe_gp.proto import messages as pb  # noqa: E402
 
@@ -55,15 +57,6 @@ def write_model(path: str, megabytes: float) -> None:
     proto.write_caffemodel(path, net, arrays)
 
 
-def peak_bytes(field: str = "VmHWM") -> int:
-    """A memory field of /proc/self/status in bytes."""
-    with open("/proc/self/status") as stream:
-        for line in stream:
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    raise SystemExit("this benchmark needs Linux's /proc/self/status")
-
-
 def destination(megabytes: float):
     """Arrays for the weights, every page touched."""
     return {name: [np.full(shape, 1, np.float32) for shape in blob_shapes]
@@ -90,12 +83,12 @@ def load_protobuf(path: str, arrays) -> None:
 
 def measure(how: str, path: str, megabytes: float) -> None:
     """In a process of its own: load once and print seconds, peak bytes and a checksum as JSON."""
-    before = peak_bytes("VmRSS")
+    before = workers.memory_bytes("VmRSS")
     arrays = destination(megabytes)
     start = time.perf_counter()
     {"caffe_gp": load_ours, "protobuf": load_protobuf}[how](path, arrays)
     seconds = time.perf_counter() - start
-    peak = peak_bytes() - before
+    peak = workers.memory_bytes("VmHWM") - before
     total = float(sum(array.sum(dtype=np.float64) for blobs in arrays.values() for array in blobs))
     print(json.dumps({"seconds": seconds, "peak": peak, "sum": total}))
 

@@ -27,7 +27,7 @@ from caffe_gp.models.files import digests
 from caffe_gp.models.param_shapes import param_shapes, shared_layers
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
-from caffe_gp.proto.text import parse_message, read_text
+from caffe_gp.proto.text import expand_variables, parse_message, read_text
 from caffe_gp.proto.upgrade import V0_TYPES, V1_TYPES
 
 # A solver's fields that no net has; every solver has one of them.
@@ -184,7 +184,7 @@ def _decimals(value: Any) -> Any:
 
 
 def _describe_net(path: str, text: str) -> FileDescription:
-    raw = parse_message(text, pb.NetParameter(), path)
+    raw = parse_message(expand_variables(text, None, path, strings_may_keep=True), pb.NetParameter(), path)
     version = "V2"
     if len(raw.layers):
         version = "V0" if raw.layers[0].HasField("layer") else "V1"

@@ -12,7 +12,15 @@ import os
 from . import messages
 from .filter import filter_net, layer_is_included, state_meets_rule
 from .save import write_blob, write_caffemodel, write_hdf5, write_solverstate
-from .text import parse_message, read_text, reject_mixed_dialects, to_text, write_text
+from .text import (
+    expand_variables,
+    parse_message,
+    read_text,
+    reject_mixed_dialects,
+    reject_unset_names,
+    to_text,
+    write_text,
+)
 from .upgrade import complete_snapshot_prefix, upgrade_net, upgrade_solver
 from .weights import WeightBlob, Weights, read_blob, read_solverstate, read_weights
 
@@ -26,12 +34,15 @@ def parse_net_param(text: str, filename: str = "<string>", *, phase=None, variab
     """A NetParameter from prototxt ``text``, upgraded to V2 as Caffe would.
 
     ``phase`` (messages.TRAIN or TEST): also drop the layers that are not in that phase.
-    ``variables``: values for ``${NAME}`` placeholders; the environment supplies the rest.
+    ``variables``: values for ``${NAME}`` placeholders; the environment supplies the rest. Without a value
+    one may stay inside a string that is not the name of a layer or blob, such as a data layer's path.
     Raises PrototxtError (file:line:column and what is wrong) or NetError (contradictory rules).
     """
-    param = parse_message(text, messages.NetParameter(), filename, variables)
+    text = expand_variables(text, variables, filename, strings_may_keep=True)
+    param = parse_message(text, messages.NetParameter(), filename)
     reject_mixed_dialects(param, text, filename)
     param = upgrade_net(param, filename)
+    reject_unset_names(param, text, filename)
     return param if phase is None else filter_net(param, phase)
 
 
@@ -43,7 +54,8 @@ def read_net_param(source, *, phase=None, variables=None):
 
 def parse_solver_param(text: str, filename: str = "<string>", *, variables=None):
     """A SolverParameter from prototxt ``text``; ``solver_type`` becomes ``type``. Raises PrototxtError."""
-    solver = parse_message(text, messages.SolverParameter(), filename, variables)
+    text = expand_variables(text, variables, filename)
+    solver = parse_message(text, messages.SolverParameter(), filename)
     upgrade_solver(solver, filename)
     return solver
 

@@ -16,9 +16,10 @@ in one schema. Their field *numbers* cannot: DeepLab v2 gave 143..147 to interp,
 mat_write and dense_crf, the numbers BVLC uses for input, crop, parameter and recurrent. The fork
 fields below therefore carry numbers of our own, from ``FORK_NUMBERS`` (10000) up, and no binary of a
 fork is ever parsed with this schema: ``weights.py`` reads layer names and blobs, whose numbers never moved.
-Sources of the fork fields: DeepLab v2 (ImageSegData, Interp, SegAccuracy, MatWrite, DenseCRF),
-CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet (BN with scale/shift fillers, Upsample,
-DenseImageData, class weights), PSPNet (BN with slope/bias fillers, ceil_mode).
+Sources of the fork fields: DeepLab v1 (V1 types from 10000, hole, has_label), DeepLab v2 (ImageSegData,
+Interp, SegAccuracy, MatWrite, DenseCRF), CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet
+(BN with scale/shift fillers, Upsample, DenseImageData, class weights), PSPNet (BN with slope/bias fillers,
+ceil_mode).
 """
 from __future__ import annotations
 
@@ -120,6 +121,7 @@ ConvolutionParameter
     11 kernel_h uint32; 12 kernel_w uint32; 13 stride_h uint32; 14 stride_w uint32
     15 engine Engine = DEFAULT; 16 axis int32 = 1; 17 force_nd_im2col bool = false
     18 dilation uint32*
+    10000 hole uint32; 10001 hole_h uint32; 10002 hole_w uint32              # DeepLab v1's dilation
 CropParameter
     1 axis int32 = 2; 2 offset uint32*
 DataParameter
@@ -157,6 +159,7 @@ ImageDataParameter
     5 crop_size uint32 = 0; 6 mirror bool = false; 7 rand_skip uint32 = 0; 8 shuffle bool = false
     9 new_height uint32 = 0; 10 new_width uint32 = 0; 11 is_color bool = true; 12 root_folder string =
     10000 label_type LabelType = IMAGE; 10001 ignore_label int32 = 255
+    10002 has_label bool = true                                # DeepLab v1
 InfogainLossParameter
     1 source string; 2 axis int32 = 1
 InnerProductParameter
@@ -301,6 +304,7 @@ V1LayerParameter
     enum LayerType MEMORY_DATA=29 ARGMAX=30 THRESHOLD=31 DUMMY_DATA=32 SLICE=33 MVN=34 ABSVAL=35
     enum LayerType SILENCE=36 CONTRASTIVE_LOSS=37 EXP=38 DECONVOLUTION=39
     enum LayerType CROP=40 SIMPLE_FAST_MEANFIELD=41 MULTI_STAGE_MEANFIELD=42     # CRF-RNN
+    enum LayerType IMAGE_SEG_DATA=10000 INTERP=10001 MAT_WRITE=10002 SEG_ACCURACY=10003    # DeepLab v1
     enum DimCheckMode STRICT=0 PERMISSIVE=1
     1 layer V0LayerParameter; 2 bottom string*; 3 top string*; 4 name string; 5 type LayerType
     6 blobs BlobProto*; 7 blobs_lr float*; 8 weight_decay float*
@@ -324,6 +328,8 @@ V1LayerParameter
     # forks
     10000 multi_stage_meanfield_param MultiStageMeanfieldParameter; 10001 interp_param InterpParameter
     10002 bn_param BNParameter; 10003 upsample_param UpsampleParameter
+    10004 mat_write_param MatWriteParameter; 10005 seg_accuracy_param SegAccuracyParameter
+    10006 strict_dim bool = true
 V0LayerParameter
     enum PoolMethod MAX=0 AVE=1 STOCHASTIC=2
     1 name string; 2 type string; 3 num_output uint32; 4 biasterm bool = true
@@ -349,7 +355,7 @@ FORKS_OF_UNKNOWN_FIELDS = {
     ),
     "DeepLab (xmyqsh/deeplab-v2 and others)": (
         "domain_transform_param unique_label_param adaptive_bias_channel_param bias_channel_param "
-        "mat_read_param scale_factors update_global_stats hole hole_h hole_w softmaxwithloss_param "
+        "mat_read_param scale_factors update_global_stats softmaxwithloss_param "
         "weight_source"
     ),
     "PSPNet (hszhao/PSPNet)": "bin_resize_param batch_reduction_param rand_resize rand_rotate rand_blur",

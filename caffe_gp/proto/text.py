@@ -73,37 +73,59 @@ def read_text(path, filename: str | None = None) -> str:
 
 
 def expand_variables(text: str, variables: Mapping[str, object] | None = None,
-                     filename: str = "<string>") -> str:
+                     filename: str = "<string>", *, strings_may_keep: bool = False) -> str:
     """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
 
-    Raises PrototxtError naming line and column for a variable that is set in neither.
+    Raises PrototxtError, with line and column of the first and the names of all, for variables that are set
+    in neither. With ``strings_may_keep`` those inside strings stay as they are.
     """
     if "${" not in text:
         return text
-    variables = variables or {}
+    known = {**os.environ, **(variables or {})}
+    unset: dict[str, int] = {}  # name: where it stands first, of those that must have a value
 
-    def lookup(name: str, position: int) -> str:
-        if name in variables:
-            return str(variables[name])
-        if name in os.environ:
-            return os.environ[name]
-        line = text.count("\n", 0, position) + 1
-        column = position - (text.rfind("\n", 0, position) + 1) + 1
-        raise PrototxtError(
-            f"{filename}:{line}:{column}: the template variable ${{{name}}} has no value. Set the "
-            f"environment variable {name} or pass it in 'variables' "
-            f"(given: {', '.join(sorted(variables)) or 'none'})")
+    def lookup(match, position: int, may_stay: bool) -> str:
+        name = match.group(1)
+        if name not in known and not may_stay:
+            unset.setdefault(name, position)
+        return str(known.get(name, match.group(0)))
 
     def replace(match) -> str:
         if match.group("comment") is not None:
             return match.group(0)
-        if match.group("string") is not None:
-            start = match.start()
-            return _PLACEHOLDER.sub(lambda inner: lookup(inner.group(1), start + inner.start()),
-                                    match.group(0))
-        return lookup(match.group("var"), match.start())
+        may_stay, start = strings_may_keep and match.group("string") is not None, match.start()
+        return _PLACEHOLDER.sub(lambda inner: lookup(inner, start + inner.start(), may_stay), match.group(0))
 
-    return _TOKENS.sub(replace, text)
+    expanded = _TOKENS.sub(replace, text)
+    if unset:
+        first, position = next(iter(unset.items()))
+        line = text.count("\n", 0, position) + 1
+        column = position - (text.rfind("\n", 0, position) + 1) + 1
+        raise PrototxtError(_unset(f"{filename}:{line}:{column}", first, expanded))
+    return expanded
+
+
+def _unset(where: str, name: str, text: str) -> str:
+    """The message for a template variable without a value; ``text``: the prototxt with the others set."""
+    left = (_PLACEHOLDER.findall(match.group(0)) for match in _TOKENS.finditer(text)
+            if match.group("comment") is None)
+    names = sorted({name for found in left for name in found})
+    return (f"{where}: the template variable ${{{name}}} has no value. Set environment variables "
+            f"({name}=VALUE in front of the command) or pass 'variables'; without a value in this file: "
+            f"{', '.join(names)}")
+
+
+def reject_unset_names(param, text: str, filename: str) -> None:
+    """Raise PrototxtError for a template variable in the name of a layer or blob: no weights would match it.
+
+    param   an upgraded NetParameter; ``text``: what ``expand_variables`` made of its prototxt
+    Elsewhere, in the paths of a data layer that nobody runs, a variable without a value does no harm.
+    """
+    for layer in param.layer:
+        for name in [layer.name, *layer.bottom, *layer.top]:
+            found = _PLACEHOLDER.search(name)
+            if found:
+                raise PrototxtError(_unset(f"{filename}: layer or blob '{name}'", found.group(1), text))
 
 
 def _nearest(word: str, known) -> str:
@@ -149,9 +171,8 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     return PrototxtError(f"{where}: {text}")
 
 
-def parse_message(text: str, message, filename: str = "<string>", variables=None):
+def parse_message(text: str, message, filename: str = "<string>"):
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
-    text = expand_variables(text, variables, filename)
     try:
         text_format.Parse(text, message, descriptor_pool=pb.POOL)
     except text_format.ParseError as error:

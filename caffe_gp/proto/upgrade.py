@@ -25,6 +25,8 @@ V1_TYPES = {
     "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
     "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
     "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
+    "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
+    "SEG_ACCURACY": "SegAccuracy",
 }
 
 #: V0 type string -> V1 enum name.
@@ -276,6 +278,29 @@ def upgrade_ceil_mode(net) -> None:
             pooling.ClearField("ceil_mode")
 
 
+def upgrade_deeplab_v1(net, filename: str = "<string>") -> None:
+    """DeepLab v1's fields in today's: ``hole`` is ``dilation``, ``has_label: false`` ``label_type: NONE``.
+
+    In place. A hole of 1 is none.
+    """
+    for layer in net.layer:
+        convolution, data = layer.convolution_param, layer.image_data_param
+        if any(convolution.HasField(name) for name in ("hole", "hole_h", "hole_w")):
+            if len(convolution.dilation):
+                raise PrototxtError(f"{filename}: layer '{layer.name}' has both hole (DeepLab v1) and "
+                                    "dilation; keep dilation")
+            if convolution.HasField("hole"):
+                convolution.dilation.append(convolution.hole)
+            else:
+                convolution.dilation.extend([convolution.hole_h or 1, convolution.hole_w or 1])
+            for name in ("hole", "hole_h", "hole_w"):
+                convolution.ClearField(name)
+        if data.HasField("has_label"):
+            if not data.has_label:
+                data.label_type = pb.ImageDataParameter.NONE
+            data.ClearField("has_label")
+
+
 def upgrade_net(net, filename: str = "<string>"):
     """Any NetParameter as V2, by Caffe's rules in Caffe's order. Returns a new message or ``net`` itself."""
     if any(layer.HasField("layer") for layer in net.layers):
@@ -286,6 +311,7 @@ def upgrade_net(net, filename: str = "<string>"):
     upgrade_input(net, filename)
     upgrade_batch_norm(net)
     upgrade_ceil_mode(net)
+    upgrade_deeplab_v1(net, filename)
     return net
 
 
