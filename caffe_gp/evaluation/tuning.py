@@ -53,8 +53,8 @@ def cross_validate(
     """Score every fold of the images with the eps that was best on the other folds.
 
     eps, after, base   as in ``best_eps``
-    Folds are drawn by ``seed`` and differ in size by at most one image. Raises DataError for fewer images than
-    folds.
+    Folds are drawn by ``seed`` and differ in size by at most one image. Raises DataError for fewer images
+    than folds.
     """
     images = len(base)
     if not 2 <= folds <= images:
