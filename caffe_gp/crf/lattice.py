@@ -10,16 +10,22 @@ the points. Sums come out too large or too small by a factor that all channels o
 divide by filtered ones. The three steps are methods too: channels can be mixed between them, on the corners,
 of which there are fewer.
 
-numba compiles the kernels on first use, keeps them on disk and runs them on all cores; the result does not
-depend on how many there are. No BLAS in here: its idle threads would keep the cores from ours.
+numba compiles the kernels on first use, keeps them on disk and runs them on all cores, or on as many as
+OMP_NUM_THREADS says; the result does not depend on how many there are. No BLAS in here: its idle threads
+would keep the cores from ours.
 """
 
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
-from numba import njit, prange
+
+# numba only knows its own variable, and when it starts it gives OpenMP, so PyTorch too, its own number.
+if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+from numba import njit, prange  # noqa: E402
 
 # Values travel through the lattice in groups of eight floats, one vector register.
 LANES = 8

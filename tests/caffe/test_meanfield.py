@@ -1,6 +1,10 @@
 """MultiStageMeanfield against CRF-RNN's own order of operations in float64, and its finite differences."""
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -156,3 +160,25 @@ def test_features_too_far_apart_for_tensors() -> None:
         TensorPermutohedral(torch.rand(10, 8) * 1e5)
     with pytest.raises(ValueError, match="features must be finite"):
         TensorPermutohedral(torch.full((2, 2), float("nan")))
+
+
+def test_pytorch_keeps_its_number_of_threads() -> None:
+    """numba's start must not change it; this takes a process in which numba has not started."""
+    script = (
+        "import torch; torch.set_num_threads(1)\n"
+        "import numpy as np; from caffe_gp.caffe.layers.meanfield import MultiStageMeanfieldLayer\n"
+        "import caffe_gp.caffe as caffe; from caffe_gp import proto\n"
+        "text = '''layer { name: \"i\" type: \"Input\" top: \"u\" top: \"q\" top: \"x\" input_param {\n"
+        "shape { dim: 1 dim: 2 dim: 9 dim: 9 } shape { dim: 1 dim: 2 dim: 9 dim: 9 }\n"
+        "shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }\n"
+        'layer { name: "c" bottom: "u" bottom: "q" bottom: "x" top: "t" \'\'\' + """'
+        + layer_text(2)
+        + ' }"""\n'
+        "net = caffe.Net.from_param(proto.parse_net_param(text), caffe.TEST, source='n')\n"
+        "net.forward(); print(torch.get_num_threads())\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]

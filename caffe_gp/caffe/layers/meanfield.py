@@ -74,12 +74,15 @@ class MultiStageMeanfieldLayer(Layer):
             self._meanfield, self._device = self._parameters.mean_field(**arrays), device
         blobs = [blob.data_tensor for blob in bottom]
         matrices = [blob.data_tensor.view(self._classes, self._classes) for blob in self.blobs]
+        threads = torch.get_num_threads()
         try:
             result = self._meanfield.forward(
                 *map(self._arrays, blobs), *map(self._arrays, matrices), learn=any(self.param_propagate_down)
             )
         except ValueError as error:  # an image that is not finite
             raise self.error(f"bottom image: {error}") from None
+        finally:
+            torch.set_num_threads(threads)  # numba, when it starts, sets it to all cores
         top[0].data_tensor = torch.as_tensor(result)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
