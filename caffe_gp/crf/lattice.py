@@ -18,14 +18,9 @@ would keep the cores from ours.
 from __future__ import annotations
 
 import math
-import os
 
 import numpy as np
-
-# numba only knows its own variable, and when it starts it gives OpenMP, so PyTorch too, its own number.
-if os.environ.get("OMP_NUM_THREADS", "").isdigit():
-    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
-from numba import njit, prange  # noqa: E402
+from numba import njit, prange
 
 # Values travel through the lattice in groups of eight floats, one vector register.
 LANES = 8
