@@ -13,6 +13,7 @@ import importlib
 import os
 import platform
 import re
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from typing import Any, Sequence
@@ -22,10 +23,20 @@ from caffe_gp.errors import EngineError, WeightsError
 from caffe_gp.guarded import run_guarded
 from caffe_gp.provenance import cpu_name, gpu_name
 
-__all__ = ["ENGINES", "GPNet", "describe", "load_caffe", "load_net", "resolve", "run_guarded"]
+__all__ = [
+    "ENGINES",
+    "GPNet",
+    "describe",
+    "load_caffe",
+    "load_net",
+    "prepare_net",
+    "resolve",
+    "run_guarded",
+]
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 _BVLC_HINT = (
     "BVLC Caffe with its Python bindings is not installed for this Python. It cannot be pip-installed; "
@@ -47,14 +58,18 @@ def resolve(engine: str = "auto") -> str:
     return engine
 
 
-def load_caffe(engine: str = "auto", device: str = "cpu") -> Any:
+def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = None) -> Any:
     """The module that provides pycaffe's names, set to compute on ``device``.
 
-    device: 'cpu', 'cuda' or 'cuda:N'. Raises EngineError when the engine is not installed (or is the empty
-    package of that name on PyPI) or has no such device.
+    device   'cpu', 'cuda' or 'cuda:N'
+    threads  CPU threads; default: what OMP_NUM_THREADS says, else the engine's own choice
+    Raises EngineError when the engine is not installed (or is the empty package of that name on PyPI), has no
+    such device, or has started with other threads and cannot change them (BVLC Caffe).
     """
     engine = resolve(engine)
     gpu = _parse_device(device)
+    if threads is not None:
+        _set_threads(engine, threads)
     caffe = _import_bvlc() if engine == "bvlc" else _import_embedded()
     if gpu is None:
         caffe.set_mode_cpu()
@@ -62,6 +77,16 @@ def load_caffe(engine: str = "auto", device: str = "cpu") -> Any:
         caffe.set_device(gpu)
         caffe.set_mode_gpu()
     return caffe
+
+
+def _set_threads(engine: str, threads: int) -> None:
+    if engine == "bvlc" and "caffe" in sys.modules and os.environ.get(THREADS_VARIABLE) != str(threads):
+        raise EngineError(
+            f"BVLC Caffe has started already and keeps its threads: set {THREADS_VARIABLE}={threads} before"
+        )
+    os.environ[THREADS_VARIABLE] = str(threads)  # read by OpenMP and OpenBLAS when they are loaded
+    if engine == "torch":
+        _import_embedded().set_threads(threads)
 
 
 def _parse_device(device: str) -> int | None:
@@ -112,7 +137,7 @@ class GPNet:
     engine     'torch' or 'bvlc'
     device     'cpu', 'cuda' or 'cuda:N'
     prototxt, caffemodel   the files it came from
-    prepared_prototxt      the text that was loaded in place of the prototxt
+    prepared               the description that was loaded in place of the prototxt
     """
 
     net: Any
@@ -123,8 +148,13 @@ class GPNet:
     device: str
     prototxt: str
     caffemodel: str | None
-    prepared_prototxt: str
+    prepared: surgery.Prepared
     changes: list[str] = field(default_factory=list)
+
+    @property
+    def prepared_prototxt(self) -> str:
+        """The text of ``prepared``."""
+        return proto.to_text(self.prepared.net)
 
 
 def load_net(
@@ -145,14 +175,9 @@ def load_net(
     """
     engine = resolve(engine)
     prototxt = os.fspath(prototxt)
-    prepared = surgery.prepare(
-        proto.read_net_param(prototxt), score=score, input_shape=input_shape, engine=engine
-    )
-    if caffemodel is not None and prepared.channels_are_guess:
-        _set_channels(prepared, os.fspath(caffemodel))
+    prepared = prepare_net(prototxt, caffemodel, engine=engine, score=score, input_shape=input_shape)
     caffe = load_caffe(engine, device)
-    text = proto.to_text(prepared.net)
-    net = _build_net(caffe, prepared.net, text, prototxt)
+    net = _build_net(caffe, prepared.net, prototxt)
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)
         prepared.changes.extend(_check_weights(caffemodel, net, prepared.probe))
@@ -166,18 +191,38 @@ def load_net(
         device,
         prototxt,
         caffemodel,
-        text,
+        prepared,
         prepared.changes,
     )
 
 
-def _build_net(caffe: Any, param: Any, text: str, source: str) -> Any:
+def prepare_net(
+    prototxt: str,
+    caffemodel: str | None = None,
+    *,
+    engine: str = "auto",
+    score: str | None = None,
+    input_shape: Sequence[int | None] | None = None,
+) -> surgery.Prepared:
+    """The description that ``load_net`` loads, without the engine; the arguments are the same."""
+    prepared = surgery.prepare(
+        proto.read_net_param(os.fspath(prototxt)),
+        score=score,
+        input_shape=input_shape,
+        engine=resolve(engine),
+    )
+    if caffemodel is not None and prepared.channels_are_guess:
+        _set_channels(prepared, os.fspath(caffemodel))
+    return prepared
+
+
+def _build_net(caffe: Any, param: Any, source: str) -> Any:
     if hasattr(caffe.Net, "from_param"):  # the embedded Caffe: its messages then name the user's file
         return caffe.Net.from_param(param, caffe.TEST, source=source)
     with tempfile.TemporaryDirectory(prefix="caffe_gp_") as folder:
         path = os.path.join(folder, os.path.basename(source))
         with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(proto.to_text(param))
         return caffe.Net(path, caffe.TEST)
 
 
@@ -194,7 +239,7 @@ def _set_channels(prepared: surgery.Prepared, path: str) -> None:
     """
     readers = [layer for layer in prepared.net.layer if prepared.data in layer.bottom]
     groups = {layer.name: layer.convolution_param.group for layer in readers if layer.type == "Convolution"}
-    shape = next(layer for layer in prepared.net.layer if prepared.data in layer.top).input_param.shape[0]
+    shape = prepared.input_shape
     for name, blobs in _stored_blobs(path):
         if name in groups and blobs and blobs[0] is not None and len(blobs[0].shape) == 4:
             channels = blobs[0].shape[1] * groups[name]
@@ -256,7 +301,7 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
         "engine_version": getattr(caffe, "__version__", "unknown"),
         "device": device,
         "device_name": cpu_name() if device == "cpu" else gpu_name(_parse_device(device) or 0),
-        "threads": os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count()),
+        "threads": os.environ.get(THREADS_VARIABLE) or str(os.cpu_count()),
         "python": platform.python_version(),
         "numpy": importlib.import_module("numpy").__version__,
         "system": platform.platform(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -11,8 +12,12 @@ from pathlib import Path
 import caffe_gp
 
 
+@functools.lru_cache(maxsize=None)
 def code_version() -> str:
-    """The package's version, with the commit (and '+' for local changes) when run from a checkout."""
+    """The package's version, with the commit (and '+' for local changes) when run from a checkout.
+
+    Asked once a process: what runs is what was imported.
+    """
     version = getattr(caffe_gp, "__version__", "0")
     root = Path(caffe_gp.__file__).resolve().parent.parent
     if not (root / ".git").exists():

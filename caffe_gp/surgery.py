@@ -53,6 +53,12 @@ class Prepared:
     channels_are_guess: bool
     changes: list[str] = field(default_factory=list)
 
+    @property
+    def input_shape(self) -> Any:
+        """The BlobShape of the image input, in the net."""
+        layer = next(layer for layer in self.net.layer if self.data in layer.top)
+        return layer.input_param.shape[0]
+
 
 def prepare(
     param: Any,

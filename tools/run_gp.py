@@ -164,7 +164,7 @@ def parse(arguments: list[str]) -> image_run.Settings:
                 parser.error(f"without --model, --{name} is needed")
         return image_run.Settings(**options)
     try:
-        return image_run.of_model(options.pop("model"), **options)
+        return image_run.Settings.of_model(options.pop("model"), **options)
     except WeightsError:
         raise
     except CaffeGPError as error:

@@ -14,7 +14,15 @@ from typing import Any
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, layer_type_list
 from caffe_gp.caffe.logs import init_log, log
-from caffe_gp.caffe.mode import allow_tf32, set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from caffe_gp.caffe.mode import (
+    allow_tf32,
+    engine_description,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_random_seed,
+    set_threads,
+)
 from caffe_gp.caffe.net import Net
 from caffe_gp.caffe.net_spec import (
     NetSpec,
@@ -41,10 +49,10 @@ TRAIN, TEST = 0, 1
 __all__ = [
     "NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier",
     "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
-    "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw", "get_solver",
-    "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec", "params", "proto",
+    "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
+    "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec", "params", "proto",
     "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
-    "set_solver_count", "set_solver_rank", "solver_count", "solver_rank", "to_proto",
+    "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip
 
 # Loaded when first used: they bring OpenCV and other packages that a net alone does not need.

@@ -6,6 +6,8 @@ used from a second thread runs where it was told to.
 """
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from caffe_gp.errors import EngineError
@@ -55,6 +57,16 @@ def allow_tf32(allowed: bool) -> None:
 def set_random_seed(seed: int) -> None:
     """Seed fillers, Dropout, DummyData and stochastic pooling. The streams are not BVLC Caffe's."""
     torch.manual_seed(seed)
+
+
+def set_threads(threads: int) -> None:
+    """Compute on this many CPU threads from now on. Sums are split among them, so last bits change."""
+    torch.set_num_threads(threads)
+
+
+def engine_description() -> dict[str, Any]:
+    """What decides the last bits of a result, besides the processor: PyTorch's version and its threads."""
+    return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
 
 
 def _check(device_id: int) -> None:

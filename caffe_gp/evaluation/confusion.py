@@ -9,6 +9,7 @@ IU_i = n_ii / (t_i + sum_j n_ji - n_ii).
 from __future__ import annotations
 
 import warnings
+from typing import Sequence
 
 import numpy as np
 
@@ -99,6 +100,13 @@ class ConfusionMatrix:
         present = share > 0
         return _ratio((share[present] * self.iu[present]).sum(), share.sum())
 
+    def mean_iu_over(self, classes: Sequence[int]) -> float:
+        """Mean IU of these classes alone; range(1, 60) is PASCAL-Context's mean over 59 classes of 60.
+
+        Pixels of the other classes still count as wrong where they get one of these labels.
+        """
+        return _mean(self.iu[list(classes)])
+
     def measures(self) -> dict:
         """All of them as plain numbers, for results.json."""
         return {
@@ -129,6 +137,17 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
                 + (" (palette colours read as labels?)" if name == "ground truth" else "")
             )
     return np.bincount(i * classes + j, minlength=classes * classes).reshape(classes, classes)
+
+
+def sparse(counts: np.ndarray) -> list[list[int]]:
+    """[truth, label, pixels] of every pair that occurs in a matrix, for JSON: an image has few classes."""
+    return [[int(t), int(p), int(counts[t, p])] for t, p in zip(*np.nonzero(counts))]
+
+
+def add_sparse(entries: Sequence[Sequence[int]], into: np.ndarray) -> None:
+    """Add the counts that ``sparse`` wrote to a (classes, classes) matrix."""
+    for truth, label, pixels in entries:
+        into[truth, label] += pixels
 
 
 def class_iu(matrix: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -16,53 +16,36 @@ import numpy as np
 from tqdm import tqdm
 
 import caffe_gp
-from caffe_gp import engine as engines
 from caffe_gp import provenance
-from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
+from caffe_gp.datasets.image_files import image_size
+from caffe_gp.errors import DataError
+from caffe_gp.evaluation import batches
+from caffe_gp.evaluation.confusion import ConfusionMatrix, add_sparse
 from caffe_gp.evaluation.image_inputs import find_images, read_palette
 from caffe_gp.evaluation.image_outputs import ImageWriter
+from caffe_gp.evaluation.labelling import CHANGES, Labeller, check_truth, scores_of
 from caffe_gp.evaluation.records import Records
-from caffe_gp.gp import GPResult, GuidedPerturbation
-from caffe_gp.gp.preprocess import FCN_MEAN, Canvas, Preprocess, Size, image_size
-from caffe_gp.models import weights, zoo
+from caffe_gp.evaluation.settings import NetSettings, required
+from caffe_gp.gp import GPResult
+from caffe_gp.gp.preprocess import Canvas
 from caffe_gp.report import pictures
 
 SCHEMA = "caffe_gp.run_gp/1"
 
 
 @dataclass
-class Settings:
+class Settings(NetSettings):
     """Everything a run is told; the names are those of the command line options.
 
-    ``model`` only names the net in the results; ``of_model`` gives the settings that belong to it.
+    images   files, folders and lists; labels: folder of the ground truth
+    out      folder for the results; save: any of SAVE_CHOICES
     """
 
-    prototxt: str
-    caffemodel: str
-    images: list[str]
-    out: str
-    eps: list[float]
-    model: str | None = None
-    blob: str = "data"
-    encoding: str = "onehot"
-    iterations: int = 1
-    inject: str | None = None
-    score: str | None = None
-    mean: tuple[float, ...] | None = None
-    scale: float = 1.0
-    channel_order: str = "bgr"
-    pad_to: Size | None = None
-    resize: int | Size | None = None
-    engine: str = "auto"
-    device: str = "cpu"
+    images: list[str] = field(default_factory=required)
+    out: str = field(default_factory=required)
     labels: str | None = None
     palette: str | None = None
     save: tuple[str, ...] = ("labels", "overlay", "changed", "panel")
-    batch_size: int = 1
-    seed: int = 0
-    quiet: bool = False
-    command: str = ""
 
 
 @dataclass
@@ -74,61 +57,22 @@ class _Item:
     labels: str | None
 
 
-def of_model(name: str, **given: Any) -> Settings:
-    """The settings for a net of the zoo: what is not ``given`` (or None) is the model's, else the default.
-
-    Raises CaffeGPError for an unknown name, or when eps (or caffemodel) is needed because the model has none;
-    WeightsError when the weights are neither given nor in ``weights.weights_folder()``.
-    """
-    model = zoo.get(name)
-    given = {key: value for key, value in given.items() if value is not None}
-    if "eps" not in given:
-        if model.eps is None:
-            raise CaffeGPError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
-        given["eps"] = [model.eps]
-    if "caffemodel" not in given:
-        given["caffemodel"] = str(weights.require(name))
-    own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
-    return Settings(**{**own, **given})
-
-
 def run(settings: Settings) -> dict[str, Any]:
     """Do what the settings say and return the content of ``results.json``.
 
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engine.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
-    if len({f"{eps:g}" for eps in settings.eps}) < len(settings.eps):
-        raise CaffeGPError(
-            f"files are named after eps in six digits, so values must differ in them: {settings.eps}"
-        )
     items = _items(settings)
     palette = read_palette(settings.palette) if settings.palette else None
-    gp_net = engines.load_net(
-        settings.prototxt,
-        settings.caffemodel,
-        engine=settings.engine,
-        device=settings.device,
-        score=settings.score,
-        input_shape=_input_shape(settings),
-    )
+    labeller = Labeller(settings)
     if not settings.quiet:
-        for change in gp_net.changes:
+        for change in labeller.prepared.changes:
             print(f"  {change}", file=sys.stderr)
-    preprocess = _preprocess(settings, gp_net)
-    gp = GuidedPerturbation(
-        gp_net,
-        blob=settings.blob,
-        encoding=settings.encoding,
-        iterations=settings.iterations,
-        inject=settings.inject,
-        seed=settings.seed,
-    )
-    classes = gp_net.net.blobs[gp.score].data.shape[1]
-    origin = _origin(settings, gp_net, gp, preprocess)
+    origin = settings.origin(labeller.prepared)
     writer = ImageWriter(Path(settings.out), settings.save, palette)
     with Records(writer.folder / "records.jsonl", _key(settings, origin)) as records:
-        todo = [item for item in items if not _is_finished(item, records, writer.folder)]
+        todo = {item.name for item in items if not _is_finished(item, records, writer.folder)}
         # In a log file every update is a line of its own.
         on_screen = sys.stderr.isatty()
         with tqdm(
@@ -139,18 +83,21 @@ def run(settings: Settings) -> dict[str, Any]:
             file=sys.stderr,
             mininterval=0.2 if on_screen else 10,
         ) as bar:
-            gp.on_progress = lambda done, total, what: bar.set_postfix_str(
+            labeller.gp.on_progress = lambda done, total, what: bar.set_postfix_str(
                 f"{what.replace('_', ' ')} {done}/{total}", refresh=on_screen
             )
-            for batch, canvases in _batches(todo, preprocess, settings.batch_size):
-                truths = [_read_truth(item, canvas, classes) for item, canvas in zip(batch, canvases)]
-                result = _perturb(gp, settings, preprocess, canvases, truths)
+            for batch, canvases in _batches(items, todo, labeller):
+                truths = [_read_truth(item, canvas, labeller) for item, canvas in zip(batch, canvases)]
+                result = labeller.label(canvases, truths, keep_probabilities="probabilities" in settings.save)
                 for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths)):
-                    maps = _maps_of(result, i, preprocess, canvas)
+                    if item.name not in todo:
+                        continue
+                    maps = labeller.maps(result, i, canvas)
                     files = writer.write(item.name, canvas, truth, maps, result, i)
-                    records.add(item.name, _record(item, canvas, truth, maps, result, i, files, classes))
+                    record = _record(item, canvas, truth, maps, result, i, labeller.classes)
+                    records.add(item.name, {**record, "files": files})
                     bar.update()
-        results = _results(settings, origin, [records[item.name] for item in items], classes)
+        results = _results(settings, origin, [records[item.name] for item in items], labeller.classes)
     text = json.dumps(results, indent=1) + "\n"
     pictures.write_bytes(writer.folder / "results.json", text.encode("utf-8"))
     return results
@@ -180,58 +127,6 @@ def _items(settings: Settings) -> list[_Item]:
                 raise DataError(f"{labels}: no label map for image {path}")
         items.append(_Item(name, path, labels))
     return items
-
-
-def _input_shape(settings: Settings) -> tuple[int | None, ...] | None:
-    """The canvas' shape where the settings fix it, so that a net of one size is built for it at once."""
-    size = settings.pad_to or (settings.resize if isinstance(settings.resize, tuple) else None)
-    return None if size is None else (1, None, size[1], size[0])
-
-
-def _preprocess(settings: Settings, gp_net: engines.GPNet) -> Preprocess:
-    shape = gp_net.net.blobs[gp_net.data].data.shape
-    if len(shape) != 4:
-        raise CaffeGPError(f"the input blob '{gp_net.data}' has shape {shape}; images need (N, C, H, W)")
-    mean = settings.mean
-    if mean is None:
-        mean = FCN_MEAN if shape[1] == 3 else (0.0,)
-    return Preprocess(
-        mean, settings.scale, settings.channel_order, shape[1], settings.resize, settings.pad_to
-    )
-
-
-def _origin(
-    settings: Settings, gp_net: engines.GPNet, gp: GuidedPerturbation, preprocess: Preprocess
-) -> dict:
-    return {
-        "code_version": provenance.code_version(),
-        "command": settings.command,
-        "model": {
-            "name": settings.model,
-            "prototxt": settings.prototxt,
-            "prototxt_sha256": provenance.sha256_of(settings.prototxt),
-            "caffemodel": settings.caffemodel,
-            "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
-            "surgery": gp_net.changes,
-            "eps_source": _eps_source(settings),
-        },
-        "engine": engines.describe(settings.engine, settings.device),
-        "method": {
-            "eps": settings.eps,
-            "blob": gp.blob,
-            "score": gp.score,
-            "encoding": gp.encoding,
-            "inject": gp.inject,
-            "iterations": gp.iterations,
-            "seed": gp.seed,
-        },
-        "preprocessing": preprocess.describe(),
-    }
-
-
-def _eps_source(settings: Settings) -> str:
-    model = zoo.get(settings.model) if settings.model is not None else None
-    return model.eps_source if model is not None and settings.eps == [model.eps] else "given"
 
 
 def _key(settings: Settings, origin: dict[str, Any]) -> dict[str, Any]:
@@ -265,51 +160,20 @@ def _is_finished(item: _Item, records: Records, folder: Path) -> bool:
 
 
 def _batches(
-    items: Sequence[_Item], preprocess: Preprocess, size: int
+    items: Sequence[_Item], todo: set[str], labeller: Labeller
 ) -> Iterator[tuple[list[_Item], list[Canvas]]]:
-    """Images of equal canvas size together: a net is reshaped once a size, not once an image."""
-    by_size: dict[tuple[int, int], list[_Item]] = {}
-    for item in items:
-        by_size.setdefault(image_size(item.path), []).append(item)
-    for same in by_size.values():
-        for first in range(0, len(same), size):
-            batch = same[first : first + size]
-            yield batch, [preprocess.load(item.path) for item in batch]
+    """The batches with an unfinished image, whole: what else is in a batch has a say in its last bits."""
+    sizes = [labeller.preprocess.canvas_size(image_size(item.path)) for item in items]
+    planned = batches.plan(sizes, labeller.settings.batch_size)
+    wanted = [[items[index] for index in batch] for batch in planned]
+    wanted = [batch for batch in wanted if any(item.name in todo for item in batch)]
+    return batches.loaded_ahead(wanted, lambda batch: [labeller.preprocess.load(item.path) for item in batch])
 
 
-def _perturb(
-    gp: GuidedPerturbation,
-    settings: Settings,
-    preprocess: Preprocess,
-    canvases: Sequence[Canvas],
-    truths: Sequence[np.ndarray | None],
-) -> GPResult:
-    labels = None
-    if settings.encoding == "ground-truth":
-        pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
-        labels = np.stack([preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
-    images = np.stack([canvas.data for canvas in canvases])
-    return gp(images, settings.eps, labels=labels, keep_probabilities="probabilities" in settings.save)
-
-
-def _read_truth(item: _Item, canvas: Canvas, classes: int) -> np.ndarray | None:
+def _read_truth(item: _Item, canvas: Canvas, labeller: Labeller) -> np.ndarray | None:
     if item.labels is None:
         return None
-    truth = pictures.read_label_png(item.labels, classes)
-    if truth.shape != canvas.image.shape[:2]:
-        raise DataError(
-            f"{item.labels}: labels of {truth.shape[1]} x {truth.shape[0]} for an image of "
-            f"{canvas.image.shape[1]} x {canvas.image.shape[0]}"
-        )
-    return truth
-
-
-def _maps_of(result: GPResult, i: int, preprocess: Preprocess, canvas: Canvas) -> list[np.ndarray]:
-    """Label maps of image ``i`` in its own pixels: base, then one for every eps (or just class numbers)."""
-    maps = [labels[i] for labels in [result.base_labels, *result.labels]]
-    if result.base_labels.ndim == 3:
-        maps = [preprocess.labels_to_image(labels, canvas) for labels in maps]
-    return maps
+    return check_truth(pictures.read_label_png(item.labels, labeller.classes), canvas, item.labels)
 
 
 def _record(
@@ -319,12 +183,18 @@ def _record(
     maps: Sequence[np.ndarray],
     result: GPResult,
     i: int,
-    files: Sequence[str],
     classes: int,
 ) -> dict[str, Any]:
     whole = len(result.base_labels)
     height, width = canvas.image.shape[:2]
-    record: dict[str, Any] = {
+    confidences = [result.base_confidence, *result.confidence]
+    entries = [
+        {"confidence": float(confidence[i].mean()), **scores_of(labels, truth, maps[0], classes)}
+        for labels, confidence in zip(maps, confidences)
+    ]
+    for name in CHANGES:
+        entries[0].pop(name, None)
+    return {
         "image": item.path,
         "image_sha256": provenance.sha256_of(item.path),
         "labels_sha256": _sha256_or_none(item.labels),
@@ -332,23 +202,9 @@ def _record(
         "height": height,
         "code_version": provenance.code_version(),
         "seconds": {name: seconds / whole for name, seconds in result.seconds.items()},
-        "files": list(files),
+        "base": entries[0],
+        "gp": [{"eps": eps, **entry} for eps, entry in zip(result.eps, entries[1:])],
     }
-    confidences = [result.base_confidence, *result.confidence]
-    entries = []
-    for labels, confidence in zip(maps, confidences):
-        entry: dict[str, Any] = {"confidence": float(confidence[i].mean())}
-        if labels.ndim == 0:
-            entry["label"] = int(labels)
-        else:
-            entry["changed_pixels"] = int((labels != maps[0]).sum())
-        if truth is not None and labels.ndim == 2:
-            entry["confusion"] = _sparse(confusion(truth, labels, classes))
-        entries.append(entry)
-    entries[0].pop("changed_pixels", None)
-    record["base"] = entries[0]
-    record["gp"] = [{"eps": eps, **entry} for eps, entry in zip(result.eps, entries[1:])]
-    return record
 
 
 # ---- the numbers
@@ -356,11 +212,6 @@ def _record(
 
 def _sha256_or_none(path: str | None) -> str | None:
     return None if path is None else provenance.sha256_of(path)
-
-
-def _sparse(counts: np.ndarray) -> list[list[int]]:
-    """[truth, label, pixels] of every pair that occurs."""
-    return [[int(t), int(p), int(counts[t, p])] for t, p in zip(*np.nonzero(counts))]
 
 
 def _results(
@@ -375,17 +226,11 @@ def _results(
             "images_sha256": provenance.sha256_of_text("\n".join(sorted(r["image_sha256"] for r in records))),
             "labels": settings.labels,
             "classes": classes,
-            "class_names": _class_names(settings, classes),
+            "class_names": settings.class_names(classes),
         },
         "summary": summarise(records, settings.eps, classes),
         "images": list(records),
     }
-
-
-def _class_names(settings: Settings, classes: int) -> list[str] | None:
-    """The model's class names; None without a model, or where its prototxt is replaced by another net's."""
-    names = zoo.get(settings.model).classes if settings.model is not None else ()
-    return list(names) if len(names) == classes else None
 
 
 def summarise(records: Sequence[dict[str, Any]], eps: Sequence[float], classes: int) -> dict[str, Any]:
@@ -411,8 +256,7 @@ def _summary_of(entries: Sequence[dict[str, Any]], classes: int) -> dict[str, An
     if all("confusion" in entry for entry in entries):
         total = ConfusionMatrix(classes)
         for entry in entries:
-            for truth, label, pixels in entry["confusion"]:
-                total.matrix[truth, label] += pixels
+            add_sparse(entry["confusion"], total.matrix)
         summary.update(total.measures() if total.matrix.any() else {})
     return summary
 

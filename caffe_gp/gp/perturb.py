@@ -22,6 +22,7 @@ from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 
 Progress = Callable[[int, int, str], None]
+Watch = Callable[[int, np.ndarray], None]
 Arrays = Union[np.ndarray, List[np.ndarray]]
 
 
@@ -127,6 +128,7 @@ class GuidedPerturbation:
         labels: np.ndarray | None = None,
         valid: np.ndarray | None = None,
         keep_probabilities: bool = False,
+        on_probabilities: Watch | None = None,
     ) -> GPResult:
         """Run the method on a batch of preprocessed images of one size.
 
@@ -135,6 +137,9 @@ class GuidedPerturbation:
         labels   (N, H, W) integers, 255 ignored; for the encoding 'ground-truth' only
         valid    (N, H, W) bool at the score's size: where False nothing is sent back, and, if it has the
                  input's size and the input is perturbed, nothing is added. Default: the whole canvas.
+        on_probabilities   called as ``on_probabilities(k, y)`` with the probabilities (N, C, H, W) before the
+                 perturbation, k = 0, and after that of eps[k - 1]: a view that the next pass overwrites. For
+                 what needs them all but not all at once.
         Raises DataError for images or labels that do not fit, ZeroGradientError (see there), NetError.
         """
         values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
@@ -150,6 +155,8 @@ class GuidedPerturbation:
             self.net.forward()
         probabilities = self._probabilities()
         base = _Opinion(probabilities, keep_probabilities)
+        if on_probabilities is not None:
+            on_probabilities(0, probabilities)
 
         # Step 2: the error signal of the pseudo labels, pushed back to the blob.
         signal = self._signal(probabilities, labels, valid, seeds, iteration=0)
@@ -158,7 +165,7 @@ class GuidedPerturbation:
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
         opinions, perturbations = [], []
-        for value in values:
+        for k, value in enumerate(values, 1):
             moved = direction
             probabilities = self._step(start, value, moved, clock)
             for iteration in range(1, self.iterations):
@@ -167,6 +174,8 @@ class GuidedPerturbation:
                 probabilities = self._step(start, value, moved, clock)
             opinions.append(_Opinion(probabilities, keep_probabilities))
             perturbations.append(moved)
+            if on_probabilities is not None:
+                on_probabilities(k, probabilities)
             if self.debug:
                 self._check_moved(base, opinions[-1], value, moved)
 

@@ -9,6 +9,7 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
+from caffe_gp.datasets.image_files import read_image
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.gp.encodings import IGNORE_LABEL
 from caffe_gp.models.zoo import FCN_MEAN
@@ -90,6 +91,10 @@ class Preprocess:
         data[:, : picture.height, : picture.width] = pixels.transpose(2, 0, 1)
         return Canvas(data, image, (picture.height, picture.width))
 
+    def canvas_size(self, size: Size) -> Size:
+        """(width, height) of the canvas of an image of this size: images are batched by it."""
+        return self.pad_to or (self._size(size) if self.resize else size)
+
     def labels_to_canvas(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Ground truth (h, w) laid out like ``canvas.data``: nearest neighbour, 255 on the padding."""
         if labels.shape != canvas.image.shape[:2]:
@@ -107,6 +112,12 @@ class Preprocess:
         height, width = canvas.valid
         return nearest(labels[:height, :width], canvas.image.shape[:2])
 
+    def scores_to_image(self, scores: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """Score or probability maps (C, h, w) laid out like the image file, (C, H, W) float32: bilinear."""
+        maps = bilinear(scores, canvas.data.shape[1:])
+        height, width = canvas.valid
+        return bilinear(maps[:, :height, :width], canvas.image.shape[:2])
+
     def describe(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         return asdict(self)
@@ -119,31 +130,17 @@ class Preprocess:
         return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def read_image(path: str | os.PathLike) -> Any:
-    """An image file as Pillow RGB; DataError if it is missing or damaged."""
-    try:
-        with Image.open(os.fspath(path)) as picture:
-            return picture.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from None
-
-
-def image_size(path: str | os.PathLike) -> Size:
-    """(width, height) of an image file without decoding it; DataError if it is missing or no image."""
-    try:
-        with Image.open(os.fspath(path)) as picture:
-            return picture.size
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from None
-
-
 def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A label map (h, w) resized to ``shape`` (height, width) by the nearest neighbour."""
     if labels.shape == tuple(shape):
         return labels
     picture = Image.fromarray(np.ascontiguousarray(labels))
     return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))
+
+
+def bilinear(maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Maps (C, h, w) resized to ``shape`` (height, width), each on its own, float32."""
+    if maps.shape[1:] == tuple(shape):
+        return maps
+    pictures = [Image.fromarray(np.ascontiguousarray(one, dtype=np.float32)) for one in maps]
+    return np.stack([np.asarray(one.resize((shape[1], shape[0]), BILINEAR)) for one in pictures])
