@@ -22,6 +22,8 @@ import math
 import numpy as np
 from numba import njit, prange
 
+from caffe_gp.crf.compiled import CACHE
+
 # Values travel through the lattice in groups of eight floats, one vector register.
 LANES = 8
 # float32 does not tell neighbouring lattice points apart much further from the origin.
@@ -151,7 +153,7 @@ def _scales(d: int) -> np.ndarray:
     return ((d + 1) * np.sqrt(2 / 3) / np.sqrt((i + 1.0) * (i + 2.0))).astype(np.float32)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _embed(features, scales, keys, weight):  # pragma: no cover - compiled
     """The d + 1 corners of every point's simplex (their first d coordinates) and its barycentric weights."""
     n, d = features.shape
@@ -226,7 +228,7 @@ def _find(key, found, table):  # pragma: no cover - compiled
         slot = (slot + 1) & mask
 
 
-@njit(cache=True)
+@njit(cache=CACHE)
 def _number(keys):  # pragma: no cover - compiled
     """Vertices numbered as they first appear: number of every key, the distinct keys, their hash table."""
     n, d = keys.shape
@@ -255,7 +257,7 @@ def _number(keys):  # pragma: no cover - compiled
     return vertex, found[:count].copy(), table
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _link(found, table, neighbours):  # pragma: no cover - compiled
     """Both neighbours of every vertex along every axis; entries of missing ones are left as they are."""
     count, d = found.shape
@@ -272,7 +274,7 @@ def _link(found, table, neighbours):  # pragma: no cover - compiled
                 neighbours[axis, at, 1] = v
 
 
-@njit(cache=True)
+@njit(cache=CACHE)
 def _rows_of_bands(vertex, bands, count):  # pragma: no cover - compiled
     """One row for each vertex that a band of points touches: rows of the corners, vertices of the rows, and
     where each band's rows start."""
@@ -297,7 +299,7 @@ def _rows_of_bands(vertex, bands, count):  # pragma: no cover - compiled
     return row, vertex_of_row[:rows].copy(), start
 
 
-@njit(cache=True)
+@njit(cache=CACHE)
 def _by_vertex(vertex_of_row, count):  # pragma: no cover - compiled
     """The rows of every vertex, in their order: where its list starts, and the rows."""
     start = np.zeros(count + 1, np.int64)
@@ -344,7 +346,7 @@ def _add(s, w, x):  # pragma: no cover - compiled
     )
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
     n, corners = row.shape
     bands = len(band_start) - 1
@@ -360,7 +362,7 @@ def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
                     _store(at, _add(_load(at), weight[i, c], x))
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
     one = np.float32(1)
     for v in prange(len(start) - 1):
@@ -371,7 +373,7 @@ def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
             _store(out[v, g], s)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _blur(values, neighbours, out):  # pragma: no cover - compiled
     half = np.float32(0.5)
     for v in prange(len(neighbours)):
@@ -381,7 +383,7 @@ def _blur(values, neighbours, out):  # pragma: no cover - compiled
             _store(out[v, g], _add(s, half, _load(values[neighbours[v, 1], g])))
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
     for i in prange(len(vertex)):
         for g in range(values.shape[1]):
@@ -391,7 +393,7 @@ def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
             _store(out[i, g], s)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _mix(values, matrix, out):  # pragma: no cover - compiled
     for v in prange(len(values)):
         for g in range(matrix.shape[1]):
@@ -401,7 +403,7 @@ def _mix(values, matrix, out):  # pragma: no cover - compiled
             _store(out[v, g], s)
 
 
-@njit(parallel=True, cache=True, fastmath={"contract"})
+@njit(parallel=True, cache=CACHE, fastmath={"contract"})
 def _outer(a, b, parts):  # pragma: no cover - compiled
     chunks = len(parts)
     for chunk in prange(chunks):

@@ -11,6 +11,7 @@ from typing import Sequence
 import numpy as np
 from numba import njit, prange
 
+from caffe_gp.crf.compiled import CACHE
 from caffe_gp.crf.kernels import Kernel, bilateral_features, spatial_features
 from caffe_gp.crf.lattice import Permutohedral, outer, padded
 
@@ -92,7 +93,7 @@ class NumpyRows:
         return outer(a, b)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@njit(parallel=True, cache=CACHE, error_model="numpy")
 def _softmax(rows, classes, out):  # pragma: no cover - compiled
     for i in prange(len(rows)):
         row = rows[i]
@@ -111,7 +112,7 @@ def _softmax(rows, classes, out):  # pragma: no cover - compiled
             out[i, k] = 0
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=CACHE)
 def _softmax_backward(probabilities, diff):  # pragma: no cover - compiled
     for i in prange(len(diff)):
         total = np.float32(0)

@@ -1,6 +1,10 @@
 """The permutohedral lattice against exact Gaussians, its adjoint, and what must not matter."""
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numba
 import numpy as np
 import pytest
@@ -127,3 +131,20 @@ def test_bad_arguments() -> None:
         lattice.filter(np.zeros((4, 2)))
     with pytest.raises(ValueError, match="unknown normalization 'before'; known: after"):
         Kernel(lattice, "before")
+
+
+def test_kernels_compiled_for_one_thread_are_right_on_two(tmp_path) -> None:
+    """What one process compiles and keeps, another with more threads loads."""
+    script = (
+        "import numpy as np; from caffe_gp.crf import Permutohedral\n"
+        "r = np.random.RandomState(0)\n"
+        "lattice = Permutohedral(r.rand(30000, 2).astype(np.float32) * 9)\n"
+        "print(lattice.filter(r.rand(30000, 8).astype(np.float32)).sum(dtype=np.float64))\n"
+    )
+    sums = []
+    for threads in "12":
+        environment = {**os.environ, "NUMBA_NUM_THREADS": threads, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+        sums.append(float(done.stdout))
+    assert sums[0] > 0 and sums[1] == pytest.approx(sums[0], rel=1e-6)
