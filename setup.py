@@ -16,7 +16,7 @@ setup(
     license="BSD-2-Clause",
     license_files=["LICENSE"],
     packages=find_packages(include=["caffe_gp", "caffe_gp.*"]),
-    package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.prototxt"]},
+    package_data={"": ["py.typed", "*.json", "*.txt", "*.html", "*.css", "*.prototxt"]},
     python_requires=">=3.8",
     install_requires=[
         "numpy",

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
+from caffe_gp.datasets.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
-from caffe_gp.models.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROTOTXT = ROOT / "prototxt"

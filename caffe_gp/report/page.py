@@ -19,6 +19,11 @@ def data_uri(image_bgr: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(png_bytes(image_bgr)).decode("ascii")
 
 
+def file_uri(path: str | Path) -> str:
+    """A PNG file as a ``data:`` address."""
+    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+
+
 def render(template: str, **values: Any) -> str:
     """Fill a template of the folder ``templates``. Texts are escaped; an unknown name is an error."""
     try:

@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 
 from caffe_gp import proto, surgery
+from caffe_gp.datasets import class_names
 from caffe_gp.errors import CaffeGPError, PrototxtError
 from caffe_gp.gp.preprocess import Preprocess
-from caffe_gp.models import class_names, tables, write, zoo
+from caffe_gp.models import tables, write, zoo
 
 MODELS = list(zoo.MODELS.values())
 EPS = {"fcn-32s": 0.55, "fcn-8s": 0.7, "fcn-8s-context": 0.7, "crfasrnn-coco": 0.22}

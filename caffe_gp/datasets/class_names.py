@@ -19,6 +19,12 @@ PASCAL_CONTEXT = (
     *("snow", "bedcloth", "track", "tree", "truck", "wall", "water", "window", "wood"),
 )
 
+# CamVid as SegNet's authors split and merged it.
+CAMVID = (
+    *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),
+    "bicyclist",
+)
+
 DIGITS = tuple("0123456789")
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
