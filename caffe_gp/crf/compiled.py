@@ -1,0 +1,22 @@
+"""Where numba keeps the compiled kernels."""
+
+from __future__ import annotations
+
+import os
+
+from typing import Any
+
+import numba
+from numba import config as numba_config
+
+config: Any = numba_config  # its values come from the environment, so type checkers know none of them
+
+# Before 0.56 (Debian 11 has 0.52) compiled code is right only for up to as many threads as it was compiled
+# for; with more, the last threads' share of the work is left out without a word. So each number of threads
+# has a folder of its own.
+_ANY_THREADS = hasattr(numba, "set_parallel_chunksize")
+if not _ANY_THREADS and config.CACHE_DIR:
+    config.CACHE_DIR = os.path.join(config.CACHE_DIR, f"{config.NUMBA_NUM_THREADS}_threads")
+
+#: The ``cache`` of every ``njit`` here. Old versions without a folder (NUMBA_CACHE_DIR) compile every time.
+CACHE = _ANY_THREADS or bool(config.CACHE_DIR)

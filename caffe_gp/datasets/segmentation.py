@@ -1,0 +1,287 @@
+"""Sets of images with label maps: VOC2012 and its subsets, PASCAL-Context, CamVid, and one's own folders.
+
+    images = get("voc2012-reduced346", root)      # DataError says what is missing and how to get it
+    images.ids, images.image("2007_000033"), images.truth("2007_000033")
+
+A root folder holds what was published under the published names (docs/data.md):
+
+    VOCdevkit/VOC2012/...    VOCdevkit/VOC2010/...    lists/    pascal-context/    camvid/
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from caffe_gp.datasets import pascal_context
+from caffe_gp.datasets.class_names import CAMVID, PASCAL_CONTEXT, VOC
+from caffe_gp.datasets.image_files import image_size
+from caffe_gp.errors import DataError
+from caffe_gp.report.pictures import read_label_png
+
+VOID = 255
+DATA_VARIABLE = "CAFFE_GP_DATA"
+FETCH = "tools/fetch_data.py"
+
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True)
+class SegmentationSet:
+    """Images with label maps, by id.
+
+    name      as given to ``get``; subsets say of how many
+    classes   names of labels 0, 1, ...
+    ids       in the published order
+    images    folder of the images, ID.jpg or another suffix
+    labels    folder of the label maps, ID.png or .mat; None for a set without (VOC test)
+    read      turns a label file into (H, W) uint8, 255 where nothing counts
+    background_counts   False where class 0 is no class but 'everything else', so means are over 1.. too
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    images: Path
+    labels: Path | None
+    read: Callable[[Path, int], np.ndarray] = read_label_png
+    label_suffix: str = ".png"
+    background_counts: bool = True
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there are label maps."""
+        return self.labels is not None
+
+    def image(self, item: str) -> Path:
+        """The image file of an id; DataError if it is not there."""
+        for suffix in _SUFFIXES:
+            path = self.images / f"{item}{suffix}"
+            if path.is_file():
+                return path
+        raise DataError(f"{self.images / item}: no such image ({', '.join(_SUFFIXES)}) for set '{self.name}'")
+
+    def label_file(self, item: str) -> Path | None:
+        """The label file of an id, or None for a set without; DataError if it is not there."""
+        if self.labels is None:
+            return None
+        path = self.labels / f"{item}{self.label_suffix}"
+        if not path.is_file():
+            raise DataError(f"{path}: no such label map for set '{self.name}'")
+        return path
+
+    def truth(self, item: str) -> np.ndarray:
+        """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image."""
+        path = self.label_file(item)
+        if path is None:
+            raise DataError(f"set '{self.name}' has no ground truth")
+        labels = self.read(path, len(self.classes))
+        size = image_size(self.image(item))
+        if labels.shape[::-1] != size:
+            found = f"{labels.shape[1]} x {labels.shape[0]}"
+            raise DataError(f"{path}: labels of {found} for an image of {size[0]} x {size[1]}")
+        return labels
+
+    @property
+    def list_sha256(self) -> str:
+        """SHA-256 of the sorted ids, one a line."""
+        return hashlib.sha256(_lines(self.ids)).hexdigest()
+
+    def only(self, ids: Sequence[str], what: str = "chosen") -> SegmentationSet:
+        """The part with these ids, in this set's order; DataError for ids that it does not have."""
+        wanted = set(ids)
+        unknown = sorted(wanted - set(self.ids))
+        if unknown:
+            raise DataError(f"set '{self.name}' has no {', '.join(unknown[:5])} ({len(unknown)} unknown ids)")
+        chosen = tuple(item for item in self.ids if item in wanted)
+        if len(chosen) == len(self.ids):
+            return self
+        return replace(self, name=f"{self.name} ({len(chosen)} {what} of {len(self.ids)})", ids=chosen)
+
+    def first(self, number: int) -> SegmentationSet:
+        """The first images of it."""
+        return self.only(self.ids[:number], "first")
+
+    def available(self) -> SegmentationSet:
+        """The part whose images and label maps are there; DataError if none is."""
+        found = [item for item in self.ids if self._is_there(item)]
+        if not found:
+            raise DataError(f"{self.images}: none of the {len(self.ids)} images of '{self.name}' is here")
+        return self.only(found, "available")
+
+    def check(self) -> SegmentationSet:
+        """Itself, if every file is there; DataError with how many are missing and how to get them."""
+        missing = [item for item in self.ids if not self._is_there(item)]
+        if missing:
+            raise DataError(
+                f"set '{self.name}': {len(missing)} of {len(self.ids)} images or label maps are missing in "
+                f"{self.images} and {self.labels}: {', '.join(missing[:3])}, ... Get them ({FETCH}), or use "
+                "those that are there (--available)"
+            )
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about its images."""
+        return {"name": self.name, "images": len(self.ids), "list_sha256": self.list_sha256}
+
+    def _is_there(self, item: str) -> bool:
+        try:
+            return bool(self.image(item)) and (self.labels is None or bool(self.label_file(item)))
+        except DataError:
+            return False
+
+
+def _lines(ids: Sequence[str]) -> bytes:
+    return "".join(f"{item}\n" for item in sorted(ids)).encode("ascii")
+
+
+# ---- the sets by name
+
+REDUCED_SHA1 = "c2e5fe4130ef81fcf4c6a44f05b45be722d54095"
+
+
+def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
+    """The set of this name under ``root`` (default: CAFFE_GP_DATA, else the folder ``data``).
+
+    ``folder:IMAGES:LABELS:CLASSES`` is a set of one's own: label maps named as the images are, CLASSES a
+    number or a text file with a name a line. Raises DataError for an unknown name or missing lists.
+    """
+    if name.startswith("folder:"):
+        return _folder(name)
+    if name not in _SETS:
+        near = difflib.get_close_matches(name, _SETS, n=2, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:...)")
+    return _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+
+
+def _read_list(path: Path, what: str) -> tuple[str, ...]:
+    """Ids of a list file, one a line; a suffix (SBD's lists in some copies) is dropped."""
+    try:
+        words = path.read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such list; '{FETCH} {what}' gets it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not a list of ids ({error})") from None
+    if not words:
+        raise DataError(f"{path}: the list is empty")
+    return tuple(word[:-4] if word.endswith((".jpg", ".mat", ".png")) else word for word in words)
+
+
+def _voc(name: str, root: Path, ids: Sequence[str]) -> SegmentationSet:
+    devkit = root / "VOCdevkit" / "VOC2012"
+    return SegmentationSet(name, VOC, tuple(ids), devkit / "JPEGImages", devkit / "SegmentationClass")
+
+
+def _voc_list(root: Path, file: str) -> tuple[str, ...]:
+    return _read_list(root / "VOCdevkit/VOC2012/ImageSets/Segmentation" / f"{file}.txt", "voc2012")
+
+
+def _voc_val(name: str, root: Path) -> SegmentationSet:
+    return _voc(name, root, _voc_list(root, "val"))
+
+
+def _reduced_ids(root: Path) -> tuple[str, ...]:
+    """VOC2012 val without what SBD has: the 346 images that no net was trained on."""
+    lists = (_read_list(root / f"lists/sbd_{part}.txt", "sbd-lists") for part in ("train", "val"))
+    sbd = set().union(*lists)
+    ids = tuple(item for item in _voc_list(root, "val") if item not in sbd)
+    found = hashlib.sha1(_lines(ids)).hexdigest()
+    if found != REDUCED_SHA1:
+        raise DataError(
+            f"{root}: VOC2012 val minus SBD has {len(ids)} ids with sha1 {found}, expected 346 with "
+            f"{REDUCED_SHA1}: one of the lists val.txt, sbd_train.txt, sbd_val.txt is not the published one"
+        )
+    return ids
+
+
+def _reduced(name: str, root: Path) -> SegmentationSet:
+    return _voc(name, root, _reduced_ids(root))
+
+
+def _tuning(name: str, root: Path) -> SegmentationSet:
+    reduced = set(_reduced_ids(root))
+    return _voc(name, root, [item for item in _voc_list(root, "val") if item not in reduced])
+
+
+def _seg11valid(name: str, root: Path) -> SegmentationSet:
+    ids = _read_list(root / "lists/seg11valid.txt", "seg11valid")
+    if len(ids) != 736:
+        raise DataError(f"{root / 'lists/seg11valid.txt'}: expected 736 ids, found {len(ids)}")
+    return _voc(name, root, ids)
+
+
+def _voc_test(name: str, root: Path) -> SegmentationSet:
+    return replace(_voc(name, root, _voc_list(root, "test")), labels=None)
+
+
+def _context(name: str, root: Path) -> SegmentationSet:
+    devkit = root / "VOCdevkit" / "VOC2010"
+    return SegmentationSet(
+        name,
+        PASCAL_CONTEXT,
+        _read_list(devkit / "ImageSets/Main/val.txt", "voc2010"),
+        devkit / "JPEGImages",
+        root / "pascal-context" / "trainval",
+        read=pascal_context.read_labels,
+        label_suffix=".mat",
+        background_counts=False,
+    )
+
+
+def _camvid(name: str, root: Path) -> SegmentationSet:
+    part = name.split("-")[1]
+    images = root / "camvid" / part
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder; '{FETCH} camvid' gets it")
+    ids = sorted(path.stem for path in images.iterdir() if path.suffix in _SUFFIXES)
+    labels = root / "camvid" / f"{part}annot"
+    return SegmentationSet(name, CAMVID, tuple(ids), images, labels, read=_read_camvid)
+
+
+def _read_camvid(path: Path, classes: int) -> np.ndarray:
+    labels = read_label_png(path, classes + 1)
+    labels[labels == classes] = VOID
+    return labels
+
+
+_SETS: dict[str, Callable[[str, Path], SegmentationSet]] = {
+    "voc2012-reduced346": _reduced,
+    "voc2012-val": _voc_val,
+    "voc2012-seg11valid": _seg11valid,
+    "voc2012-tuning": _tuning,
+    "voc2012-test": _voc_test,
+    "pascal-context-val": _context,
+    "camvid-train": _camvid,
+    "camvid-val": _camvid,
+    "camvid-test": _camvid,
+}
+NAMES = tuple(_SETS)
+
+
+def _folder(name: str) -> SegmentationSet:
+    parts = name.split(":")
+    if len(parts) != 4:
+        raise DataError(f"'{name}': expected folder:IMAGES:LABELS:CLASSES")
+    images, labels = Path(parts[1]), Path(parts[2])
+    if parts[3].isdigit():
+        classes = tuple(str(label) for label in range(int(parts[3])))
+    else:
+        classes = tuple(Path(parts[3]).read_text(encoding="utf-8").split("\n"))
+        classes = tuple(line.strip() for line in classes if line.strip())
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+    ids = sorted(path.stem for path in images.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if not ids:
+        raise DataError(f"{images}: no images ({', '.join(_SUFFIXES)})")
+    return SegmentationSet(name, classes, tuple(ids), images, labels)
