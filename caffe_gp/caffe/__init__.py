@@ -50,7 +50,8 @@ __all__ = [
     "NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier",
     "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
     "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
-    "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log", "net_spec", "params", "proto",
+    "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
+    "net_spec", "params", "proto",
     "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
     "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip
