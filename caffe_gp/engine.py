@@ -80,13 +80,19 @@ def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = 
 
 
 def _set_threads(engine: str, threads: int) -> None:
-    if engine == "bvlc" and "caffe" in sys.modules and os.environ.get(THREADS_VARIABLE) != str(threads):
-        raise EngineError(
-            f"BVLC Caffe has started already and keeps its threads: set {THREADS_VARIABLE}={threads} before"
-        )
-    os.environ[THREADS_VARIABLE] = str(threads)  # read by OpenMP and OpenBLAS when they are loaded
     if engine == "torch":
         _import_embedded().set_threads(threads)
+    elif _threads_by_environment() != str(threads):
+        if "caffe" in sys.modules:
+            raise EngineError(
+                f"BVLC Caffe has started with {_threads_by_environment()} threads and keeps them: set "
+                f"{THREADS_VARIABLE}={threads} before"
+            )
+        os.environ[THREADS_VARIABLE] = str(threads)  # OpenBLAS reads it when it is loaded
+
+
+def _threads_by_environment() -> str:
+    return os.environ.get(THREADS_VARIABLE) or str(os.cpu_count())
 
 
 def _parse_device(device: str) -> int | None:
@@ -301,7 +307,7 @@ def describe(engine: str = "auto", device: str = "cpu") -> dict[str, Any]:
         "engine_version": getattr(caffe, "__version__", "unknown"),
         "device": device,
         "device_name": cpu_name() if device == "cpu" else gpu_name(_parse_device(device) or 0),
-        "threads": os.environ.get(THREADS_VARIABLE) or str(os.cpu_count()),
+        "threads": _threads_by_environment(),
         "python": platform.python_version(),
         "numpy": importlib.import_module("numpy").__version__,
         "system": platform.platform(),
