@@ -19,11 +19,11 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp import engine, proto, surgery
+from caffe_gp.downloads.files import digests
 from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import fitting_models, guess_format
 from caffe_gp.models.convert.archives import kind_of, open_archive
-from caffe_gp.models.files import digests
 from caffe_gp.models.param_shapes import param_shapes, shared_layers
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire

@@ -35,6 +35,12 @@ class WeightsError(CaffeGPError):
     exit_code = 2
 
 
+class DownloadError(CaffeGPError):
+    """A file that could not be got from one address, or that is not the published one."""
+
+    exit_code = 2
+
+
 class DataError(CaffeGPError):
     """An image, label map, list or database that is missing or not what its reader expects."""
 

@@ -12,21 +12,17 @@ finds it and goes on.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import fnmatch
-import hashlib
 import os
 import shutil
 import zipfile
 import zlib
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Callable, Iterator
-from urllib.parse import urlsplit
 
-from caffe_gp.errors import CaffeGPError, WeightsError
-from caffe_gp.models.files import digests, need_space, what_is_wrong
+from caffe_gp.downloads.files import digests, need_space, what_is_wrong
+from caffe_gp.downloads.workplace import Say, staged_name, url_name, workplace
+from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.models.param_shapes import check_layers
 from caffe_gp.models.weights import (
     LOCK,
@@ -40,9 +36,6 @@ from caffe_gp.models.weights import (
     write_lock,
 )
 from caffe_gp.proto import read_weights
-
-INCOMING = ".incoming"
-Say = Callable[[str], None]
 
 
 def fetch(
@@ -68,7 +61,7 @@ def fetch(
     target = path_of(file.name, folder)
     if status(file.name, folder) == "verified":
         return target
-    with _workplace(target.parent, say) as incoming:
+    with workplace(target.parent, say) as incoming:
         if target.exists():
             _verify(file, target)
             return target
@@ -95,7 +88,7 @@ def verify(name: str, folder: Path | None = None, *, say: Say = print) -> Pin:
         raise WeightsError(f"{target}: not there")
     if file.name in read_lock(target.parent):
         return _verify(file, target)  # writes nothing
-    with _workplace(target.parent, say):
+    with workplace(target.parent, say):
         return _verify(file, target)
 
 
@@ -122,8 +115,8 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
             staged = _retrieve(file, url, mirror, incoming, progress, say)
             _accept(file, target, staged, incoming, url, mirror, say)
             return _forget(file, incoming)
-        except WeightsError as error:
-            reason = str(error).replace(str(incoming / _staged_name(url)), "the file there")
+        except (DownloadError, WeightsError) as error:
+            reason = str(error).replace(str(incoming / staged_name(url)), "the file there")
             tried.append(f"{url}{f' ({mirror.format})' if mirror else ''}: {reason}")
             say(f"  {reason}")
     raise WeightsError(
@@ -141,7 +134,7 @@ def _retrieve(
 ) -> Path:
     """Download ``url`` into ``incoming``."""
     try:
-        from caffe_gp.models.download import download
+        from caffe_gp.downloads.http import download
     except ImportError as error:
         raise CaffeGPError(
             f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
@@ -153,7 +146,7 @@ def _retrieve(
     elif file.archive_member is None and file.hashes:
         known = ":".join(next(iter(file.hashes.items())))
     say(f"{file.name}: downloading {url}")
-    staged = incoming / _staged_name(url)
+    staged = incoming / staged_name(url)
     download(url, staged, known, progress)
     return staged
 
@@ -190,7 +183,7 @@ def _names(file: WeightsFile) -> list[tuple[str, Mirror | None]]:
     """
     names: list[tuple[str, Mirror | None]] = [(file.name, None)]
     if file.archive_member is not None:
-        names += [(_url_name(url), None) for url in file.urls]
+        names += [(url_name(url), None) for url in file.urls]
         if "*" not in file.archive_member:
             names.append((file.archive_member, None))
     names += [(mirror.file, mirror) for mirror in file.mirrors]
@@ -324,36 +317,8 @@ def _pin(file: WeightsFile, path: Path, sha256: str, folder: Path, origin: str, 
     return pin
 
 
-# --------------------------------------------------------------------------------------------- the workplace
-
-
-@contextlib.contextmanager
-def _workplace(folder: Path, say: Say) -> Iterator[Path]:
-    """The folder for unfinished files, for one process at a time. The lock dies with its process."""
-    incoming = folder / INCOMING
-    incoming.mkdir(parents=True, exist_ok=True)
-    with open(incoming / "lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that is fetching into {folder}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for stale in [*incoming.glob("tmp*"), *incoming.glob(".*.tmp"), *incoming.glob("taken-*")]:
-            stale.unlink()
-        yield incoming
-
-
 def _forget(file: WeightsFile, incoming: Path) -> None:
     """Delete what is left of this file's downloads."""
     for url in [*file.urls, *(url for mirror in file.mirrors for url in mirror.urls)]:
-        for path in incoming.glob(f"{_staged_name(url)}*"):
+        for path in incoming.glob(f"{staged_name(url)}*"):
             path.unlink()
-
-
-def _staged_name(url: str) -> str:
-    """A name for the download of ``url``: two addresses never continue each other's files."""
-    return f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-{_url_name(url)}"
-
-
-def _url_name(url: str) -> str:
-    return PurePosixPath(urlsplit(url).path).name or "download"

@@ -21,8 +21,9 @@ import pytest
 import weights_server
 
 from caffe_gp import proto
-from caffe_gp.errors import CaffeGPError, WeightsError
-from caffe_gp.models import download, fetch, files, weights, zoo
+from caffe_gp.downloads import files, http, workplace
+from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
+from caffe_gp.models import fetch, weights, zoo
 from caffe_gp.models.builder import Builder
 
 NAME = "tiny.caffemodel"
@@ -88,7 +89,7 @@ def get(tmp_path):
 
 def left(folder):
     """What lies in the folder of unfinished files."""
-    return sorted(p.name for p in (folder / fetch.INCOMING).iterdir() if p.name != "lock")
+    return sorted(p.name for p in (folder / workplace.INCOMING).iterdir() if p.name != "lock")
 
 
 def sha256(body):
@@ -152,7 +153,7 @@ def test_a_host_that_keeps_cutting_leaves_the_part_for_the_next_run(server, tiny
     with pytest.raises(WeightsError, match="connection was cut; another run continues there"):
         get()
     (part,) = [name for name in left(get.folder) if name.endswith(".part")]
-    size = (get.folder / fetch.INCOMING / part).stat().st_size
+    size = (get.folder / workplace.INCOMING / part).stat().st_size
     assert 0 < size <= 200_000 and not (get.folder / NAME).exists()
     server.asked.clear()
     assert get().read_bytes() == body
@@ -179,7 +180,7 @@ def test_part_that_is_already_complete(server, tiny, get):
     body = caffemodel()
     url = server.serve("a", body)
     tiny(url)
-    incoming = get.folder / fetch.INCOMING
+    incoming = get.folder / workplace.INCOMING
     incoming.mkdir(parents=True)
     (incoming / f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-a.part").write_bytes(body)
     assert get().read_bytes() == body
@@ -190,7 +191,7 @@ def test_part_longer_than_the_file_starts_again(server, tiny, get):
     body = caffemodel()
     url = server.serve("a", body)
     tiny(url)
-    incoming = get.folder / fetch.INCOMING
+    incoming = get.folder / workplace.INCOMING
     incoming.mkdir(parents=True)
     (incoming / f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-a.part").write_bytes(body + b"more")
     assert get().read_bytes() == body
@@ -227,7 +228,7 @@ def test_all_dead_says_what_was_tried_and_what_to_do(server, tiny, get):
 
 
 def test_silent_host(server, tiny, get, monkeypatch):
-    monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "READ_TIMEOUT", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -267,8 +268,8 @@ def test_a_page_does_not_replace_what_has_arrived(server, tiny, get):
 
 
 def test_google_drive_page_says_so():
-    with pytest.raises(WeightsError, match="web page.*Google Drive"):
-        download._refuse_page(b"<html>virus scan", "https://drive.usercontent.google.com/download?id=1")
+    with pytest.raises(DownloadError, match="web page.*Google Drive"):
+        http._refuse_page(b"<html>virus scan", "https://drive.usercontent.google.com/download?id=1")
 
 
 def test_full_disk_is_said_before_anything_is_downloaded(server, tiny, get, monkeypatch):

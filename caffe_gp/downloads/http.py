@@ -15,8 +15,8 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from caffe_gp.errors import WeightsError
-from caffe_gp.models.files import need_space, what_is_wrong
+from caffe_gp.downloads.files import need_space, what_is_wrong
+from caffe_gp.errors import DownloadError
 
 CONNECT_TIMEOUT = 20.0  # seconds to reach a host
 READ_TIMEOUT = 60.0  # seconds without a byte
@@ -27,7 +27,7 @@ def download(url: str, path: Path, known_hash: str | None = None, progress: bool
     """Get the file at ``url``; it appears as ``path`` when it is complete and has ``known_hash``.
 
     ``known_hash``: 'sha1:...', 'md5:...' and the like, or None for any file. What has arrived of it lies in
-    ``path`` + '.part' and is continued by the next call. Raises WeightsError with the reason in one line;
+    ``path`` + '.part' and is continued by the next call. Raises DownloadError with the reason in one line;
     CaffeGPError when the disk is full.
     """
     pooch.get_logger().setLevel("WARNING")  # it reports the sha256 of files whose hash it was not told
@@ -35,12 +35,12 @@ def download(url: str, path: Path, known_hash: str | None = None, progress: bool
     try:
         pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
-        raise WeightsError(_reason(error)) from None
+        raise DownloadError(_reason(error)) from None
     except ValueError as error:
         if known_hash is None or "hash" not in str(error):
             raise
         found = str(error).partition("but got")[2].partition(".")[0].strip()
-        raise WeightsError(f"not the published file: expected {known_hash}, got {found}") from None
+        raise DownloadError(f"not the published file: expected {known_hash}, got {found}") from None
 
 
 class ResumingDownloader:
@@ -60,7 +60,7 @@ class ResumingDownloader:
         """Put the file at ``url`` into the path ``output_file``.
 
         A cut connection is taken up again at once while every attempt brings new bytes. Raises
-        requests.RequestException, or WeightsError for what is no file.
+        requests.RequestException, or DownloadError for what is no file.
         """
         while True:
             before = self._have()
@@ -103,7 +103,7 @@ class ResumingDownloader:
                 have = 0
                 total = _length(answer)
             elif answer.status_code != 206:
-                raise WeightsError(f"HTTP {answer.status_code} {answer.reason}: no file")
+                raise DownloadError(f"HTTP {answer.status_code} {answer.reason}: no file")
             if total is not None:
                 need_space(self.part.parent, total - have, self.part.name)
             self._receive(answer, url, have, total)
@@ -153,12 +153,12 @@ def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
 
 
 def _refuse_page(head: bytes, url: str) -> None:
-    """Raise WeightsError when the start of what came shows that it is no binary file."""
+    """Raise DownloadError when the start of what came shows that it is no binary file."""
     wrong = what_is_wrong(head)
     if wrong and (urlsplit(url).hostname or "").endswith("google.com"):
         wrong += "; Google Drive wants a large file to be confirmed, or its limit of downloads is reached"
     if wrong:
-        raise WeightsError(wrong)
+        raise DownloadError(wrong)
 
 
 _OFFLINE = "the host's name is not known (or this machine is offline)"

@@ -38,5 +38,5 @@ def need_space(folder: Path, count: int, name: str) -> None:
     if count > free:
         raise CaffeGPError(
             f"{name}: needs {count / 1e6:.0f} MB in {folder}, where {free / 1e6:.0f} MB are free. Make room, "
-            "or name another folder (--folder, CAFFE_GP_MODELS)"
+            "or name another folder (the tool's --help says how)"
         )

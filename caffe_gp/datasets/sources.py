@@ -1,0 +1,91 @@
+"""Where the data sets were published: what manifest.json says."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from caffe_gp.errors import DataError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar or zip file. Values nobody published are None.
+
+    file    what it is called, there and in ``--from-dir``
+    urls    in the order in which they are tried; none where a login is needed
+    size    bytes
+    take    folder inside it -> folder under the data root
+    counts  folder under the data root -> files that must be in it afterwards
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    size: int | None
+    md5: str | None
+    sha256: str | None
+    take: dict[str, str]
+    counts: dict[str, int]
+
+    @property
+    def known_hash(self) -> str | None:
+        """The strongest published hash as 'sha256:...', or None."""
+        if self.sha256:
+            return f"sha256:{self.sha256}"
+        return f"md5:{self.md5}" if self.md5 else None
+
+
+@dataclass(frozen=True)
+class IdList:
+    """A text file of ids; its order and its endings do not count.
+
+    target  under the data root
+    count   of ids; ``sha1``: of the sorted ids, one a line
+    """
+
+    target: str
+    urls: tuple[str, ...]
+    count: int
+    sha1: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something to get: an archive, or lists.
+
+    name    as given to ``fetch``
+    page    for people with a browser
+    """
+
+    name: str
+    title: str
+    archive: Archive | None
+    lists: tuple[IdList, ...]
+    licence: str
+    page: str
+
+
+def _read() -> dict[str, Source]:
+    path = Path(__file__).with_name("manifest.json")
+    sources = {}
+    for entry in json.loads(path.read_text(encoding="utf-8"))["sources"]:
+        archive = entry["archive"]
+        if archive is not None:
+            entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"])})
+        entry["lists"] = tuple(IdList(**{**item, "urls": tuple(item["urls"])}) for item in entry["lists"])
+        sources[entry["name"]] = Source(**entry)
+    return sources
+
+
+SOURCES = _read()
+
+
+def find(name: str) -> Source:
+    """The source of this name; DataError with the list otherwise."""
+    if name not in SOURCES:
+        near = difflib.get_close_matches(name, SOURCES, n=2, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise DataError(f"unknown data '{name}'{hint} (known: {', '.join(SOURCES)})")
+    return SOURCES[name]

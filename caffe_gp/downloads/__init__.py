@@ -1,0 +1,1 @@
+"""Getting files from where they were published: resumable downloads, hashes, archives."""

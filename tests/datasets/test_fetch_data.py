@@ -1,0 +1,229 @@
+"""Getting data sets from a server on this machine, in the published layout: cut, damaged, hostile."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import textwrap
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from caffe_gp.datasets import fetch, sources
+from caffe_gp.datasets.sources import SOURCES, Archive, IdList
+from caffe_gp.errors import DataError, DownloadError
+
+NOISE = np.random.RandomState(0).bytes(400_000)
+FILES = {
+    "VOCdevkit/VOC2012/JPEGImages/a.jpg": NOISE,
+    "VOCdevkit/VOC2012/SegmentationClass/a.png": b"A",
+    "VOCdevkit/VOC2012/SegmentationClass/b.png": b"B",
+    "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt": b"a\nb\n",
+    "readme.txt": b"not wanted",
+}
+
+
+def packed(kind, files=FILES):
+    """The bytes of an archive: 'tar', 'tgz' or 'zip'."""
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(fileobj=out, mode="w:gz" if kind == "tgz" else "w") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def offer(monkeypatch, urls, body, name="voc2012", **changes):
+    """Put a small data set into the place of a published one."""
+    archive = Archive(
+        file="VOC.tar",
+        urls=tuple(urls),
+        size=len(body),
+        md5=hashlib.md5(body).hexdigest(),
+        sha256=None,
+        take={"VOCdevkit/VOC2012": "VOCdevkit/VOC2012"},
+        counts={"VOCdevkit/VOC2012/SegmentationClass": 2},
+    )
+    archive = replace(archive, **changes)
+    monkeypatch.setitem(sources.SOURCES, name, replace(SOURCES[name], archive=archive))
+
+
+def tree(root):
+    """Every file under the root but those in work, with its content."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "lock"
+    }
+
+
+WANTED = {name: content for name, content in FILES.items() if name.startswith("VOCdevkit")}
+
+
+@pytest.mark.parametrize("kind", ("tar", "tgz", "zip"))
+def test_downloaded_and_unpacked(server, monkeypatch, tmp_path, kind):
+    body = packed(kind)
+    offer(monkeypatch, [server.url("gone"), server.serve("voc", body)], body)
+    said = []
+    fetch.fetch("voc2012", tmp_path, progress=False, say=said.append)
+    assert tree(tmp_path) == WANTED
+    assert "404" in " ".join(said) and "Licence: images from Flickr" in said[-1]
+    fetch.verify("voc2012", tmp_path)
+    server.asked.clear()
+    fetch.fetch("voc2012", tmp_path, progress=False, say=said.append)
+    assert not server.asked and "is there" in said[-1]
+
+
+def test_cut_connections_are_continued(server, monkeypatch, tmp_path):
+    body = packed("tar")
+    offer(monkeypatch, [server.serve("voc", body, cut=(200_000,), etag='"1"')], body)
+    server.asked.clear()
+    fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
+    assert tree(tmp_path) == WANTED and [ranges for _, ranges in server.asked][1] .startswith("bytes=1")
+
+
+def test_wrong_file_is_refused_and_the_next_address_tried(server, monkeypatch, tmp_path):
+    body = packed("tar")
+    urls = [server.serve("other", packed("tar", {"x": b"y"})), server.serve("voc", body)]
+    offer(monkeypatch, urls, body)
+    fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
+    assert tree(tmp_path) == WANTED
+
+
+@pytest.mark.parametrize("name", ("/etc/evil", "VOCdevkit/VOC2012/../../../evil"))
+def test_names_that_lead_outside(server, monkeypatch, tmp_path, name):
+    body = packed("tar", {**FILES, name: b"x"})
+    offer(monkeypatch, [server.serve("voc", body)], body)
+    with pytest.raises(DataError, match="leads out of its folder"):
+        fetch.fetch("voc2012", tmp_path / "data", progress=False, say=lambda line: None)
+    assert tree(tmp_path / "data") == {} and not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    (
+        (packed("tgz")[:300_000], "damaged archive"),
+        (packed("tar", {"VOCdevkit/VOC2010/x": b""}), "no folder 'VOCdevkit/VOC2012'"),
+        (packed("tar", {"VOCdevkit/VOC2012/SegmentationClass/a.png": b""}), "1 files for .* expected 2"),
+    ),
+)
+def test_damaged_and_incomplete_archives(server, monkeypatch, tmp_path, body, message):
+    offer(monkeypatch, [server.serve("voc", body)], body)
+    with pytest.raises(DataError, match=message):
+        fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
+    assert not (tmp_path / "VOCdevkit").exists()
+
+
+def test_dead_hosts_say_what_to_do_by_hand(server, monkeypatch, tmp_path):
+    offer(monkeypatch, [server.url("gone")], b"")
+    with pytest.raises(DataError) as found:
+        fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
+    text = str(found.value)
+    assert "HTTP 404" in text and "tools/fetch_data.py voc2012 --from-dir FOLDER" in text
+    assert "VOC.tar, VOCdevkit/VOC2012" in text
+    offer(monkeypatch, [], b"", name="voc2012-test")
+    with pytest.raises(DataError, match="cannot be downloaded"):
+        fetch.fetch("voc2012-test", tmp_path, progress=False, say=lambda line: None)
+
+
+@pytest.mark.parametrize("given", ("data", "data/VOCdevkit", "data/VOCdevkit/VOC2012"))
+def test_an_unpacked_devkit_is_linked(monkeypatch, tmp_path, given):
+    offer(monkeypatch, [], b"")
+    for name, content in WANTED.items():
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    root = tmp_path / "root"
+    fetch.fetch("voc2012", root, from_dir=tmp_path / given, say=lambda line: None)
+    assert (root / "VOCdevkit/VOC2012").is_symlink()
+    assert (root / "VOCdevkit/VOC2012/SegmentationClass/b.png").read_bytes() == b"B"
+
+
+def test_archive_from_a_folder(monkeypatch, tmp_path):
+    body = packed("tar")
+    offer(monkeypatch, [], body)
+    (tmp_path / "VOC.tar").write_bytes(body[:-1024] + bytes(1023) + b"x")
+    with pytest.raises(DataError, match="the published file has"):
+        fetch.fetch("voc2012", tmp_path / "root", from_dir=tmp_path, say=lambda line: None)
+    (tmp_path / "VOC.tar").write_bytes(body)
+    fetch.fetch("voc2012", tmp_path / "root", from_dir=tmp_path, say=lambda line: None)
+    assert tree(tmp_path / "root") == WANTED and (tmp_path / "VOC.tar").exists()
+    with pytest.raises(DataError, match="has neither VOC.tar nor VOCdevkit/VOC2012"):
+        fetch.fetch("voc2012", tmp_path / "other", from_dir=tmp_path / "root/VOCdevkit/VOC2012/ImageSets",
+                    say=lambda line: None)  # fmt: skip
+
+
+def test_lists_are_told_by_their_ids(server, monkeypatch, tmp_path):
+    ids = "a\nb\nc\n"
+    urls = server.serve("short", b"a\n"), server.serve("l", b"c.jpg\na.jpg\nb.jpg\n")
+    item = IdList("lists/l.txt", urls, 3, hashlib.sha1(ids.encode()).hexdigest())
+    monkeypatch.setitem(sources.SOURCES, "seg11valid", replace(SOURCES["seg11valid"], lists=(item,)))
+    fetch.fetch("seg11valid", tmp_path, say=lambda line: None)
+    assert (tmp_path / "lists/l.txt").read_text().startswith("c.jpg")
+    fetch.verify("seg11valid", tmp_path)
+    (tmp_path / "lists/l.txt").write_text("a\nb\n")
+    with pytest.raises(DownloadError, match="2 ids with sha1"):
+        fetch.verify("seg11valid", tmp_path)
+
+
+def test_the_manifest_and_the_real_lists(shared_data, tmp_path):
+    """The published lists have the fingerprints that the manifest says."""
+    lists = shared_data / "voc2012/lists"
+    here = tmp_path / "here"
+    here.mkdir()
+    for ours, theirs in (("sbd_train", "sds_train5623"), ("sbd_val", "sds_val5732"), ("seg11valid",) * 2):
+        (here / f"{ours}.txt").write_bytes((lists / f"{theirs}.txt").read_bytes())
+    for name in ("sbd-lists", "seg11valid"):
+        fetch.fetch(name, tmp_path / "root", from_dir=here, say=lambda line: None)
+        fetch.verify(name, tmp_path / "root")
+
+
+def test_killed_while_unpacking(server, monkeypatch, tmp_path):
+    """What was unpacked does not count until all of it is there."""
+    files = {**FILES, **{f"VOCdevkit/VOC2012/JPEGImages/{i}.jpg": NOISE for i in range(100)}}
+    body = packed("tgz", files)
+    url = server.serve("voc", body)
+    code = f"""
+        import sys, time, shutil
+        from dataclasses import replace
+        from pathlib import Path
+        from caffe_gp.datasets import fetch, sources
+        copy = shutil.copyfileobj
+        def slow(*args):
+            time.sleep(0.01)
+            copy(*args)
+        shutil.copyfileobj = slow
+        archive = replace(sources.SOURCES["voc2012"].archive, urls=({url!r},), sha256=None, md5=None,
+                          counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
+        sources.SOURCES["voc2012"] = replace(sources.SOURCES["voc2012"], archive=archive)
+        fetch.fetch("voc2012", Path({str(tmp_path)!r}), progress=False)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], env=environment,
+                               stdout=subprocess.DEVNULL)  # fmt: skip
+    end = time.monotonic() + 60
+    unpacked = tmp_path / ".incoming/unpacked"
+    while len(list(unpacked.rglob("*.jpg"))) < 20:
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "VOCdevkit").exists()
+    offer(monkeypatch, [url], body)
+    fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
+    assert len(list((tmp_path / "VOCdevkit/VOC2012/JPEGImages").iterdir())) == 101 and not unpacked.exists()
