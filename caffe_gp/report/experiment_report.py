@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, List, Sequence, Union
 
 from caffe_gp.report.page import file_uri, render, save_page
 from caffe_gp.report.pictures import write_bytes
@@ -19,6 +19,9 @@ class Cell:
 
     text: str
     verdict: str = ""
+
+
+Row = List[Union[str, Cell]]
 
 
 @dataclass

@@ -1,0 +1,55 @@
+"""Table 1: base and base + GP of every net on the reduced VOC2012 validation set (section 4.2)."""
+
+from __future__ import annotations
+
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments import parts
+from caffe_gp.experiments.context import Context
+from caffe_gp.report.experiment_report import Report, Row, Table
+
+NAME, TITLE = "table1", "Table 1: guided perturbations of pretrained nets"
+# Mean IU of base and base + GP, in percent.
+PAPER = {
+    "fcn-32s": (62.10, 64.71),
+    "fcn-8s": (63.97, 66.97),
+    "fcn-8s-coco": (69.85, 71.99),
+    "crfasrnn-coco": (72.95, 73.75),
+    "deeplab-vgg16": (66.9, 69.1),
+    "deeplab-resnet101": (74.1, 75.3),
+}
+
+
+def run(context: Context) -> Report:
+    """One row a net."""
+    suite = context.suite
+    header = ["net", "base", "base + GP", "gain", "eps", "eps from"]
+    table = Table(TITLE, header + (["paper: base", "base + GP", "gain"] if suite.paper else []))
+    numbers, runs = {}, []
+    for net in suite.nets:
+        tuned = context.gp(net)
+        gain, base = parts.gain_of(tuned), mean_iu(tuned.base)
+        runs.append(tuned.run)
+        numbers[net.name] = {
+            "base": tuned.run.measures(tuned.base),
+            "gp": tuned.run.measures(tuned.matrices),
+            "gain": gain.points(),
+            "eps": tuned.eps,
+            "eps_from": tuned.source,
+        }
+        row: Row = [net.title, parts.iu(tuned.base), parts.iu(tuned.matrices), parts.gain_text(gain)]
+        row += [tuned.text(), tuned.source]
+        if suite.paper:
+            paper_base, paper_gp = PAPER[net.name]
+            row[1], row[3] = parts.judged(base, paper_base), parts.judged_gain(gain, paper_gp - paper_base)
+            row += [f"{paper_base:.2f}", f"{paper_gp:.2f}", f"{paper_gp - paper_base:+.2f}"]
+            numbers[net.name]["paper"] = {"base": paper_base, "gp": paper_gp}
+        table.add(*row)
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context),
+        [table],
+        numbers={"nets": numbers},
+        provenance=parts.provenance(context, runs),
+    )
