@@ -7,17 +7,14 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.errors import CaffeGPError, WeightsError  # noqa: E402
 from caffe_gp.evaluation import image_run  # noqa: E402
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES  # noqa: E402
-from caffe_gp.gp import ENCODINGS, INJECTIONS  # noqa: E402
-from caffe_gp.models import zoo  # noqa: E402
+from caffe_gp.evaluation.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -52,28 +49,7 @@ def parse(arguments: list[str]) -> image_run.Settings:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    group = parser.add_argument_group("net")
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        help="a net of the paper or its family: says the files, the score blob, the preprocessing and, where "
-        "the paper does, eps; any option overrides its part",
-    )
-    group.add_argument("--list-models", action=_ListModels, help="print the models and exit")
-    group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
-    group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
-    group.add_argument(
-        "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
-    )
-    group.add_argument(
-        "--engine",
-        choices=engine.ENGINES,
-        default="auto",
-        help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto (default): "
-        "what CAFFE_GP_ENGINE says, else torch",
-    )
-    group.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
-
+    add_net(parser)
     group = parser.add_argument_group("images")
     group.add_argument("--image", nargs="+", default=[], metavar="FILE", help="image files")
     group.add_argument(
@@ -88,55 +64,8 @@ def parse(arguments: list[str]) -> image_run.Settings:
         metavar="DIR",
         help="ground truth, DIR/<image name>.png with indices (255 is ignored); adds mean IU",
     )
-    group.add_argument(
-        "--mean",
-        type=_numbers,
-        metavar="B,G,R",
-        help="subtracted from the pixels 0..255; one number for all channels "
-        "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
-    )
-    group.add_argument(
-        "--scale", type=float, help="factor after the subtraction (default: the model's, else 1)"
-    )
-    group.add_argument("--channel-order", choices=("bgr", "rgb"), help="default: the model's, else bgr")
-    group.add_argument(
-        "--resize",
-        type=_resize,
-        metavar="W,H or N",
-        help="stretch to W x H, or scale the longer side to N (default: native size); label maps "
-        "are brought back to the image's size, nearest neighbour",
-    )
-    group.add_argument(
-        "--pad-to",
-        type=_size,
-        metavar="W,H or N",
-        help="fill up at the bottom and right with the mean to this size (500 for CRF-RNN, 513 for "
-        "DeepLab); label maps are cropped",
-    )
-
-    group = parser.add_argument_group("method")
-    group.add_argument(
-        "--eps",
-        type=float,
-        nargs="+",
-        metavar="E",
-        help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
-        "(default: the model's)",
-    )
-    group.add_argument(
-        "--blob", default="data", help="blob to perturb: data (default) or an inner one, e.g. pool3"
-    )
-    group.add_argument(
-        "--encoding", choices=ENCODINGS, default="onehot", help="label encoding (default onehot)"
-    )
-    group.add_argument("--iterations", type=int, default=1, metavar="N", help="steps of size eps (default 1)")
-    group.add_argument(
-        "--inject",
-        choices=INJECTIONS,
-        help="where the error signal enters (default score; softmax-output for encoding soft)",
-    )
-    group.add_argument("--seed", type=int, default=0, help="of the random encoding (default 0)")
-
+    add_preprocessing(group)
+    add_method(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--out", required=True, metavar="DIR", help="folder for results.json and pictures")
     group.add_argument(
@@ -155,49 +84,8 @@ def parse(arguments: list[str]) -> image_run.Settings:
     options["images"] = options.pop("image") + options["images"]
     if not options["images"]:
         parser.error("give images with --image or --images")
-    if options["batch_size"] < 1:
-        parser.error("--batch-size must be at least 1")
     options["command"] = " ".join(map(shlex.quote, ["run_gp.py", *arguments]))
-    if "model" not in options:
-        for name in ("prototxt", "caffemodel", "eps"):
-            if name not in options:
-                parser.error(f"without --model, --{name} is needed")
-        return image_run.Settings(**options)
-    try:
-        return image_run.Settings.of_model(options.pop("model"), **options)
-    except WeightsError:
-        raise
-    except CaffeGPError as error:
-        parser.error(str(error))
-
-
-class _ListModels(argparse.Action):
-    """``--list-models``: print them and exit, whatever else is on the command line."""
-
-    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **options)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        for model in zoo.MODELS.values():
-            eps = "eps to be given" if model.eps is None else f"eps {model.eps:g}"
-            print(f"{model.name:<24}{len(model.classes):>3} classes  {eps:<16}{model.title}")
-        parser.exit()
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = [int(part) for part in text.split(",")]
-    if len(parts) not in (1, 2) or min(parts) < 1:
-        raise argparse.ArgumentTypeError(f"expected W,H or N, found {text!r}")
-    return parts[0], parts[-1]
-
-
-def _resize(text: str) -> int | tuple[int, int]:
-    width, height = _size(text)
-    return (width, height) if "," in text else width
+    return settings_from(parser, image_run.Settings, options)
 
 
 def _save(text: str) -> tuple[str, ...]:

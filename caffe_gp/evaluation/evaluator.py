@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from caffe_gp import engine as engines
 from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
 from caffe_gp.evaluation import batches, runs
-from caffe_gp.evaluation.labelling import CHANGES, Labeller, check_truth, scores_of
+from caffe_gp.evaluation.labelling import CHANGES, Labeller, scores_of
 from caffe_gp.gp import GPResult
 from caffe_gp.gp.preprocess import Canvas
 from caffe_gp.report import pictures
@@ -36,7 +37,6 @@ class Evaluator:
         # One image without a gradient must not stop a run of thousands; see _check_moved.
         self._labeller.gp.allow_zero_gradient = True
         self._moved, self._unmoved = False, 0
-        self._crf = settings.crf_settings()
         self.changes = self._labeller.prepared.changes
         classes, known = self._labeller.classes, len(settings.data.classes)
         if known > classes:
@@ -52,6 +52,7 @@ class Evaluator:
             "key": key,
             "classes": self._labeller.classes,
             "class_names": list(names),
+            "background_counts": settings.data.background_counts,
             "made": {
                 "date": runs.now(),
                 **settings.origin(self._labeller.prepared),
@@ -70,14 +71,14 @@ class Evaluator:
         canvases = [self._labeller.preprocess.load(data.image(item)) for item in batch]
         truths: list[np.ndarray | None] = [None] * len(batch)
         if data.has_truth:
-            truths = [check_truth(data.truth(item), canvas, item) for item, canvas in zip(batch, canvases)]
+            truths = [data.truth(item) for item in batch]
         return canvases, truths
 
     def records(
         self, batch: Batch, canvases: Sequence[Canvas], truths: Sequence[np.ndarray | None]
     ) -> list[dict[str, Any]]:
         """The records of a loaded batch."""
-        crf = None if self._crf is None else _BehindCRF(self._crf, self._labeller, canvases)
+        crf = None if self._settings.crf is None else _BehindCRF(self._settings, self._labeller, canvases)
         result = self._labeller.label(canvases, truths, on_probabilities=crf)
         if result.base_labels.ndim != 3:
             raise CaffeGPError("this net labels whole images; evaluations are of nets that label pixels")
@@ -149,20 +150,23 @@ class _BehindCRF:
     seconds   of each image, for all its maps together
     """
 
-    def __init__(self, settings: Any, labeller: Labeller, canvases: Sequence[Canvas]) -> None:
-        self._settings, self._labeller, self._canvases = settings, labeller, canvases
-        self._crfs: list[Any] = [None] * len(canvases)
-        self.maps: list[list[np.ndarray]] = []
-        self.seconds = [0.0] * len(canvases)
-
-    def __call__(self, k: int, probabilities: np.ndarray) -> None:
+    def __init__(self, settings: Evaluation, labeller: Labeller, canvases: Sequence[Canvas]) -> None:
         from caffe_gp.crf import DenseCRF
 
+        self._labeller, self._canvases = labeller, canvases
+        self.maps: list[list[np.ndarray]] = []
+        self.seconds, self._crfs = [], []
+        for canvas in canvases:
+            begin = time.perf_counter()
+            self._crfs.append(DenseCRF(canvas.image, settings.crf_settings()))
+            self.seconds.append(time.perf_counter() - begin)
+        # numba, when it starts, gives OpenMP its own number of threads, hence PyTorch too.
+        engines.load_caffe(settings.engine, settings.device, settings.threads)
+
+    def __call__(self, k: int, probabilities: np.ndarray) -> None:
         self.maps.append([])
         for i, canvas in enumerate(self._canvases):
             begin = time.perf_counter()
-            if self._crfs[i] is None:
-                self._crfs[i] = DenseCRF(canvas.image, self._settings)
             y = self._labeller.preprocess.scores_to_image(probabilities[i], canvas)
             scores = np.log(np.maximum(y, np.finfo(np.float32).tiny))
             self.maps[-1].append(self._crfs[i].labels(scores))

@@ -34,6 +34,14 @@ def find_images(sources: Sequence[str]) -> list[str]:
     return found
 
 
+def read_ids(path: str) -> list[str]:
+    """Image ids of a text file, one a line; DataError if it is none."""
+    try:
+        return Path(path).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable list of ids ({error})") from None
+
+
 def _read_list(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

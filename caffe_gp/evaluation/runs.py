@@ -126,6 +126,7 @@ class RunResults:
     ids           N image ids, in the set's order
     eps           E values
     classes, class_names
+    background_counts   False where class 0 is no class, so that means over the others are told too
     has_truth     whether there was ground truth; without it all counts are zero
     sizes         (N, 2) width and height of the images
     base, after   (N, C, C) and (E, N, C, C) int64: each image's confusion matrix, before and after
@@ -142,6 +143,7 @@ class RunResults:
         self.eps = [float(eps) for eps in head["key"]["eps"]]
         self.classes: int = head["classes"]
         self.class_names: list[str] = head["class_names"]
+        self.background_counts: bool = head["background_counts"]
         self.has_truth = "confusion" in records[0]["base"]
         self.sizes = np.array([(record["width"], record["height"]) for record in records], np.int64)
         per_eps = [[record["gp"][k] for record in records] for k in range(len(self.eps))]
@@ -261,6 +263,30 @@ def write_reports(folder: RunFolder) -> None:
     write_bytes(folder.path / "provenance.json", _json(_provenance(run, parts)))
 
 
+def table(run: RunResults) -> str:
+    """Mean IU, pixel accuracy and the gain of every eps with its 95 % interval, as lines of text."""
+    summary = run.origin["summary"]
+    rows = [("base", summary["base"]), *((f"GP, eps {row['eps']:g}", row) for row in summary["gp"])]
+    rows += [(f"{name} + CRF", row["crf"]) for name, row in rows if "crf" in row]
+    lines = []
+    for name, row in rows:
+        parts = [f"{name:<24}"]
+        if "mean_iu" in row:
+            parts.append(f"mean IU {100 * row['mean_iu']:6.2f}")
+            if "mean_iu_without_background" in row:
+                parts.append(f"without background {100 * row['mean_iu_without_background']:6.2f}")
+            parts.append(f"pixel accuracy {100 * row['pixel_accuracy']:6.2f}")
+        if "gain" in row:
+            gain = row["gain"]
+            parts.append(f"gain {gain['gain']:+.2f} ({gain['low']:+.2f} .. {gain['high']:+.2f})")
+        elif "changed_pixels" in row:
+            parts.append(f"changed {100 * row['changed_pixels']:.2f} % of the pixels")
+        lines.append("  ".join(parts))
+    seconds = {kind.replace("_", " "): values.mean() for kind, values in run.seconds.items()}
+    times = ", ".join(f"{kind} {value:.3f} s" for kind, value in seconds.items())
+    return "\n".join([*lines, f"{len(run.ids)} image(s); each: {times}", f"more in {run.folder}"])
+
+
 def _results(run: RunResults, key: dict[str, Any], records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for item in run.ids:
@@ -293,8 +319,13 @@ def _results(run: RunResults, key: dict[str, Any], records: dict[str, dict[str, 
 
 
 def _summary(run: RunResults, row: int | None, eps: float | None, crf: bool) -> dict[str, Any]:
-    summary = {} if row is None else {"confidence": float(run.confidence[row].mean())}
-    return {**summary, **(run.total(eps, crf).measures() if run.has_truth else {})}
+    summary: dict[str, Any] = {} if row is None else {"confidence": float(run.confidence[row].mean())}
+    if run.has_truth:
+        total = run.total(eps, crf)
+        summary.update(total.measures())
+        if not run.background_counts:
+            summary["mean_iu_without_background"] = total.mean_iu_over(range(1, run.classes))
+    return summary
 
 
 def _provenance(run: RunResults, parts: Sequence[Part]) -> dict[str, Any]:
