@@ -3,18 +3,22 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models demo train-demo test bvlc test-bvlc lint bench faithfulness clean
+.PHONY: help venv models data demo train-demo test bvlc test-bvlc lint bench faithfulness clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 # The number of test processes; one thread each, so that they do not fight for the cores.
 JOBS ?= 2
-# What make models downloads.
+# What make models and make data download.
 FETCH ?= all
+DATA ?= voc2012 sbd-lists
+# The paper's tables and figures, and options of tools/reproduce.py, such as --available --workers 2.
+EXPERIMENTS := table1 table2 table3 table4 table5
+REPRODUCE ?=
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 30
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
@@ -27,11 +31,27 @@ venv: $(READY)  ## create or update .venv
 models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfasrnn-coco --yes-non-commercial")
 	$(BIN)/python tools/fetch_models.py $(FETCH)
 
+data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context")
+	$(BIN)/python tools/fetch_data.py $(DATA)
+
+.PHONY: reproduce-all reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
+reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
+	$(BIN)/python tools/reproduce.py all $(REPRODUCE)
+
+$(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
+	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
+
+reproduce-voc-small: $(READY)  ## the same with two small VOC nets
+	$(BIN)/python tools/reproduce.py all --suite voc-small --available $(REPRODUCE)
+
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
 	$(BIN)/python tools/demo.py
 
 train-demo: $(READY)  ## train the demo's net again
 	$(BIN)/python tools/train_demo.py
+
+train-camvid: $(READY)  ## train the CamVid net again (CAFFE_GP_DATA: the folder that holds camvid/)
+	$(BIN)/python tools/train_camvid.py
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests

@@ -18,7 +18,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import proto
-from caffe_gp.errors import WeightsError
+from caffe_gp.models import batchnorm
 from caffe_gp.models.builder import Builder
 from caffe_gp.proto import messages as pb
 
@@ -30,7 +30,6 @@ INPUT_SHAPE = (1, 3, 96, 96)
 
 BATCH = 10
 STEPS = 2600
-BATCHNORM_EPS = 1e-5
 
 # Convolutions that are followed by batch normalisation in the training net.
 NORMALISED = tuple(f"conv{stage}_{i}" for stage in (1, 2, 3, 4) for i in (1, 2)) + ("fc6", "fc7")
@@ -102,33 +101,8 @@ def preprocess(images: np.ndarray) -> np.ndarray:
 
 
 def fold(params: Mapping[str, Sequence[np.ndarray]]) -> dict[str, list[np.ndarray]]:
-    """Weights of the deployed net from those of the training net.
-
-    params   layer name -> float32 arrays, with the layers ``bn_X`` (mean, variance, their common factor)
-             and ``scale_X`` (gamma, beta) for each X in NORMALISED
-    With y = gamma * (W x - mean) / sqrt(variance + eps) + beta the folded weight is W * gamma / sqrt(...) and
-    the bias beta - mean * gamma / sqrt(...). Computed in float64. Raises WeightsError if a layer is missing.
-    """
-    folded: dict[str, list[np.ndarray]] = {}
-    for layer in deploy_net().layer:
-        name = layer.name
-        if layer.type not in ("Convolution", "Deconvolution"):
-            continue
-        needed = (name, f"bn_{name}", f"scale_{name}") if name in NORMALISED else (name,)
-        for part in needed:
-            if part not in params:
-                raise WeightsError(f"digit_fcn: layer '{part}' is missing from the trained weights")
-        arrays = [np.asarray(array, np.float64) for array in params[name]]
-        if name in NORMALISED:
-            mean, variance, factor = (np.asarray(array, np.float64) for array in params[f"bn_{name}"])
-            gamma, beta = (np.asarray(array, np.float64) for array in params[f"scale_{name}"])
-            count = float(factor.reshape(-1)[0])
-            if count <= 0:
-                raise WeightsError(f"digit_fcn: layer 'bn_{name}' has seen no batch: it was not trained")
-            step = gamma / np.sqrt(variance / count + BATCHNORM_EPS)
-            arrays = [arrays[0] * step[:, None, None, None], beta - mean / count * step]
-        folded[name] = [np.ascontiguousarray(array, np.float32) for array in arrays]
-    return folded
+    """Weights of the deployed net from those of the training net: ``batchnorm.fold``."""
+    return batchnorm.fold(deploy_net(), params, NORMALISED)
 
 
 def _body(net: Builder, training: bool) -> None:
@@ -136,10 +110,12 @@ def _body(net: Builder, training: bool) -> None:
     blob = "data"
     for stage, channels in enumerate(CHANNELS, 1):
         for i in (1, 2):
-            blob = _conv(net, f"conv{stage}_{i}", blob, channels, 3, training, relu=f"relu{stage}_{i}")
+            name, relu = f"conv{stage}_{i}", f"relu{stage}_{i}"
+            blob = batchnorm.conv_relu(net, name, blob, channels, 3, training=training, relu=relu)
         blob = net.max_pool(f"pool{stage}", blob, 2, 2)
     for number, kernel in ((6, 3), (7, 1)):
-        blob = _conv(net, f"fc{number}", blob, FC, kernel, training, relu=f"relu{number}")
+        name, relu = f"fc{number}", f"relu{number}"
+        blob = batchnorm.conv_relu(net, name, blob, FC, kernel, training=training, relu=relu)
         if training:
             net.dropout(f"drop{number}", blob, 0.2)
     scores = net.conv("score_fr", blob, CLASSES, 1, param=(), weight_filler={"type": "gaussian", "std": 0.01})
@@ -149,18 +125,6 @@ def _body(net: Builder, training: bool) -> None:
     # upscore2 is 2 n + 2 wide and starts one pixel early, as pool3's grid sees it.
     fused = net.eltwise("fuse_pool3", [net.crop("upscore2c", up, skip, offset=1), skip])
     net.crop("score", _up(net, "upscore8", fused, kernel=16, stride=8), "data", offset=4)
-
-
-def _conv(net: Builder, name: str, bottom: str, channels: int, kernel: int, training: bool, relu: str) -> str:
-    """A convolution that keeps the size, batch normalisation in training, ReLU; returns the top."""
-    # In training the normalisation's beta is the bias.
-    filler: dict[str, Any] = {"weight_filler": {"type": "msra"}} if training else {}
-    net.conv(name, bottom, channels, kernel, pad=kernel // 2, bias=not training, param=(), **filler)
-    if training:
-        statistics = {"moving_average_fraction": 0.99, "eps": BATCHNORM_EPS}
-        net.add("BatchNorm", f"bn_{name}", [name], [name], batch_norm_param=statistics)
-        net.add("Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
-    return net.relu(relu, name)
 
 
 def _up(net: Builder, name: str, bottom: str, kernel: int, stride: int) -> str:

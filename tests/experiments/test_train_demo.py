@@ -11,7 +11,7 @@ import pytest
 
 from caffe_gp import proto
 from caffe_gp.datasets.digit_scenes import DigitScenes
-from caffe_gp.experiments import digit_scenes_layer, train_demo
+from caffe_gp.experiments import digit_scenes_layer, train_demo, trainer
 from caffe_gp.models import digit_fcn
 
 
@@ -45,14 +45,14 @@ def seen(monkeypatch):
 
 def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monkeypatch, seen):
     positions, interrupt_at = seen
-    monkeypatch.setattr(train_demo, "LOG_EVERY", 1)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     monkeypatch.setattr(train_demo, "VALIDATION_SCENES", 4)
     out = tmp_path / "out"
     interrupt_at.add(5)
     with pytest.raises(KeyboardInterrupt):
         train_demo.train(prototxts, out, steps=8, quiet=True)
     # The fifth iteration was finished and kept; nothing else was written.
-    assert train_demo.newest_snapshot(out / "training").name == "digit_fcn_iter_5.solverstate"
+    assert trainer.newest_snapshot(out / "training").name == "digit_fcn_iter_5.solverstate"
     assert positions == [0, 2, 4, 6, 8] and not (out / "digit_fcn.caffemodel").exists()
 
     record = train_demo.train(prototxts, out, steps=8, quiet=True)
@@ -73,7 +73,7 @@ def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monk
 
 
 def test_the_loss_falls(prototxts, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_demo, "LOG_EVERY", 1)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
     monkeypatch.setattr(train_demo, "VALIDATION_SCENES", 2)
     record = train_demo.train(prototxts, tmp_path / "out", steps=30, quiet=True)
     losses = [loss for _, loss in record["loss"]]

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from normalised_nets import as_net, check_folding, made_up, params_of
 
-from caffe_gp import engine, proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.models import digit_fcn
 
 RNG = np.random.RandomState(0)
 
 
-def as_net(param, folder, name):
-    """The embedded Caffe's net of a description, in the TEST phase."""
-    proto.write_text(param, str(folder / name))
-    return engine.load_caffe("torch").Net(str(folder / name), 1)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A training net with made-up weights and statistics: data and loss layers replaced by an Input."""
-    param = digit_fcn.train_net()
-    del param.layer[-1]
-    del param.layer[0]
-    source = digit_fcn.deploy_net().layer[0]
-    layers = [source, *param.layer]
-    param = type(param)(name=param.name, layer=layers)
-    net = as_net(param, tmp_path_factory.mktemp("net"), "trained.prototxt")
-    for name, blobs in net.params.items():
-        for i, blob in enumerate(blobs):
-            if name.startswith("bn_"):
-                # Mean, variance and the factor that both carry.
-                blob.data[...] = (RNG.normal(0, 3, blob.data.shape), RNG.uniform(2, 9, blob.data.shape), 4.0)[
-                    i
-                ]
-            elif name.startswith("scale_"):
-                blob.data[...] = RNG.uniform(0.5, 1.5, blob.data.shape) if i == 0 else RNG.normal(0, 1)
-            elif name.startswith("score"):
-                blob.data[...] = RNG.normal(0, 0.1, blob.data.shape)
-    return net
+    """The training net with made-up weights and statistics."""
+    return made_up(digit_fcn.train_net(), digit_fcn.deploy_net(), tmp_path_factory.mktemp("net"))
 
 
 def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
@@ -49,26 +25,12 @@ def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
 
 
 def test_folded_net_computes_what_the_trained_net_does(trained, tmp_path):
-    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
-    deploy = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
-    folded = digit_fcn.fold(params)
-    assert set(folded) == set(deploy.params)
-    proto.write_caffemodel(str(tmp_path / "w.caffemodel"), digit_fcn.deploy_net(), folded)
-    deploy.copy_from(str(tmp_path / "w.caffemodel"))
-    image = RNG.normal(0, 50, (2, 3, 96, 96)).astype(np.float32)
-    for net in (trained, deploy):
-        net.blobs["data"].reshape(*image.shape)
-        net.blobs["data"].data[...] = image
-        net.forward()
-    for blob in ("conv1_2", "pool4", "fc7", "score"):
-        expected = trained.blobs[blob].data
-        assert np.abs(expected).max() > 0.1
-        error = np.abs(deploy.blobs[blob].data - expected).max() / np.abs(expected).max()
-        assert error < 1e-5, blob
+    folded = digit_fcn.fold(params_of(trained))
+    check_folding(trained, digit_fcn.deploy_net(), folded, tmp_path, ("conv1_2", "pool4", "fc7", "score"))
 
 
 def test_folding_by_hand(trained):
-    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
+    params = params_of(trained)
     weight, bias = digit_fcn.fold(params)["conv2_1"]
     (w,), (mean, variance, _), (gamma, beta) = (
         params["conv2_1"],
@@ -82,7 +44,7 @@ def test_folding_by_hand(trained):
 
 
 def test_incomplete_weights_are_refused(trained):
-    params = {name: [np.array(blob.data) for blob in blobs] for name, blobs in trained.params.items()}
+    params = params_of(trained)
     with pytest.raises(WeightsError, match="'scale_fc6' is missing"):
         digit_fcn.fold({name: arrays for name, arrays in params.items() if name != "scale_fc6"})
     params["bn_fc7"][2][...] = 0
