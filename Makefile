@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-demo test bvlc test-bvlc lint bench faithfulness clean
+.PHONY: help venv models data demo train-demo train-camvid test bvlc test-bvlc lint bench faithfulness clean
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -19,7 +19,9 @@ def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
 def test_folded_net_computes_what_the_trained_net_does(tmp_path):
     trained = made_up(camvid_fcn.train_net(), camvid_fcn.deploy_net(), tmp_path)
     folded = camvid_fcn.fold(params_of(trained))
-    check_folding(trained, camvid_fcn.deploy_net(), folded, tmp_path, ("conv1", "conv4_4", "join2", "score_half"))
+    check_folding(
+        trained, camvid_fcn.deploy_net(), folded, tmp_path, ("conv1", "conv4_4", "join2", "score_half")
+    )
 
 
 def test_upsampling_is_bilinear(tmp_path):
