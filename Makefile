@@ -34,12 +34,15 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context")
 	$(BIN)/python tools/fetch_data.py $(DATA)
 
-.PHONY: reproduce-all reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
+.PHONY: reproduce-all reproduce-camvid reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(BIN)/python tools/reproduce.py all $(REPRODUCE)
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
+
+reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
+	$(BIN)/python tools/reproduce.py all --suite camvid $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
 	$(BIN)/python tools/reproduce.py all --suite voc-small --available $(REPRODUCE)

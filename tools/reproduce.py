@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--threads", type=int, help="CPU threads of each process")
     parser.add_argument("--batch-size", type=int, default=1, help="images of one size in a pass")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args()
@@ -64,6 +65,7 @@ def _run(args: argparse.Namespace) -> None:
         engine=args.engine,
         device=args.device,
         workers=args.workers,
+        threads=args.threads,
         batch_size=args.batch_size,
         quiet=args.quiet,
         command=shlex.join(["tools/reproduce.py", *sys.argv[1:]]),

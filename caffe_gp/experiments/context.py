@@ -63,6 +63,7 @@ class Context:
     engine: str = "auto"
     device: str = "cpu"
     workers: int = 1
+    threads: int | None = None
     batch_size: int = 1
     quiet: bool = False
     command: str = ""
@@ -110,6 +111,7 @@ class Context:
             engine=self.engine,
             device=self.device,
             workers=self.workers,
+            threads=self.threads,
             batch_size=self.batch_size,
             quiet=self.quiet,
             command=self.command,

@@ -36,6 +36,17 @@ def judged_gain(gain: Gain, paper: float) -> Cell:
     return Cell(gain_text(gain), within(100 * gain.gain, paper, BAND))
 
 
+def measures(run: RunResults, matrices: np.ndarray) -> dict[str, Any]:
+    """Mean IU, accuracies and the classes' IU of per-image matrices, in percent."""
+    found = {}
+    for name, value in run.measures(matrices).items():
+        if isinstance(value, list):
+            found[name] = [None if item is None else 100 * item for item in value]
+        else:
+            found[name] = value if name == "pixels" else 100 * value
+    return found
+
+
 def iu(matrices: np.ndarray) -> str:
     """Mean IU of per-image matrices, in points."""
     return points(mean_iu(matrices))

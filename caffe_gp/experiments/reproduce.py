@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Callable, Sequence
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import table1, table2, table3, table4, table5
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import of_zoo
+from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report
 
 
@@ -23,44 +24,52 @@ class Experiment:
 
     run      makes its report
     title    for people
-    paper_only   whether it needs data that only the suite 'paper' has
+    nets     the nets of a suite that it takes
+    data     the set that it is measured on; None: the suite's
+    paper_only   whether only the suite 'paper' has it
     """
 
     run: Callable[[Context], Report]
     title: str
+    nets: Callable[[Suite], Sequence[Net]]
+    data: str | None = None
     paper_only: bool = False
 
 
-def _of(module: ModuleType, paper_only: bool = False) -> Experiment:
-    return Experiment(module.run, module.TITLE, paper_only)
+def _of(module: ModuleType) -> Experiment:
+    """An experiment's module: NAME, TITLE, run; nets and DATA where they are not the suite's."""
+    nets = getattr(module, "nets", lambda suite: suite.nets)
+    data = getattr(module, "DATA", None)
+    return Experiment(module.run, module.TITLE, nets, data, paper_only=data is not None)
 
 
-EXPERIMENTS = {
-    "table1": _of(table1),
-    "table2": _of(table2, paper_only=True),
-    "table3": _of(table3),
-    "table4": _of(table4),
-    "table5": _of(table5),
-}
+EXPERIMENTS = {module.NAME: _of(module) for module in (table1, table2, table3, table4, table5)}
 
 
 def missing(names: Sequence[str], context: Context) -> list[str]:
     """What the experiments need and is not there, a sentence each with how to get it; nothing is computed."""
-    found = []
-    checks: list[Callable[[], object]] = [lambda: context.data().check()]
-    tuning = context.suite.tuning
-    if tuning is not None and any(net.eps is None for net in context.suite.nets):
-        checks.append(lambda: context.named(str(tuning)).check())
-    checks += [net.caffemodel for net in context.suite.nets] + [net.prototxt for net in context.suite.nets]
-    if "table2" in names:
-        checks += [lambda: context.named(table2.DATA).check(), of_zoo(table2.MODEL).caffemodel]
-    for check in checks:
+    checks: dict[str, Callable[[], object]] = {}
+    for name in names:
+        experiment = EXPERIMENTS[name]
+        if experiment.data is None:
+            checks["data"] = lambda: context.data().check()
+        else:
+            checks[experiment.data] = partial(_check_set, context, experiment.data)
+        for net in experiment.nets(context.suite):
+            checks[f"{net.name} weights"], checks[f"{net.name} prototxt"] = net.caffemodel, net.prototxt
+            if net.eps is None and context.suite.tuning is not None:
+                checks["tuning"] = partial(_check_set, context, context.suite.tuning)
+    found: dict[str, None] = {}
+    for check in checks.values():
         try:
             check()
         except CaffeGPError as error:
-            if str(error) not in found:
-                found.append(str(error))
-    return found
+            found[str(error)] = None
+    return list(found)
+
+
+def _check_set(context: Context, name: str) -> None:
+    context.named(name).check()
 
 
 def reproduce(names: Sequence[str], context: Context) -> list[Path]:

@@ -2,7 +2,7 @@
 
     suite = suites.get("paper")           # the paper's nets on the reduced VOC2012 validation set
     suites.get("voc-small")               # two small real VOC nets, where the paper's cannot be had
-    suites.get("camvid")                  # a net trained here
+    suites.get("camvid")                  # a net that was trained here
 
 Every experiment runs on every suite; only "paper" has the paper's numbers beside it.
 """
@@ -163,7 +163,40 @@ def _voc_small() -> Suite:
     )
 
 
-_SUITES = {"paper": _paper, "voc-small": _voc_small}
+def _camvid() -> Suite:
+    """A net of FCN's kind trained here (``make train-camvid``), on CamVid's street scenes."""
+
+    def prototxt() -> Path:
+        return zoo.PROTOTXT / "camvid_fcn" / "deploy.prototxt"
+
+    def caffemodel() -> Path:
+        path = zoo.ROOT / "models" / "camvid_fcn" / "camvid_fcn.caffemodel"
+        if not path.is_file():
+            raise DataError(f"{path}: not there; 'make train-camvid' trains it")
+        return path
+
+    net = Net(
+        name="camvid_fcn",
+        title="FCN trained on CamVid",
+        prototxt=prototxt,
+        caffemodel=caffemodel,
+        score="score",
+        feed={"mean": (104.0, 117.0, 123.0)},
+        grid=(0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0),
+        inner=("pool1", "pool2", "pool3"),
+    )
+    return Suite(
+        name="camvid",
+        title="a net trained on CamVid",
+        data="camvid-test",
+        tuning="camvid-val",
+        nets=(net,),
+        ablation=net.name,
+        crf={net.name: "deeplab"},
+    )
+
+
+_SUITES = {"paper": _paper, "voc-small": _voc_small, "camvid": _camvid}
 NAMES = tuple(_SUITES)
 
 

@@ -30,8 +30,8 @@ def run(context: Context) -> Report:
         gain, base = parts.gain_of(tuned), mean_iu(tuned.base)
         runs.append(tuned.run)
         numbers[net.name] = {
-            "base": tuned.run.measures(tuned.base),
-            "gp": tuned.run.measures(tuned.matrices),
+            "base": parts.measures(tuned.run, tuned.base),
+            "gp": parts.measures(tuned.run, tuned.matrices),
             "gain": gain.points(),
             "eps": tuned.eps,
             "eps_from": tuned.source,

@@ -12,12 +12,17 @@ from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import class_iu
 from caffe_gp.experiments import parts
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import of_zoo
+from caffe_gp.experiments.suites import Net, Suite, of_zoo
 from caffe_gp.report.experiment_report import Cell, Report, Row, Table, points, within
 
 NAME, TITLE = "table2", "Table 2: PASCAL-Context"
 DATA, MODEL = "pascal-context-val", "fcn-8s-context"
 PAPER = (39.12, 40.44)
+
+
+def nets(suite: Suite) -> list[Net]:
+    """Its one net, whatever the suite has."""
+    return [of_zoo(MODEL)]
 
 
 def run(context: Context) -> Report:

@@ -9,7 +9,7 @@ import numpy as np
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import parts
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import INNER_GRID
+from caffe_gp.experiments.suites import INNER_GRID, Net, Suite
 from caffe_gp.report.experiment_report import Report, Row, Table, points
 
 NAME, TITLE = "table4", "Table 4: perturbing inner blobs"
@@ -19,9 +19,14 @@ PAPER_FORWARD = 0.12
 _DEVIATION_IMAGES = 8
 
 
+def nets(suite: Suite) -> list[Net]:
+    """The suite's net for ablations."""
+    return [suite.net(suite.ablation)]
+
+
 def run(context: Context) -> Report:
     """One row a blob of the suite's net for ablations."""
-    net = context.suite.net(context.suite.ablation)
+    (net,) = nets(context.suite)
     header = ["blob", "mean IU", "gain", "eps", "seconds", "/ forward"]
     paper = context.suite.paper
     table = Table(f"{TITLE}, {net.title}", header + (["paper: mean IU", "/ forward"] if paper else []))
@@ -38,7 +43,7 @@ def run(context: Context) -> Report:
         gain = parts.gain_of(tuned)
         seconds = _seconds(tuned.run)
         numbers[blob] = {
-            "gp": tuned.run.measures(tuned.matrices),
+            "gp": parts.measures(tuned.run, tuned.matrices),
             "gain": gain.points(),
             "eps": tuned.eps,
             "eps_from": tuned.source,

@@ -9,6 +9,7 @@ from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import parts
 from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report, Row, Table
 
 NAME, TITLE = "table5", "Table 5: guided perturbations and the dense CRF"
@@ -17,14 +18,19 @@ PAPER = {"fcn-8s-coco": (69.8, 71.1, 72.0, 72.7), "deeplab-resnet101": (74.1, 74
 COLUMNS = ("base", "+ CRF", "+ GP", "+ CRF + GP")
 
 
+def nets(suite: Suite) -> list[Net]:
+    """Those that the suite names a CRF for."""
+    return [suite.net(name) for name in suite.crf]
+
+
 def run(context: Context) -> Report:
     """One row a net."""
     suite = context.suite
     header = ["net", *COLUMNS, "GP's gain on top of the CRF", "eps", "CRF"]
     table = Table(TITLE, header + ([f"paper: {COLUMNS[0]}", *COLUMNS[1:]] if suite.paper else []))
     numbers, runs = {}, []
-    for name, preset in suite.crf.items():
-        net = suite.net(name)
+    for net in nets(suite):
+        name, preset = net.name, suite.crf[net.name]
         tuned = context.gp(net)
         eps = context.one_eps(tuned)
         crf = context.run(net, [eps], crf=preset)

@@ -1,0 +1,69 @@
+"""``caffe_gp doctor``: what this machine has, and what each experiment still needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from caffe_gp import engine
+from caffe_gp.datasets.fetch import what_is_missing
+from caffe_gp.datasets.segmentation import DATA_VARIABLE
+from caffe_gp.datasets.sources import SOURCES
+from caffe_gp.errors import CaffeGPError
+from caffe_gp.experiments import suites
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
+from caffe_gp.models import weights
+from caffe_gp.provenance import cpu_name
+
+
+def report(data_root: Path | None = None) -> str:
+    """The whole report as text: engines, machine, data, weights, experiments."""
+    root = data_root or Path(os.environ.get(DATA_VARIABLE, "data"))
+    folder = weights.weights_folder()
+    sections = [
+        ("machine", _machine(root)),
+        ("engines", [_engine(name) for name in engine.ENGINES[1:]]),
+        (f"data in {root}", [_data(name, root) for name in SOURCES]),
+        (f"weights in {folder}", [f"{weights.status(name, folder):<10} {name}" for name in weights.MANIFEST]),
+    ]
+    for name in suites.NAMES:
+        sections.append((f"experiments, suite {name}", _experiments(name, data_root)))
+    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections)
+
+
+def _machine(root: Path) -> list[str]:
+    place = root if root.exists() else Path(".")
+    free = shutil.disk_usage(place).free / 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return [f"{cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GB; {free:.0f} GB free in {place.resolve()}"]
+
+
+def _engine(name: str) -> str:
+    try:
+        found = engine.describe(name)
+    except CaffeGPError as error:
+        return f"{name:<6} not here: {str(error).split('.')[0]}"
+    gpu = found.get("cuda_devices") or "none found"
+    versions = ", ".join(f"{key} {found[key]}" for key in ("engine_version", "torch") if key in found)
+    return f"{name:<6} {versions}; GPU: {gpu}" if name == "torch" else f"{name:<6} {versions}"
+
+
+def _data(name: str, root: Path) -> str:
+    lacks = what_is_missing(SOURCES[name], root)
+    return f"{'missing' if lacks else 'here':<10} {name:<15} {SOURCES[name].title}"
+
+
+def _experiments(name: str, data_root: Path | None) -> list[str]:
+    """A line an experiment, and under it what is missing for it."""
+    suite = suites.get(name)
+    lines: list[str] = []
+    said: dict[str, None] = {}
+    for experiment, what in EXPERIMENTS.items():
+        if what.paper_only and not suite.paper:
+            continue
+        lacks = missing([experiment], Context(suite, Path("reports"), data_root=data_root))
+        lines.append(f"{'ready' if not lacks else 'waits':<10} {experiment:<9} {what.title.split(': ')[-1]}")
+        said.update({sentence: None for sentence in lacks})
+    return lines + [f"           {sentence}" for sentence in said]
