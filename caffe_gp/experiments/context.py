@@ -119,9 +119,11 @@ class Context:
         )
         return evaluate(settings)
 
-    def tune(self, net: Net, grid: Sequence[float], **method: Any) -> Tuned:
-        """The best step of ``grid`` on the tuning images, or by cross-validation where there are none."""
-        tuning = self.tuning_data()
+    def tune(
+        self, net: Net, grid: Sequence[float], tuning: SegmentationSet | None = None, **method: Any
+    ) -> Tuned:
+        """The best step of ``grid`` on tuning images (the suite's), or by cross-validation without any."""
+        tuning = tuning or self.tuning_data()
         if tuning is None:
             run = self.run(net, grid, **method)
             found = cross_validate(run.eps, run.after, run.base)

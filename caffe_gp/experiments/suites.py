@@ -57,6 +57,7 @@ class Suite:
 
     data      name of the set that everything is measured on (``datasets.get``)
     tuning    name of the set that eps is tuned on; None: 5-fold cross-validation inside ``data``
+    beside    a set whose choice of eps table 1 reports beside the cross-validation's
     nets      by name, in the order of the tables
     ablation  the net of the paper's section 5: tables 3 and 4, figures 3 to 6, 8
     crf       the nets of table 5, with a preset of ``caffe_gp.crf``
@@ -71,6 +72,7 @@ class Suite:
     ablation: str
     crf: Mapping[str, str] = field(default_factory=dict)
     paper: bool = False
+    beside: str | None = None
 
     def net(self, name: str) -> Net:
         """The net of this name; CaffeGPError with the list otherwise."""
@@ -160,6 +162,7 @@ def _voc_small() -> Suite:
         nets=tuple(nets),
         ablation="mnv2_dm10_513",
         crf={net.name: "deeplab" for net in nets},
+        beside="voc2012-tuning",
     )
 
 

@@ -44,6 +44,11 @@ def run(context: Context) -> Report:
             row += [f"{paper_base:.2f}", f"{paper_gp:.2f}", f"{paper_gp - paper_base:+.2f}"]
             numbers[net.name]["paper"] = {"base": paper_base, "gp": paper_gp}
         table.add(*row)
+        if suite.beside is not None:
+            other = context.tune(net, net.grid, context.named(suite.beside))
+            gain = parts.gain_of(other)
+            numbers[net.name]["beside"] = {"gain": gain.points(), "eps": other.eps, "eps_from": other.source}
+            table.add("", "", parts.iu(other.matrices), parts.gain_text(gain), other.text(), other.source)
     return Report(
         NAME,
         TITLE,
