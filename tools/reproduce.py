@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--list", type=Path, help="text file with the ids to use")
     parser.add_argument("--available", action="store_true", help="use the images that are there")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
-    parser.add_argument("--stand-in-weights", action="store_true", help="the weights are not the released")
+    parser.add_argument("--tuning-limit", type=int, metavar="N", help="tune eps on N images only")
     parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="processes")
@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         quiet=args.quiet,
         command=shlex.join(["tools/reproduce.py", *sys.argv[1:]]),
-        stand_in=args.stand_in_weights,
+        tuning_limit=args.tuning_limit,
     )
     names = list(EXPERIMENTS) if "all" in args.names else args.names
     for page in reproduce(names, context):

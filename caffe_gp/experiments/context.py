@@ -20,6 +20,7 @@ from caffe_gp.evaluation.evaluate import Evaluation, RunResults, evaluate
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp.models import weights
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Context:
 
     out       folder of all reports; evaluations are kept in ``out/runs``
     ids, available, limit   only these images of the suite's data, only those that are there, only the first
-    stand_in  the weights are not the released ones; every report says so
+    tuning_limit   only so many images for tuning
     """
 
     suite: Suite
@@ -67,7 +68,7 @@ class Context:
     batch_size: int = 1
     quiet: bool = False
     command: str = ""
-    stand_in: bool = False
+    tuning_limit: int | None = None
     _sets: dict[str, SegmentationSet] = field(default_factory=dict)
 
     def data(self) -> SegmentationSet:
@@ -82,7 +83,14 @@ class Context:
 
     def tuning_data(self) -> SegmentationSet | None:
         """What eps is tuned on, or None where it is cross-validated."""
-        return None if self.suite.tuning is None else self.named(self.suite.tuning)
+        if self.suite.tuning is None:
+            return None
+        chosen = self.named(self.suite.tuning)
+        return chosen if self.tuning_limit is None else chosen.first(self.tuning_limit)
+
+    def stand_ins(self) -> list[str]:
+        """Titles of the suite's nets whose weights are not the released ones but stand in for them."""
+        return [net.title for net in self.suite.nets if net.model and weights.find(net.model).stand_in]
 
     def named(self, name: str) -> SegmentationSet:
         """A set by its name, or what is there of it if ``available``."""

@@ -10,7 +10,7 @@ from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments.context import Context, Tuned
-from caffe_gp.report.experiment_report import Cell, points, signed, within
+from caffe_gp.report.experiment_report import Cell, joined, points, signed, within
 
 # How far a reproduced number may lie from the paper's, in percentage points.
 BAND = 0.3
@@ -67,8 +67,9 @@ def warnings(context: Context) -> list[str]:
     data = context.data()
     if context.suite.paper and len(data.ids) != 346:
         found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
-    if context.stand_in:
-        found.append("Stand-in weights: no number on this page was measured on the released weights.")
+    stand_ins = context.stand_ins()
+    if stand_ins:
+        found.append(f"Stand-in weights, not the released ones: every number of {joined(stand_ins)}.")
     return found
 
 

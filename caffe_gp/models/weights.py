@@ -21,6 +21,8 @@ from caffe_gp.models import zoo
 from caffe_gp.proto.text import write_atomically
 
 LOCK = "weights.lock"
+# Names a manifest to read in place of the package's: a mirror of one's own, or stand-ins.
+MANIFEST_VARIABLE = "CAFFE_GP_WEIGHTS_MANIFEST"
 HASHES = ("sha256", "sha1", "md5")  # strongest first
 
 
@@ -61,6 +63,7 @@ class WeightsFile:
     parameters      float32 values that its nets read from it, shared ones counted once
     non_commercial  its licence forbids commercial use: downloaded only for who says that this is accepted
     pages           for people with a browser
+    stand_in        not the released weights but others in their place, for trials: results say so
     """
 
     name: str
@@ -78,6 +81,7 @@ class WeightsFile:
     pages: tuple[str, ...]
     note: str
     mirrors: tuple[Mirror, ...]
+    stand_in: bool = False
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -108,7 +112,7 @@ class Pin:
 
 
 def _read_manifest() -> dict[str, WeightsFile]:
-    path = Path(__file__).with_name("manifest.json")
+    path = Path(os.environ.get(MANIFEST_VARIABLE) or Path(__file__).with_name("manifest.json"))
     files = {}
     for entry in json.loads(path.read_text(encoding="utf-8"))["files"]:
         entry["scores"] = tuple(Score(**score) for score in entry["scores"])
