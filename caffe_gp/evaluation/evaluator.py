@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
@@ -55,6 +56,7 @@ class Evaluator:
             "background_counts": settings.data.background_counts,
             "made": {
                 "date": runs.now(),
+                "process": os.getpid(),
                 **settings.origin(self._labeller.prepared),
                 "data": settings.data.describe(),
             },

@@ -57,8 +57,8 @@ class RunFolder:
         self.path = Path(path)
 
     def is_begun(self) -> bool:
-        """Whether a run left its key here."""
-        return (self.path / "key.json").is_file()
+        """Whether a run has got so far as to load its net and open its records here."""
+        return (self.path / "key.json").is_file() and bool(self._record_files())
 
     def is_reported(self) -> bool:
         """Whether the reports were written."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caffe_gp.errors import DataError
-from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
+from caffe_gp.evaluation.confusion import ConfusionMatrix, add_sparse, confusion, sparse
 
 
 def brute_force(truth, predicted, classes):
@@ -110,3 +110,23 @@ def test_wrong_labels_are_refused_and_nothing_is_counted():
 
 def test_predictions_under_ignored_truth_may_be_anything():
     assert confusion(np.array([255, 0]), np.array([255, 1]), 2).tolist() == [[0, 1], [0, 0]]
+
+
+def test_a_mean_over_some_classes():
+    """PASCAL-Context's 59-class mean leaves class 0 out of the mean, not out of the counts."""
+    matrix = ConfusionMatrix.from_state([[6, 2, 0], [1, 3, 0], [0, 1, 4]])
+    assert matrix.mean_iu_over(range(1, 3)) == pytest.approx((3 / 7 + 4 / 5) / 2)
+    assert matrix.mean_iu_over(range(3)) == pytest.approx(matrix.mean_iu)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 8), st.integers(0, 2**31))
+def test_sparse_counts_add_up_again(classes, seed):
+    random = np.random.RandomState(seed)
+    matrices = random.randint(0, 3, (4, classes, classes)).astype(np.int64) * random.randint(0, 2**40)
+    total = np.zeros((classes, classes), np.int64)
+    for matrix in matrices:
+        entries = json.loads(json.dumps(sparse(matrix)))
+        assert len(entries) == (matrix > 0).sum()
+        add_sparse(entries, total)
+    assert total.tolist() == sum(matrix.astype(object) for matrix in matrices).tolist()

@@ -1,0 +1,52 @@
+"""Batches: planned from sizes alone; decoded one ahead, errors in their turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from caffe_gp.evaluation.batches import loaded_ahead, plan
+
+
+def test_plan_groups_equal_sizes_in_their_order():
+    sizes = [(5, 4), (4, 5), (5, 4), (5, 4), (4, 5), (5, 4), (5, 4)]
+    assert plan(sizes, 2) == [[0, 2], [3, 5], [6], [1, 4]]
+    assert plan(sizes, 1) == [[0], [2], [3], [5], [6], [1], [4]]
+    assert plan([], 3) == []
+
+
+def test_the_next_item_is_loaded_while_one_is_in_use():
+    loading = threading.Event()
+
+    def load(item):
+        if item == 1:
+            loading.set()
+        return item * 10
+
+    found = loaded_ahead(range(3), load)
+    assert next(found) == (0, 0)
+    assert loading.wait(timeout=10)  # nobody has asked for item 1 yet
+    assert list(found) == [(1, 10), (2, 20)]
+
+
+def test_errors_come_in_their_turn():
+    def load(item):
+        return 1 / item
+
+    found = loaded_ahead([2, 1, 0, 4], load)
+    assert next(found) == (2, 0.5) and next(found) == (1, 1.0)
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+
+
+def test_a_reader_that_stops_leaves_no_thread_behind():
+    before = threading.active_count()
+    found = loaded_ahead(iter(range(1000)), lambda item: item)
+    next(found)
+    found.close()
+    deadline = time.time() + 10
+    while threading.active_count() > before and time.time() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before

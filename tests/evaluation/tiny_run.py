@@ -1,0 +1,56 @@
+"""A net of three layers, made-up images with ground truth, and an evaluation of both: fast."""
+
+from __future__ import annotations
+
+import gp_nets as nets
+import numpy as np
+from PIL import Image
+
+from caffe_gp import engine
+from caffe_gp.datasets.segmentation import SegmentationSet
+from caffe_gp.evaluation.evaluate import Evaluation
+
+CLASSES = 4
+SIZES = ((30, 24), (24, 30), (30, 24))  # width, height
+NET = (
+    nets.input_layer((1, 3, 24, 30))
+    + nets.conv("conv1", "data", 6, 3, pad=1)
+    + nets.in_place("relu1", "ReLU", "conv1")
+    + nets.conv("score", "conv1", CLASSES, 3, pad=1)
+)
+
+
+def make_net(folder):
+    """Write net.prototxt and net.caffemodel."""
+    net = nets.plain_net(folder, NET, name="net.prototxt", gain=0.05)
+    net.save(str(folder / "net.caffemodel"))
+
+
+def make_data(folder, images, seed=0):
+    """A SegmentationSet of random images and labels in ``folder``."""
+    random = np.random.RandomState(seed)
+    (folder / "images").mkdir()
+    (folder / "labels").mkdir()
+    ids = tuple(f"image{number:03d}" for number in range(images))
+    for number, item in enumerate(ids):
+        width, height = SIZES[number % len(SIZES)]
+        pixels = random.randint(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{item}.png")
+        labels = random.randint(0, CLASSES, (height, width)).astype(np.uint8)
+        labels[:2] = 255
+        Image.fromarray(labels).save(folder / "labels" / f"{item}.png")
+    names = tuple("abcd")
+    return SegmentationSet("tiny", names, ids, folder / "images", folder / "labels")
+
+
+def load(folder):
+    """The net of ``folder``, ready for guided perturbations."""
+    files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
+    return engine.load_net(*files, engine=nets.ENGINE)
+
+
+def settings(folder, data, out, **options):
+    """An Evaluation of the net in ``folder``; one thread, quiet."""
+    given = {"eps": [0.5, -1.0], "threads": 1, "quiet": True, "engine": nets.ENGINE, **options}
+    files = {"prototxt": str(folder / "net.prototxt"), "caffemodel": str(folder / "net.caffemodel")}
+    return Evaluation(**files, data=data, out=out, **given)
