@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from caffe_gp.errors import DataError
 
@@ -68,14 +69,19 @@ class Source:
     page: str
 
 
-# Names a manifest to read in place of the package's: a mirror of one's own.
+# Names a manifest whose entries take the place of the package's: a mirror of one's own.
 MANIFEST_VARIABLE = "CAFFE_GP_DATA_MANIFEST"
 
 
 def _read() -> dict[str, Source]:
-    path = Path(os.environ.get(MANIFEST_VARIABLE) or Path(__file__).with_name("manifest.json"))
+    paths = [Path(__file__).with_name("manifest.json")]
+    if os.environ.get(MANIFEST_VARIABLE):
+        paths.append(Path(os.environ[MANIFEST_VARIABLE]))
+    entries: list[dict[str, Any]] = []
+    for path in paths:
+        entries += json.loads(path.read_text(encoding="utf-8"))["sources"]
     sources = {}
-    for entry in json.loads(path.read_text(encoding="utf-8"))["sources"]:
+    for entry in entries:
         archive = entry["archive"]
         if archive is not None:
             entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"])})

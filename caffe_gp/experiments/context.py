@@ -20,7 +20,6 @@ from caffe_gp.evaluation.evaluate import Evaluation, RunResults, evaluate
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp.preprocess import Preprocess
-from caffe_gp.models import weights
 
 
 @dataclass
@@ -87,10 +86,6 @@ class Context:
             return None
         chosen = self.named(self.suite.tuning)
         return chosen if self.tuning_limit is None else chosen.first(self.tuning_limit)
-
-    def stand_ins(self) -> list[str]:
-        """Titles of the suite's nets whose weights are not the released ones but stand in for them."""
-        return [net.title for net in self.suite.nets if net.model and weights.find(net.model).stand_in]
 
     def named(self, name: str) -> SegmentationSet:
         """A set by its name, or what is there of it if ``available``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments.context import Context, Tuned
+from caffe_gp.experiments.suites import Net
+from caffe_gp.models import weights
 from caffe_gp.report.experiment_report import Cell, joined, points, signed, within
 
 # How far a reproduced number may lie from the paper's, in percentage points.
@@ -61,13 +63,13 @@ def introduction(context: Context) -> list[str]:
     ]
 
 
-def warnings(context: Context) -> list[str]:
-    """What a reader must not overlook."""
+def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
+    """What a reader must not overlook about the images, and about the weights of these nets."""
     found = []
     data = context.data()
     if context.suite.paper and len(data.ids) != 346:
         found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
-    stand_ins = context.stand_ins()
+    stand_ins = [net.title for net in nets if net.model and weights.find(net.model).stand_in]
     if stand_ins:
         found.append(f"Stand-in weights, not the released ones: every number of {joined(stand_ins)}.")
     return found

@@ -53,7 +53,7 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         parts.introduction(context),
-        parts.warnings(context),
+        parts.warnings(context, suite.nets),
         [table],
         numbers={"nets": numbers},
         provenance=parts.provenance(context, runs),

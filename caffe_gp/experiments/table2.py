@@ -49,7 +49,7 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         [f"{len(data.ids)} images of {data.name}. Mean IU in percent."],
-        parts.warnings(context),
+        parts.warnings(context, [net]),
         [table],
         numbers={"means": numbers, "gain_of_60": gain.points(), "paper": {"base": PAPER[0], "gp": PAPER[1]}},
         provenance=parts.provenance(context, [found]),

@@ -60,7 +60,7 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         parts.introduction(context),
-        parts.warnings(context),
+        parts.warnings(context, context.suite.nets),
         tables,
         numbers={"nets": numbers},
         provenance=parts.provenance(context, runs),

@@ -68,7 +68,7 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         parts.introduction(context),
-        parts.warnings(context),
+        parts.warnings(context, [net]),
         [table],
         numbers={"net": net.name, "blobs": numbers},
         provenance=parts.provenance(context, runs),

@@ -59,7 +59,7 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         parts.introduction(context),
-        parts.warnings(context),
+        parts.warnings(context, nets(suite)),
         [table],
         numbers={"nets": numbers},
         provenance=parts.provenance(context, runs),

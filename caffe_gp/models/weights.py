@@ -21,7 +21,7 @@ from caffe_gp.models import zoo
 from caffe_gp.proto.text import write_atomically
 
 LOCK = "weights.lock"
-# Names a manifest to read in place of the package's: a mirror of one's own, or stand-ins.
+# Names a manifest whose entries take the place of the package's: a mirror of one's own, or stand-ins.
 MANIFEST_VARIABLE = "CAFFE_GP_WEIGHTS_MANIFEST"
 HASHES = ("sha256", "sha1", "md5")  # strongest first
 
@@ -112,9 +112,14 @@ class Pin:
 
 
 def _read_manifest() -> dict[str, WeightsFile]:
-    path = Path(os.environ.get(MANIFEST_VARIABLE) or Path(__file__).with_name("manifest.json"))
+    paths = [Path(__file__).with_name("manifest.json")]
+    if os.environ.get(MANIFEST_VARIABLE):
+        paths.append(Path(os.environ[MANIFEST_VARIABLE]))
+    entries: list[dict[str, Any]] = []
+    for path in paths:
+        entries += json.loads(path.read_text(encoding="utf-8"))["files"]
     files = {}
-    for entry in json.loads(path.read_text(encoding="utf-8"))["files"]:
+    for entry in entries:
         entry["scores"] = tuple(Score(**score) for score in entry["scores"])
         entry["mirrors"] = tuple(
             Mirror(**{**mirror, "urls": tuple(mirror["urls"])}) for mirror in entry["mirrors"]
