@@ -226,12 +226,18 @@ def _compute(
             from caffe_gp.evaluation import cluster
 
             cluster.compute(settings, folder, key, todo, on_records)
-        elif settings.workers > 1:
+        elif settings.workers > 1 or not _can_compute_here(settings):
             from caffe_gp.evaluation import pool
 
             pool.compute(settings, folder, key, todo, on_records)
         else:
             _compute_here(settings, folder, key, todo, on_records)
+
+
+def _can_compute_here(settings: Evaluation) -> bool:
+    """Whether this process computes with the settings' threads: BVLC Caffe keeps those it started with."""
+    described = engines.describe(settings.engine, settings.device)
+    return described["engine"] == "torch" or int(described["threads"]) == settings.threads
 
 
 def _compute_here(
