@@ -22,6 +22,8 @@ from caffe_gp.datasets import fetch, sources
 from caffe_gp.datasets.sources import SOURCES, Archive, IdList
 from caffe_gp.errors import DataError, DownloadError
 
+pytest.importorskip("pooch")
+
 NOISE = np.random.RandomState(0).bytes(400_000)
 FILES = {
     "VOCdevkit/VOC2012/JPEGImages/a.jpg": NOISE,
@@ -121,6 +123,7 @@ def test_names_that_lead_outside(server, monkeypatch, tmp_path, name):
         (packed("tar", {"VOCdevkit/VOC2010/x": b""}), "no folder 'VOCdevkit/VOC2012'"),
         (packed("tar", {"VOCdevkit/VOC2012/SegmentationClass/a.png": b""}), "1 files for .* expected 2"),
     ),
+    ids=("cut off", "another set", "too few files"),
 )
 def test_damaged_and_incomplete_archives(server, monkeypatch, tmp_path, body, message):
     offer(monkeypatch, [server.serve("voc", body)], body)

@@ -21,10 +21,10 @@ import threading
 import zipfile
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/bvlc/networks")]
+
+import zoo_nets  # noqa: E402
 
 from caffe_gp import proto  # noqa: E402
 from caffe_gp.models import weights  # noqa: E402
@@ -35,17 +35,12 @@ MODELS = ("fcn-32s", "fcn-8s", "fcn-8s-coco", "deeplab-vgg16", "deeplab-resnet10
 
 def make_weights(folder: Path) -> list[dict]:
     """Random caffemodels under the released names; returns the manifest's entries without their hashes."""
-    random = np.random.default_rng(0)
     entries = {entry["name"]: entry for entry in _manifest("models")["files"]}
     made = []
     for model in MODELS:
         file = weights.find(model)
-        net = file.models[0].net()
-        arrays = {}
-        for layer, shapes in param_shapes(net).items():
-            arrays[layer] = [_values(random, shape) for shape in shapes]
-        path = folder / file.name
-        proto.write_caffemodel(path, net, arrays)
+        net, path = file.models[0].net(), folder / file.name
+        proto.write_caffemodel(path, net, zoo_nets.weights(file.models[0].name, param_shapes(net)))
         name = path.name
         if file.archive_member is not None:
             name = f"{path.stem}.zip"
@@ -57,13 +52,6 @@ def make_weights(folder: Path) -> list[dict]:
         made.append(entry)
         print(f"made {name}", flush=True)
     return made
-
-
-def _values(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    deviation = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
-    return np.abs(random.standard_normal(shape, np.float32)) * np.float32(deviation) - np.float32(
-        0.5 * deviation
-    )
 
 
 def make_data(folder: Path, shared: Path) -> list[dict]:

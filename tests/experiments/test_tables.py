@@ -11,14 +11,13 @@ from PIL import Image
 
 from caffe_gp import proto
 from caffe_gp.datasets import segmentation
+from caffe_gp.engine import load_caffe
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import suites, table1, table2, table3
 from caffe_gp.experiments.context import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.models.builder import Builder
-
-caffe = pytest.importorskip("caffe_gp.caffe")
 
 CLASSES = 3
 
@@ -48,6 +47,7 @@ def suite(tmp_path_factory):
         Image.fromarray(labels).save(folder / f"labels/{i}.png")
     prototxt, weights = folder / "small.prototxt", folder / "small.caffemodel"
     proto.write_text(small_net(), prototxt)
+    caffe = load_caffe()
     net = caffe.Net(str(prototxt), caffe.TEST)
     for blobs in net.params.values():
         for blob in blobs:
