@@ -11,7 +11,7 @@ import numpy as np
 from caffe_gp.evaluation.confusion import class_iu
 from caffe_gp.experiments import parts
 from caffe_gp.experiments.context import Context
-from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Row, Table, points, signed
+from caffe_gp.report.experiment_report import Report, Row, Table, points, signed
 
 NAME, TITLE = "table3", "Table 3: the classes one by one"
 # FCN-8s on VOC2012 test, in the order of the classes, background first; the mean is last.
@@ -41,9 +41,7 @@ def run(context: Context) -> Report:
         better = int(np.sum(gp > base))
         for label, name in enumerate([*classes, "mean"]):
             pair = (np.nanmean(base), np.nanmean(gp)) if name == "mean" else (base[label], gp[label])
-            difference = float(pair[1] - pair[0])
-            verdict = "" if difference == 0 else (GOOD if difference > 0 else BAD)
-            row: Row = [name, points(pair[0]), points(pair[1]), Cell(signed(difference), verdict)]
+            row: Row = [name, points(pair[0]), points(pair[1]), signed(pair[1] - pair[0])]
             if with_paper:
                 row += [f"{PAPER_BASE[label]:.1f}", f"{PAPER_GP[label]:.1f}"]
             table.add(*row)
