@@ -69,7 +69,7 @@ def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
     data = context.data()
     if context.suite.paper and len(data.ids) != 346:
         found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
-    stand_ins = [net.title for net in nets if net.model and weights.find(net.model).stand_in]
+    stand_ins = [net.name for net in nets if net.model and weights.find(net.model).stand_in]
     if stand_ins:
         found.append(f"Stand-in weights, not the released ones: every number of {joined(stand_ins)}.")
     return found

@@ -40,7 +40,7 @@ class Table:
 
     def markdown(self) -> str:
         """As Markdown; judged cells say it in a word, since there are no colours."""
-        words = {GOOD: " (reached)", BAD: " **(not reached)**"}
+        words = {GOOD: " (green)", BAD: " **(red)**"}
         lines = [f"## {self.title}", ""]
         if self.note:
             lines += [self.note, ""]
