@@ -14,9 +14,8 @@ def test_the_three_files(tmp_path):
     table = Table("Numbers", ["net", "base", "gain"], note="All <made up>.")
     table.add("FCN", Cell("64.71", GOOD), Cell("+1.00", BAD))
     save_png(tmp_path / "curve.png", np.zeros((4, 4, 3), np.uint8))
-    report = Report(
-        "t", "A & B", ["One."], ["Beware."], [table], [("curve", "A curve")], {"base": 64.71}, {"engine": "torch"}
-    )
+    report = Report("t", "A & B", ["One."], ["Beware."], [table], [("curve", "A curve")])
+    report.numbers, report.provenance = {"base": 64.71}, {"engine": "torch"}
     results, markdown, page = report.write(tmp_path)
     found = json.loads(results.read_text())
     assert found["base"] == 64.71 and found["provenance"] == {"engine": "torch"}
