@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from caffe_gp import engine
@@ -37,7 +38,29 @@ def _machine(root: Path) -> list[str]:
     place = root if root.exists() else Path(".")
     free = shutil.disk_usage(place).free / 1e9
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return [f"{cpu_name()}, {os.cpu_count()} cores, {memory:.0f} GB; {free:.0f} GB free in {place.resolve()}"]
+    cores = f"{cpu_name()}, {os.cpu_count()} cores"
+    lines = [f"{cores}, {memory:.0f} GB{_available()}; {free:.0f} GB free on the disk of {place.resolve()}"]
+    return lines + [f"GPU {gpu}" for gpu in _gpus()]
+
+
+def _available() -> str:
+    """How much memory new programs may have, where Linux tells it."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return f" ({int(fields['MemAvailable'].split()[0]) * 1024 / 1e9:.0f} free)"
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
+def _gpus() -> list[str]:
+    """Name and memory of each NVIDIA GPU, as its driver tells them; 'none found' without a driver."""
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total,memory.free", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ["none found (no nvidia-smi, or it finds no driver)"]
+    rows = [line.split(", ") for line in answer.stdout.decode().splitlines()]
+    return [f"{row[0]}: {row[1]}, {row[2]} ({row[3]} free)" for row in rows if len(row) == 4]
 
 
 def _engine(name: str) -> str:
@@ -45,14 +68,13 @@ def _engine(name: str) -> str:
         found = engine.describe(name)
     except CaffeGPError as error:
         return f"{name:<6} not here: {str(error).split('.')[0]}"
-    gpu = found.get("cuda_devices") or "none found"
-    versions = ", ".join(f"{key} {found[key]}" for key in ("engine_version", "torch") if key in found)
-    return f"{name:<6} {versions}; GPU: {gpu}" if name == "torch" else f"{name:<6} {versions}"
+    versions = (f"{key} {found[key]}" for key in ("engine_version", "torch", "numpy") if key in found)
+    return f"{name:<6} {', '.join(versions)}"
 
 
 def _data(name: str, root: Path) -> str:
-    lacks = what_is_missing(SOURCES[name], root)
-    return f"{'missing' if lacks else 'here':<10} {name:<15} {SOURCES[name].title}"
+    state = "missing" if what_is_missing(SOURCES[name], root) else "here"
+    return f"{state:<10} {name:<15} {SOURCES[name].title}"
 
 
 def _experiments(name: str, data_root: Path | None) -> list[str]:

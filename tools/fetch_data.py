@@ -71,9 +71,9 @@ def verify(names: list[str], root: Path, quiet: bool) -> None:
     """Check the named ones, or all that are here."""
     here = [name for name, source in SOURCES.items() if not fetch.what_is_missing(source, root)]
     for name in names or here:
-        fetch.verify(name, root)
+        read = fetch.verify(name, root)
         if not quiet:
-            print(f"{name}: right")
+            print(f"{name}: right" + (f", {read} images read" if read else ""))
 
 
 def print_table(root: Path) -> None:

@@ -18,6 +18,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Callable, Iterator
 
+from caffe_gp.datasets import segmentation
+from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.sources import Archive, IdList, Source, find
 from caffe_gp.downloads.files import digests, need_space
 from caffe_gp.downloads.workplace import Say, staged_name, workplace
@@ -27,19 +29,30 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImple
 
 
 def what_is_missing(source: Source, root: Path) -> str:
-    """What of a source is not there, as a sentence; '' if all of it is."""
-    for item in source.lists:
-        if not (root / item.target).is_file():
-            return f"{root / item.target} is missing"
+    """What of a source is not there, or is not what was published, as a sentence; '' if all is well."""
+    wrong = [_wrong_list(item, root / item.target) for item in source.lists]
     if source.archive is not None:
-        for folder in source.archive.take.values():
-            if not (root / folder).is_dir():
-                return f"{root / folder} is missing"
-        for folder, count in source.archive.counts.items():
-            found = len(os.listdir(root / folder)) if (root / folder).is_dir() else 0
-            if found < count:
-                return f"{root / folder} has {found} files of {count}"
-    return ""
+        places = {target: root / target for target in source.archive.take.values()}
+        wrong.append(_what_lacks(source.archive, places))
+    return next(filter(None, wrong), "")
+
+
+def _what_lacks(archive: Archive, places: dict[str, Path]) -> str:
+    """The same of an archive's folders, each of which lies at ``places``."""
+
+    def place(path: str) -> Path:
+        top = next(target for target in places if path == target or path.startswith(f"{target}/"))
+        return places[top] / path[len(top) :].lstrip("/")
+
+    for folder in places.values():
+        if not folder.is_dir():
+            return f"{folder} is missing"
+    for path, count in archive.counts.items():
+        found = len(os.listdir(place(path))) if place(path).is_dir() else 0
+        if found < count:
+            return f"{place(path)} has {found} files of {count}"
+    wrong = (_wrong_list(item, place(item.target)) for item in archive.lists)
+    return next(filter(None, wrong), "")
 
 
 def fetch(
@@ -75,33 +88,57 @@ def fetch(
     say(f"{name}: in {root}. Licence: {source.licence}")
 
 
-def verify(name: str, root: Path) -> None:
-    """Check what is there against what was published: lists by their ids, archives by the number of files.
+def verify(name: str, root: Path) -> int:
+    """Check what is there: lists by their ids, folders by their files, and every label map by reading it.
 
-    Raises DataError. Label maps are read, and checked, by the sets (``segmentation.SegmentationSet.truth``).
+    Returns the number of images and label maps that were read. Raises DataError for the first that is wrong.
     """
-    source = find(name)
-    lacks = what_is_missing(source, root)
+    lacks = what_is_missing(find(name), root)
     if lacks:
         raise DataError(f"{name}: {lacks}. 'tools/fetch_data.py {name}' gets it")
-    for item in source.lists:
-        _check_list(item, (root / item.target).read_bytes(), str(root / item.target))
+    read = set()
+    for title, needs in segmentation.SOURCES_OF.items():
+        if needs[0] != name or any(what_is_missing(find(other), root) for other in needs):
+            continue
+        images = segmentation.get(title, root)
+        for item in images.ids:
+            path = images.image(item)
+            if path in read:
+                continue
+            if images.has_truth:
+                images.truth(item)
+            else:
+                image_size(path)
+            read.add(path)
+    return len(read)
 
 
 # ---- lists
 
 
-def _check_list(item: IdList, content: bytes, where: str) -> None:
+def _wrong_list(item: IdList, path: Path) -> str:
+    """Why the file is not this list, as a sentence; '' if it is."""
+    if not path.is_file():
+        return f"{path} is missing"
     try:
-        words = content.decode("ascii").split()
+        words = path.read_bytes().decode("ascii").split()
     except UnicodeDecodeError:
         words = []
     ids = sorted(PurePosixPath(word).stem for word in words)
     found = hashlib.sha1("".join(f"{name}\n" for name in ids).encode("ascii")).hexdigest()
-    if (len(ids), found) != (item.count, item.sha1):
-        raise DownloadError(
-            f"{where}: {len(ids)} ids with sha1 {found}; the published list has {item.count} with {item.sha1}"
-        )
+    if len(ids) != item.count or item.sha1 not in (None, found):
+        expected = f"{item.count} with {item.sha1}" if item.sha1 else f"{item.count}"
+        return f"{path}: {len(ids)} ids with sha1 {found}; the published list has {expected}"
+    return ""
+
+
+def _put_list(item: IdList, staged: Path, root: Path) -> None:
+    """Give a list that came its name; DownloadError if it is another."""
+    wrong = _wrong_list(item, staged)
+    if wrong:
+        raise DownloadError(wrong)
+    (root / item.target).parent.mkdir(parents=True, exist_ok=True)
+    os.replace(staged, root / item.target)
 
 
 def _download_list(source: Source, item: IdList, root: Path, incoming: Path, say: Say) -> None:
@@ -109,13 +146,12 @@ def _download_list(source: Source, item: IdList, root: Path, incoming: Path, say
         staged = incoming / staged_name(url)
         _download(url, staged, None, False)
         try:
-            _check_list(item, staged.read_bytes(), url)
-            _put(staged, root / item.target)
+            _put_list(item, staged, root)
         finally:
             if staged.exists():
                 staged.unlink()
 
-    if not (root / item.target).is_file():
+    if _wrong_list(item, root / item.target):
         _try_all(source, item.urls, one, say)
 
 
@@ -170,7 +206,7 @@ def _try_all(source: Source, urls: tuple[str, ...], one: Callable[[str], None], 
 def _names(source: Source) -> list[str]:
     names = [PurePosixPath(item.target).name for item in source.lists]
     if source.archive is not None:
-        names += [source.archive.file, *source.archive.take.values()]
+        names += [source.archive.file, *source.archive.take]
     return names
 
 
@@ -182,10 +218,12 @@ def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) ->
         found = folder / PurePosixPath(item.target).name
         if not found.is_file():
             raise DataError(f"{folder} has no {found.name}, which '{source.name}' needs")
-        _check_list(item, found.read_bytes(), str(found))
         copy = incoming / f"taken-{found.name}"
         shutil.copyfile(found, copy)
-        _put(copy, root / item.target)
+        try:
+            _put_list(item, copy, root)
+        except DownloadError as error:
+            raise DataError(str(error).replace(str(copy), str(found))) from None
     archive = source.archive
     if archive is None:
         return
@@ -199,25 +237,37 @@ def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) ->
                     raise DataError(f"{packed}: {algorithm} {found_hash}, the published file has {expected}")
                 break
         return _unpack(packed, archive, root, incoming, say)
-    for target in archive.take.values():
-        inside = _unpacked_at(folder, target)
-        if inside is None:
-            raise DataError(f"{folder} has neither {archive.file} nor {target}")
-        (root / target).parent.mkdir(parents=True, exist_ok=True)
-        if not (root / target).exists():
-            (root / target).symlink_to(inside.resolve(), target_is_directory=True)
-            say(f"{source.name}: {root / target} is a link to {inside.resolve()}")
+    places = {target: _unpacked_at(folder, inside, target) for inside, target in archive.take.items()}
+    for (inside, target), place in zip(archive.take.items(), places.values()):
+        if place is None:
+            raise DataError(f"{folder} has neither {archive.file} nor {' nor '.join({inside: 0, target: 0})}")
+    found_places = {target: place.resolve() for target, place in places.items() if place is not None}
+    lacks = _what_lacks(archive, found_places)
+    if lacks:
+        raise DataError(f"{source.name}: {lacks}: {folder} has not all of it")
+    for target, place in found_places.items():
+        _make_room(root / target)
+        (root / target).symlink_to(place, target_is_directory=True)
+        say(f"{source.name}: {root / target} is a link to {place}")
 
 
-def _unpacked_at(folder: Path, target: str) -> Path | None:
-    """Where ``target`` lies in a folder that may itself be one of its parents: 'VOCdevkit', 'VOC2012'."""
-    parts = PurePosixPath(target).parts
-    for skipped in range(len(parts) + 1):
-        inside = folder.joinpath(*parts[skipped:])
-        if skipped and folder.name != parts[skipped - 1]:
-            continue
-        if inside.is_dir():
-            return inside
+def _make_room(target: Path) -> None:
+    """Get a place ready for a folder: a link that is there goes; DataError for files that are."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        raise DataError(f"{target} is there, but is not complete: move it away first")
+
+
+def _unpacked_at(folder: Path, *names: str) -> Path | None:
+    """Where one of the paths lies in a folder that may be one of its parents: 'VOCdevkit', 'VOC2012'."""
+    for name in names:
+        parts = PurePosixPath(name).parts
+        for skipped in range(len(parts) + 1):
+            inside = folder.joinpath(*parts[skipped:])
+            if (not skipped or folder.name == parts[skipped - 1]) and inside.is_dir():
+                return inside
     return None
 
 
@@ -228,13 +278,9 @@ def _unpack(packed: Path, archive: Archive, root: Path, incoming: Path, say: Say
     workspace = incoming / "unpacked"
     try:
         _extract(packed, archive, workspace)
-        for folder, target in archive.take.items():
-            if not (workspace / target).is_dir():
-                raise DataError(f"{packed}: there is no folder '{folder}' in it")
-        for folder, count in archive.counts.items():
-            found = len(os.listdir(workspace / folder))
-            if found < count:
-                raise DataError(f"{packed}: {found} files for {folder}, expected {count}")
+        lacks = _what_lacks(archive, {target: workspace / target for target in archive.take.values()})
+        if lacks:
+            raise DataError(f"{packed}: {lacks.replace(f'{workspace}/', '')} in it")
         for target in archive.take.values():
             _merge(workspace / target, root / target)
     except _DAMAGED as error:
@@ -283,6 +329,8 @@ def _target_of(name: str, archive: Archive) -> str | None:
 
 def _merge(source: Path, target: Path) -> None:
     """Rename a folder to its place; into a folder that is there, file by file."""
+    if target.is_symlink():
+        target.unlink()  # what it leads to is someone's own
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(source, target)
@@ -292,11 +340,6 @@ def _merge(source: Path, target: Path) -> None:
             _merge(path, target / path.name)
         else:
             os.replace(path, target / path.name)
-
-
-def _put(staged: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(staged, target)
 
 
 def _forget_unpacked(incoming: Path) -> None:

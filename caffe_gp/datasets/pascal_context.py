@@ -5,23 +5,21 @@ The 59 classes and their order are FCN-8s's; everything else is 0, background, w
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from caffe_gp.datasets.class_names import PASCAL_CONTEXT
+from caffe_gp.datasets.mat_files import read_label_mat
 from caffe_gp.errors import DataError
 
 ALL_CLASSES = 459
-# Number of each of the 59 classes among the 459, in the order of PASCAL_CONTEXT[1:].
+# Number of each of the 59 classes among the 459, in the order of PASCAL_CONTEXT[1:]. There diningtable is
+# called 'table', bedcloth 'bedclothes' and clothes 'cloth'.
 NUMBERS = (
     *(2, 23, 25, 31, 34, 45, 59, 65, 72, 98, 397, 113, 207, 258, 284, 308, 347, 368, 416, 427),
     *(9, 18, 22, 33, 44, 46, 68, 80, 85, 104, 115, 144, 158, 159, 162, 187, 189, 220, 232, 259),
     *(260, 105, 296, 355, 295, 324, 326, 349, 354, 360, 366, 19, 415, 420, 424, 440, 445, 454, 458),
 )
-# What three of the 59 are called among the 459.
-OTHER_NAMES = {"diningtable": "table", "bedcloth": "bedclothes", "clothes": "cloth"}
 
 
 def table() -> np.ndarray:
@@ -34,28 +32,7 @@ def table() -> np.ndarray:
 def read_labels(path: Path, classes: int) -> np.ndarray:
     """The LabelMap of a .mat file as (H, W) uint8 labels 0..59. DataError for a file that is none."""
     assert classes == len(NUMBERS) + 1
-    from scipy.io import loadmat
-
-    try:
-        labels = loadmat(os.fspath(path)).get("LabelMap")
-    except Exception as error:  # scipy raises errors of many kinds of its own for damaged files
-        raise DataError(f"{path}: not a readable .mat file ({error})") from None
-    if labels is None or labels.ndim != 2:
-        raise DataError(f"{path}: a PASCAL-Context file holds 'LabelMap' (H, W); this one does not")
-    labels = labels.astype(np.int64)
+    labels = read_label_mat(path, "LabelMap")
     if labels.min() < 0 or labels.max() > ALL_CLASSES:
         raise DataError(f"{path}: labels must be 0..{ALL_CLASSES}, found {labels.min()}..{labels.max()}")
     return table()[labels]
-
-
-def check_names(path: Path) -> None:
-    """Compare the published class list ('N: name' a line) with ``NUMBERS``; DataError where they differ."""
-    names: dict[int, str] = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        number, _, name = line.partition(":")
-        if number.strip().isdigit():
-            names[int(number)] = name.replace(" ", "")
-    for place, name in zip(NUMBERS, PASCAL_CONTEXT[1:]):
-        expected = OTHER_NAMES.get(name, name)
-        if names.get(place) != expected:
-            raise DataError(f"{path}: class {place} is '{names.get(place)}', expected '{expected}'")

@@ -6,6 +6,7 @@
 A root folder holds what was published under the published names (docs/data.md):
 
     VOCdevkit/VOC2012/...    VOCdevkit/VOC2010/...    lists/    pascal-context/    camvid/
+    VOCdevkit-test/VOC2012/...    sbd/
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from caffe_gp.datasets import pascal_context
+from caffe_gp.datasets import pascal_context, sbd
 from caffe_gp.datasets.class_names import CAMVID, PASCAL_CONTEXT, VOC
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import DataError
@@ -42,6 +43,7 @@ class SegmentationSet:
     images    folder of the images, ID.jpg or another suffix
     labels    folder of the label maps, ID.png or .mat; None for a set without (VOC test)
     read      turns a label file into (H, W) uint8, 255 where nothing counts
+    sources   what has to be fetched for it (``sources.SOURCES``)
     background_counts   False where class 0 is no class but 'everything else', so means are over 1.. too
     """
 
@@ -53,6 +55,7 @@ class SegmentationSet:
     read: Callable[[Path, int], np.ndarray] = read_label_png
     label_suffix: str = ".png"
     background_counts: bool = True
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -122,10 +125,11 @@ class SegmentationSet:
         """Itself, if every file is there; DataError with how many are missing and how to get them."""
         missing = [item for item in self.ids if not self._is_there(item)]
         if missing:
+            how = f"'{FETCH} {' '.join(self.sources)}' gets them" if self.sources else "Put them there"
             raise DataError(
                 f"set '{self.name}': {len(missing)} of {len(self.ids)} images or label maps are missing in "
-                f"{self.images} and {self.labels}: {', '.join(missing[:3])}, ... Get them ({FETCH}), or use "
-                "those that are there (--available)"
+                f"{self.images} and {self.labels}: {', '.join(missing[:3])}, ... {how}; --available uses the "
+                "ones that are there"
             )
         return self
 
@@ -161,15 +165,17 @@ def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
         near = difflib.get_close_matches(name, _SETS, n=2, cutoff=0.4)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:...)")
-    return _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+    images = _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+    return replace(images, sources=SOURCES_OF[name])
 
 
-def _read_list(path: Path, what: str) -> tuple[str, ...]:
-    """Ids of a list file, one a line; a suffix (SBD's lists in some copies) is dropped."""
+def _read_list(path: Path, name: str) -> tuple[str, ...]:
+    """Ids of a list file for the set ``name``, one a line; a suffix (in some copies of SBD) is dropped."""
     try:
         words = path.read_text(encoding="ascii").split()
     except FileNotFoundError:
-        raise DataError(f"{path}: no such list; '{FETCH} {what}' gets it") from None
+        command = f"{FETCH} {' '.join(SOURCES_OF[name])}"
+        raise DataError(f"{path}: no such list; '{command}' gets what '{name}' needs") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a list of ids ({error})") from None
     if not words:
@@ -182,19 +188,19 @@ def _voc(name: str, root: Path, ids: Sequence[str]) -> SegmentationSet:
     return SegmentationSet(name, VOC, tuple(ids), devkit / "JPEGImages", devkit / "SegmentationClass")
 
 
-def _voc_list(root: Path, file: str) -> tuple[str, ...]:
-    return _read_list(root / "VOCdevkit/VOC2012/ImageSets/Segmentation" / f"{file}.txt", "voc2012")
+def _val_ids(name: str, root: Path) -> tuple[str, ...]:
+    return _read_list(root / "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt", name)
 
 
 def _voc_val(name: str, root: Path) -> SegmentationSet:
-    return _voc(name, root, _voc_list(root, "val"))
+    return _voc(name, root, _val_ids(name, root))
 
 
-def _reduced_ids(root: Path) -> tuple[str, ...]:
+def _reduced_ids(name: str, root: Path) -> tuple[str, ...]:
     """VOC2012 val without what SBD has: the 346 images that no net was trained on."""
-    lists = (_read_list(root / f"lists/sbd_{part}.txt", "sbd-lists") for part in ("train", "val"))
+    lists = (_read_list(root / f"lists/sbd_{part}.txt", name) for part in ("train", "val"))
     sbd = set().union(*lists)
-    ids = tuple(item for item in _voc_list(root, "val") if item not in sbd)
+    ids = tuple(item for item in _val_ids(name, root) if item not in sbd)
     found = hashlib.sha1(_lines(ids)).hexdigest()
     if found != REDUCED_SHA1:
         raise DataError(
@@ -205,23 +211,33 @@ def _reduced_ids(root: Path) -> tuple[str, ...]:
 
 
 def _reduced(name: str, root: Path) -> SegmentationSet:
-    return _voc(name, root, _reduced_ids(root))
+    return _voc(name, root, _reduced_ids(name, root))
 
 
 def _tuning(name: str, root: Path) -> SegmentationSet:
-    reduced = set(_reduced_ids(root))
-    return _voc(name, root, [item for item in _voc_list(root, "val") if item not in reduced])
+    reduced = set(_reduced_ids(name, root))
+    return _voc(name, root, [item for item in _val_ids(name, root) if item not in reduced])
 
 
 def _seg11valid(name: str, root: Path) -> SegmentationSet:
-    ids = _read_list(root / "lists/seg11valid.txt", "seg11valid")
+    ids = _read_list(root / "lists/seg11valid.txt", name)
     if len(ids) != 736:
         raise DataError(f"{root / 'lists/seg11valid.txt'}: expected 736 ids, found {len(ids)}")
     return _voc(name, root, ids)
 
 
 def _voc_test(name: str, root: Path) -> SegmentationSet:
-    return replace(_voc(name, root, _voc_list(root, "test")), labels=None)
+    devkit = root / "VOCdevkit-test" / "VOC2012"
+    ids = _read_list(devkit / "ImageSets/Segmentation/test.txt", name)
+    return SegmentationSet(name, VOC, ids, devkit / "JPEGImages", None)
+
+
+def _sbd(name: str, root: Path) -> SegmentationSet:
+    folder = root / "sbd"
+    ids = _read_list(folder / f"{name.split('-')[1]}.txt", name)
+    return SegmentationSet(
+        name, VOC, ids, folder / "img", folder / "cls", read=sbd.read_labels, label_suffix=".mat"
+    )
 
 
 def _context(name: str, root: Path) -> SegmentationSet:
@@ -229,7 +245,7 @@ def _context(name: str, root: Path) -> SegmentationSet:
     return SegmentationSet(
         name,
         PASCAL_CONTEXT,
-        _read_list(devkit / "ImageSets/Main/val.txt", "voc2010"),
+        _read_list(devkit / "ImageSets/Main/val.txt", name),
         devkit / "JPEGImages",
         root / "pascal-context" / "trainval",
         read=pascal_context.read_labels,
@@ -261,11 +277,28 @@ _SETS: dict[str, Callable[[str, Path], SegmentationSet]] = {
     "voc2012-tuning": _tuning,
     "voc2012-test": _voc_test,
     "pascal-context-val": _context,
+    "sbd-train": _sbd,
+    "sbd-val": _sbd,
     "camvid-train": _camvid,
     "camvid-val": _camvid,
     "camvid-test": _camvid,
 }
 NAMES = tuple(_SETS)
+
+# What has to be fetched for each; the first holds the label maps.
+SOURCES_OF = {
+    "voc2012-reduced346": ("voc2012", "sbd-lists"),
+    "voc2012-val": ("voc2012",),
+    "voc2012-seg11valid": ("voc2012", "seg11valid"),
+    "voc2012-tuning": ("voc2012", "sbd-lists"),
+    "voc2012-test": ("voc2012-test",),
+    "pascal-context-val": ("pascal-context", "voc2010"),
+    "sbd-train": ("sbd",),
+    "sbd-val": ("sbd",),
+    "camvid-train": ("camvid",),
+    "camvid-val": ("camvid",),
+    "camvid-test": ("camvid",),
+}
 
 
 def _folder(name: str) -> SegmentationSet:

@@ -13,6 +13,21 @@ from caffe_gp.errors import DataError
 
 
 @dataclass(frozen=True)
+class IdList:
+    """A text file of ids; its order and its endings do not count.
+
+    target  under the data root
+    urls    in the order in which they are tried; none for a list inside an archive
+    count   of ids; ``sha1``: of the sorted ids, one a line; None where nobody published it
+    """
+
+    target: str
+    urls: tuple[str, ...]
+    count: int
+    sha1: str | None
+
+
+@dataclass(frozen=True)
 class Archive:
     """A tar or zip file. Values nobody published are None.
 
@@ -21,6 +36,7 @@ class Archive:
     size    bytes
     take    folder inside it -> folder under the data root
     counts  folder under the data root -> files that must be in it afterwards
+    lists   that must be there afterwards
     """
 
     file: str
@@ -30,6 +46,7 @@ class Archive:
     sha256: str | None
     take: dict[str, str]
     counts: dict[str, int]
+    lists: tuple[IdList, ...] = ()
 
     @property
     def known_hash(self) -> str | None:
@@ -37,20 +54,6 @@ class Archive:
         if self.sha256:
             return f"sha256:{self.sha256}"
         return f"md5:{self.md5}" if self.md5 else None
-
-
-@dataclass(frozen=True)
-class IdList:
-    """A text file of ids; its order and its endings do not count.
-
-    target  under the data root
-    count   of ids; ``sha1``: of the sorted ids, one a line
-    """
-
-    target: str
-    urls: tuple[str, ...]
-    count: int
-    sha1: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,15 @@ def _read() -> dict[str, Source]:
     for entry in entries:
         archive = entry["archive"]
         if archive is not None:
-            entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"])})
-        entry["lists"] = tuple(IdList(**{**item, "urls": tuple(item["urls"])}) for item in entry["lists"])
+            lists = _lists(archive.get("lists", []))
+            entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"]), "lists": lists})
+        entry["lists"] = _lists(entry["lists"])
         sources[entry["name"]] = Source(**entry)
     return sources
+
+
+def _lists(entries: list[dict[str, Any]]) -> tuple[IdList, ...]:
+    return tuple(IdList(**{**entry, "urls": tuple(entry["urls"])}) for entry in entries)
 
 
 SOURCES = _read()

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from caffe_gp.datasets import fetch, sources
+from caffe_gp.datasets import fetch, segmentation, sources
 from caffe_gp.datasets.sources import SOURCES, Archive, IdList
-from caffe_gp.errors import DataError, DownloadError
+from caffe_gp.errors import DataError
+from caffe_gp.report.pictures import save_label_png
 
 pytest.importorskip("pooch")
 
@@ -85,7 +87,7 @@ def test_downloaded_and_unpacked(server, monkeypatch, tmp_path, kind):
     fetch.fetch("voc2012", tmp_path, progress=False, say=said.append)
     assert tree(tmp_path) == WANTED
     assert "404" in " ".join(said) and "Licence: images from Flickr" in said[-1]
-    fetch.verify("voc2012", tmp_path)
+    assert not fetch.what_is_missing(SOURCES["voc2012"], tmp_path)
     server.asked.clear()
     fetch.fetch("voc2012", tmp_path, progress=False, say=said.append)
     assert not server.asked and "is there" in said[-1]
@@ -96,7 +98,7 @@ def test_cut_connections_are_continued(server, monkeypatch, tmp_path):
     offer(monkeypatch, [server.serve("voc", body, cut=(200_000,), etag='"1"')], body)
     server.asked.clear()
     fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
-    assert tree(tmp_path) == WANTED and [ranges for _, ranges in server.asked][1] .startswith("bytes=1")
+    assert tree(tmp_path) == WANTED and [ranges for _, ranges in server.asked][1].startswith("bytes=1")
 
 
 def test_wrong_file_is_refused_and_the_next_address_tried(server, monkeypatch, tmp_path):
@@ -120,8 +122,8 @@ def test_names_that_lead_outside(server, monkeypatch, tmp_path, name):
     ("body", "message"),
     (
         (packed("tgz")[:300_000], "damaged archive"),
-        (packed("tar", {"VOCdevkit/VOC2010/x": b""}), "no folder 'VOCdevkit/VOC2012'"),
-        (packed("tar", {"VOCdevkit/VOC2012/SegmentationClass/a.png": b""}), "1 files for .* expected 2"),
+        (packed("tar", {"VOCdevkit/VOC2010/x": b""}), "VOCdevkit/VOC2012 is missing in it"),
+        (packed("tar", {"VOCdevkit/VOC2012/SegmentationClass/a.png": b""}), "has 1 files of 2 in it"),
     ),
     ids=("cut off", "another set", "too few files"),
 )
@@ -157,6 +159,79 @@ def test_an_unpacked_devkit_is_linked(monkeypatch, tmp_path, given):
     assert (root / "VOCdevkit/VOC2012/SegmentationClass/b.png").read_bytes() == b"B"
 
 
+def write(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def test_an_incomplete_devkit_is_not_linked(monkeypatch, tmp_path):
+    offer(monkeypatch, [], b"")
+    part = {name: content for name, content in WANTED.items() if not name.endswith("b.png")}
+    write(tmp_path / "part", part)
+    write(tmp_path / "whole", WANTED)
+    root = tmp_path / "root"
+    with pytest.raises(DataError, match="SegmentationClass has 1 files of 2.*part has not all of it"):
+        fetch.fetch("voc2012", root, from_dir=tmp_path / "part", say=lambda line: None)
+    assert not (root / "VOCdevkit/VOC2012").exists()
+    # A link that has become incomplete gives way; files of one's own do not.
+    (root / "VOCdevkit").mkdir(exist_ok=True)
+    (root / "VOCdevkit/VOC2012").symlink_to(tmp_path / "part/VOCdevkit/VOC2012")
+    fetch.fetch("voc2012", root, from_dir=tmp_path / "whole", say=lambda line: None)
+    assert (root / "VOCdevkit/VOC2012").resolve() == tmp_path / "whole/VOCdevkit/VOC2012"
+    with pytest.raises(DataError, match="move it away first"):
+        fetch.fetch("voc2012", tmp_path / "part", from_dir=tmp_path / "whole", say=lambda line: None)
+    assert tree(tmp_path / "part") == part
+
+
+def test_unpacking_does_not_write_through_a_link(server, monkeypatch, tmp_path):
+    """A link to someone's own incomplete folder is replaced by what was downloaded."""
+    body = packed("tar")
+    offer(monkeypatch, [server.serve("voc", body)], body)
+    write(tmp_path / "own", {"VOCdevkit/VOC2012/ImageSets/x": b""})
+    (tmp_path / "root/VOCdevkit").mkdir(parents=True)
+    (tmp_path / "root/VOCdevkit/VOC2012").symlink_to(tmp_path / "own/VOCdevkit/VOC2012")
+    fetch.fetch("voc2012", tmp_path / "root", progress=False, say=lambda line: None)
+    assert tree(tmp_path / "root") == WANTED and len(tree(tmp_path / "own")) == 1
+
+
+def test_voc_test_is_told_by_its_list(monkeypatch, tmp_path):
+    """VOC2012test.tar unpacks into the folders of the trainval set: having those does not count."""
+    source = SOURCES["voc2012-test"]
+    two = tuple(replace(item, count=2) for item in source.archive.lists)
+    short = replace(source, archive=replace(source.archive, lists=two))
+    monkeypatch.setitem(sources.SOURCES, "voc2012-test", short)
+    lists = "VOCdevkit/VOC2012/ImageSets/Segmentation"
+    write(tmp_path / "devkit", {"VOCdevkit/VOC2012/JPEGImages/a.jpg": b"", f"{lists}/val.txt": b"a"})
+    with pytest.raises(DataError, match="test.txt is missing"):
+        fetch.fetch("voc2012-test", tmp_path / "root", from_dir=tmp_path / "devkit", say=lambda line: None)
+    write(tmp_path / "devkit", {f"{lists}/test.txt": b"c\nd\n"})
+    fetch.fetch("voc2012-test", tmp_path / "root", from_dir=tmp_path / "devkit", say=lambda line: None)
+    images = segmentation.get("voc2012-test", tmp_path / "root")
+    assert images.ids == ("c", "d") and not images.has_truth
+    with pytest.raises(DataError, match="2 of 2 .* missing .*fetch_data.py voc2012-test'"):
+        images.check()
+
+
+def test_verify_reads_every_label_map(monkeypatch, tmp_path):
+    offer(monkeypatch, [], b"")
+    devkit = tmp_path / "VOCdevkit/VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (devkit / folder).mkdir(parents=True)
+    (devkit / "ImageSets/Segmentation/val.txt").write_text("a\nb\n")
+    for item in "ab":
+        Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(devkit / f"JPEGImages/{item}.jpg")
+        save_label_png(devkit / f"SegmentationClass/{item}.png", np.ones((3, 4), np.uint8))
+    assert fetch.verify("voc2012", tmp_path) == 2
+    path = devkit / "SegmentationClass/b.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match="b.png: not a readable picture"):
+        fetch.verify("voc2012", tmp_path)
+    save_label_png(path, np.ones((4, 3), np.uint8))
+    with pytest.raises(DataError, match="b.png: labels of 3 x 4 for an image of 4 x 3"):
+        fetch.verify("voc2012", tmp_path)
+
+
 def test_archive_from_a_folder(monkeypatch, tmp_path):
     body = packed("tar")
     offer(monkeypatch, [], body)
@@ -180,7 +255,7 @@ def test_lists_are_told_by_their_ids(server, monkeypatch, tmp_path):
     assert (tmp_path / "lists/l.txt").read_text().startswith("c.jpg")
     fetch.verify("seg11valid", tmp_path)
     (tmp_path / "lists/l.txt").write_text("a\nb\n")
-    with pytest.raises(DownloadError, match="2 ids with sha1"):
+    with pytest.raises(DataError, match="2 ids with sha1"):
         fetch.verify("seg11valid", tmp_path)
 
 
@@ -194,6 +269,12 @@ def test_the_manifest_and_the_real_lists(shared_data, tmp_path):
     for name in ("sbd-lists", "seg11valid"):
         fetch.fetch(name, tmp_path / "root", from_dir=here, say=lambda line: None)
         fetch.verify(name, tmp_path / "root")
+    devkit = shared_data / "voc2012/VOCdevkit"
+    (tmp_path / "root/VOCdevkit").symlink_to(devkit)
+    assert "has 446 files of 2913" in fetch.what_is_missing(SOURCES["voc2012"], tmp_path / "root")
+    archive = replace(SOURCES["voc2012"].archive, counts={})
+    voc = replace(SOURCES["voc2012"], archive=archive)
+    assert fetch.what_is_missing(voc, tmp_path / "root") == ""
 
 
 def test_killed_while_unpacking(server, monkeypatch, tmp_path):
@@ -212,7 +293,7 @@ def test_killed_while_unpacking(server, monkeypatch, tmp_path):
             copy(*args)
         shutil.copyfileobj = slow
         archive = replace(sources.SOURCES["voc2012"].archive, urls=({url!r},), sha256=None, md5=None,
-                          counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
+                          lists=(), counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
         sources.SOURCES["voc2012"] = replace(sources.SOURCES["voc2012"], archive=archive)
         fetch.fetch("voc2012", Path({str(tmp_path)!r}), progress=False)
     """

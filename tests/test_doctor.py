@@ -1,0 +1,44 @@
+"""``caffe_gp doctor`` says what is here, what waits for what, and the command that gets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from caffe_gp import doctor
+
+
+def report(tmp_path, monkeypatch):
+    for variable in ("CAFFE_GP_MODELS", "CAFFE_GP_DATA"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    return doctor.report(tmp_path / "CAFFE_GP_DATA")
+
+
+def test_an_empty_machine(tmp_path, monkeypatch):
+    text = report(tmp_path, monkeypatch)
+    assert "missing    voc2012 " in text and "missing    fcn8s-heavy-pascal.caffemodel" in text
+    assert "waits      table1" in text and "tools/fetch_models.py fcn-8s" in text
+    assert "tools/fetch_data.py voc2012" in text and "GB free on the disk" in text
+
+
+def test_what_has_come_is_said(tmp_path, monkeypatch, shared_data):
+    lists = tmp_path / "CAFFE_GP_DATA/lists"
+    lists.mkdir(parents=True)
+    (lists / "seg11valid.txt").write_bytes((shared_data / "voc2012/lists/seg11valid.txt").read_bytes())
+    text = report(tmp_path, monkeypatch)
+    assert "here       seg11valid" in text and "missing    sbd-lists" in text
+
+
+def test_gpus_as_the_driver_tells_them(tmp_path, monkeypatch):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho '0, NVIDIA T4, 15360 MiB, 15101 MiB'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert doctor._gpus() == ["0: NVIDIA T4, 15360 MiB (15101 MiB free)"]
+
+
+def test_command(tmp_path):
+    command = [sys.executable, "-m", "caffe_gp", "doctor", "--data-root", str(tmp_path)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0 and f"data in {tmp_path}" in answer.stdout and not answer.stderr
