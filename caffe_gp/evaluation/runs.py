@@ -28,7 +28,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.evaluation.records import RecordWriter, check_key, read_records
-from caffe_gp.report.pictures import write_bytes
+from caffe_gp.report.pictures import read_label_png, write_bytes
 
 if TYPE_CHECKING:
     from caffe_gp.datasets.segmentation import SegmentationSet
@@ -185,6 +185,11 @@ class RunResults:
     def at(self, eps: float, crf: bool = False) -> np.ndarray:
         """(N, C, C) int64 at one eps. DataError for an eps that was not computed."""
         return self._dense(self._at(eps, crf))
+
+    def label_map(self, item: str, eps: float | None = None) -> np.ndarray:
+        """(H, W) uint8 labels of an image, before or at one eps; DataError if they were not asked for."""
+        variant = "base" if eps is None else f"eps_{eps:g}"
+        return read_label_png(self.folder / "labels" / variant / f"{item}.png")
 
     def total(self, eps: float | None = None, crf: bool = False) -> ConfusionMatrix:
         """The confusion matrix of the whole set: before the perturbation, or at one eps."""

@@ -17,6 +17,8 @@ from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.engine import load_net
 from caffe_gp.evaluation.evaluate import Evaluation, RunResults, evaluate
+from caffe_gp.evaluation.labelling import Labeller
+from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp.preprocess import Preprocess
@@ -80,6 +82,12 @@ class Context:
             self._sets[key] = chosen if self.limit is None else chosen.first(self.limit)
         return self._sets[key]
 
+    def sample(self) -> SegmentationSet:
+        """The part of the data that figures with many passes are measured on."""
+        data = self.data()
+        number = self.suite.sample
+        return data if number is None or number >= len(data) else data.first(number)
+
     def tuning_data(self) -> SegmentationSet | None:
         """What eps is tuned on, or None where it is cross-validated."""
         if self.suite.tuning is None:
@@ -103,24 +111,20 @@ class Context:
         """
         data = self.data() if data is None else data
         settings = Evaluation(
-            prototxt=str(net.prototxt()),
-            caffemodel=str(net.caffemodel()),
-            model=net.model,
-            score=net.score,
             data=data,
-            eps=list(eps),
             out=self.out / "runs",
             by_key=True,
-            engine=self.engine,
-            device=self.device,
             workers=self.workers,
             threads=self.threads,
             batch_size=self.batch_size,
             quiet=self.quiet,
-            command=self.command,
-            **{**net.feed, **method},
+            **self._settings(net, eps, method),
         )
         return evaluate(settings)
+
+    def labeller(self, net: Net, eps: Sequence[float], **method: Any) -> Labeller:
+        """The net loaded, for figures that look inside it."""
+        return Labeller(NetSettings(**self._settings(net, eps, method)))
 
     def tune(
         self, net: Net, grid: Sequence[float], tuning: SegmentationSet | None = None, **method: Any
@@ -169,6 +173,21 @@ class Context:
                 values = loaded.net.blobs[blob].data.astype(np.float64)
                 sums += values.size, values.sum(), (values**2).sum()
         return {blob: float(np.sqrt(c / a - (b / a) ** 2)) for blob, (a, b, c) in squares.items()}
+
+    def _settings(self, net: Net, eps: Sequence[float], method: dict[str, Any]) -> dict[str, Any]:
+        """What ``NetSettings`` is told."""
+        return {
+            "prototxt": str(net.prototxt()),
+            "caffemodel": str(net.caffemodel()),
+            "model": net.model,
+            "score": net.score,
+            "eps": list(eps),
+            "engine": self.engine,
+            "device": self.device,
+            "command": self.command,
+            **net.feed,
+            **method,
+        }
 
     def _at(self, net: Net, eps: float, source: str, method: dict[str, Any]) -> Tuned:
         run = self.run(net, [eps or net.grid[0]], **method)

@@ -37,6 +37,8 @@ class Net:
     grid          values tried at the input where eps is tuned, and by figure 10
     inner         blobs of table 4 and figure 3, from the input up
     model         name in the zoo, or None
+    deeper        further blobs of figure 3, up to the scores before upsampling (not included)
+    span          figures 6 and 8 look at steps from -span to span
     """
 
     name: str
@@ -49,6 +51,8 @@ class Net:
     inner: tuple[str, ...]
     eps: float | None = None
     model: str | None = None
+    deeper: tuple[str, ...] = ()
+    span: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Suite:
     data      name of the set that everything is measured on (``datasets.get``)
     tuning    name of the set that eps is tuned on; None: 5-fold cross-validation inside ``data``
     beside    a set whose choice of eps table 1 reports beside the cross-validation's
+    sample    figures 4, 5 and 8 take only the first so many images; None: all
     nets      by name, in the order of the tables
     ablation  the net of the paper's section 5: tables 3 and 4, figures 3 to 6, 8
     crf       the nets of table 5, with a preset of ``caffe_gp.crf``
@@ -73,6 +78,7 @@ class Suite:
     crf: Mapping[str, str] = field(default_factory=dict)
     paper: bool = False
     beside: str | None = None
+    sample: int | None = None
 
     def net(self, name: str) -> Net:
         """The net of this name; CaffeGPError with the list otherwise."""
@@ -87,7 +93,12 @@ _POOLS = ("pool2", "pool3", "pool4")
 _RES = ("res2c", "res3b3", "res4b22")
 
 
-def of_zoo(name: str, grid: tuple[float, ...] = VGG_GRID, inner: tuple[str, ...] = _POOLS) -> Net:
+def of_zoo(
+    name: str,
+    grid: tuple[float, ...] = VGG_GRID,
+    inner: tuple[str, ...] = _POOLS,
+    deeper: tuple[str, ...] = (),
+) -> Net:
     """A net of the zoo with its released weights."""
     model = zoo.get(name)
     return Net(
@@ -101,19 +112,21 @@ def of_zoo(name: str, grid: tuple[float, ...] = VGG_GRID, inner: tuple[str, ...]
         inner=inner,
         eps=model.eps,
         model=name,
+        deeper=deeper,
     )
 
 
 def _paper() -> Suite:
-    names = ("fcn-32s", "fcn-8s", "fcn-8s-coco", "crfasrnn-coco", "deeplab-vgg16")
-    nets = [*map(of_zoo, names), of_zoo("deeplab-resnet101", inner=_RES)]
+    ablation = of_zoo("fcn-32s", deeper=("pool5", "fc7"))
+    others = ("fcn-8s", "fcn-8s-coco", "crfasrnn-coco", "deeplab-vgg16")
+    nets = [ablation, *map(of_zoo, others), of_zoo("deeplab-resnet101", inner=_RES)]
     return Suite(
         name="paper",
         title="the paper's nets",
         data="voc2012-reduced346",
         tuning="voc2012-tuning",
         nets=tuple(nets),
-        ablation="fcn-32s",
+        ablation=ablation.name,
         crf={"fcn-8s-coco": "deeplab", "deeplab-resnet101": "deeplab"},
         paper=True,
     )
@@ -152,6 +165,8 @@ def _voc_small() -> Suite:
                 feed=feed,
                 grid=MOBILENET_GRID,
                 inner=("block2_add", "block5_add", "block12_add"),
+                deeper=("block16_project", "concat_projection"),
+                span=0.1,
             )
         )
     return Suite(
@@ -163,6 +178,7 @@ def _voc_small() -> Suite:
         ablation="mnv2_dm10_513",
         crf={net.name: "deeplab" for net in nets},
         beside="voc2012-tuning",
+        sample=120,
     )
 
 
@@ -187,6 +203,7 @@ def _camvid() -> Suite:
         feed={"mean": (104.0, 117.0, 123.0)},
         grid=(0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0),
         inner=("pool1", "pool2", "pool3"),
+        deeper=("conv4_4", "join8", "join2"),
     )
     return Suite(
         name="camvid",

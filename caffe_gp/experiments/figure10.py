@@ -1,0 +1,83 @@
+"""Figure 10: mean IU over the step eps (section 5)."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments import parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table, points
+
+NAME, TITLE = "figure10", "Figure 10: the step eps"
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """The first two: the paper's FCN-32s and FCN-8s."""
+    return suite.nets[:2]
+
+
+def run(context: Context) -> Report:
+    """A curve a net over its whole grid, with the bootstrap's band."""
+    chosen = nets(context.suite)
+    numbers, runs, tables = {}, [], []
+    with figures.style():
+        figure = figures.new(2.6)
+        for place, net in enumerate(chosen, 1):
+            sweep = context.run(net, net.grid)
+            runs.append(sweep)
+            base, gains = mean_iu(sweep.base), [sweep.gain(eps) for eps in sweep.eps]
+            table = Table(net.title, ["eps", "mean IU", "gain"])
+            table.add("0 (base)", points(base), "")
+            for eps, gain in zip(sweep.eps, gains):
+                table.add(f"{eps:g}", points(base + gain.gain), parts.gain_text(gain))
+            tables.append(table)
+            numbers[net.name] = {
+                "base": 100 * base,
+                "eps": sweep.eps,
+                "mean_iu": [100 * (base + gain.gain) for gain in gains],
+                "gain": [gain.points() for gain in gains],
+                "paper_eps": net.eps,
+            }
+            axes = figure.add_subplot(1, len(chosen), place)
+            _draw(axes, net, numbers[net.name])
+        figure.tight_layout()
+    figures.save(figure, context.out / NAME, NAME)
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, chosen),
+        tables,
+        [
+            (
+                NAME,
+                "Mean IU after one guided perturbation of the input, over its step; the dashed line is the "
+                "base, the ring the best step. The band holds the gain over the base in 95 % of a paired "
+                "bootstrap over images.",
+            )
+        ],
+        {"nets": numbers},
+        parts.provenance(context, runs),
+    )
+
+
+def _draw(axes: Any, net: Net, found: dict[str, Any]) -> None:
+    figures.curves_axes(axes, "eps (units of the input)", "mean IU (%)", net.title)
+    base = found["base"]
+    x, y = picking.with_base(found["eps"], found["mean_iu"], base)
+    low, high = (
+        picking.with_base(found["eps"], [base + gain[side] for gain in found["gain"]], base)[1]
+        for side in ("low", "high")
+    )
+    axes.fill_between(x, low, high, color=figures.BLUE, alpha=0.18, linewidth=0)
+    axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+    axes.plot(x, y, "o-", color=figures.BLUE, label="base + GP")
+    top = max(range(len(y)), key=y.__getitem__)
+    look = {"markersize": 8, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none"}
+    axes.plot([x[top]], [y[top]], "o", label=f"best: {y[top]:.2f} at eps {x[top]:g}", **look)
+    if net.eps is not None:
+        axes.axvline(net.eps, color=figures.VERMILION, linestyle=":", label=f"paper's eps {net.eps:g}")
+    axes.legend(frameon=False, loc="best")

@@ -1,0 +1,106 @@
+"""Figure 3: how a perturbation travels up the net: average filter responses of its layers (section 3.1.1)."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+
+from caffe_gp.experiments import looking, parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures, pictures
+from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.figures import Picture, PictureRow
+
+NAME, TITLE = "figure3", "Figure 3: average filter responses"
+_TITLES = ("original input", "perturbed input", "difference")
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """The suite's net for ablations."""
+    return (suite.net(suite.ablation),)
+
+
+def run(context: Context) -> Report:
+    """A row a layer, for the image that guided perturbations improve most."""
+    (net,) = nets(context.suite)
+    eps, data = picking.step(context, net), context.sample()
+    found = context.run(net, [eps], data, label_maps=True)
+    picked = picking.best(found, eps)
+    labeller = context.labeller(net, [eps])
+    canvas = labeller.preprocess.load(data.image(picked.item))
+    blobs = [*net.inner, *net.deeper, looking.before_upsampling(labeller.gp)]
+    responses: list[dict[str, np.ndarray]] = []
+
+    def watch(k: int, y: np.ndarray) -> None:
+        responses.append({blob: labeller.gp.net.blobs[blob].data[0].copy() for blob in blobs})
+
+    result = labeller.label([canvas], [None], on_probabilities=watch)
+    original, perturbed = responses
+    table = Table("How much the responses move", ["layer", "channels", "size", "change / std"])
+    numbers = {}
+    rows = [
+        PictureRow(
+            [
+                Picture(canvas.image),
+                Picture(looking.pixels(labeller, canvas, eps * result.perturbation[0][0])),
+                Picture(looking.crop(pictures.amplify(result.perturbation[0][0]), canvas)),
+            ],
+            f"input ({picked.item}): the difference is {eps:g} times the sign shown",
+            _TITLES,
+        )
+    ]
+    for blob in blobs:
+        change = perturbed[blob] - original[blob]
+        share = float(np.sqrt((change.astype(np.float64) ** 2).mean()) / original[blob].std(dtype=np.float64))
+        channels, high, wide = original[blob].shape
+        table.add(blob, f"{channels}", f"{wide} x {high}", f"{100 * share:.2f} %")
+        maps = [
+            labeller.preprocess.scores_to_image(values.mean(axis=0, keepdims=True), canvas)[0]
+            for values in (original[blob], perturbed[blob], change)
+        ]
+        largest = float(np.abs(maps[2]).max())
+        numbers[blob] = {
+            "channels": channels,
+            "size": [wide, high],
+            "change_over_std": share,
+            "largest_mean_difference": largest,
+        }
+        rows.append(
+            PictureRow(
+                _cells(maps, largest),
+                f"{blob} ({channels} x {high} x {wide}): change {100 * share:.1f} % of the deviation, "
+                f"difference up to {largest:.2g}",
+            )
+        )
+    figures.save(figures.sheet(rows, width=4.4), context.out / NAME, NAME)
+    table.note = (
+        "Root mean square of the change of all responses, as a share of their standard deviation, for "
+        f"{picked.item} at eps {eps:g}."
+    )
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, [net]),
+        [table],
+        [
+            (
+                NAME,
+                f"{net.title}, image {picked.item}, eps {eps:g}: responses of each layer averaged over its "
+                "channels, upsampled to the image. Original and perturbed share a scale from dark to "
+                "bright; in the difference orange is more, purple less, white no change. The image is the "
+                f"one of {len(data)} with the largest number of {picking.RULE}.",
+            )
+        ],
+        {"net": net.name, "eps": eps, "image": vars(picked), "layers": numbers},
+        {**parts.provenance(context, [found]), "net": labeller.settings.origin(labeller.prepared)},
+    )
+
+
+def _cells(maps: Sequence[np.ndarray], largest: float) -> list[Picture]:
+    """Original and perturbed on one scale, the difference around white."""
+    low, high = np.percentile(np.stack(maps[:2]), [0.5, 99.5])
+    same_scale = [figures.heat(values, float(low), float(high), "cividis") for values in maps[:2]]
+    return [*same_scale, figures.heat(maps[2], -largest, largest, "PuOr_r")]

@@ -1,0 +1,162 @@
+"""Figures 4 and 15: which pixels guided perturbations correct and which they break (section 3.1.1).
+
+The paper sees corrected pixels inside areas and broken ones along their boundaries. The second picture counts
+it: how far they lie from the nearest boundary of the ground truth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import cv2
+import numpy as np
+
+from caffe_gp.datasets.segmentation import VOID
+from caffe_gp.evaluation.evaluate import RunResults
+from caffe_gp.experiments import parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.figures import Picture, PictureRow
+
+NAME, TITLE = "figure4", "Figures 4 and 15: corrected and broken pixels"
+ROWS = 6
+_TITLES = ("image", "ground truth", "base", "base + GP", "corrected pixels", "broken pixels")
+KINDS = {
+    "all": "all pixels",
+    "wrong": "wrong before",
+    "fixed": "corrected by GP",
+    "broken": "broken by GP",
+}
+_FARTHEST = 100  # pixels: the last bin of the histograms holds everything beyond
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """The suite's net for ablations."""
+    return (suite.net(suite.ablation),)
+
+
+def run(context: Context) -> Report:
+    """The images with most pixels changed for the better, and the distances over all images."""
+    (net,) = nets(context.suite)
+    eps, data = picking.step(context, net), context.sample()
+    found = context.run(net, [eps], data, label_maps=True)
+    chosen = picking.successes(found, eps, ROWS) or [picking.best(found, eps)]
+    rows = [
+        PictureRow(_cells(context, found, eps, image.item), image.text(), () if k else _TITLES)
+        for k, image in enumerate(chosen)
+    ]
+    folder = context.out / NAME
+    figures.save(figures.sheet(rows), folder, NAME)
+    counts = _distances(context, found, eps)
+    figures.save(_draw(counts), folder, f"{NAME}_distances")
+    table = Table(
+        f"Distance to the nearest boundary, {net.title}, eps {eps:g}",
+        ["pixels", "number", "median distance", "within 5 pixels", "within 10 pixels"],
+    )
+    numbers: dict[str, Any] = {}
+    for kind, title in KINDS.items():
+        share = _shares(counts[kind])
+        median = int(np.searchsorted(share, 0.5))
+        numbers[kind] = {
+            "pixels": int(counts[kind].sum()),
+            "median_distance": median,
+            "histogram": counts[kind].tolist(),
+        }
+        near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
+        table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, [net]),
+        [table],
+        [
+            (
+                NAME,
+                f"{net.title}, eps {eps:g}: the images among {len(data)} with the largest number of "
+                f"{picking.RULE}.",
+            ),
+            (
+                f"{NAME}_distances",
+                f"Share of the pixels of {len(data)} images that lie within a distance of the nearest "
+                "boundary or void pixel of the ground truth. A curve further right lies deeper inside.",
+            ),
+        ],
+        {
+            "net": net.name,
+            "eps": eps,
+            "images": len(data),
+            "rule": picking.RULE,
+            "chosen": [vars(image) for image in chosen],
+            "distances": numbers,
+        },
+        parts.provenance(context, [found]),
+    )
+
+
+def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
+    image, truth = picking.photograph(context.data(), item), context.data().truth(item)
+    base, after, names = run.label_map(item), run.label_map(item, eps), run.class_names
+    fixed, broken, _ = picking.changes(base, after, truth)
+    return [
+        Picture(image),
+        *(figures.labelled(image, labels, names) for labels in (truth, base, after)),
+        figures.marked(image, [(fixed, figures.BLUE)]),
+        figures.marked(image, [(broken, figures.VERMILION)]),
+    ]
+
+
+def _distances(context: Context, run: RunResults, eps: float) -> dict[str, np.ndarray]:
+    """For each kind of pixels: how many lie at 0, 1, ... pixels from a boundary, (_FARTHEST + 1,)."""
+    counts = {kind: np.zeros(_FARTHEST + 1, np.int64) for kind in KINDS}
+    for item in run.ids:
+        truth, base = context.data().truth(item), run.label_map(item)
+        fixed, broken, _ = picking.changes(base, run.label_map(item, eps), truth)
+        counted = truth != VOID
+        masks = {"all": counted, "wrong": counted & (base != truth), "fixed": fixed, "broken": broken}
+        bins = np.minimum(boundary_distance(truth), _FARTHEST).astype(np.int64)
+        for kind, mask in masks.items():
+            counts[kind] += np.bincount(bins[mask], minlength=_FARTHEST + 1)
+    return counts
+
+
+def boundary_distance(truth: np.ndarray) -> np.ndarray:
+    """(H, W) float: pixels to the nearest pixel that is void or has a neighbour of another label."""
+    inside = (truth != VOID).astype(np.uint8)
+    across, down = truth[:, 1:] != truth[:, :-1], truth[1:] != truth[:-1]
+    for mask in (inside[:, 1:], inside[:, :-1]):
+        mask[across] = 0
+    for mask in (inside[1:], inside[:-1]):
+        mask[down] = 0
+    if inside.all():
+        return np.full(truth.shape, float(_FARTHEST))
+    return cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Share of the pixels up to each distance."""
+    return np.cumsum(counts) / max(1, counts.sum())
+
+
+def _draw(counts: dict[str, np.ndarray]) -> Any:
+    looks = {
+        "all": (figures.GREY, "-"),
+        "wrong": ("black", ":"),
+        "fixed": (figures.BLUE, "-"),
+        "broken": (figures.VERMILION, "--"),
+    }
+    with figures.style():
+        figure = figures.new(2.8, 4.5)
+        axes = figure.add_subplot(1, 1, 1)
+        figures.curves_axes(axes, "distance to the nearest boundary (pixels)", "pixels within it (%)")
+        for kind, title in KINDS.items():
+            colour, look = looks[kind]
+            # The last bin, everything beyond, is no distance.
+            shares = 100 * _shares(counts[kind])[:-1]
+            axes.plot(range(len(shares)), shares, look, color=colour, label=title)
+        axes.set_ylim(0, 100)
+        axes.legend(frameon=False, loc="lower right")
+        figure.tight_layout()
+    return figure

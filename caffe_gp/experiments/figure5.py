@@ -1,0 +1,84 @@
+"""Figure 5: the ground truth's gradient, and one to three iterations with the net's own (section 3.1.1)."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from caffe_gp.evaluation.evaluate import RunResults
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments import parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table, points
+from caffe_gp.report.figures import Picture, PictureRow
+
+NAME, TITLE = "figure5", "Figure 5: the ground truth's gradient, and iterations"
+ITERATIONS = (1, 2, 3)
+ROWS = 4
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """The suite's net for ablations."""
+    return (suite.net(suite.ablation),)
+
+
+def run(context: Context) -> Report:
+    """The images that the first iteration improved most, and the mean IU of every variant."""
+    (net,) = nets(context.suite)
+    eps, data = picking.step(context, net), context.sample()
+    variants: dict[str, RunResults] = {
+        "ground truth's gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
+    }
+    for iterations in ITERATIONS:
+        name = "GP, 1 iteration" if iterations == 1 else f"GP, {iterations} iterations"
+        variants[name] = context.run(net, [eps], data, iterations=iterations, label_maps=True)
+    first = variants["GP, 1 iteration"]
+    base = mean_iu(first.base)
+    table = Table(f"{net.title}, eps {eps:g}, {len(data)} images", ["perturbation", "mean IU", "gain"])
+    table.add("none (base)", points(base), "")
+    numbers: dict[str, Any] = {}
+    titles = [f"base\n{points(base)}", "ground truth\n"]
+    for name, found in variants.items():
+        score = mean_iu(found.at(eps))
+        table.add(name, points(score), parts.gain_text(found.gain(eps)))
+        numbers[name] = {"mean_iu": 100 * score, "gain": found.gain(eps).points()}
+        titles.append(f"{name}\n{points(score)}")
+    chosen = picking.successes(first, eps, ROWS) or [picking.best(first, eps)]
+    rows = [
+        PictureRow(_cells(context, variants, eps, image.item), image.item, () if k else titles)
+        for k, image in enumerate(chosen)
+    ]
+    figures.save(figures.sheet(rows), context.out / NAME, NAME)
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, [net]),
+        [table],
+        [
+            (
+                NAME,
+                f"{net.title}, eps {eps:g} in every step; under each title the mean IU of {len(data)} "
+                "images. The third column steps along the gradient of the true labels, which no "
+                "prediction can know. The rows are the images whose first iteration has the most "
+                f"{picking.RULE}.",
+            )
+        ],
+        {
+            "net": net.name,
+            "eps": eps,
+            "images": len(data),
+            "base": 100 * base,
+            "variants": numbers,
+            "chosen": [vars(image) for image in chosen],
+        },
+        parts.provenance(context, variants.values()),
+    )
+
+
+def _cells(context: Context, variants: dict[str, RunResults], eps: float, item: str) -> list[Picture]:
+    image, first = picking.photograph(context.data(), item), next(iter(variants.values()))
+    maps = [first.label_map(item), context.data().truth(item)]
+    maps += [found.label_map(item, eps) for found in variants.values()]
+    return [figures.labelled(image, labels, first.class_names) for labels in maps]

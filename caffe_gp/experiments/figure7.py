@@ -1,0 +1,106 @@
+"""Figures 7 and 12 to 14: what guided perturbations do to whole images, successes and failures (section 4.2).
+
+The images are those with the most, and with the least, pixels corrected minus pixels broken.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from caffe_gp.evaluation.evaluate import RunResults
+from caffe_gp.experiments import parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.figures import Picture, PictureRow
+
+NAME, TITLE = "figure7", "Figures 7 and 12 to 14: successes and failures"
+# Which of the paper's figures shows which net.
+PAPER = {
+    "fcn-8s": "figure 12",
+    "fcn-8s-coco": "figures 7 (above) and 13",
+    "crfasrnn-coco": "figures 7 (below) and 14",
+}
+SUCCESSES, FAILURES = 5, 4
+_TITLES = ("image", "ground truth", "base", "base + GP", "what changed")
+
+
+def run(context: Context) -> Report:
+    """A sheet a net."""
+    sheets, numbers, runs = [], {}, []
+    table = Table("How the images were chosen", ["net", "eps", "images better", "worse", "unchanged"])
+    for net in context.suite.nets:
+        eps, all_images = picking.step(context, net), context.gp(net).run
+        groups = {
+            "successes": picking.successes(all_images, eps, SUCCESSES),
+            "failures": picking.failures(all_images, eps, FAILURES),
+        }
+        chosen = [image.item for group in groups.values() for image in group]
+        better, worse = _counts(all_images, eps)
+        table.add(net.title, f"{eps:g}", f"{better}", f"{worse}", f"{len(all_images.ids) - better - worse}")
+        numbers[net.name] = {
+            "eps": eps,
+            "better": better,
+            "worse": worse,
+            **{name: [vars(image) for image in group] for name, group in groups.items()},
+        }
+        runs.append(all_images)
+        if not chosen:
+            continue
+        shown = context.run(net, [eps], context.data().only(chosen), label_maps=True)
+        rows = [
+            PictureRow(_cells(context, shown, eps, image.item), image.text(), *_titles(name, k))
+            for name, group in groups.items()
+            for k, image in enumerate(group)
+        ]
+        file = f"{NAME}_{net.name}"
+        figures.save(figures.sheet(rows), context.out / NAME, file)
+        sheets.append((file, _caption(context, net, eps)))
+    table.note = (
+        f"Images are ranked by {picking.RULE}: the first {SUCCESSES} of those that gained are the successes, "
+        f"the last {FAILURES} of those that lost the failures."
+    )
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, context.suite.nets),
+        [table],
+        sheets,
+        {"rule": picking.RULE, "nets": numbers},
+        parts.provenance(context, runs),
+    )
+
+
+def _counts(run: RunResults, eps: float) -> tuple[int, int]:
+    """Images with more pixels corrected than broken, and the other way round."""
+    k = run.eps.index(eps)
+    return int((run.fixed[k] > run.broken[k]).sum()), int((run.fixed[k] < run.broken[k]).sum())
+
+
+def _titles(group: str, row: int) -> tuple[Sequence[str], str]:
+    """Above the first row of a group: the columns' names and the group's."""
+    return ((), "") if row else (_TITLES, group.capitalize())
+
+
+def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
+    image, truth = picking.photograph(context.data(), item), context.data().truth(item)
+    base, after, names = run.label_map(item), run.label_map(item, eps), run.class_names
+    fixed, broken, other = picking.changes(base, after, truth)
+    return [
+        Picture(image),
+        figures.labelled(image, truth, names),
+        figures.labelled(image, base, names),
+        figures.labelled(image, after, names),
+        figures.marked(image, [(other, "#000000"), (fixed, figures.BLUE), (broken, figures.VERMILION)]),
+    ]
+
+
+def _caption(context: Context, net: Net, eps: float) -> str:
+    paper = f" The paper's {PAPER[net.name]}." if context.suite.paper and net.name in PAPER else ""
+    return (
+        f"{net.title}, eps {eps:g}: the images with the most pixels corrected (above) and broken (below) by "
+        f"guided perturbations. Last column: corrected pixels blue, broken ones orange, wrong before and "
+        f"after black.{paper}"
+    )

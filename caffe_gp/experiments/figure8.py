@@ -1,0 +1,87 @@
+"""Figure 8: one-hot labels against other distributions, over positive and negative eps (section 5)."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments import parts, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table, points
+
+NAME, TITLE = "figure8", "Figure 8: label distributions"
+ENCODINGS = {
+    "onehot": "one-hot (GP)",
+    "random-onehot": "random one-hot",
+    "uniform": "uniform",
+    "top2": "top 2",
+}
+# Best mean IU of FCN-32s: GP, and the second best, the uniform label at a negative eps.
+PAPER = {"onehot": 64.7, "uniform": 63.8}
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """The suite's net for ablations."""
+    return (suite.net(suite.ablation),)
+
+
+def run(context: Context) -> Report:
+    """A curve an encoding; the best step of each side in a table."""
+    (net,) = nets(context.suite)
+    steps, data = picking.symmetric(net), context.sample()
+    paper = context.suite.paper
+    header = ["label", "best with eps < 0", "at eps", "best with eps > 0", "at eps"]
+    table = Table(f"{net.title}, {len(data)} images", header + ["paper's best"] * paper)
+    numbers: dict[str, Any] = {}
+    runs = []
+    for encoding, title in ENCODINGS.items():
+        sweep = context.run(net, steps, data, encoding=encoding)
+        runs.append(sweep)
+        base, values = mean_iu(sweep.base), [mean_iu(sweep.at(eps)) for eps in steps]
+        row = [title]
+        for sign in (-1, 1):
+            best, eps = max((value, eps) for value, eps in zip(values, steps) if eps * sign > 0)
+            row += [parts.gain_text(sweep.gain(eps)), f"{eps:g}"]
+            row[-2] = f"{points(best)}, {row[-2]}"
+        table.add(*row, *([f"{PAPER[encoding]}" if encoding in PAPER else ""] * paper))
+        numbers[encoding] = {
+            "eps": steps,
+            "mean_iu": [100 * value for value in values],
+            "gain": [sweep.gain(eps).points() for eps in steps],
+        }
+    table.note = f"Base {points(base)}. Beside each mean IU: its gain over the base."
+    figures.save(_draw(numbers, 100 * base), context.out / NAME, NAME)
+    return Report(
+        NAME,
+        TITLE,
+        parts.introduction(context),
+        parts.warnings(context, [net]),
+        [table],
+        [
+            (
+                NAME,
+                f"{net.title}: mean IU on {len(data)} images after one step along the signal of different "
+                "label distributions. Negative steps go against the signal.",
+            )
+        ],
+        {"net": net.name, "images": len(data), "base": 100 * base, "encodings": numbers},
+        parts.provenance(context, runs),
+    )
+
+
+def _draw(numbers: dict[str, Any], base: float) -> Any:
+    with figures.style():
+        figure = figures.new(3.0, 5.0)
+        axes = figure.add_subplot(1, 1, 1)
+        figures.curves_axes(axes, "eps (units of the input)", "mean IU (%)")
+        axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+        axes.axvline(0, color=figures.GREY, linewidth=0.6)
+        for (encoding, title), colour, look in zip(ENCODINGS.items(), figures.COLOURS, figures.STYLES):
+            found = numbers[encoding]
+            x, y = picking.with_base(found["eps"], found["mean_iu"], base)
+            axes.plot(x, y, look, color=colour, label=title)
+        axes.legend(frameon=False, loc="best")
+        figure.tight_layout()
+    return figure

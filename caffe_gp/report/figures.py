@@ -1,0 +1,243 @@
+"""Figures for print: PNG and PDF, texts of 7 points and more, colours that everyone can tell apart.
+
+    with figures.style():
+        figure = figures.new(height=2.5)
+        ...
+    figures.save(figure, folder, "figure8")
+
+``sheet`` draws rows of pictures; ``curves_axes`` prepares axes for lines.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from caffe_gp.errors import CaffeGPError
+from caffe_gp.report import pictures
+
+WIDTH = 7.0  # inches: the text width of a two-column page
+DPI = 200
+FONT, SMALL = 8, 7  # points
+_CHARACTER = 0.6 * SMALL / 72  # inches: a small letter's width
+# Okabe and Ito's colours, for all kinds of colour vision; and line styles that need no colour.
+BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *("#E69F00", "#56B4E9", "#5b6470"),
+)
+COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
+STYLES = ("o-", "s--", "^-.", "D:", "v-", "x--")
+
+_STYLE: dict[str, Any] = {
+    "font.size": FONT,
+    "axes.titlesize": FONT,
+    "axes.labelsize": FONT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,  # text stays text
+}
+_SMALLEST_NAMED = 0.02  # share of a picture that a class needs to have its name written on it
+
+
+def style() -> Any:
+    """Context in which figures are drawn and saved. CaffeGPError if matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise CaffeGPError("figures need matplotlib: pip install 'caffe_gp[report]'") from None
+    return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
+
+
+def new(height: float, width: float = WIDTH) -> Any:
+    """An empty matplotlib figure, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, folder: Path, name: str) -> None:
+    """Write ``folder/name.png`` and ``.pdf``; each appears only when it is complete."""
+    # Without dates: the same numbers give the same files.
+    for kind, metadata in (("png", {"Software": "caffe_gp"}), ("pdf", {"CreationDate": None})):
+        stream = io.BytesIO()
+        with style():
+            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+        pictures.write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
+
+
+def curves_axes(axes: Any, x_title: str, y_title: str, title: str = "") -> None:
+    """Name the axes of a line plot and give it a light grid."""
+    axes.set_xlabel(x_title)
+    axes.set_ylabel(y_title)
+    axes.set_title(title)
+    axes.grid(True, alpha=0.25, linewidth=0.5)
+
+
+# ---- rows of pictures
+
+
+@dataclass
+class Picture:
+    """One cell of a sheet.
+
+    image   (H, W, 3) uint8 BGR
+    texts   (text, x, y): written on it, in pixels
+    boxes   (left, top, width, height, colour): outlined on it, in pixels
+    nearest show single pixels as squares instead of smoothing them
+    """
+
+    image: np.ndarray
+    texts: Sequence[tuple[str, float, float]] = ()
+    boxes: Sequence[tuple[float, float, float, float, str]] = ()
+    nearest: bool = False
+
+
+@dataclass
+class PictureRow:
+    """Pictures side by side in equal columns, all of the first one's proportions.
+
+    caption   above them; ``titles``, one a column, above the caption; both may hold line breaks
+    heading   of the rows that begin here, above all
+    Pictures higher than wide are scaled down to squares' height.
+    """
+
+    cells: Sequence[Picture]
+    caption: str = ""
+    titles: Sequence[str] = ()
+    heading: str = ""
+
+
+def sheet(rows: Sequence[PictureRow], width: float = WIDTH) -> Any:
+    """A figure of rows of pictures; returns the matplotlib figure."""
+    with style():
+        return _Sheet(rows, width).figure
+
+
+class _Sheet:
+    """Geometry in inches from the top left corner."""
+
+    _LINE, _GAP, _MARGIN = 0.145, 0.05, 0.04
+
+    def __init__(self, rows: Sequence[PictureRow], width: float) -> None:
+        self.width = width
+        self._lines: list[tuple[float, float, str, dict]] = []
+        self._placed: list[tuple[float, float, float, float, Picture]] = []
+        self._top = self._MARGIN
+        for row in rows:
+            self._row(row)
+        self.figure = new(self._top + self._MARGIN - self._GAP, width)
+        self._draw()
+
+    def _row(self, row: PictureRow) -> None:
+        columns = len(row.cells)
+        cell = (self.width - 2 * self._MARGIN - (columns - 1) * self._GAP) / columns
+        lefts = [self._MARGIN + column * (cell + self._GAP) for column in range(columns)]
+        if row.heading:
+            self._top += 1.5 * self._LINE
+            look = {"fontsize": FONT + 1, "fontweight": "bold"}
+            self._lines.append((self._MARGIN, self._top - 0.03, row.heading, look))
+        if row.titles:
+            self._top += (1 + max(title.count("\n") for title in row.titles)) * self._LINE
+            for left, title in zip(lefts, row.titles):
+                look = {"ha": "center", "fontsize": FONT}
+                self._lines.append((left + cell / 2, self._top - 0.03, title, look))
+        if row.caption:
+            self._top += (row.caption.count("\n") + 1) * self._LINE
+            self._lines.append((self._MARGIN, self._top - 0.03, row.caption, {"fontsize": SMALL}))
+        high, wide = row.cells[0].image.shape[:2]
+        width = cell * min(1, wide / high)
+        height = width * high / wide
+        for left, picture in zip(lefts, row.cells):
+            self._placed.append((left + (cell - width) / 2, self._top, width, height, picture))
+        self._top += height + self._GAP
+
+    def _draw(self) -> None:
+        total = self.figure.get_figheight()
+        for left, top, text, look in self._lines:
+            self.figure.text(
+                left / self.width, 1 - top / total, text, va="baseline", linespacing=1.05, **look
+            )
+        for left, top, width, height, cell in self._placed:
+            place = (left / self.width, 1 - (top + height) / total, width / self.width, height / total)
+            show(self.figure.add_axes(place), cell)
+
+
+def show(axes: Any, cell: Picture) -> None:
+    """Draw a picture into axes that have its proportions."""
+    from matplotlib import patheffects
+    from matplotlib.patches import Rectangle
+
+    high, wide = cell.image.shape[:2]
+    smooth = "nearest" if cell.nearest else "antialiased"
+    axes.imshow(cell.image[..., ::-1], interpolation=smooth, aspect="auto", extent=(0, wide, high, 0))
+    axes.set_axis_off()
+    for left, top, width, height, colour in cell.boxes:
+        axes.add_patch(
+            Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=1.2, clip_on=False)
+        )
+    outline = [patheffects.withStroke(linewidth=1.6, foreground="black")]
+    inches = axes.get_position().width * axes.figure.get_figwidth()
+    for text, x, y in cell.texts:
+        # Names are wider than areas: keep them inside the picture.
+        half = min(0.5, 0.5 * len(text) * _CHARACTER / inches) * wide
+        x = float(np.clip(x, half, wide - half))
+        written = axes.text(x, y, text, color="white", fontsize=SMALL, ha="center", va="center")
+        written.set_path_effects(outline)
+        written.set_clip_on(True)
+
+
+def labelled(image: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Picture:
+    """A label map as a picture: its colours over the dimmed photograph, class names written on the areas.
+
+    image (H, W, 3) uint8 BGR, labels (H, W) with 255 for void, names of the classes. Names make it readable
+    without telling the palette's colours apart; the first class, mostly background, goes unnamed.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
+    mixed = 0.3 * grey + 0.7 * pictures.colourise(labels).astype(np.float32)
+    return Picture(mixed.astype(np.uint8), list(_class_texts(labels, names)))
+
+
+def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str, float, float]]:
+    """Each class's name where it has most room around it."""
+    for label in range(1, len(names)):
+        inside = (labels == label).astype(np.uint8)
+        if inside.mean() < _SMALLEST_NAMED:
+            continue
+        room = cv2.distanceTransform(
+            cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3
+        )
+        y, x = np.unravel_index(int(room.argmax()), room.shape)
+        yield names[label], float(x), float(y)
+
+
+def marked(image: np.ndarray, masks: Sequence[tuple[np.ndarray, str]]) -> Picture:
+    """The pixels of masks (H, W) bool in a colour each over a pale photograph."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
+    pale = np.repeat(180 + 0.28 * grey, 3, axis=2)
+    for mask, colour in masks:
+        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+        pale[mask] = (blue, green, red)
+    return Picture(pale.astype(np.uint8))
+
+
+def heat(values: np.ndarray, low: float, high: float, name: str) -> Picture:
+    """Numbers (H, W) as colours of a matplotlib colour map from ``low`` to ``high``."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    colours = ScalarMappable(Normalize(low, high), name).to_rgba(values, bytes=True)
+    return Picture(np.ascontiguousarray(colours[..., 2::-1]))
