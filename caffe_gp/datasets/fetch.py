@@ -21,9 +21,10 @@ from typing import IO, Callable, Iterator
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.sources import Archive, IdList, Source, find
+from caffe_gp.downloads import download
 from caffe_gp.downloads.files import digests, need_space
 from caffe_gp.downloads.workplace import Say, staged_name, workplace
-from caffe_gp.errors import CaffeGPError, DataError, DownloadError
+from caffe_gp.errors import DataError, DownloadError
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
@@ -144,7 +145,7 @@ def _put_list(item: IdList, staged: Path, root: Path) -> None:
 def _download_list(source: Source, item: IdList, root: Path, incoming: Path, say: Say) -> None:
     def one(url: str) -> None:
         staged = incoming / staged_name(url)
-        _download(url, staged, None, False)
+        download(url, staged, None, False)
         try:
             _put_list(item, staged, root)
         finally:
@@ -163,7 +164,7 @@ def _download_archive(
 ) -> None:
     def one(url: str) -> None:
         staged = incoming / staged_name(url)
-        _download(url, staged, archive.known_hash, progress)
+        download(url, staged, archive.known_hash, progress)
         try:
             _unpack(staged, archive, root, incoming, say)
         except DataError as error:
@@ -172,16 +173,6 @@ def _download_archive(
             staged.unlink()
 
     _try_all(source, archive.urls, one, say)
-
-
-def _download(url: str, staged: Path, known_hash: str | None, progress: bool) -> None:
-    try:
-        from caffe_gp.downloads.http import download
-    except ImportError as error:
-        raise CaffeGPError(
-            f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
-        ) from None
-    download(url, staged, known_hash, progress)
 
 
 def _try_all(source: Source, urls: tuple[str, ...], one: Callable[[str], None], say: Say) -> None:

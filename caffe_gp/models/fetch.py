@@ -20,6 +20,7 @@ import zlib
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
+from caffe_gp.downloads import download
 from caffe_gp.downloads.files import digests, need_space, what_is_wrong
 from caffe_gp.downloads.workplace import Say, staged_name, url_name, workplace
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
@@ -133,13 +134,6 @@ def _retrieve(
     file: WeightsFile, url: str, mirror: Mirror | None, incoming: Path, progress: bool, say: Say
 ) -> Path:
     """Download ``url`` into ``incoming``."""
-    try:
-        from caffe_gp.downloads.http import download
-    except ImportError as error:
-        raise CaffeGPError(
-            f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
-        ) from None
-
     known = None
     if mirror is not None:
         known = f"md5:{mirror.md5}" if mirror.md5 else None
