@@ -276,6 +276,8 @@ def _unpack(packed: Path, archive: Archive, root: Path, incoming: Path, say: Say
             _merge(workspace / target, root / target)
     except _DAMAGED as error:
         raise DataError(f"{packed}: a damaged archive ({error})") from None
+    except OSError as error:
+        raise DataError(f"{packed}: could not be unpacked ({error})") from None
     finally:
         _forget_unpacked(incoming)
 

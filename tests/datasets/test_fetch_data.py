@@ -134,6 +134,28 @@ def test_damaged_and_incomplete_archives(server, monkeypatch, tmp_path, body, me
     assert not (tmp_path / "VOCdevkit").exists()
 
 
+@pytest.mark.parametrize("kind", ("tar", "tgz", "zip"))
+def test_every_damage_is_a_data_error(monkeypatch, tmp_path, kind):
+    """Wrong bytes at random places: an error that says so, or files of the right number; nothing half."""
+    good = packed(kind, {name: content[:2000] for name, content in FILES.items()})
+    chance = np.random.RandomState(7)
+    refused = 0
+    for trial in range(40):
+        body = bytearray(good)
+        for _ in range(chance.choice([1, 3, 20])):
+            body[chance.randint(len(body))] = chance.randint(256)
+        (tmp_path / "VOC.tar").write_bytes(body)
+        offer(monkeypatch, [], b"", md5=None)
+        root = tmp_path / str(trial)
+        try:
+            fetch.fetch("voc2012", root, from_dir=tmp_path, say=lambda line: None)
+            assert not fetch.what_is_missing(sources.SOURCES["voc2012"], root)
+        except DataError:
+            refused += 1
+            assert tree(root) == {}
+    assert refused > 10
+
+
 def test_dead_hosts_say_what_to_do_by_hand(server, monkeypatch, tmp_path):
     offer(monkeypatch, [server.url("gone")], b"")
     with pytest.raises(DataError) as found:
