@@ -53,7 +53,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context),
+        parts.introduction(context, data),
         parts.warnings(context, [net]),
         [table],
         [

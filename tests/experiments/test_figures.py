@@ -1,0 +1,294 @@
+"""The figures: figure 9 against the paper's digits; on a tiny net, against records and brute force."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_gp import proto
+from caffe_gp.datasets import segmentation
+from caffe_gp.errors import NetError
+from caffe_gp.experiments import figure4, figure6, figure8, figure9, looking, picking
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.models.builder import Builder
+from caffe_gp.report import figures
+
+caffe = pytest.importorskip("caffe_gp.caffe")
+
+CLASSES, HIGH, WIDE = 3, 48, 64
+NAMES = [name for name in EXPERIMENTS if name.startswith("figure")]
+
+
+def small_net():
+    """Scores at a quarter of the image's size, interpolated and cropped like FCN's."""
+    net = Builder("small", (1, 3, HIGH, WIDE))
+    net.conv_relu("conv1", "data", 6, 3, "relu1", pad=1)
+    net.max_pool("pool1", "conv1", 2, 2)
+    net.conv_relu("conv2", "pool1", 8, 3, "relu2", pad=1)
+    net.max_pool("pool2", "conv2", 2, 2)
+    net.conv("fc", "pool2", CLASSES, 3, pad=1)
+    net.deconv("up", "fc", CLASSES, 8, stride=4)
+    net.crop("score", "up", "data", offset=2)
+    return net.param
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """A suite of one net with random weights, measured on eight drawn images."""
+    folder = tmp_path_factory.mktemp("suite")
+    random = np.random.RandomState(0)
+    for part in ("images", "labels"):
+        (folder / part).mkdir()
+    for i in range(8):
+        labels = np.kron(random.randint(0, CLASSES, (3, 4)), np.ones((16, 16), int)).astype(np.uint8)
+        labels[:2] = 255
+        noise = random.normal(0, 40, (HIGH, WIDE, 3))
+        pixels = np.clip(60 * labels[..., None] + noise, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"images/{i}.png")
+        Image.fromarray(labels).save(folder / f"labels/{i}.png")
+    prototxt, weights = folder / "small.prototxt", folder / "small.caffemodel"
+    proto.write_text(small_net(), prototxt)
+    net = caffe.Net(str(prototxt), caffe.TEST)
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.data[...] = random.normal(0, 0.15, blob.data.shape)
+    line = (np.arange(8) + 0.5) / 4
+    triangle = np.minimum(line, 2 - line)
+    net.params["up"][0].data[...] = np.eye(CLASSES)[:, :, None, None] * np.outer(triangle, triangle)
+    net.save(str(weights))
+    entry = Net(
+        name="small",
+        title="small net",
+        prototxt=lambda: prototxt,
+        caffemodel=lambda: weights,
+        score="score",
+        feed={"mean": (100.0,) * 3, "scale": 0.05},
+        grid=(0.1, 0.5, 2.0),
+        inner=("pool1",),
+        deeper=("pool2",),
+        span=0.5,
+    )
+    data = f"folder:{folder / 'images'}:{folder / 'labels'}:{CLASSES}"
+    return Suite("test", "a small net", data, None, (entry,), "small", sample=6)
+
+
+@pytest.fixture(scope="module")
+def context(suite, tmp_path_factory):
+    return Context(suite, tmp_path_factory.mktemp("reports"), quiet=True, command="test")
+
+
+@pytest.fixture(scope="module")
+def drawn(context):
+    """Pages of all figures, and the matplotlib figures behind their pictures."""
+    kept, save = {}, figures.save
+
+    def keeping(figure, folder, name):
+        kept[name] = figure
+        save(figure, folder, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", keeping)
+        patch.setattr(figures, "DPI", 50)  # faster
+        pages = reproduce(NAMES, context)
+    return pages, kept
+
+
+# ---- figure 9
+
+
+def test_figure9_is_the_papers(context):
+    """Every printed digit; and equation (5) in exact fractions."""
+    report = figure9.run(context)
+    verdicts = [cell.verdict for row in report.tables[0].rows for cell in row if cell.verdict]
+    assert verdicts == ["good"] * 20
+    for (shape, label), found in figure9.signals().items():
+        y = [Fraction(str(value)) for value in figure9.OUTPUTS[shape]]
+        largest = y.index(max(y))
+        l = [Fraction(int(i == largest)) if label == "onehot" else Fraction(1, 5) for i in range(5)]  # noqa: E741
+        product = sum(a * b for a, b in zip(l, y))
+        exact = [product * (a - b) for a, b in zip(l, y)]
+        assert found == pytest.approx([float(value) for value in exact], abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    "value, printed, expected",
+    [
+        (-0.1575, "-0.157", True),  # cut off
+        (-0.1575, "-0.158", True),  # rounded
+        (0.2475, "0.246", False),
+        (0.25, "0.24", False),
+        (0.0, "0.0", True),
+        (-0.24, "0.24", False),
+    ],
+)
+def test_matching_printed_digits(value, printed, expected):
+    assert figure9.matches(value, printed) is expected
+
+
+def test_figure9_needs_nothing(suite, tmp_path):
+    nowhere = Context(suite, tmp_path, data_root=tmp_path / "none", ids=["unknown"])
+    assert missing(["figure9"], nowhere) == [] and missing(["figure10"], nowhere) != []
+
+
+# ---- all of them
+
+
+def test_every_figure_leaves_its_report(drawn, context):
+    pages, kept = drawn
+    assert [page.parent.name for page in pages] == NAMES
+    for page in pages:
+        results = json.loads(page.with_name("results.json").read_text())
+        assert results["name"] == page.parent.name
+        assert results["provenance"]["runs"] or page.parent.name == "figure9"
+        assert "data:image/png;base64" in page.read_text()
+        for picture in page.parent.glob("*.png"):
+            with Image.open(picture) as opened:
+                assert opened.size[0] > 3 * 50
+            assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert set(kept) == {path.stem for page in pages for path in page.parent.glob("*.png")}
+
+
+def test_texts_can_be_read_in_print(drawn):
+    """Nothing smaller than 7 points, nothing written across the edge, nothing wider than the page."""
+    for name, figure in drawn[1].items():
+        assert figure.get_figwidth() <= figures.WIDTH
+        texts = list(figure.texts)
+        for legend in [*figure.legends, *(axes.get_legend() for axes in figure.axes)]:
+            texts += legend.get_texts() if legend is not None else []
+        for axes in figure.axes:
+            texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            texts += [*axes.get_xticklabels(), *axes.get_yticklabels()] if axes.axison else []
+        assert texts and min(text.get_fontsize() for text in texts) >= 7, name
+        page = figure.bbox.padded(2)
+        for text in figure.texts:
+            box = text.get_window_extent(figure.canvas.get_renderer())
+            assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text
+
+
+def test_the_same_numbers_give_the_same_files(drawn, context, monkeypatch):
+    page = drawn[0][NAMES.index("figure4")]
+    before = {path.name: path.read_bytes() for path in page.parent.glob("figure4*")}
+    monkeypatch.setattr(figures, "DPI", 50)
+    reproduce(["figure4"], context)
+    assert before == {path.name: path.read_bytes() for path in page.parent.glob("figure4*")}
+
+
+def test_figure8_is_what_the_records_say(drawn, context):
+    found = json.loads((context.out / "figure8" / "results.json").read_text())
+    assert set(found["encodings"]) == set(figure8.ENCODINGS) and found["images"] == 6
+    net = context.suite.nets[0]
+    steps = [-0.5, -0.1, 0.1, 0.5]
+    assert found["encodings"]["top2"]["eps"] == steps
+    run = context.run(net, steps, context.sample(), encoding="top2")
+    for eps, score in zip(steps, found["encodings"]["top2"]["mean_iu"]):
+        total = run.at(eps).sum(axis=0)
+        hits = np.diag(total)
+        assert score == pytest.approx(100 * np.mean(hits / (total.sum(0) + total.sum(1) - hits)))
+
+
+def test_figure6_scores_are_the_nets(drawn, context):
+    """A position's scores, against a plain forward pass of the perturbed image."""
+    found = json.loads((context.out / "figure6" / "results.json").read_text())
+    net, patch = context.suite.nets[0], found["patch"]
+    labeller = context.labeller(net, [0.5])
+    canvas = labeller.preprocess.load(context.data().image(found["image"]["item"]))
+    result = labeller.label([canvas], [None])
+    loaded = labeller.gp.net
+    for eps in (0.0, 0.5):
+        loaded.blobs["data"].data[...] = canvas.data + eps * result.perturbation[0]
+        loaded.forward()
+        scores = loaded.blobs["fc"].data[0, :, patch["row"], patch["column"]]
+        k = found["eps"].index(eps)
+        for name, values in found["scores"]["2,2"].items():
+            assert values[k] == pytest.approx(scores[int(name)], abs=1e-5)
+
+
+# ---- parts
+
+
+def test_images_are_ranked_by_rule():
+    run = SimpleNamespace(
+        eps=[0.5], ids=list("abcd"), fixed=np.array([[5, 9, 0, 3]]), broken=np.array([[5, 1, 4, 1]])
+    )
+    assert [image.item for image in picking.successes(run, 0.5, 9)] == ["b", "d"]
+    assert [image.item for image in picking.failures(run, 0.5, 9)] == ["c"]
+    assert picking.best(run, 0.5) == picking.Picked("b", 9, 1)
+
+
+def test_changes_against_each_pixel():
+    random = np.random.RandomState(1)
+    base, after, truth = (random.choice([0, 1, 2, 255], (9, 11)).astype(np.uint8) for _ in range(3))
+    found = picking.changes(base, after, truth)
+    for y, x in np.ndindex(9, 11):
+        b, a, t = base[y, x], after[y, x], truth[y, x]
+        counts = b != a and t != 255
+        expected = (counts and a == t, counts and b == t, counts and t not in (a, b))
+        assert tuple(mask[y, x] for mask in found) == expected
+
+
+def test_boundary_distance_by_brute_force():
+    truth = np.zeros((14, 17), np.uint8)
+    truth[4:9, 5:12] = 1
+    truth[0, 16] = 255
+    edge = [
+        (y, x)
+        for y, x in np.ndindex(truth.shape)
+        if truth[y, x] == 255
+        or any(
+            0 <= v < 14 and 0 <= u < 17 and truth[v, u] != truth[y, x]
+            for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1))
+        )
+    ]
+    found = figure4.boundary_distance(truth)
+    for y, x in np.ndindex(truth.shape):
+        assert found[y, x] == pytest.approx(min(np.hypot(y - v, x - u) for v, u in edge), abs=1e-3)
+
+
+def test_pixels_find_their_scores(context):
+    """Stride 4, crop 2: centres of the kernel lie at 4 i + 3.5, so pixel y at (y + 2 - 3.5) / 4."""
+    labeller = context.labeller(context.suite.nets[0], [0.1])
+    assert looking.before_upsampling(labeller.gp) == "fc"
+    rows, columns = looking.grid(labeller.gp, "fc")
+    for places, size in ((rows, HIGH), (columns, WIDE)):
+        inner = slice(2, size - 6)  # beyond, the outermost score alone counts
+        assert places[inner] == pytest.approx((np.arange(size)[inner] - 1.5) / 4, abs=1e-4)
+    with pytest.raises(NetError, match="do not interpolate"):
+        labeller.gp.net.params["up"][0].data[...] *= -np.arange(8)
+        looking.grid(labeller.gp, "conv2")
+
+
+def test_a_fed_image_can_be_seen_again(context):
+    labeller = context.labeller(context.suite.nets[0], [0.1])
+    canvas = labeller.preprocess.load(context.data().image("0"))
+    assert np.array_equal(looking.pixels(labeller, canvas), canvas.image)
+    brighter = looking.pixels(labeller, canvas, np.full(canvas.data.shape, 0.1))
+    assert np.array_equal(brighter, np.minimum(canvas.image.astype(int) + 2, 255))
+
+
+def test_the_patch_has_most_corrected_pixels(context):
+    """Against counting every 3 x 3 window by itself."""
+    labeller = context.labeller(context.suite.nets[0], [0.5])
+    canvas = labeller.preprocess.load(context.data().image("0"))
+    rows, columns = looking.grid(labeller.gp, "fc")
+    high, wide = labeller.gp.net.blobs["fc"].data.shape[2:]
+    seen = figure6._Seen(labeller, canvas, rows, columns, np.zeros((1, CLASSES, high, wide)), np.zeros(0))
+    truth = context.data().truth("0")
+    fixed = np.random.RandomState(2).rand(HIGH, WIDE) < 0.2
+    fixed &= truth != segmentation.VOID
+    patch = figure6.choose(seen, fixed, truth)
+    assert patch.apart == 2  # 8 pixels at a stride of 4
+
+    def most(row, column):
+        near = [np.abs(np.round(places) - centre) <= 2 for places, centre in ((rows, row), (columns, column))]
+        area = np.ix_(*near)
+        return max(int((fixed[area] & (truth[area] == label)).sum()) for label in range(CLASSES))
+
+    centres = [(row, column) for row in range(2, high - 2) for column in range(2, wide - 2)]
+    assert most(patch.row, patch.column) == max(most(*centre) for centre in centres)
