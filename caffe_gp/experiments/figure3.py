@@ -70,11 +70,11 @@ def run(context: Context) -> Report:
         rows.append(
             PictureRow(
                 _cells(maps, largest),
-                f"{blob} ({channels} x {high} x {wide}): change {100 * share:.1f} % of the deviation, "
+                f"{blob} ({channels} x {high} x {wide}): change {100 * share:.1f} % of std, "
                 f"difference up to {largest:.2g}",
             )
         )
-    figures.save(figures.sheet(rows, width=4.4), context.out / NAME, NAME)
+    figures.save(figures.sheet(rows, width=4.4, tallest=0.75), context.out / NAME, NAME)
     table.note = (
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
         f"{picked.item} at eps {eps:g}."

@@ -1,8 +1,7 @@
 """Figure 6: one patch of an image across eps, negative too (section 3.1.1).
 
-The patch is where the guided perturbation corrects most pixels of one class (an object's, where there are
-any): in the image that it improves most, the 3 x 3 positions of the scores before upsampling whose area holds
-most of them.
+The patch is where the guided perturbation corrects most pixels of one class: in the image that it improves
+most, the 3 x 3 positions of the scores before upsampling whose area holds most of them.
 """
 
 from __future__ import annotations
@@ -83,9 +82,7 @@ def run(context: Context) -> Report:
     steps = sorted({*picking.symmetric(net), eps})
     seen, fixed, truth = _look(context, net, picked.item, steps, eps)
     names = found.class_names
-    # An object makes a better example than what lies around all of them.
-    objects = fixed & (truth != 0) if names[0] == "background" else fixed
-    patch = choose(seen, objects if objects.any() else fixed, truth)
+    patch = choose(seen, fixed, truth)
     top = _top_classes(seen, patch)
     folder = context.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)

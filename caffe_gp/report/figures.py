@@ -24,7 +24,7 @@ from caffe_gp.report import pictures
 WIDTH = 7.0  # inches: the text width of a two-column page
 DPI = 200
 FONT, SMALL = 8, 7  # points
-_CHARACTER = 0.6 * SMALL / 72  # inches: a small letter's width
+_CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
 # Okabe and Ito's colours, for all kinds of colour vision; and line styles that need no colour.
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
@@ -112,7 +112,6 @@ class PictureRow:
 
     caption   above them; ``titles``, one a column, above the caption; both may hold line breaks
     heading   of the rows that begin here, above all
-    Pictures higher than wide are scaled down to squares' height.
     """
 
     cells: Sequence[Picture]
@@ -121,10 +120,13 @@ class PictureRow:
     heading: str = ""
 
 
-def sheet(rows: Sequence[PictureRow], width: float = WIDTH) -> Any:
-    """A figure of rows of pictures; returns the matplotlib figure."""
+def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0) -> Any:
+    """A figure of rows of pictures; returns the matplotlib figure.
+
+    tallest   height that a picture may have, as a share of its column's width; higher ones are scaled down
+    """
     with style():
-        return _Sheet(rows, width).figure
+        return _Sheet(rows, width, tallest).figure
 
 
 class _Sheet:
@@ -132,8 +134,8 @@ class _Sheet:
 
     _LINE, _GAP, _MARGIN = 0.145, 0.05, 0.04
 
-    def __init__(self, rows: Sequence[PictureRow], width: float) -> None:
-        self.width = width
+    def __init__(self, rows: Sequence[PictureRow], width: float, tallest: float) -> None:
+        self.width, self._tallest = width, tallest
         self._lines: list[tuple[float, float, str, dict]] = []
         self._placed: list[tuple[float, float, float, float, Picture]] = []
         self._top = self._MARGIN
@@ -159,7 +161,7 @@ class _Sheet:
             self._top += (row.caption.count("\n") + 1) * self._LINE
             self._lines.append((self._MARGIN, self._top - 0.03, row.caption, {"fontsize": SMALL}))
         high, wide = row.cells[0].image.shape[:2]
-        width = cell * min(1, wide / high)
+        width = cell * min(1, self._tallest * wide / high)
         height = width * high / wide
         for left, picture in zip(lefts, row.cells):
             self._placed.append((left + (cell - width) / 2, self._top, width, height, picture))
@@ -190,14 +192,31 @@ def show(axes: Any, cell: Picture) -> None:
             Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=1.2, clip_on=False)
         )
     outline = [patheffects.withStroke(linewidth=1.6, foreground="black")]
-    inches = axes.get_position().width * axes.figure.get_figwidth()
-    for text, x, y in cell.texts:
-        # Names are wider than areas: keep them inside the picture.
-        half = min(0.5, 0.5 * len(text) * _CHARACTER / inches) * wide
-        x = float(np.clip(x, half, wide - half))
+    pixels_an_inch = wide / (axes.get_position().width * axes.figure.get_figwidth())
+    for text, x, y in _apart(cell.texts, wide, high, pixels_an_inch):
         written = axes.text(x, y, text, color="white", fontsize=SMALL, ha="center", va="center")
         written.set_path_effects(outline)
         written.set_clip_on(True)
+
+
+def _apart(
+    texts: Sequence[tuple[str, float, float]], wide: int, high: int, pixels_an_inch: float
+) -> Iterator[tuple[str, float, float]]:
+    """Texts moved so that none leaves the picture (names are wider than areas) or covers another."""
+    line = _LINE * pixels_an_inch
+    taken: list[tuple[float, float, float]] = []  # x and y of the centre, half the width
+    for text, x, y in texts:
+        half = min(0.5 * len(text) * _CHARACTER * pixels_an_inch, wide / 2)
+        x = float(np.clip(x, half, wide - half))
+        inside = [y + k * line for k in (0, 1, -1, 2, -2) if line / 2 <= y + k * line <= high - line / 2]
+        free = [
+            place
+            for place in inside
+            if all(abs(place - v) >= line or abs(x - u) >= half + other for u, v, other in taken)
+        ]
+        y = (free or inside or [y])[0]
+        taken.append((x, y, half))
+        yield text, x, y
 
 
 def labelled(image: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Picture:
