@@ -183,6 +183,12 @@ def _run(inside: np.ndarray) -> slice:
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
 
+def _inside(places: np.ndarray, centre: int, around: int) -> int:
+    """The centre, moved so that what lies around it is in the image, as far as that is large enough."""
+    low, high = places[0] + around, places[-1] - around
+    return centre if low > high else int(np.round(np.clip(centre, low, high)))
+
+
 def _positions(patch: Patch) -> list[tuple[int, int, int, int]]:
     """(i, j, row, column) of the 3 x 3 positions; i and j count from 1 as in the paper."""
     return [
@@ -254,7 +260,13 @@ def _strip(
     """Image, truth and coarse labels above; the patch across eps below."""
     image = looking.pixels(seen.labeller, seen.canvas)
     everything = (slice(0, image.shape[0]), slice(0, image.shape[1]))
-    area = seen.area(patch.row, patch.column, patch.around)
+    centre = [
+        _inside(places[:valid], position, patch.around)
+        for places, valid, position in zip(
+            (seen.rows, seen.columns), seen.canvas.valid, (patch.row, patch.column)
+        )
+    ]
+    area = seen.area(centre[0], centre[1], patch.around)
     inner = seen.area(patch.row, patch.column, patch.apart)
     boxes = [(*_box(area), _PATCH_COLOUR), (*_box(inner), figures.SKY)]
 

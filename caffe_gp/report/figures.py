@@ -132,7 +132,7 @@ def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0
 class _Sheet:
     """Geometry in inches from the top left corner."""
 
-    _LINE, _GAP, _MARGIN = 0.145, 0.05, 0.04
+    _LINE, _GAP, _MARGIN, _DROP = 0.15, 0.05, 0.04, 0.045
 
     def __init__(self, rows: Sequence[PictureRow], width: float, tallest: float) -> None:
         self.width, self._tallest = width, tallest
@@ -151,15 +151,15 @@ class _Sheet:
         if row.heading:
             self._top += 1.5 * self._LINE
             look = {"fontsize": FONT + 1, "fontweight": "bold"}
-            self._lines.append((self._MARGIN, self._top - 0.03, row.heading, look))
+            self._lines.append((self._MARGIN, self._top - self._DROP, row.heading, look))
         if row.titles:
             self._top += (1 + max(title.count("\n") for title in row.titles)) * self._LINE
             for left, title in zip(lefts, row.titles):
                 look = {"ha": "center", "fontsize": FONT}
-                self._lines.append((left + cell / 2, self._top - 0.03, title, look))
+                self._lines.append((left + cell / 2, self._top - self._DROP, title, look))
         if row.caption:
             self._top += (row.caption.count("\n") + 1) * self._LINE
-            self._lines.append((self._MARGIN, self._top - 0.03, row.caption, {"fontsize": SMALL}))
+            self._lines.append((self._MARGIN, self._top - self._DROP, row.caption, {"fontsize": SMALL}))
         high, wide = row.cells[0].image.shape[:2]
         width = cell * min(1, self._tallest * wide / high)
         height = width * high / wide
