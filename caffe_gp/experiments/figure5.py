@@ -28,7 +28,7 @@ def run(context: Context) -> Report:
     (net,) = nets(context.suite)
     eps, data = picking.step(context, net), context.sample()
     variants: dict[str, RunResults] = {
-        "ground truth's gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
+        "true gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
     }
     for iterations in ITERATIONS:
         name = "GP, 1 iteration" if iterations == 1 else f"GP, {iterations} iterations"
@@ -38,12 +38,12 @@ def run(context: Context) -> Report:
     table = Table(f"{net.title}, eps {eps:g}, {len(data)} images", ["perturbation", "mean IU", "gain"])
     table.add("none (base)", points(base), "")
     numbers: dict[str, Any] = {}
-    titles = [f"base\n{points(base)}", "ground truth\n"]
+    titles = [f"base\n{points(base)} %", "ground truth"]
     for name, found in variants.items():
         score = mean_iu(found.at(eps))
         table.add(name, points(score), parts.gain_text(found.gain(eps)))
         numbers[name] = {"mean_iu": 100 * score, "gain": found.gain(eps).points()}
-        titles.append(f"{name}\n{points(score)}")
+        titles.append(f"{name}\n{points(score)} %")
     chosen = picking.successes(first, eps, ROWS) or [picking.best(first, eps)]
     rows = [
         PictureRow(_cells(context, variants, eps, image.item), image.item, () if k else titles)
@@ -59,7 +59,7 @@ def run(context: Context) -> Report:
         [
             (
                 NAME,
-                f"{net.title}, eps {eps:g} in every step; under each title the mean IU of {len(data)} "
+                f"{net.title}, eps {eps:g} in every step; under the titles the mean IU over {len(data)} "
                 "images. The third column steps along the gradient of the true labels, which no "
                 "prediction can know. The rows are the images whose first iteration has the most "
                 f"{picking.RULE}.",

@@ -149,23 +149,25 @@ class _Sheet:
         cell = (self.width - 2 * self._MARGIN - (columns - 1) * self._GAP) / columns
         lefts = [self._MARGIN + column * (cell + self._GAP) for column in range(columns)]
         if row.heading:
-            self._top += 1.5 * self._LINE
-            look = {"fontsize": FONT + 1, "fontweight": "bold"}
-            self._lines.append((self._MARGIN, self._top - self._DROP, row.heading, look))
+            self._top += 0.5 * self._LINE
+            self._write([self._MARGIN], [row.heading], fontsize=FONT + 1, fontweight="bold")
         if row.titles:
-            self._top += (1 + max(title.count("\n") for title in row.titles)) * self._LINE
-            for left, title in zip(lefts, row.titles):
-                look = {"ha": "center", "fontsize": FONT}
-                self._lines.append((left + cell / 2, self._top - self._DROP, title, look))
+            self._write([left + cell / 2 for left in lefts], row.titles, fontsize=FONT, ha="center")
         if row.caption:
-            self._top += (row.caption.count("\n") + 1) * self._LINE
-            self._lines.append((self._MARGIN, self._top - self._DROP, row.caption, {"fontsize": SMALL}))
+            self._write([self._MARGIN], [row.caption], fontsize=SMALL)
         high, wide = row.cells[0].image.shape[:2]
         width = cell * min(1, self._tallest * wide / high)
         height = width * high / wide
         for left, picture in zip(lefts, row.cells):
             self._placed.append((left + (cell - width) / 2, self._top, width, height, picture))
         self._top += height + self._GAP
+
+    def _write(self, lefts: Sequence[float], texts: Sequence[str], **look: Any) -> None:
+        """Texts beside each other, their first lines on one level."""
+        for left, text in zip(lefts, texts):
+            for k, line in enumerate(text.split("\n"), 1):
+                self._lines.append((left, self._top + k * self._LINE - self._DROP, line, look))
+        self._top += max(text.count("\n") + 1 for text in texts) * self._LINE
 
     def _draw(self) -> None:
         total = self.figure.get_figheight()
