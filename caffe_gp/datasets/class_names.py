@@ -24,6 +24,11 @@ CAMVID = (
     *("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian"),
     "bicyclist",
 )
+# The colours (red, green, blue) that CamVid's classes are usually shown in: SegNet's.
+CAMVID_COLOURS = (
+    *((128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0)),
+    *((192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
+)
 
 DIGITS = tuple("0123456789")
 

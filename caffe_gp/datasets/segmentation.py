@@ -21,7 +21,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from caffe_gp.datasets import pascal_context, sbd
-from caffe_gp.datasets.class_names import CAMVID, PASCAL_CONTEXT, VOC
+from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import DataError
 from caffe_gp.report.pictures import read_label_png
@@ -45,6 +45,7 @@ class SegmentationSet:
     read      turns a label file into (H, W) uint8, 255 where nothing counts
     sources   what has to be fetched for it (``sources.SOURCES``)
     background_counts   False where class 0 is no class but 'everything else', so means are over 1.. too
+    colours   (red, green, blue) of labels 0, 1, ... in pictures; empty: VOC's
     """
 
     name: str
@@ -55,6 +56,7 @@ class SegmentationSet:
     read: Callable[[Path, int], np.ndarray] = read_label_png
     label_suffix: str = ".png"
     background_counts: bool = True
+    colours: tuple[tuple[int, int, int], ...] = ()
     sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -261,7 +263,9 @@ def _camvid(name: str, root: Path) -> SegmentationSet:
         raise DataError(f"{images}: no such folder; '{FETCH} camvid' gets it")
     ids = sorted(path.stem for path in images.iterdir() if path.suffix in _SUFFIXES)
     labels = root / "camvid" / f"{part}annot"
-    return SegmentationSet(name, CAMVID, tuple(ids), images, labels, read=_read_camvid)
+    return SegmentationSet(
+        name, CAMVID, tuple(ids), images, labels, read=_read_camvid, colours=CAMVID_COLOURS
+    )
 
 
 def _read_camvid(path: Path, classes: int) -> np.ndarray:

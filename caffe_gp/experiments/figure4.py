@@ -98,11 +98,12 @@ def run(context: Context) -> Report:
 
 def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
     image, truth = picking.photograph(context.data(), item), context.data().truth(item)
-    base, after, names = run.label_map(item), run.label_map(item, eps), run.class_names
+    base, after = run.label_map(item), run.label_map(item, eps)
+    names, colours = run.class_names, context.data().colours
     fixed, broken, _ = picking.changes(base, after, truth)
     return [
         Picture(image),
-        *(figures.labelled(image, labels, names) for labels in (truth, base, after)),
+        *(figures.labelled(image, labels, names, colours) for labels in (truth, base, after)),
         figures.marked(image, [(fixed, figures.BLUE)]),
         figures.marked(image, [(broken, figures.VERMILION)]),
     ]

@@ -78,7 +78,7 @@ def run(context: Context) -> Report:
 
 
 def _cells(context: Context, variants: dict[str, RunResults], eps: float, item: str) -> list[Picture]:
-    image, first = picking.photograph(context.data(), item), next(iter(variants.values()))
-    maps = [first.label_map(item), context.data().truth(item)]
+    data, first = context.data(), next(iter(variants.values()))
+    image, maps = picking.photograph(data, item), [first.label_map(item), data.truth(item)]
     maps += [found.label_map(item, eps) for found in variants.values()]
-    return [figures.labelled(image, labels, first.class_names) for labels in maps]
+    return [figures.labelled(image, labels, first.class_names, data.colours) for labels in maps]

@@ -86,7 +86,7 @@ def run(context: Context) -> Report:
     top = _top_classes(seen, patch)
     folder = context.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)
-    figures.save(_strip(seen, patch, truth, steps, shown, names), folder, NAME)
+    figures.save(_strip(seen, patch, truth, steps, shown, names, data.colours), folder, NAME)
     figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores")
     order = np.argsort([0.0, *steps])
     table = Table(
@@ -256,6 +256,7 @@ def _strip(
     steps: Sequence[float],
     shown: Sequence[float],
     names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
 ) -> Any:
     """Image, truth and coarse labels above; the patch across eps below."""
     image = looking.pixels(seen.labeller, seen.canvas)
@@ -272,9 +273,13 @@ def _strip(
 
     def favoured(eps: float, part: tuple[slice, slice]) -> Picture:
         classes = _on_pixels(seen, _at(seen, steps, eps).argmax(axis=0), part).astype(np.uint8)
-        return figures.labelled(image[part], classes, names)
+        return figures.labelled(image[part], classes, names, colours)
 
-    head = [Picture(image), figures.labelled(image, truth[everything], names), favoured(0, everything)]
+    head = [
+        Picture(image),
+        figures.labelled(image, truth[everything], names, colours),
+        favoured(0, everything),
+    ]
     for cell in head:
         cell.boxes = boxes
     leads = [_on_pixels(seen, _lead(_at(seen, steps, eps), patch.label), area) for eps in shown]

@@ -86,13 +86,14 @@ def _titles(group: str, row: int) -> tuple[Sequence[str], str]:
 
 def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
     image, truth = picking.photograph(context.data(), item), context.data().truth(item)
-    base, after, names = run.label_map(item), run.label_map(item, eps), run.class_names
+    base, after = run.label_map(item), run.label_map(item, eps)
+    names, colours = run.class_names, context.data().colours
     fixed, broken, other = picking.changes(base, after, truth)
     return [
         Picture(image),
-        figures.labelled(image, truth, names),
-        figures.labelled(image, base, names),
-        figures.labelled(image, after, names),
+        figures.labelled(image, truth, names, colours),
+        figures.labelled(image, base, names, colours),
+        figures.labelled(image, after, names, colours),
         figures.marked(image, [(other, "#000000"), (fixed, figures.BLUE), (broken, figures.VERMILION)]),
     ]
 

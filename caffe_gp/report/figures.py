@@ -204,40 +204,50 @@ def show(axes: Any, cell: Picture) -> None:
 def _apart(
     texts: Sequence[tuple[str, float, float]], wide: int, high: int, pixels_an_inch: float
 ) -> Iterator[tuple[str, float, float]]:
-    """Texts moved so that none leaves the picture (names are wider than areas) or covers another."""
+    """Texts moved so that none leaves the picture (names are wider than areas) or covers an earlier one."""
     line = _LINE * pixels_an_inch
     taken: list[tuple[float, float, float]] = []  # x and y of the centre, half the width
     for text, x, y in texts:
         half = min(0.5 * len(text) * _CHARACTER * pixels_an_inch, wide / 2)
         x = float(np.clip(x, half, wide - half))
-        inside = [y + k * line for k in (0, 1, -1, 2, -2) if line / 2 <= y + k * line <= high - line / 2]
+        inside = [y + k * line for k in (0, 1, -1) if line / 2 <= y + k * line <= high - line / 2]
         free = [
             place
             for place in inside
             if all(abs(place - v) >= line or abs(x - u) >= half + other for u, v, other in taken)
         ]
+        if taken and not free:
+            continue  # no room: its colour must do
         y = (free or inside or [y])[0]
         taken.append((x, y, half))
         yield text, x, y
 
 
-def labelled(image: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Picture:
+def labelled(
+    image: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]] = (),
+) -> Picture:
     """A label map as a picture: its colours over the dimmed photograph, class names written on the areas.
 
-    image (H, W, 3) uint8 BGR, labels (H, W) with 255 for void, names of the classes. Names make it readable
-    without telling the palette's colours apart; the first class, mostly background, goes unnamed.
+    image (H, W, 3) uint8 BGR, labels (H, W) with 255 for void, names of the classes, their colours (red,
+    green, blue; default: VOC's). Names make it readable without telling the palette's colours apart; the
+    first class, mostly background, goes unnamed.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-    mixed = 0.3 * grey + 0.7 * pictures.colourise(labels).astype(np.float32)
+    palette = np.array(colours, np.uint8) if len(colours) else None
+    mixed = 0.3 * grey + 0.7 * pictures.colourise(labels, palette).astype(np.float32)
     return Picture(mixed.astype(np.uint8), list(_class_texts(labels, names)))
 
 
 def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str, float, float]]:
-    """Each class's name where it has most room around it."""
-    for label in range(1, len(names)):
-        inside = (labels == label).astype(np.uint8)
-        if inside.mean() < _SMALLEST_NAMED:
+    """Each class's name where it has most room around it; the largest area first."""
+    areas = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
+    for label in np.argsort(-areas, kind="stable"):
+        if label == 0 or areas[label] < _SMALLEST_NAMED * labels.size:
             continue
+        inside = (labels == label).astype(np.uint8)
         room = cv2.distanceTransform(
             cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3
         )
