@@ -82,6 +82,8 @@ def _draw(numbers: dict[str, Any], base: float) -> Any:
             found = numbers[encoding]
             x, y = picking.with_base(found["eps"], found["mean_iu"], base)
             axes.plot(x, y, look, color=colour, label=title)
-        axes.legend(frameon=False, loc="best")
+        # Curves cross everywhere in the plot.
+        above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "columnspacing": 1.2}
+        axes.legend(frameon=False, ncol=1 + len(ENCODINGS), **above)
         figure.tight_layout()
     return figure
