@@ -141,7 +141,7 @@ def kill_and_resume(settings, kills, seed=0):
         deadline = time.time() + 60
         while process.is_alive() and lines(settings.out) < wanted and time.time() < deadline:
             time.sleep(0.001)
-        process.join(chance.random() * 0.05)
+        process.join(chance.random() * 0.005)
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the run was over before it was killed"
@@ -154,7 +154,7 @@ def kill_and_resume(settings, kills, seed=0):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_killed_twenty_times_and_resumed_is_byte_identical(net, tmp_path, batch_size):
-    data = tiny_run.make_data(tmp_path, 120)
+    data = tiny_run.make_data(tmp_path, 200)
     options = {"batch_size": batch_size, "crf": WEAK_CRF if batch_size > 1 else None}
     settings = tiny_run.settings(net, data, tmp_path / "killed", **options)
     kill_and_resume(settings, kills=20 if batch_size == 1 else 3, seed=batch_size)
