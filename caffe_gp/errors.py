@@ -6,6 +6,9 @@ a traceback for one of these.
 """
 from __future__ import annotations
 
+import difflib
+from typing import Iterable
+
 
 class CaffeGPError(Exception):
     """Root of all errors raised by caffe_gp. ``exit_code`` is what a command line tool returns."""
@@ -57,3 +60,9 @@ class EngineError(CaffeGPError):
     """An engine that is not there, refused a call, or died (BVLC Caffe's CHECK failures)."""
 
     exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """'; did you mean A or B?' for a name that is not among ``known``; '' if none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=0.4)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

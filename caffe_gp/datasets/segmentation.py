@@ -11,7 +11,6 @@ A root folder holds what was published under the published names (docs/data.md):
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ import numpy as np
 from caffe_gp.datasets import pascal_context, sbd
 from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
 from caffe_gp.datasets.image_files import image_size
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.report.pictures import read_label_png
 
 VOID = 255
@@ -164,8 +163,7 @@ def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
     if name.startswith("folder:"):
         return _folder(name)
     if name not in _SETS:
-        near = difflib.get_close_matches(name, _SETS, n=2, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name, _SETS, most=2)
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:...)")
     images = _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
     return replace(images, sources=SOURCES_OF[name])

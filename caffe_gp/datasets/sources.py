@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.errors import DataError
+from caffe_gp.downloads import manifest
+from caffe_gp.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,8 @@ MANIFEST_VARIABLE = "CAFFE_GP_DATA_MANIFEST"
 
 
 def _read() -> dict[str, Source]:
-    paths = [Path(__file__).with_name("manifest.json")]
-    if os.environ.get(MANIFEST_VARIABLE):
-        paths.append(Path(os.environ[MANIFEST_VARIABLE]))
-    entries: list[dict[str, Any]] = []
-    for path in paths:
-        entries += json.loads(path.read_text(encoding="utf-8"))["sources"]
     sources = {}
-    for entry in entries:
+    for entry in manifest.entries(Path(__file__).with_name("manifest.json"), MANIFEST_VARIABLE, "sources"):
         archive = entry["archive"]
         if archive is not None:
             lists = _lists(archive.get("lists", []))
@@ -104,7 +96,6 @@ SOURCES = _read()
 def find(name: str) -> Source:
     """The source of this name; DataError with the list otherwise."""
     if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, n=2, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name, SOURCES, most=2)
         raise DataError(f"unknown data '{name}'{hint} (known: {', '.join(SOURCES)})")
     return SOURCES[name]

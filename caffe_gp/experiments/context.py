@@ -74,13 +74,10 @@ class Context:
 
     def data(self) -> SegmentationSet:
         """What the suite is measured on."""
-        key = "data"
-        if key not in self._sets:
-            chosen = self.named(self.suite.data)
-            if self.ids is not None:
-                chosen = chosen.only(self.ids)
-            self._sets[key] = chosen if self.limit is None else chosen.first(self.limit)
-        return self._sets[key]
+        chosen = self.named(self.suite.data)
+        if self.ids is not None:
+            chosen = chosen.only(self.ids)
+        return chosen if self.limit is None else chosen.first(self.limit)
 
     def sample(self) -> SegmentationSet:
         """The part of the data that figures with many passes are measured on."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe_gp.experiments import looking, parts, picking
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -16,10 +16,7 @@ from caffe_gp.report.figures import Picture, PictureRow
 NAME, TITLE = "figure3", "Figure 3: average filter responses"
 _TITLES = ("original input", "perturbed input", "difference")
 
-
-def nets(suite: Suite) -> Sequence[Net]:
-    """The suite's net for ablations."""
-    return (suite.net(suite.ablation),)
+nets = ablation_only
 
 
 def run(context: Context) -> Report:

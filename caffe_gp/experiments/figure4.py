@@ -6,7 +6,7 @@ it: how far they lie from the nearest boundary of the ground truth.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from caffe_gp.datasets.segmentation import VOID
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.experiments import parts, picking
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -31,10 +31,7 @@ KINDS = {
 }
 _FARTHEST = 100  # pixels: the last bin of the histograms holds everything beyond
 
-
-def nets(suite: Suite) -> Sequence[Net]:
-    """The suite's net for ablations."""
-    return (suite.net(suite.ablation),)
+nets = ablation_only
 
 
 def run(context: Context) -> Report:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import parts, picking
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
 from caffe_gp.report.figures import Picture, PictureRow
@@ -17,10 +17,7 @@ NAME, TITLE = "figure5", "Figure 5: the ground truth's gradient, and iterations"
 ITERATIONS = (1, 2, 3)
 ROWS = 4
 
-
-def nets(suite: Suite) -> Sequence[Net]:
-    """The suite's net for ablations."""
-    return (suite.net(suite.ablation),)
+nets = ablation_only
 
 
 def run(context: Context) -> Report:

@@ -14,7 +14,7 @@ import numpy as np
 from caffe_gp.evaluation.labelling import Labeller
 from caffe_gp.experiments import looking, parts, picking
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.gp.preprocess import Canvas
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
@@ -27,10 +27,7 @@ _PATCH = 160  # pixels: about the patch's side
 _PATCH_COLOUR = "#ff2020"
 _APART = 8  # pixels: positions of the 3 x 3 grid are at least so far apart
 
-
-def nets(suite: Suite) -> Sequence[Net]:
-    """The suite's net for ablations."""
-    return (suite.net(suite.ablation),)
+nets = ablation_only
 
 
 @dataclass

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import parts, picking
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
 
@@ -21,10 +21,7 @@ ENCODINGS = {
 # Best mean IU of FCN-32s: GP, and the second best, the uniform label at a negative eps.
 PAPER = {"onehot": 64.7, "uniform": 63.8}
 
-
-def nets(suite: Suite) -> Sequence[Net]:
-    """The suite's net for ablations."""
-    return (suite.net(suite.ablation),)
+nets = ablation_only
 
 
 def run(context: Context) -> Report:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.models import weights, zoo
@@ -91,6 +91,11 @@ class Suite:
 
 _POOLS = ("pool2", "pool3", "pool4")
 _RES = ("res2c", "res3b3", "res4b22")
+
+
+def ablation_only(suite: Suite) -> Sequence[Net]:
+    """The ``nets`` of an experiment that takes the suite's net for ablations alone."""
+    return (suite.net(suite.ablation),)
 
 
 def of_zoo(

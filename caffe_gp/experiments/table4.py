@@ -9,7 +9,7 @@ import numpy as np
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import parts
 from caffe_gp.experiments.context import Context
-from caffe_gp.experiments.suites import INNER_GRID, Net, Suite
+from caffe_gp.experiments.suites import INNER_GRID, ablation_only
 from caffe_gp.report.experiment_report import Report, Row, Table, points
 
 NAME, TITLE = "table4", "Table 4: perturbing inner blobs"
@@ -18,10 +18,7 @@ PAPER = {"data": (0.33, 64.71), "pool2": (0.27, 64.61), "pool3": (0.24, 64.55), 
 PAPER_FORWARD = 0.12
 _DEVIATION_IMAGES = 8
 
-
-def nets(suite: Suite) -> list[Net]:
-    """The suite's net for ablations."""
-    return [suite.net(suite.ablation)]
+nets = ablation_only
 
 
 def run(context: Context) -> Report:

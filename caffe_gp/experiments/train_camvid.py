@@ -1,8 +1,8 @@
 """Training of the CamVid net with the embedded Caffe's own solver.
 
 Reads prototxt/camvid_fcn/solver.prototxt, trains on CamVid's training images, scores every snapshot on its
-validation images, measures the statistics of the best for the batch normalisation on whole training images,
-folds them into the convolutions and writes into the output folder:
+validation images, folds the batch normalisation of the best into the convolutions and writes into the output
+folder:
 
     camvid_fcn.caffemodel   the deployed net's weights, for prototxt/camvid_fcn/deploy.prototxt
     training.json           the recipe with hashes, the machine, the losses, the scores
@@ -23,11 +23,9 @@ from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.image_files import read_image
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.experiments import trainer
-from caffe_gp.models import batchnorm, camvid_fcn
+from caffe_gp.models import camvid_fcn
 
 NAME = camvid_fcn.NAME
-# Whole training images that the statistics are taken of.
-BATCHES, BATCH = 30, 4
 
 
 def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = False) -> dict[str, Any]:
@@ -49,11 +47,7 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
         return validate(deploy, candidate, validation, quiet).mean_iu
 
     run = trainer.train(NAME, prototxts, out / "training", steps, quiet, score)
-    statistics = whole_image_statistics(
-        prototxts / "train.prototxt", run.snapshot(run.best), out / "training"
-    )
-    params = {**run.params(), **statistics}
-    proto.write_caffemodel(str(weights), deploy_param, camvid_fcn.fold(params))
+    proto.write_caffemodel(str(weights), deploy_param, camvid_fcn.fold(run.params()))
     matrix = validate(deploy, weights, validation, quiet)
     record = {
         "weights": weights.name,
@@ -65,7 +59,6 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
         "steps": int(run.recipe.max_iter),
         "chosen_iteration": run.best,
         "data": segmentation.get("camvid-train").describe(),
-        "statistics": f"of {BATCHES} batches of {BATCH} whole training images",
         "validation": {
             **validation.describe(),
             "mean_iu": matrix.mean_iu,
@@ -82,21 +75,6 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
     return record
 
 
-def whole_image_statistics(prototxt: Path, snapshot: Path, work: Path) -> dict[str, list[np.ndarray]]:
-    """What BatchNorm sees with a snapshot's weights on whole training images, drawn with a fixed seed.
-
-    The training's own are of crops, which are differently made up than images, and lag behind the weights.
-    """
-    data = segmentation.get("camvid-train")
-    chosen = np.random.RandomState(0).permutation(len(data.ids))[: BATCHES * BATCH]
-    images = [_blob(data, data.ids[k]) for k in chosen]
-    batches = [np.stack(images[k : k + BATCH]) for k in range(0, len(images), BATCH)]
-    param = batchnorm.averaging_net(proto.read_net_param(str(prototxt)), batches[0].shape)
-    proto.write_text(param, str(work / "averaging.prototxt"))
-    net = engine.load_caffe("torch").Net(str(work / "averaging.prototxt"), str(snapshot), 0)
-    return batchnorm.average(net, [batch for batch in batches if len(batch) == len(batches[0])])
-
-
 def validate(
     prototxt: Path, weights: Path, data: segmentation.SegmentationSet, quiet: bool = False
 ) -> ConfusionMatrix:
@@ -106,15 +84,10 @@ def validate(
     net = engine.load_caffe("torch").Net(str(prototxt), str(weights), 1)
     matrix = ConfusionMatrix(camvid_fcn.CLASSES)
     for item in tqdm(data.ids, desc="validation", disable=quiet, leave=False):
-        blob = _blob(data, item)[np.newaxis]
+        image = np.asarray(read_image(data.image(item)))[..., ::-1]
+        blob = (image - np.asarray(camvid_fcn.MEAN, np.float32)).transpose(2, 0, 1)[np.newaxis]
         net.blobs["data"].reshape(*blob.shape)
         net.blobs["data"].data[...] = blob
         net.forward()
         matrix.update(data.truth(item), net.blobs["score"].data[0].argmax(axis=0))
     return matrix
-
-
-def _blob(data: segmentation.SegmentationSet, item: str) -> np.ndarray:
-    """An image as the net wants it, (3, H, W) float32."""
-    image = np.asarray(read_image(data.image(item)))[..., ::-1]
-    return (image - np.asarray(camvid_fcn.MEAN, np.float32)).transpose(2, 0, 1)

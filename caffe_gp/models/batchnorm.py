@@ -1,9 +1,7 @@
 """Batch normalisation while a net is trained, folded into its convolutions when it is used.
 
 ``conv_relu`` writes a convolution with BatchNorm + Scale behind it (training) or without (deployed); ``fold``
-turns the weights of the first into those of the second, so deployed nets are plain convolutions. The
-statistics that training leaves behind are a moving average over crops and over weights that still moved;
-``averaging_net`` and ``average`` measure those of the final weights on whole images.
+turns the weights of the first into those of the second, so deployed nets are plain convolutions.
 """
 
 from __future__ import annotations
@@ -55,33 +53,6 @@ def conv_relu(
         net.add("BatchNorm", f"bn_{name}", [name], [name], batch_norm_param=STATISTICS)
         net.add("Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
     return net.relu(relu, name)
-
-
-def averaging_net(training: Any, shape: Sequence[int]) -> Any:
-    """A training NetParameter made to measure statistics: images of ``shape`` (N, C, H, W) come in by an
-    Input in place of its data layer, the loss is left out, and BatchNorm averages over all forward passes."""
-    net = Builder(f"{training.name}_averaging", shape)
-    for layer in list(training.layer)[1:-1]:
-        added = net.param.layer.add()
-        added.CopyFrom(layer)
-        if layer.type == "BatchNorm":
-            added.batch_norm_param.moving_average_fraction = 1.0
-    return net.param
-
-
-def average(net: Any, batches: Iterable[np.ndarray]) -> dict[str, list[np.ndarray]]:
-    """The statistics of ``batches``, arrays for ``data``: BatchNorm layer -> mean, variance, their factor.
-
-    net   of ``averaging_net``, in the TRAIN phase, with its weights
-    """
-    layers = [name for name, blobs in net.params.items() if name.startswith("bn_")]
-    for name in layers:
-        for blob in net.params[name]:
-            blob.data[...] = 0
-    for batch in batches:
-        net.blobs["data"].data[...] = batch
-        net.forward()
-    return {name: [np.array(blob.data) for blob in net.params[name]] for name in layers}
 
 
 def fold(

@@ -18,11 +18,9 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp import proto
 from caffe_gp.datasets.class_names import CAMVID
-from caffe_gp.models import batchnorm
+from caffe_gp.models import batchnorm, training_files
 from caffe_gp.models.builder import Builder
-from caffe_gp.proto import messages as pb
 
 NAME = "camvid_fcn"
 CLASSES = len(CAMVID)
@@ -85,42 +83,14 @@ def train_net(batch: int = BATCH, crop: int = CROP, seed: int = 0, balance: floa
     return net.param
 
 
-def solver(train_prototxt: str, snapshot_prefix: str) -> Any:
-    """The recipe: Adam with a polynomial decay to zero.
-
-    No weight decay: Caffe's Adam would put it into its moments.
-    """
-    return pb.SolverParameter(
-        net=train_prototxt,
-        type="Adam",
-        base_lr=0.001,
-        momentum=0.9,
-        momentum2=0.999,
-        delta=1e-8,
-        lr_policy="poly",
-        power=0.9,
-        max_iter=STEPS,
-        display=0,
-        snapshot=500,
-        snapshot_prefix=snapshot_prefix,
-        random_seed=1,
-        solver_mode=pb.SolverParameter.CPU,
-    )
+def solver() -> Any:
+    """The recipe, a SolverParameter; its paths are from the project's root."""
+    return training_files.adam(NAME, base_lr=0.001, max_iter=STEPS, snapshot=500)
 
 
 def write_prototxts(folder: str | Path = f"prototxt/{NAME}") -> list[Path]:
-    """Write train.prototxt, deploy.prototxt and solver.prototxt into ``folder``; paths in them are from the
-    project's root."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "train.prototxt": train_net(),
-        "deploy.prototxt": deploy_net(),
-        "solver.prototxt": solver(f"prototxt/{NAME}/train.prototxt", f"models/{NAME}/training/{NAME}"),
-    }
-    for name, message in files.items():
-        proto.write_text(message, str(folder / name))
-    return [folder / name for name in files]
+    """Write train.prototxt, deploy.prototxt and solver.prototxt into ``folder``; the three paths."""
+    return training_files.write(folder, train_net(), deploy_net(), solver())
 
 
 def fold(params: Mapping[str, Sequence[np.ndarray]]) -> dict[str, list[np.ndarray]]:

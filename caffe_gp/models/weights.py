@@ -9,14 +9,14 @@ Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py).
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.errors import CaffeGPError, WeightsError
+from caffe_gp.downloads import manifest
+from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
 from caffe_gp.models import zoo
 from caffe_gp.proto.text import write_atomically
 
@@ -112,14 +112,8 @@ class Pin:
 
 
 def _read_manifest() -> dict[str, WeightsFile]:
-    paths = [Path(__file__).with_name("manifest.json")]
-    if os.environ.get(MANIFEST_VARIABLE):
-        paths.append(Path(os.environ[MANIFEST_VARIABLE]))
-    entries: list[dict[str, Any]] = []
-    for path in paths:
-        entries += json.loads(path.read_text(encoding="utf-8"))["files"]
     files = {}
-    for entry in entries:
+    for entry in manifest.entries(Path(__file__).with_name("manifest.json"), MANIFEST_VARIABLE, "files"):
         entry["scores"] = tuple(Score(**score) for score in entry["scores"])
         entry["mirrors"] = tuple(
             Mirror(**{**mirror, "urls": tuple(mirror["urls"])}) for mirror in entry["mirrors"]
@@ -147,8 +141,7 @@ def find(name: str) -> WeightsFile:
             raise CaffeGPError(f"nobody released weights for the model '{name}': train it, or pass your own")
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(name, known)
     raise CaffeGPError(f"'{name}' is neither a model nor a weights file{hint} (known: {', '.join(known)})")
 
 

@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, did_you_mean
 from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -248,7 +247,6 @@ MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 def get(name: str) -> Model:
     """The model of this name; CaffeGPError with the nearest names and the whole list otherwise."""
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(name, MODELS)
         raise CaffeGPError(f"unknown model '{name}'{hint} (known: {', '.join(MODELS)})")
     return MODELS[name]

@@ -63,14 +63,7 @@ def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monk
     out = tmp_path / "out"
     record = train_camvid.train(prototxts, out, steps=11, quiet=True)
     assert record["scores"] == [(3, 0.2), (6, 0.5), (9, 0.4), (11, 0.3)] and record["chosen_iteration"] == 6
-    # Its weights, with other statistics folded in: same last layer, which has none.
-    (tmp_path / "judged.caffemodel").write_bytes(judged[1])
-    ours, theirs = (
-        {name: [blob.array() for blob in blobs] for name, blobs in proto.read_weights(str(path))}
-        for path in (out / "camvid_fcn.caffemodel", tmp_path / "judged.caffemodel")
-    )
-    assert np.array_equal(ours["score_half"][0], theirs["score_half"][0])
-    assert not np.array_equal(ours["conv1"][0], theirs["conv1"][0])
+    assert (out / "camvid_fcn.caffemodel").read_bytes() == judged[1] != judged[3]
     kept = sorted(path.name for path in (out / "training").glob("*.solverstate"))
     assert kept == [f"camvid_fcn_iter_{n}.solverstate" for n in (11, 6, 9)]
     saved = json.loads((out / "training.json").read_text())
@@ -125,25 +118,3 @@ def test_missing_data_and_damaged_options_are_named(tmp_path, prototxts, monkeyp
     proto.write_text(param, str(tmp_path / "bad.prototxt"))
     with pytest.raises(NetError, match="unusable param_str.*scales"):
         engine.load_caffe("torch").Net(str(tmp_path / "bad.prototxt"), 0)
-
-
-def test_statistics_are_those_of_whole_training_images(camvid, prototxts, tmp_path, monkeypatch):
-    """The mean and the variance before conv1's normalisation, over all eight images, computed with numpy."""
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(train_camvid, "BATCHES", 2)
-    net = engine.load_caffe("torch").Net(str(prototxts / "train.prototxt"), 0)
-    net.save(str(tmp_path / "some.caffemodel"))
-    found = train_camvid.whole_image_statistics(
-        prototxts / "train.prototxt", tmp_path / "some.caffemodel", tmp_path
-    )
-    assert set(found) == {f"bn_{name}" for name in camvid_fcn.NORMALISED}
-    folder = camvid / "camvid" / "train"
-    images = [np.asarray(Image.open(str(folder / f"{k}.png")))[..., ::-1] for k in range(8)]
-    blobs = np.stack([(image - np.float32(camvid_fcn.MEAN)).transpose(2, 0, 1) for image in images])
-    weight = torch.tensor(np.array(net.params["conv1"][0].data))
-    out = torch.nn.functional.conv2d(torch.tensor(blobs), weight, stride=2, padding=2).numpy()
-    mean, variance, factor = found["bn_conv1"]
-    assert factor[0] == 2
-    assert np.allclose(mean / 2, out.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-3)
-    # The mean of the two batches' variances lies below that of all by the spread of their means.
-    assert np.allclose(variance / 2, out.var(axis=(0, 2, 3)), rtol=0.1)
