@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the CamVid net again (make train-camvid): 43 minutes on one core when measured; a stopped run goes on."""
+"""Train the CamVid net again (make train-camvid): 43 minutes on one core; a stopped run goes on."""
 
 from __future__ import annotations
 
