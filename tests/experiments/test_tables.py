@@ -7,64 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from caffe_gp import proto
 from caffe_gp.datasets import segmentation
-from caffe_gp.engine import load_caffe
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import suites, table1, table2, table3
 from caffe_gp.experiments.context import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
-from caffe_gp.experiments.suites import Net, Suite
-from caffe_gp.models.builder import Builder
 
-CLASSES = 3
-
-
-def small_net():
-    """conv1, pool1, conv2 and back to the image's size."""
-    net = Builder("small", (1, 3, 24, 32))
-    net.conv_relu("conv1", "data", 6, 3, "relu1", pad=1)
-    net.max_pool("pool1", "conv1", 2, 2)
-    net.conv("fc", "pool1", CLASSES, 3, pad=1)
-    net.deconv("up", "fc", CLASSES, 4, stride=2, pad=[1])
-    return net.param
-
-
-@pytest.fixture(scope="module")
-def suite(tmp_path_factory):
-    """A suite of one net with random weights, measured on ten drawn images."""
-    folder = tmp_path_factory.mktemp("suite")
-    random = np.random.RandomState(0)
-    for part in ("images", "labels"):
-        (folder / part).mkdir()
-    for i in range(10):
-        labels = np.kron(random.randint(0, CLASSES, (3, 4)), np.ones((8, 8), int)).astype(np.uint8)
-        labels[:2] = 255
-        pixels = np.clip(60 * labels[..., None] + random.normal(0, 40, (24, 32, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"images/{i}.png")
-        Image.fromarray(labels).save(folder / f"labels/{i}.png")
-    prototxt, weights = folder / "small.prototxt", folder / "small.caffemodel"
-    proto.write_text(small_net(), prototxt)
-    caffe = load_caffe()
-    net = caffe.Net(str(prototxt), caffe.TEST)
-    for blobs in net.params.values():
-        for blob in blobs:
-            blob.data[...] = random.normal(0, 0.15, blob.data.shape)
-    net.save(str(weights))
-    entry = Net(
-        name="small",
-        title="small net",
-        prototxt=lambda: prototxt,
-        caffemodel=lambda: weights,
-        score="up",
-        feed={"mean": (100.0,) * 3, "scale": 0.05},
-        grid=(0.1, 0.5, 2.0),
-        inner=("pool1",),
-    )
-    data = f"folder:{folder / 'images'}:{folder / 'labels'}:{CLASSES}"
-    return Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"})
+CLASSES = 3  # of the fixture "suite"
 
 
 @pytest.fixture(scope="module")
