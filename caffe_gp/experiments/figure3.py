@@ -22,7 +22,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A row a layer, for the image that guided perturbations improve most."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     picked = picking.best(found, eps)
     labeller = context.labeller(net, [eps])
@@ -79,7 +79,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context, data),
+        parts.introduction(context),
         parts.warnings(context, [net]),
         [table],
         [

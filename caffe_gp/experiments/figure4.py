@@ -37,7 +37,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images with most pixels changed for the better, and the distances over all images."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     chosen = picking.successes(found, eps, ROWS) or [picking.best(found, eps)]
     rows = [
@@ -66,7 +66,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context, data),
+        parts.introduction(context),
         parts.warnings(context, [net]),
         [table],
         [

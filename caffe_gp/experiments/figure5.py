@@ -23,7 +23,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images that the first iteration improved most, and the mean IU of every variant."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     variants: dict[str, RunResults] = {
         "true gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
     }
@@ -50,7 +50,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context, data),
+        parts.introduction(context),
         parts.warnings(context, [net]),
         [table],
         [

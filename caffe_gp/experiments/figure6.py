@@ -73,7 +73,7 @@ class _Seen:
 def run(context: Context) -> Report:
     """The patch across eps, and the scores of its 3 x 3 positions."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     picked = picking.best(found, eps)
     steps = sorted({*picking.symmetric(net), eps})
@@ -100,7 +100,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context, data),
+        parts.introduction(context),
         parts.warnings(context, [net]),
         [table],
         [

@@ -27,7 +27,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A curve an encoding; the best step of each side in a table."""
     (net,) = nets(context.suite)
-    steps, data = picking.symmetric(net), context.sample()
+    steps, data = picking.symmetric(net), context.data()
     paper = context.suite.paper
     header = ["label", "best with eps < 0", "at eps", "best with eps > 0", "at eps"]
     table = Table(f"{net.title}, {len(data)} images", header + ["paper's best"] * paper)
@@ -53,7 +53,7 @@ def run(context: Context) -> Report:
     return Report(
         NAME,
         TITLE,
-        parts.introduction(context, data),
+        parts.introduction(context),
         parts.warnings(context, [net]),
         [table],
         [

@@ -6,7 +6,6 @@ from typing import Any, Iterable, Sequence
 
 import numpy as np
 
-from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
@@ -55,9 +54,9 @@ def iu(matrices: np.ndarray) -> str:
     return points(mean_iu(matrices))
 
 
-def introduction(context: Context, data: SegmentationSet | None = None) -> list[str]:
-    """Which images (default: the suite's) and nets, and what the interval is."""
-    data = context.data() if data is None else data
+def introduction(context: Context) -> list[str]:
+    """Which images and nets, and what the interval is."""
+    data = context.data()
     return [
         f"{len(data.ids)} images of {data.name}; {context.suite.title}. Mean IU in percent from one "
         "confusion matrix over all images. Intervals hold 95 % of a paired bootstrap over images.",
