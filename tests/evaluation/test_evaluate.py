@@ -7,8 +7,12 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,7 +284,7 @@ def test_an_error_of_a_worker_is_ours(net, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     from caffe_gp.evaluation import evaluate as module
 
     data = tiny_run.make_data(tmp_path, 60)
@@ -306,6 +310,27 @@ def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tm
         for line in path.read_text().splitlines()[1:]
     ]
     assert len(items) == len(set(items)) == 60
+
+
+def test_from_outside_a_ray_cluster(net, tmp_path, monkeypatch):
+    """Through Ray's client server, as a laptop uses a cluster."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    command = Path(sys.executable).with_name("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    head = ["start", "--head", "--port=0", "--num-cpus=2", f"--ray-client-server-port={port}"]
+    subprocess.run([command, *head, "--disable-usage-stats"], check=True, capture_output=True)
+    try:
+        data = tiny_run.make_data(tmp_path, 20)
+        settings = tiny_run.settings(net, data, tmp_path / "out", workers=2, cluster=f"ray://127.0.0.1:{port}")
+        evaluate(settings)
+    finally:
+        ray.shutdown()
+        subprocess.run([command, "stop", "--force"], check=True, capture_output=True)
+    evaluate(replace(settings, out=tmp_path / "plain", workers=1, cluster=None))
+    assert results(tmp_path / "out") == results(tmp_path / "plain")
 
 
 # ---- what cannot be
