@@ -320,17 +320,30 @@ def test_from_outside_a_ray_cluster(net, tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    head = ["start", "--head", "--port=0", "--num-cpus=2", f"--ray-client-server-port={port}"]
-    subprocess.run([command, *head, "--disable-usage-stats"], check=True, capture_output=True)
+    start = [command, "start", "--head", "--port=0", "--num-cpus=2", f"--ray-client-server-port={port}"]
+    # With --block, what it started ends with it. 'ray stop' would stop every cluster of this machine.
+    head = subprocess.Popen([*start, "--disable-usage-stats", "--block"], stdout=subprocess.DEVNULL)
     try:
+        _wait_for(port)
         data = tiny_run.make_data(tmp_path, 20)
         settings = tiny_run.settings(net, data, tmp_path / "out", workers=2, cluster=f"ray://127.0.0.1:{port}")
         evaluate(settings)
     finally:
         ray.shutdown()
-        subprocess.run([command, "stop", "--force"], check=True, capture_output=True)
+        head.terminate()
+        head.wait(timeout=60)
     evaluate(replace(settings, out=tmp_path / "plain", workers=1, cluster=None))
     assert results(tmp_path / "out") == results(tmp_path / "plain")
+
+
+def _wait_for(port):
+    """Until something listens there."""
+    for _ in range(600):
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing listens on port {port}")
 
 
 # ---- what cannot be
