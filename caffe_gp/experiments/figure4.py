@@ -63,11 +63,12 @@ def run(context: Context) -> Report:
         }
         near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
         table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, [net]),
+        [net],
+        [found],
         [table],
         [
             (
@@ -89,7 +90,6 @@ def run(context: Context) -> Report:
             "chosen": [vars(image) for image in chosen],
             "distances": numbers,
         },
-        parts.provenance(context, [found]),
     )
 
 

@@ -47,11 +47,12 @@ def run(context: Context) -> Report:
         for k, image in enumerate(chosen)
     ]
     figures.save(figures.sheet(rows), context.out / NAME, NAME)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, [net]),
+        [net],
+        variants.values(),
         [table],
         [
             (
@@ -70,7 +71,6 @@ def run(context: Context) -> Report:
             "variants": numbers,
             "chosen": [vars(image) for image in chosen],
         },
-        parts.provenance(context, variants.values()),
     )
 
 

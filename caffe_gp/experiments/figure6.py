@@ -97,11 +97,12 @@ def run(context: Context) -> Report:
         at = [_at(seen, steps, value)[:, row, column] for value in (steps[0], 0.0, eps)]
         table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, [net]),
+        [net],
+        [found],
         [table],
         [
             (
@@ -125,10 +126,6 @@ def run(context: Context) -> Report:
             "true_class": names[patch.label],
             "eps": sorted([0.0, *steps]),
             "scores": positions,
-        },
-        {
-            **parts.provenance(context, [found]),
-            "net": seen.labeller.settings.origin(seen.labeller.prepared),
         },
     )
 

@@ -50,11 +50,12 @@ def run(context: Context) -> Report:
         }
     table.note = f"Base {points(base)}. Beside each mean IU: its gain over the base."
     figures.save(_draw(numbers, 100 * base), context.out / NAME, NAME)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, [net]),
+        [net],
+        runs,
         [table],
         [
             (
@@ -64,7 +65,6 @@ def run(context: Context) -> Report:
             )
         ],
         {"net": net.name, "images": len(data), "base": 100 * base, "encodings": numbers},
-        parts.provenance(context, runs),
     )
 
 
