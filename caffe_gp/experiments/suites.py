@@ -103,11 +103,12 @@ def of_zoo(
     inner: tuple[str, ...] = _POOLS,
     deeper: tuple[str, ...] = (),
 ) -> Net:
-    """A net of the zoo with its released weights."""
+    """A net of the zoo with its released weights, or stand-ins for them, which its title then says."""
     model = zoo.get(name)
+    title = f"{model.title} (stand-in weights)" if weights.find(name).stand_in else model.title
     return Net(
         name=name,
-        title=model.title,
+        title=title,
         prototxt=model.prototxt,
         caffemodel=lambda: weights.require(name),
         score=model.score,
