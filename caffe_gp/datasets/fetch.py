@@ -169,6 +169,7 @@ def _draw(folder: str, root: Path, incoming: Path) -> None:
         digit_scenes.write(staged, target.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(staged, target)
+        _forget_unpacked(incoming)
 
 
 # ---- archives
