@@ -9,6 +9,7 @@ where a later run finds it and goes on; the archive is deleted when its files ar
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -20,7 +21,7 @@ from typing import IO, Callable, Iterator
 
 from caffe_gp.datasets import digit_scenes, segmentation
 from caffe_gp.datasets.image_files import image_size
-from caffe_gp.datasets.sources import Archive, IdList, Source, find
+from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
 from caffe_gp.downloads import download
 from caffe_gp.downloads.files import digests, need_space
 from caffe_gp.downloads.workplace import Say, staged_name, workplace
@@ -31,7 +32,7 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImple
 
 def what_is_missing(source: Source, root: Path) -> str:
     """What of a source is not there, or is not what was published, as a sentence; '' if all is well."""
-    wrong = [_wrong_list(item, root / item.target) for item in source.lists]
+    wrong = [_what_is_wrong(item, root / item.target) for item in source.single]
     wrong += [f"{root / folder} is missing" for folder in source.drawn if not (root / folder).is_dir()]
     if source.archive is not None:
         places = {target: root / target for target in source.archive.take.values()}
@@ -82,8 +83,8 @@ def fetch(
         if from_dir is not None:
             _take(source, root, incoming, Path(from_dir).expanduser(), say)
         else:
-            for item in source.lists:
-                _download_list(source, item, root, incoming, say)
+            for item in source.single:
+                _download_one(source, item, root, incoming, say)
             if source.archive is not None:
                 _download_archive(source, source.archive, root, incoming, progress, say)
     lacks = what_is_missing(source, root)
@@ -117,7 +118,25 @@ def verify(name: str, root: Path) -> int:
     return len(read)
 
 
-# ---- lists
+# ---- lists and single files
+
+
+def _what_is_wrong(item: IdList | GzipFile, path: Path) -> str:
+    """Why the file at ``path`` is not the published one, as a sentence; '' if it is."""
+    return _wrong_list(item, path) if isinstance(item, IdList) else _wrong_content(item, path)
+
+
+def _wrong_content(item: GzipFile, path: Path) -> str:
+    if not path.is_file():
+        return f"{path} is missing"
+    try:
+        with gzip.open(path) as stream:
+            found = hashlib.md5(stream.read()).hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        return f"{path}: a damaged gzip file ({error})"
+    if found == item.content_md5:
+        return ""
+    return f"{path}: the md5 of what is in it is {found}, the published file's is {item.content_md5}"
 
 
 def _wrong_list(item: IdList, path: Path) -> str:
@@ -136,26 +155,28 @@ def _wrong_list(item: IdList, path: Path) -> str:
     return ""
 
 
-def _put_list(item: IdList, staged: Path, root: Path) -> None:
-    """Give a list that came its name; DownloadError if it is another."""
-    wrong = _wrong_list(item, staged)
+def _put(item: IdList | GzipFile, staged: Path, root: Path) -> None:
+    """Give a file that came its name; DownloadError if it is another."""
+    wrong = _what_is_wrong(item, staged)
     if wrong:
         raise DownloadError(wrong)
     (root / item.target).parent.mkdir(parents=True, exist_ok=True)
     os.replace(staged, root / item.target)
 
 
-def _download_list(source: Source, item: IdList, root: Path, incoming: Path, say: Say) -> None:
+def _download_one(source: Source, item: IdList | GzipFile, root: Path, incoming: Path, say: Say) -> None:
+    known = None if isinstance(item, IdList) else f"sha256:{item.sha256}"
+
     def one(url: str) -> None:
         staged = incoming / staged_name(url)
-        download(url, staged, None, False)
+        download(url, staged, known, False)
         try:
-            _put_list(item, staged, root)
+            _put(item, staged, root)
         finally:
             if staged.exists():
                 staged.unlink()
 
-    if _wrong_list(item, root / item.target):
+    if _what_is_wrong(item, root / item.target):
         _try_all(source, item.urls, one, say)
 
 
@@ -211,25 +232,31 @@ def _try_all(source: Source, urls: tuple[str, ...], one: Callable[[str], None], 
 
 
 def _names(source: Source) -> list[str]:
-    names = [PurePosixPath(item.target).name for item in source.lists]
+    names = [PurePosixPath(item.target).name for item in source.single]
     if source.archive is not None:
         names += [source.archive.file, *source.archive.take]
     return names
 
 
 def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) -> None:
-    """From a folder: lists by their names, an archive by its name, or folders that were unpacked there."""
+    """From a folder: lists and files by their names, an archive by its name, or folders unpacked there."""
     if not folder.is_dir():
         raise DataError(f"--from-dir {folder}: no such folder")
-    for item in source.lists:
-        found = folder / PurePosixPath(item.target).name
-        if not found.is_file():
-            raise DataError(f"{folder} has no {found.name}, which '{source.name}' needs")
-        copy = incoming / f"taken-{found.name}"
-        shutil.copyfile(found, copy)
+    for item in source.single:
+        name = PurePosixPath(item.target).name
+        found = folder / name
+        unpacked = folder / name[: -len(".gz")] if name.endswith(".gz") else found
+        copy = incoming / f"taken-{name}"
+        if found.is_file():
+            shutil.copyfile(found, copy)
+        elif unpacked.is_file():
+            copy.write_bytes(gzip.compress(unpacked.read_bytes(), mtime=0))
+        else:
+            raise DataError(f"{folder} has no {name}, which '{source.name}' needs")
         try:
-            _put_list(item, copy, root)
+            _put(item, copy, root)
         except DownloadError as error:
+            copy.unlink()
             raise DataError(str(error).replace(str(copy), str(found))) from None
     archive = source.archive
     if archive is None:

@@ -26,6 +26,22 @@ class IdList:
 
 
 @dataclass(frozen=True)
+class GzipFile:
+    """A file that is kept packed, as it was published. Another gzip file of the same content will do.
+
+    target       under the data root
+    urls         in the order in which they are tried
+    sha256       of the file as published
+    content_md5  of what is in it
+    """
+
+    target: str
+    urls: tuple[str, ...]
+    sha256: str
+    content_md5: str
+
+
+@dataclass(frozen=True)
 class Archive:
     """A tar or zip file. Values nobody published are None.
 
@@ -56,10 +72,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """Something to get: an archive, lists, or scenes that are drawn here.
+    """Something to get: an archive, lists, single files, or scenes that are drawn here.
 
     name    as given to ``fetch``
     page    for people with a browser
+    files   single files
     drawn   folders under the data root for digit scenes of the split that each is named after
     """
 
@@ -69,7 +86,13 @@ class Source:
     lists: tuple[IdList, ...]
     licence: str
     page: str
+    files: tuple[GzipFile, ...] = ()
     drawn: tuple[str, ...] = ()
+
+    @property
+    def single(self) -> tuple[IdList | GzipFile, ...]:
+        """What is not in an archive."""
+        return (*self.lists, *self.files)
 
 
 # Names a manifest whose entries take the place of the package's: a mirror of one's own.
@@ -82,15 +105,20 @@ def _read() -> dict[str, Source]:
         archive = entry["archive"]
         if archive is not None:
             lists = _lists(archive.get("lists", []))
-            entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"]), "lists": lists})
+            entry["archive"] = Archive(**{**_with_tuple(archive), "lists": lists})
         entry["lists"] = _lists(entry["lists"])
+        entry["files"] = tuple(GzipFile(**_with_tuple(item)) for item in entry.get("files", ()))
         entry["drawn"] = tuple(entry.get("drawn", ()))
         sources[entry["name"]] = Source(**entry)
     return sources
 
 
 def _lists(entries: list[dict[str, Any]]) -> tuple[IdList, ...]:
-    return tuple(IdList(**{**entry, "urls": tuple(entry["urls"])}) for entry in entries)
+    return tuple(IdList(**_with_tuple(entry)) for entry in entries)
+
+
+def _with_tuple(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "urls": tuple(entry["urls"])}
 
 
 SOURCES = _read()

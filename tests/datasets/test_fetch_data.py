@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -20,7 +21,7 @@ import pytest
 from PIL import Image
 
 from caffe_gp.datasets import fetch, segmentation, sources
-from caffe_gp.datasets.sources import SOURCES, Archive, IdList
+from caffe_gp.datasets.sources import SOURCES, Archive, GzipFile, IdList
 from caffe_gp.errors import DataError
 from caffe_gp.report.pictures import save_label_png
 
@@ -279,6 +280,39 @@ def test_lists_are_told_by_their_ids(server, monkeypatch, tmp_path):
     (tmp_path / "lists/l.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match="2 ids with sha1"):
         fetch.verify("seg11valid", tmp_path)
+
+
+def test_single_files_are_told_by_their_content(server, monkeypatch, tmp_path):
+    content, other = b"digits" * 1000, b"no digits" * 1000
+    published = gzip.compress(content)
+    urls = (server.serve("wrong", gzip.compress(other)), server.serve("right", published))
+    item = GzipFile(
+        "mnist/d.gz", urls, hashlib.sha256(published).hexdigest(), hashlib.md5(content).hexdigest()
+    )
+    monkeypatch.setitem(sources.SOURCES, "mnist", replace(SOURCES["mnist"], files=(item,)))
+    said = []
+    fetch.fetch("mnist", tmp_path / "a", progress=False, say=said.append)
+    assert tree(tmp_path / "a") == {"mnist/d.gz": published} and "sha256" in " ".join(said)
+    # From a folder: packed anew, or unpacked; not another content.
+    mine = tmp_path / "mine"
+    for name, body in (("d.gz", gzip.compress(content, 1)), ("d", content)):
+        write(mine, {name: body})
+        fetch.fetch("mnist", tmp_path / name, from_dir=mine, say=said.append)
+        assert gzip.decompress((tmp_path / name / "mnist/d.gz").read_bytes()) == content
+        (mine / name).unlink()
+    for body, message in ((gzip.compress(other), "md5 of what is in it"), (published[:-9], "damaged gzip")):
+        write(mine, {"d.gz": body})
+        with pytest.raises(DataError, match=message):
+            fetch.fetch("mnist", tmp_path / "b", from_dir=mine, say=said.append)
+    assert tree(tmp_path / "b") == {}
+
+
+def test_the_real_digits(shared_data, tmp_path):
+    """Their labels and test images are the published files; the training images were packed anew."""
+    fetch.fetch("mnist", tmp_path, from_dir=shared_data / "mnist", say=lambda line: None)
+    for item in SOURCES["mnist"].files:
+        found = hashlib.sha256((tmp_path / item.target).read_bytes()).hexdigest()
+        assert (found == item.sha256) == ("train-images" not in item.target)
 
 
 def test_the_manifest_and_the_real_lists(shared_data, tmp_path):
