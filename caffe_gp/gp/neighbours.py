@@ -1,0 +1,83 @@
+"""Exact nearest neighbours by Euclidean distance, from blocked matrix products.
+
+|q - b|^2 = |q|^2 - 2 q.b + |b|^2 makes the search one matrix product, in float32 and on any device. Its
+rounding would shuffle near ties, so the product only chooses candidates: all vectors that can be among the
+nearest, given a bound of its error. Their distances are then computed in float64, difference by difference.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+
+from caffe_gp.errors import DataError
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+_BLOCK_BYTES = 1 << 26  # of one block of products
+_UNIT = 2.0**-24  # rounding of float32
+
+
+def nearest(
+    bank: np.ndarray, queries: np.ndarray, k: int, product: Product = np.matmul
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` nearest vectors of the bank to each query: (Q, k) int64 rows, (Q, k) float64 distances.
+
+    bank      (N, D) float32
+    queries   (Q, D) float32
+    product   matrix product of two float32 arrays, accurate to float32's rounding in any order of summation;
+              an engine's own can compute it on its device
+    Nearest first; equal distances in the order of the rows. The result is that of comparing all distances in
+    float64. Raises DataError for arrays that do not fit together, are not finite or hold under k vectors.
+    """
+    _check(bank, queries, k)
+    norms = np.einsum("ij,ij->i", bank, bank, dtype=np.float64)
+    largest = float(np.sqrt(norms.max()))
+    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    # Of |b|^2 - 2 q.b: the product's error, twice, and the rounding of |b|^2 and of the sum.
+    error = 1.01 * _UNIT * (2 * (bank.shape[1] + 2) * lengths * largest + 2 * largest**2)
+    norms = norms.astype(np.float32)
+    rows = np.empty((len(queries), k), np.int64)
+    distances = np.empty((len(queries), k), np.float64)
+    step = max(1, _BLOCK_BYTES // (4 * len(bank)))
+    for first in range(0, len(queries), step):
+        block = slice(first, first + step)
+        scores = product(-2 * queries[block], bank.T)
+        scores += norms
+        reach = np.partition(scores, k - 1, axis=1)[:, k - 1] + 2 * error[block]
+        for i, (row, limit) in enumerate(zip(scores, reach), first):
+            candidates = np.flatnonzero(row <= limit)
+            found = _squared_distances(bank, candidates, queries[i])
+            order = np.lexsort((candidates, found))[:k]
+            rows[i], distances[i] = candidates[order], np.sqrt(found[order])
+    return rows, distances
+
+
+def majority(classes: np.ndarray) -> np.ndarray:
+    """The commonest class of each row of (N, k) integers; of equally common ones the first to appear."""
+    same = classes[:, :, np.newaxis] == classes[:, np.newaxis, :]
+    return classes[np.arange(len(classes)), same.sum(axis=2).argmax(axis=1)]
+
+
+def _squared_distances(bank: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Sums of squares in float64; equal vectors get equal sums."""
+    step = max(1, _BLOCK_BYTES // (8 * bank.shape[1]))
+    found = np.empty(len(rows))
+    for first in range(0, len(rows), step):
+        difference = bank[rows[first : first + step]].astype(np.float64)
+        difference -= query
+        difference *= difference
+        found[first : first + step] = difference.sum(axis=1)
+    return found
+
+
+def _check(bank: np.ndarray, queries: np.ndarray, k: int) -> None:
+    if bank.ndim != 2 or queries.ndim != 2 or bank.shape[1] != queries.shape[1]:
+        raise DataError(f"features of shape {bank.shape} and {queries.shape}: expected (N, D) and (Q, D)")
+    if bank.dtype != np.float32 or queries.dtype != np.float32:
+        raise DataError(f"features must be float32, found {bank.dtype} and {queries.dtype}")
+    if not 1 <= k <= len(bank):
+        raise DataError(f"{k} nearest neighbours among {len(bank)} vectors")
+    if not (np.isfinite(bank).all() and np.isfinite(queries).all()):
+        raise DataError("features hold NaN or infinite values: check the weights and the scale of the images")
