@@ -135,8 +135,8 @@ class Preprocess:
         width, height = self.pad_to or (wide, high)
         if wide > width or high > height:
             raise DataError(
-                f"{name}: the image is {wide} x {high}, more than the canvas of {width} x {height}; resize it "
-                "(--resize) or give a larger --pad-to"
+                f"{name}: the image is {wide} x {high}, more than the canvas of {width} x {height}; resize "
+                "it (--resize) or give a larger --pad-to"
             )
         values = pixels[..., ::-1].astype(np.float32)  # blue, green, red
         values -= np.asarray(self.mean, dtype=np.float32)
