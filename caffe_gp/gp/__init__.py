@@ -10,7 +10,7 @@ from caffe_gp.gp.encodings import (
     label_distribution,
     softmax_output_signal,
 )
-from caffe_gp.gp.neighbours import majority, nearest
+from caffe_gp.gp.neighbours import Neighbours, majority
 from caffe_gp.gp.perturb import GPResult, GuidedPerturbation
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "GPResult",
     "GuidedPerturbation",
     "NeighbourPerturbation",
+    "Neighbours",
     "error_signal",
     "label_distribution",
     "majority",
-    "nearest",
     "softmax_output_signal",
 ]

@@ -2,8 +2,8 @@
 
     method = NeighbourPerturbation(loaded)                 # a net from engine.load_net
     base, features = method.look(images)                    # one forward pass
-    rows, _ = nearest(bank, features["ip1"], k=3)           # of the training images' features
-    signs = step_sum(directions_of_training_images[rows])   # directions(images, classes), see there
+    rows, _ = Neighbours(bank).nearest(features["ip1"], 3)   # bank: the training images' features
+    signs = directions[rows].sum(axis=1)                    # of method.directions(training images, labels)
     labels = method.after(signs, eps / 3)                   # X + eps * sum_i w_i sign(grad_i), w_i = 1/3
 
 The paper prints the gradient of the loss J. Descending J and ascending the class's probability are one

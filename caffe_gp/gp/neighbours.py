@@ -19,39 +19,50 @@ _BLOCK_BYTES = 1 << 26  # of one block of products
 _UNIT = 2.0**-24  # rounding of float32
 
 
-def nearest(
-    bank: np.ndarray, queries: np.ndarray, k: int, product: Product = np.matmul
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` nearest vectors of the bank to each query: (Q, k) int64 rows, (Q, k) float64 distances.
+class Neighbours:
+    """A bank of vectors to search in.
 
     bank      (N, D) float32
-    queries   (Q, D) float32
     product   matrix product of two float32 arrays, accurate to float32's rounding in any order of summation;
               an engine's own can compute it on its device
-    Nearest first; equal distances in the order of the rows. The result is that of comparing all distances in
-    float64. Raises DataError for arrays that do not fit together, are not finite or hold under k vectors.
     """
-    _check(bank, queries, k)
-    norms = np.einsum("ij,ij->i", bank, bank, dtype=np.float64)
-    largest = float(np.sqrt(norms.max()))
-    lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-    # Of |b|^2 - 2 q.b: the product's error, twice, and the rounding of |b|^2 and of the sum.
-    error = 1.01 * _UNIT * (2 * (bank.shape[1] + 2) * lengths * largest + 2 * largest**2)
-    norms = norms.astype(np.float32)
-    rows = np.empty((len(queries), k), np.int64)
-    distances = np.empty((len(queries), k), np.float64)
-    step = max(1, _BLOCK_BYTES // (4 * len(bank)))
-    for first in range(0, len(queries), step):
-        block = slice(first, first + step)
-        scores = product(-2 * queries[block], bank.T)
-        scores += norms
-        reach = np.partition(scores, k - 1, axis=1)[:, k - 1] + 2 * error[block]
-        for i, (row, limit) in enumerate(zip(scores, reach), first):
-            candidates = np.flatnonzero(row <= limit)
-            found = _squared_distances(bank, candidates, queries[i])
-            order = np.lexsort((candidates, found))[:k]
-            rows[i], distances[i] = candidates[order], np.sqrt(found[order])
-    return rows, distances
+
+    def __init__(self, bank: np.ndarray, product: Product = np.matmul) -> None:
+        """Raises DataError for an array that is not finite or not what is said above."""
+        _check(bank)
+        self.bank, self._product = bank, product
+        norms = np.einsum("ij,ij->i", bank, bank, dtype=np.float64)
+        self._norms, self._largest = norms.astype(np.float32), float(np.sqrt(norms.max()))
+
+    def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The ``k`` nearest vectors to each query: (Q, k) int64 rows of the bank, (Q, k) float64 distances.
+
+        queries   (Q, D) float32
+        Nearest first; equal distances in the order of the rows. The result is that of comparing all distances
+        in float64. Raises DataError for queries that do not fit, and where the bank holds fewer than k.
+        """
+        bank = self.bank
+        _check(queries, bank.shape[1])
+        if not 1 <= k <= len(bank):
+            raise DataError(f"{k} nearest neighbours among {len(bank)} vectors")
+        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+        # Of |b|^2 - 2 q.b: the product's error, twice, and the rounding of |b|^2 and of the sum.
+        error = 2 * (bank.shape[1] + 2) * lengths * self._largest + 2 * self._largest**2
+        error *= 1.01 * _UNIT
+        rows = np.empty((len(queries), k), np.int64)
+        distances = np.empty((len(queries), k), np.float64)
+        step = max(1, _BLOCK_BYTES // (4 * len(bank)))
+        for first in range(0, len(queries), step):
+            block = slice(first, first + step)
+            scores = self._product(-2 * queries[block], bank.T)
+            scores += self._norms
+            reach = np.partition(scores, k - 1, axis=1)[:, k - 1] + 2 * error[block]
+            for i, (row, limit) in enumerate(zip(scores, reach), first):
+                candidates = np.flatnonzero(row <= limit)
+                found = _squared_distances(bank, candidates, queries[i])
+                order = np.lexsort((candidates, found))[:k]
+                rows[i], distances[i] = candidates[order], np.sqrt(found[order])
+        return rows, distances
 
 
 def majority(classes: np.ndarray) -> np.ndarray:
@@ -72,12 +83,11 @@ def _squared_distances(bank: np.ndarray, rows: np.ndarray, query: np.ndarray) ->
     return found
 
 
-def _check(bank: np.ndarray, queries: np.ndarray, k: int) -> None:
-    if bank.ndim != 2 or queries.ndim != 2 or bank.shape[1] != queries.shape[1]:
-        raise DataError(f"features of shape {bank.shape} and {queries.shape}: expected (N, D) and (Q, D)")
-    if bank.dtype != np.float32 or queries.dtype != np.float32:
-        raise DataError(f"features must be float32, found {bank.dtype} and {queries.dtype}")
-    if not 1 <= k <= len(bank):
-        raise DataError(f"{k} nearest neighbours among {len(bank)} vectors")
-    if not (np.isfinite(bank).all() and np.isfinite(queries).all()):
+def _check(vectors: np.ndarray, size: int | None = None) -> None:
+    if vectors.ndim != 2 or size not in (None, vectors.shape[1]) or vectors.dtype != np.float32:
+        expected = f"(n, {'D' if size is None else size}) float32"
+        raise DataError(f"features of shape {vectors.shape}, {vectors.dtype}: expected {expected}")
+    if not len(vectors):
+        raise DataError("no features")
+    if not np.isfinite(vectors).all():
         raise DataError("features hold NaN or infinite values: check the weights and the scale of the images")
