@@ -13,9 +13,11 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -25,7 +27,7 @@ from caffe_gp import engine as engines
 from caffe_gp import proto, provenance
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
+from caffe_gp.evaluation.classification_results import ClassificationResults, Example, Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
 from caffe_gp.evaluation.records import Records
 from caffe_gp.evaluation.settings import NetSettings, required
@@ -100,14 +102,7 @@ def evaluate(settings: Classification) -> ClassificationResults:
     Raises the errors of ``engine.load_net``, ``NeighbourPerturbation`` and ``Preprocess``; DataError for
     images and labels that do not suit the net and, naming the setting, for a folder with a run of other ones.
     """
-    settings.check()
-    work = Work(settings)
-    out = Path(settings.out)
-    results = work.run(settings.test, out)
-    if settings.tune is not None:
-        results.tuning = work.run(settings.tune, out / "tuning")
-    write_bytes(out / "results.json", (json.dumps(_report(results), indent=1) + "\n").encode("utf-8"))
-    return results
+    return Work(settings).evaluate()
 
 
 class Work:
@@ -115,10 +110,12 @@ class Work:
 
     settings     with the names of the feature blobs filled in
     method, preprocess, bank
+    seconds      what this process spent on 'features', 'search', 'gradients' and 'perturbed'
     """
 
     def __init__(self, settings: Classification) -> None:
         """Load the net. Raises what ``evaluate`` does."""
+        settings.check()
         loaded = engines.load_net(
             settings.prototxt,
             settings.caffemodel,
@@ -146,8 +143,19 @@ class Work:
             batch_size=settings.batch_size,
             quiet=settings.quiet,
         )
+        self.seconds: dict[str, float] = {}
         # The embedded Caffe multiplies on its device.
         self._product = getattr(engines.load_caffe(settings.engine, settings.device), "matmul", np.matmul)
+
+    def evaluate(self) -> ClassificationResults:
+        """See the function of this name."""
+        settings, out = self.settings, Path(self.settings.out)
+        results = self.run(settings.test, out)
+        if settings.tune is not None:
+            results.tuning = self.run(settings.tune, out / "tuning")
+        report = {**_report(results), "seconds": self.seconds}
+        write_bytes(out / "results.json", (json.dumps(report, indent=1) + "\n").encode("utf-8"))
+        return results
 
     def run(self, images: ClassificationSet, folder: Path) -> ClassificationResults:
         """Classify ``images``, keeping records in ``folder``."""
@@ -169,6 +177,38 @@ class Work:
         gradients = self._gradients(neighbours) if gradient_at == "neighbour" else None
         return self._signs(neighbours, gradients).sum(axis=1, dtype=np.int8)
 
+    def examples(
+        self, run: ClassificationResults, variant: Variant, eps: float, fixed: int, broken: int
+    ) -> list[Example]:
+        """The first test images that the perturbation fixed, then the first that it broke."""
+        before, after = run.base == run.truth, run.at(variant, eps) == run.truth
+        rows = np.concatenate(
+            [np.flatnonzero(after & ~before)[:fixed], np.flatnonzero(before & ~after)[:broken]]
+        )
+        if not len(rows):
+            return []
+        images = self.settings.test.images[rows]
+        neighbours = run.neighbours[variant.features][rows, : variant.k]
+        steps = self.steps(images, neighbours, variant.gradient_at)
+        data = self.preprocess.batch(images)
+        at_input = self.method.blob == self.method.input
+        found = []
+        for i, row in enumerate(rows.tolist()):
+            moved = data[i] + np.float32(eps / variant.k) * steps[i] if at_input else None
+            found.append(
+                Example(
+                    row,
+                    neighbours[i],
+                    self.settings.train.labels[neighbours[i]],
+                    int(run.truth[row]),
+                    int(run.base[row]),
+                    int(run.at(variant, eps)[row]),
+                    steps[i],
+                    None if moved is None else self.preprocess.picture(moved),
+                )
+            )
+        return found
+
     # ---- the phases
 
     def _compute(self, images: ClassificationSet, todo: list[np.ndarray], records: Records) -> None:
@@ -178,7 +218,7 @@ class Work:
         if "neighbour" in settings.gradient_at:
             used = np.concatenate([found[rows].ravel() for found in neighbours.values() for rows in todo])
             at_neighbours = self._gradients(used)
-        with self._bar(todo, "perturbed") as bar:
+        with self._clock("perturbed"), self._bar(todo, "perturbed") as bar:
             for rows in todo:
                 base, _ = method.look(self.preprocess.batch(images.images[rows]))
                 labels = {}
@@ -197,9 +237,10 @@ class Work:
     def _search(self, images: ClassificationSet, todo: list[np.ndarray]) -> dict[str, np.ndarray]:
         """(N, K) rows of the training set for each feature blob, where they are still needed."""
         most = max(self.settings.k)
-        banks = {name: Neighbours(bank, self._product) for name, bank in self.bank.features().items()}
+        with self._clock("features"):
+            banks = {name: Neighbours(bank, self._product) for name, bank in self.bank.features().items()}
         found = {name: np.zeros((len(images.labels), most), np.int64) for name in banks}
-        with self._bar(todo, "neighbours") as bar:
+        with self._clock("search"), self._bar(todo, "neighbours") as bar:
             for rows in todo:
                 _, features = self.method.look(self.preprocess.batch(images.images[rows]))
                 for name, bank in banks.items():
@@ -210,13 +251,20 @@ class Work:
     def _gradients(self, rows: np.ndarray) -> dict[int, np.ndarray]:
         """The signs of the gradients of training images, by row."""
         unique = np.unique(rows)
-        return dict(zip(unique.tolist(), self.bank.directions(unique)))
+        with self._clock("gradients"):
+            return dict(zip(unique.tolist(), self.bank.directions(unique)))
 
     def _signs(self, neighbours: np.ndarray, gradients: dict[int, np.ndarray] | None) -> np.ndarray:
         """(n, K, ...) int8: each neighbour's sign, from ``gradients``; None: at the images just looked at."""
         if gradients is not None:
             return np.stack([[gradients[row] for row in rows] for rows in neighbours.tolist()])
         return toward_each(self.method, self.settings.train.labels[neighbours])
+
+    @contextmanager
+    def _clock(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
     def _bar(self, todo: list[np.ndarray], what: str) -> Any:
         return tqdm(

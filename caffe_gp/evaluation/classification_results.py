@@ -49,6 +49,27 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 @dataclass
+class Example:
+    """An image whose label a perturbation changed.
+
+    row          in the test set
+    neighbours   (K,) rows of the training set, and their classes
+    truth, base, after   labels
+    step         int8 like the blob: the sum of the signs; eps / K times it was added
+    perturbed    (H, W, 3) uint8 BGR, the perturbed input; None where an inner blob was moved
+    """
+
+    row: int
+    neighbours: np.ndarray
+    neighbour_classes: np.ndarray
+    truth: int
+    base: int
+    after: int
+    step: np.ndarray
+    perturbed: np.ndarray | None
+
+
+@dataclass
 class ClassificationResults:
     """What an evaluation found.
 

@@ -91,6 +91,13 @@ class Preprocess:
             images = np.stack([self._pixels(picture) for picture in pictures])
         return self._data(images, "image in memory")
 
+    def picture(self, data: np.ndarray) -> np.ndarray:
+        """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
+        values = data[::-1] if self.channel_order == "rgb" else data
+        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + np.asarray(self.mean, dtype=np.float32)
+        pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
     def canvas_size(self, size: Size) -> Size:
         """(width, height) of the canvas of an image of this size: images are batched by it."""
         return self.pad_to or (self._size(size) if self.resize else size)

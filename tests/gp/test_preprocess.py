@@ -116,6 +116,19 @@ def test_images_in_memory_are_fed_like_files(tmp_path, options, mode):
     assert found.dtype == np.float32 and found.flags.c_contiguous
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"mean": (1.0, 2.0, 3.0), "scale": 0.5, "channel_order": "rgb"}, {}, {"mean": (3.0,), "channels": 1}],
+)
+def test_the_net_s_view_as_a_picture(options):
+    rgb = np.random.RandomState(1).randint(0, 256, (1, 8, 9, 3)).astype(np.uint8)
+    preprocess = Preprocess(**options)
+    grey = np.repeat(np.asarray(Image.fromarray(rgb[0]).convert("L"))[..., None], 3, axis=2)
+    found = preprocess.picture(preprocess.batch(rgb)[0])
+    np.testing.assert_array_equal(found, grey if preprocess.channels == 1 else rgb[0, :, :, ::-1])
+    assert (preprocess.picture(preprocess.batch(rgb)[0] + 1e6) == 255).all()
+
+
 def test_arrays_that_are_no_images():
     for wrong in (np.zeros((2, 5, 7), np.uint8), np.zeros((2, 5, 7, 4), np.uint8), np.zeros((2, 5, 7, 3))):
         with pytest.raises(DataError, match="expected .N, h, w, 1 or 3., uint8"):
