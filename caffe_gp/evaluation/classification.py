@@ -37,6 +37,7 @@ from caffe_gp.report.pictures import write_bytes
 SCHEMA = "caffe_gp.classification/1"
 PLACES = ("neighbour", "test")
 _MOST_NEIGHBOURS = 127  # whose signs are summed in int8
+_SEARCHED = 300  # images at once: matrix products of fewer rows are slower
 
 __all__ = ["PLACES", "Classification", "ClassificationResults", "Variant", "evaluate"]
 
@@ -236,16 +237,19 @@ class Work:
 
     def _search(self, images: ClassificationSet, todo: list[np.ndarray]) -> dict[str, np.ndarray]:
         """(N, K) rows of the training set for each feature blob, where they are still needed."""
-        most = max(self.settings.k)
+        most, size = max(self.settings.k), self.settings.batch_size
         with self._clock("features"):
             banks = {name: Neighbours(bank, self._product) for name, bank in self.bank.features().items()}
         found = {name: np.zeros((len(images.labels), most), np.int64) for name in banks}
         with self._clock("search"), self._bar(todo, "neighbours") as bar:
-            for rows in todo:
-                _, features = self.method.look(self.preprocess.batch(images.images[rows]))
+            several = max(1, _SEARCHED // size)
+            for together in (todo[first : first + several] for first in range(0, len(todo), several)):
+                looks = [self.method.look(self.preprocess.batch(images.images[rows])) for rows in together]
+                every = np.concatenate(together)
                 for name, bank in banks.items():
-                    found[name][rows], _ = bank.nearest(features[name], most)
-                bar.update(len(rows))
+                    queries = np.concatenate([features[name] for _, features in looks])
+                    found[name][every], _ = bank.nearest(queries, most)
+                bar.update(len(every))
         return found
 
     def _gradients(self, rows: np.ndarray) -> dict[int, np.ndarray]:
