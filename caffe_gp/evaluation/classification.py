@@ -132,6 +132,7 @@ class Work:
         for images in (settings.train, settings.test, settings.tune):
             if images is not None:
                 _check_labels(images, self.method.classes)
+                self._check_size(images)
         if not settings.quiet:
             for change in loaded.changes:
                 print(f"  {change}", file=sys.stderr)
@@ -209,6 +210,17 @@ class Work:
                 )
             )
         return found
+
+    def _check_size(self, images: ClassificationSet) -> None:
+        """DataError where a fully connected layer would meet images of another size."""
+        fixed = [layer.name for layer in self.prepared.net.layer if layer.type == "InnerProduct"]
+        height, width = self.prepared.input_shape.dim[2:4]
+        found = self.preprocess.canvas_size((images.images.shape[2], images.images.shape[1]))
+        if fixed and found != (width, height):
+            raise DataError(
+                f"set '{images.name}' has images of {found[0]} x {found[1]}, layer '{fixed[0]}' needs "
+                f"{width} x {height}: --resize {width},{height}"
+            )
 
     # ---- the phases
 
