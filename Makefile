@@ -34,7 +34,7 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context")
 	$(BIN)/python tools/fetch_data.py $(DATA)
 
-.PHONY: reproduce-all reproduce-camvid reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
+.PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(BIN)/python tools/reproduce.py all $(REPRODUCE)
 
@@ -43,6 +43,10 @@ $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 
 reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
 	$(BIN)/python tools/reproduce.py all --suite camvid $(REPRODUCE)
+
+reproduce-digits: $(READY)  ## the same with the demo's net and scenes
+	$(BIN)/python tools/fetch_data.py digit-scenes
+	$(BIN)/python tools/reproduce.py all --suite digits $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
 	$(BIN)/python tools/reproduce.py all --suite voc-small --available $(REPRODUCE)

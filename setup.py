@@ -36,7 +36,7 @@ setup(
     extras_require={
         "report": ["jinja2"],
         "demo": ["scikit-learn", "scikit-image"],
-        "cluster": ["ray[data]"],
+        "cluster": ["ray[client,data]"],
         "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "lmdb", "pydensecrf2"],
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
     },

@@ -52,6 +52,9 @@ PHOTOGRAPHS = (
 TRAIN_SHARE = 0.6
 MAX_OVERLAP = 0.08
 
+# How many scenes of a split the sets 'digit-scenes-val' and 'digit-scenes-test' have.
+NUMBERS = {"val": 200, "test": 400}
+
 Scene = Tuple[np.ndarray, np.ndarray]
 
 
@@ -161,6 +164,18 @@ class DigitScenes:
             start, end = start[::-1], end[::-1]
         colour = [float(value) for value in random.uniform(0, 255) + random.normal(0, 20, 3)]
         cv2.line(image, start, end, colour, int(random.randint(2, 5)), cv2.LINE_8)
+
+
+def write(folder: Path, split: str) -> None:
+    """Draw a split's NUMBERS of scenes, seed 0, into ``folder``: images/0000.png, labels/0000.png, ..."""
+    scenes = DigitScenes(split)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for index in range(NUMBERS[split]):
+        for part, pixels in zip(("images", "labels"), scenes.scene(index)):
+            path = folder / part / f"{index:04d}.png"
+            if not cv2.imwrite(str(path), pixels):
+                raise DataError(f"{path}: could not be written")
 
 
 def _package_file(package: str, name: str) -> Path:

@@ -18,7 +18,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Callable, Iterator
 
-from caffe_gp.datasets import segmentation
+from caffe_gp.datasets import digit_scenes, segmentation
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.sources import Archive, IdList, Source, find
 from caffe_gp.downloads import download
@@ -32,6 +32,7 @@ _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImple
 def what_is_missing(source: Source, root: Path) -> str:
     """What of a source is not there, or is not what was published, as a sentence; '' if all is well."""
     wrong = [_wrong_list(item, root / item.target) for item in source.lists]
+    wrong += [f"{root / folder} is missing" for folder in source.drawn if not (root / folder).is_dir()]
     if source.archive is not None:
         places = {target: root / target for target in source.archive.take.values()}
         wrong.append(_what_lacks(source.archive, places))
@@ -76,6 +77,8 @@ def fetch(
         return
     with workplace(root, say) as incoming:
         _forget_unpacked(incoming)
+        for folder in source.drawn:
+            _draw(folder, root, incoming)
         if from_dir is not None:
             _take(source, root, incoming, Path(from_dir).expanduser(), say)
         else:
@@ -154,6 +157,19 @@ def _download_list(source: Source, item: IdList, root: Path, incoming: Path, say
 
     if _wrong_list(item, root / item.target):
         _try_all(source, item.urls, one, say)
+
+
+# ---- scenes
+
+
+def _draw(folder: str, root: Path, incoming: Path) -> None:
+    """Draw the scenes of the split that ``folder`` is named after."""
+    target, staged = root / folder, incoming / "unpacked" / folder
+    if not target.is_dir():
+        digit_scenes.write(staged, target.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged, target)
+        _forget_unpacked(incoming)
 
 
 # ---- archives

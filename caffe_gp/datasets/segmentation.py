@@ -6,7 +6,7 @@
 A root folder holds what was published under the published names (docs/data.md):
 
     VOCdevkit/VOC2012/...    VOCdevkit/VOC2010/...    lists/    pascal-context/    camvid/
-    VOCdevkit-test/VOC2012/...    sbd/
+    VOCdevkit-test/VOC2012/...    sbd/    digit-scenes/
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from caffe_gp.datasets import pascal_context, sbd
+from caffe_gp.datasets import digit_scenes, pascal_context, sbd
 from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import DataError, did_you_mean
@@ -266,6 +266,14 @@ def _camvid(name: str, root: Path) -> SegmentationSet:
     )
 
 
+def _digit_scenes(name: str, root: Path) -> SegmentationSet:
+    part = name.split("-")[-1]
+    folder = root / "digit-scenes" / part
+    ids = tuple(f"{index:04d}" for index in range(digit_scenes.NUMBERS[part]))
+    classes, colours = digit_scenes.CLASS_NAMES, digit_scenes.PALETTE
+    return SegmentationSet(name, classes, ids, folder / "images", folder / "labels", colours=colours)
+
+
 def _read_camvid(path: Path, classes: int) -> np.ndarray:
     labels = read_label_png(path, classes + 1)
     labels[labels == classes] = VOID
@@ -284,6 +292,8 @@ _SETS: dict[str, Callable[[str, Path], SegmentationSet]] = {
     "camvid-train": _camvid,
     "camvid-val": _camvid,
     "camvid-test": _camvid,
+    "digit-scenes-val": _digit_scenes,
+    "digit-scenes-test": _digit_scenes,
 }
 NAMES = tuple(_SETS)
 
@@ -300,6 +310,8 @@ SOURCES_OF = {
     "camvid-train": ("camvid",),
     "camvid-val": ("camvid",),
     "camvid-test": ("camvid",),
+    "digit-scenes-val": ("digit-scenes",),
+    "digit-scenes-test": ("digit-scenes",),
 }
 
 

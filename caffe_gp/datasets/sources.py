@@ -56,10 +56,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """Something to get: an archive, or lists.
+    """Something to get: an archive, lists, or scenes that are drawn here.
 
     name    as given to ``fetch``
     page    for people with a browser
+    drawn   folders under the data root for digit scenes of the split that each is named after
     """
 
     name: str
@@ -68,6 +69,7 @@ class Source:
     lists: tuple[IdList, ...]
     licence: str
     page: str
+    drawn: tuple[str, ...] = ()
 
 
 # Names a manifest whose entries take the place of the package's: a mirror of one's own.
@@ -82,6 +84,7 @@ def _read() -> dict[str, Source]:
             lists = _lists(archive.get("lists", []))
             entry["archive"] = Archive(**{**archive, "urls": tuple(archive["urls"]), "lists": lists})
         entry["lists"] = _lists(entry["lists"])
+        entry["drawn"] = tuple(entry.get("drawn", ()))
         sources[entry["name"]] = Source(**entry)
     return sources
 

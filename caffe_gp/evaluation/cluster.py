@@ -46,27 +46,15 @@ def compute(
     EngineError without Ray or a cluster.
     """
     ray = _ray()
-    settings = _with_absolute_paths(settings)
-    on_gpu = settings.device != "cpu"
+    given = _with_absolute_paths(settings), RunFolder(folder.path.resolve()), todo
     with _connected(ray, settings), ExitStack() as files:
-        rows = ray.data.from_items(
-            [{"batch": json.dumps(batch)} for batch in todo],
-            override_num_blocks=min(len(todo), _MOST_TASKS),
-        ).map_batches(
-            _Actor,
-            fn_constructor_args=(settings, RunFolder(folder.path.resolve())),
-            batch_size=1,
-            num_cpus=1 if on_gpu else settings.threads,
-            num_gpus=1 if on_gpu else None,
-            # Two calls at a time: one decodes while the other computes.
-            compute=ray.data.ActorPoolStrategy(
-                size=min(settings.workers, len(todo)),
-                enable_true_multi_threading=True,
-                max_concurrent_calls_per_actor=2,
-            ),
-        )
+        rows = _rows(*given)
+        if str(settings.cluster).startswith("ray://"):
+            # Ray's data sets do not run in a client, so an actor on the cluster drives this one.
+            driver = ray.remote(num_cpus=0)(_Driver).remote(*given)
+            rows = iter(lambda: ray.get(driver.next.remote()), None)
         writers: dict[str, Any] = {}
-        for row in rows.iter_rows():
+        for row in rows:
             if row["error"]:
                 raise pickle.loads(row["error"])
             if row["actor"] not in writers:
@@ -76,6 +64,43 @@ def compute(
             records = json.loads(row["records"])
             writers[row["actor"]].write(*records)
             on_records(records)
+
+
+def _rows(settings: Evaluation, folder: RunFolder, todo: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """What the actors answer, a batch at a time, as it comes."""
+    ray = _ray()
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    on_gpu = settings.device != "cpu"
+    batches = ray.data.from_items(
+        [{"batch": json.dumps(batch)} for batch in todo],
+        override_num_blocks=min(len(todo), _MOST_TASKS),
+    )
+    answers = batches.map_batches(
+        _Actor,
+        fn_constructor_args=(settings, folder),
+        batch_size=1,
+        num_cpus=1 if on_gpu else settings.threads,
+        num_gpus=1 if on_gpu else None,
+        # Two calls at a time: one decodes while the other computes.
+        compute=ray.data.ActorPoolStrategy(
+            size=min(settings.workers, len(todo)),
+            enable_true_multi_threading=True,
+            max_concurrent_calls_per_actor=2,
+        ),
+    )
+    yield from answers.iter_rows()
+
+
+class _Driver:
+    """``_rows`` in an actor."""
+
+    def __init__(self, settings: Evaluation, folder: RunFolder, todo: Sequence[Sequence[str]]) -> None:
+        self._rows = _rows(settings, folder, todo)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next row, None after the last."""
+        return next(self._rows, None)
 
 
 class _Actor:
@@ -118,7 +143,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise EngineError(f"--cluster needs Ray: pip install 'ray[data]' ({error})") from error
+        raise EngineError(f"--cluster needs Ray: pip install 'caffe_gp[cluster]' ({error})") from error
     return ray
 
 
@@ -139,8 +164,6 @@ def _connected(ray: Any, settings: Evaluation) -> Iterator[None]:
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"no Ray cluster at '{settings.cluster}': {error}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
         yield
     finally:

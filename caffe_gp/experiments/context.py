@@ -79,12 +79,6 @@ class Context:
             chosen = chosen.only(self.ids)
         return chosen if self.limit is None else chosen.first(self.limit)
 
-    def sample(self) -> SegmentationSet:
-        """The part of the data that figures with many passes are measured on."""
-        data = self.data()
-        number = self.suite.sample
-        return data if number is None or number >= len(data) else data.first(number)
-
     def tuning_data(self) -> SegmentationSet | None:
         """What eps is tuned on, or None where it is cross-validated."""
         if self.suite.tuning is None:

@@ -45,11 +45,12 @@ def run(context: Context) -> Report:
             _draw(axes, net, numbers[net.name])
         figure.tight_layout()
     figures.save(figure, context.out / NAME, NAME)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, chosen),
+        chosen,
+        runs,
         tables,
         [
             (
@@ -60,7 +61,6 @@ def run(context: Context) -> Report:
             )
         ],
         {"nets": numbers},
-        parts.provenance(context, runs),
     )
 
 

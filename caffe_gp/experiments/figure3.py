@@ -22,7 +22,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A row a layer, for the image that guided perturbations improve most."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     picked = picking.best(found, eps)
     labeller = context.labeller(net, [eps])
@@ -76,11 +76,12 @@ def run(context: Context) -> Report:
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
         f"{picked.item} at eps {eps:g}."
     )
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context, data),
-        parts.warnings(context, [net]),
+        [net],
+        [found],
         [table],
         [
             (
@@ -92,7 +93,6 @@ def run(context: Context) -> Report:
             )
         ],
         {"net": net.name, "eps": eps, "image": vars(picked), "layers": numbers},
-        {**parts.provenance(context, [found]), "net": labeller.settings.origin(labeller.prepared)},
     )
 
 

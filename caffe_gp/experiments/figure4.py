@@ -37,7 +37,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images with most pixels changed for the better, and the distances over all images."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     chosen = picking.successes(found, eps, ROWS) or [picking.best(found, eps)]
     rows = [
@@ -63,11 +63,12 @@ def run(context: Context) -> Report:
         }
         near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
         table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context, data),
-        parts.warnings(context, [net]),
+        [net],
+        [found],
         [table],
         [
             (
@@ -89,7 +90,6 @@ def run(context: Context) -> Report:
             "chosen": [vars(image) for image in chosen],
             "distances": numbers,
         },
-        parts.provenance(context, [found]),
     )
 
 

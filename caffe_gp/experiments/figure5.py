@@ -23,7 +23,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images that the first iteration improved most, and the mean IU of every variant."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     variants: dict[str, RunResults] = {
         "true gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
     }
@@ -47,11 +47,12 @@ def run(context: Context) -> Report:
         for k, image in enumerate(chosen)
     ]
     figures.save(figures.sheet(rows), context.out / NAME, NAME)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context, data),
-        parts.warnings(context, [net]),
+        [net],
+        variants.values(),
         [table],
         [
             (
@@ -70,7 +71,6 @@ def run(context: Context) -> Report:
             "variants": numbers,
             "chosen": [vars(image) for image in chosen],
         },
-        parts.provenance(context, variants.values()),
     )
 
 

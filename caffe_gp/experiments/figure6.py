@@ -73,7 +73,7 @@ class _Seen:
 def run(context: Context) -> Report:
     """The patch across eps, and the scores of its 3 x 3 positions."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.sample()
+    eps, data = picking.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
     picked = picking.best(found, eps)
     steps = sorted({*picking.symmetric(net), eps})
@@ -97,11 +97,12 @@ def run(context: Context) -> Report:
         at = [_at(seen, steps, value)[:, row, column] for value in (steps[0], 0.0, eps)]
         table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context, data),
-        parts.warnings(context, [net]),
+        [net],
+        [found],
         [table],
         [
             (
@@ -125,10 +126,6 @@ def run(context: Context) -> Report:
             "true_class": names[patch.label],
             "eps": sorted([0.0, *steps]),
             "scores": positions,
-        },
-        {
-            **parts.provenance(context, [found]),
-            "net": seen.labeller.settings.origin(seen.labeller.prepared),
         },
     )
 

@@ -61,15 +61,15 @@ def run(context: Context) -> Report:
         f"Images are ranked by {picking.RULE}: the first {SUCCESSES} of those that gained are the successes, "
         f"the last {FAILURES} of those that lost the failures."
     )
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, context.suite.nets),
+        context.suite.nets,
+        runs,
         [table],
         sheets,
         {"rule": picking.RULE, "nets": numbers},
-        parts.provenance(context, runs),
     )
 
 

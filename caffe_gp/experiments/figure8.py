@@ -27,7 +27,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A curve an encoding; the best step of each side in a table."""
     (net,) = nets(context.suite)
-    steps, data = picking.symmetric(net), context.sample()
+    steps, data = picking.symmetric(net), context.data()
     paper = context.suite.paper
     header = ["label", "best with eps < 0", "at eps", "best with eps > 0", "at eps"]
     table = Table(f"{net.title}, {len(data)} images", header + ["paper's best"] * paper)
@@ -50,11 +50,12 @@ def run(context: Context) -> Report:
         }
     table.note = f"Base {points(base)}. Beside each mean IU: its gain over the base."
     figures.save(_draw(numbers, 100 * base), context.out / NAME, NAME)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context, data),
-        parts.warnings(context, [net]),
+        [net],
+        runs,
         [table],
         [
             (
@@ -64,7 +65,6 @@ def run(context: Context) -> Report:
             )
         ],
         {"net": net.name, "images": len(data), "base": 100 * base, "encodings": numbers},
-        parts.provenance(context, runs),
     )
 
 

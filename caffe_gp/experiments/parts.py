@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.evaluate import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments.context import Context, Tuned
 from caffe_gp.experiments.suites import Net
 from caffe_gp.models import weights
-from caffe_gp.report.experiment_report import Cell, joined, points, signed, within
+from caffe_gp.report.experiment_report import Cell, Report, Table, joined, points, signed, within
 
 # How far a reproduced number may lie from the paper's, in percentage points.
 BAND = 0.3
@@ -55,9 +54,9 @@ def iu(matrices: np.ndarray) -> str:
     return points(mean_iu(matrices))
 
 
-def introduction(context: Context, data: SegmentationSet | None = None) -> list[str]:
-    """Which images (default: the suite's) and nets, and what the interval is."""
-    data = context.data() if data is None else data
+def introduction(context: Context) -> list[str]:
+    """Which images and nets, and what the interval is."""
+    data = context.data()
     return [
         f"{len(data.ids)} images of {data.name}; {context.suite.title}. Mean IU in percent from one "
         "confusion matrix over all images. Intervals hold 95 % of a paired bootstrap over images.",
@@ -82,3 +81,21 @@ def provenance(context: Context, runs: Iterable[RunResults]) -> dict[str, Any]:
     for run in runs:
         origins[run.folder.name] = run.origin
     return {"command": context.command, "suite": context.suite.name, "runs": origins}
+
+
+def report(
+    context: Context,
+    name: str,
+    title: str,
+    nets: Sequence[Net],
+    runs: Iterable[RunResults],
+    tables: list[Table],
+    figures: Sequence[tuple[str, str]] = (),
+    numbers: Mapping[str, Any] | None = None,
+) -> Report:
+    """An experiment's report, with what every one says of its images and nets, and of the runs behind it.
+
+    figures   (file without suffix, caption)
+    """
+    said = introduction(context), warnings(context, nets), tables, list(figures), dict(numbers or {})
+    return Report(name, title, *said, provenance(context, runs))

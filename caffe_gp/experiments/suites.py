@@ -2,7 +2,8 @@
 
     suite = suites.get("paper")           # the paper's nets on the reduced VOC2012 validation set
     suites.get("voc-small")               # two small real VOC nets, where the paper's cannot be had
-    suites.get("camvid")                  # a net that was trained here
+    suites.get("camvid")                  # a net that was trained here, on street scenes
+    suites.get("digits")                  # the demo's net, on digit scenes
 
 Every experiment runs on every suite; only "paper" has the paper's numbers beside it.
 """
@@ -62,7 +63,6 @@ class Suite:
     data      name of the set that everything is measured on (``datasets.get``)
     tuning    name of the set that eps is tuned on; None: 5-fold cross-validation inside ``data``
     beside    a set whose choice of eps table 1 reports beside the cross-validation's
-    sample    figures 4, 5 and 8 take only the first so many images; None: all
     nets      by name, in the order of the tables
     ablation  the net of the paper's section 5: tables 3 and 4, figures 3 to 6, 8
     crf       the nets of table 5, with a preset of ``caffe_gp.crf``
@@ -78,7 +78,6 @@ class Suite:
     crf: Mapping[str, str] = field(default_factory=dict)
     paper: bool = False
     beside: str | None = None
-    sample: int | None = None
 
     def net(self, name: str) -> Net:
         """The net of this name; CaffeGPError with the list otherwise."""
@@ -104,11 +103,12 @@ def of_zoo(
     inner: tuple[str, ...] = _POOLS,
     deeper: tuple[str, ...] = (),
 ) -> Net:
-    """A net of the zoo with its released weights."""
+    """A net of the zoo with its released weights, or stand-ins for them, which its title then says."""
     model = zoo.get(name)
+    title = f"{model.title} (stand-in weights)" if weights.find(name).stand_in else model.title
     return Net(
         name=name,
-        title=model.title,
+        title=title,
         prototxt=model.prototxt,
         caffemodel=lambda: weights.require(name),
         score=model.score,
@@ -183,29 +183,34 @@ def _voc_small() -> Suite:
         ablation="mnv2_dm10_513",
         crf={net.name: "deeplab" for net in nets},
         beside="voc2012-tuning",
-        sample=120,
+    )
+
+
+def _trained_here(name: str, target: str, **net: Any) -> Net:
+    """A net whose files are part of the project; ``make target`` trains it again."""
+
+    def caffemodel() -> Path:
+        path = zoo.ROOT / "models" / name / f"{name}.caffemodel"
+        if not path.is_file():
+            raise DataError(f"{path}: not there; 'make {target}' trains it")
+        return path
+
+    return Net(
+        name=name,
+        prototxt=lambda: zoo.PROTOTXT / name / "deploy.prototxt",
+        caffemodel=caffemodel,
+        score="score",
+        feed={"mean": (104.0, 117.0, 123.0)},
+        **net,
     )
 
 
 def _camvid() -> Suite:
-    """A net of FCN's kind trained here (``make train-camvid``), on CamVid's street scenes."""
-
-    def prototxt() -> Path:
-        return zoo.PROTOTXT / "camvid_fcn" / "deploy.prototxt"
-
-    def caffemodel() -> Path:
-        path = zoo.ROOT / "models" / "camvid_fcn" / "camvid_fcn.caffemodel"
-        if not path.is_file():
-            raise DataError(f"{path}: not there; 'make train-camvid' trains it")
-        return path
-
-    net = Net(
-        name="camvid_fcn",
+    """A net of FCN's kind, on CamVid's street scenes."""
+    net = _trained_here(
+        "camvid_fcn",
+        "train-camvid",
         title="FCN trained on CamVid",
-        prototxt=prototxt,
-        caffemodel=caffemodel,
-        score="score",
-        feed={"mean": (104.0, 117.0, 123.0)},
         grid=(0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0),
         inner=("pool1", "pool2", "pool3"),
         deeper=("conv4_4", "join8", "join2"),
@@ -221,7 +226,29 @@ def _camvid() -> Suite:
     )
 
 
-_SUITES = {"paper": _paper, "voc-small": _voc_small, "camvid": _camvid}
+def _digits() -> Suite:
+    """The demo's net, on the demo's scenes."""
+    net = _trained_here(
+        "digit_fcn",
+        "train-demo",
+        title="the demo's FCN",
+        grid=(0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
+        inner=("pool1", "pool2", "pool3", "pool4"),
+        deeper=("fc7", "score_fr"),
+        span=6.0,
+    )
+    return Suite(
+        name="digits",
+        title="a net trained on digit scenes",
+        data="digit-scenes-test",
+        tuning="digit-scenes-val",
+        nets=(net,),
+        ablation=net.name,
+        crf={net.name: "deeplab"},
+    )
+
+
+_SUITES = {"paper": _paper, "voc-small": _voc_small, "camvid": _camvid, "digits": _digits}
 NAMES = tuple(_SUITES)
 
 

@@ -49,12 +49,12 @@ def run(context: Context) -> Report:
             gain = parts.gain_of(other)
             numbers[net.name]["beside"] = {"gain": gain.points(), "eps": other.eps, "eps_from": other.source}
             table.add("", "", parts.iu(other.matrices), parts.gain_text(gain), other.text(), other.source)
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, suite.nets),
+        suite.nets,
+        runs,
         [table],
         numbers={"nets": numbers},
-        provenance=parts.provenance(context, runs),
     )

@@ -54,14 +54,14 @@ def run(context: Context) -> Report:
             "gp": _percent(gp),
             "better": better,
         }
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, context.suite.nets),
+        context.suite.nets,
+        runs,
         tables,
         numbers={"nets": numbers},
-        provenance=parts.provenance(context, runs),
     )
 
 

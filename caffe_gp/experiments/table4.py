@@ -61,14 +61,14 @@ def run(context: Context) -> Report:
         "pass, a backward pass to the blob, and a forward pass from it. eps of inner blobs: "
         f"{tuned.source}, among shares {', '.join(map(str, INNER_GRID))} of the blob's standard deviation."
     )
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, [net]),
+        [net],
+        runs,
         [table],
         numbers={"net": net.name, "blobs": numbers},
-        provenance=parts.provenance(context, runs),
     )
 
 

@@ -55,12 +55,12 @@ def run(context: Context) -> Report:
         "The paper does not state its CRF's parameters; docs/crf.md lists the presets. Where eps is "
         "cross-validated, this table takes the value that most folds chose, for all images."
     )
-    return Report(
+    return parts.report(
+        context,
         NAME,
         TITLE,
-        parts.introduction(context),
-        parts.warnings(context, nets(suite)),
+        nets(suite),
+        runs,
         [table],
         numbers={"nets": numbers},
-        provenance=parts.provenance(context, runs),
     )

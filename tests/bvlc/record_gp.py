@@ -28,7 +28,6 @@ from caffe_gp.gp.preprocess import Preprocess  # noqa: E402
 
 RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache" / "bvlc-recordings"))) / "gp"
 VOC = "voc2012/VOCdevkit/VOC2012/JPEGImages"
-MNV2 = "caffe_voc/mnv2_dm05_257"
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 LENET_V2 = "caffemodels/lenet_ethereon/examples/mnist"
 SQUEEZENET = "caffemodels/squeezenet_dc"
@@ -47,10 +46,14 @@ def mnist_images(shared: Path, count: int) -> list:
     return [pixels[i : i + 50].astype(np.float32) / 256 for i in range(0, count, 50)]
 
 
-def mnv2(engine: str, shared: Path):
-    """The real VOC net."""
-    folder = shared / MNV2
-    return engines.load_net(folder / "deploy.prototxt", folder / "weights.caffemodel", engine=engine)
+def mnv2(folder: str):
+    """A real VOC net."""
+
+    def load(engine: str, shared: Path):
+        model = shared / "caffe_voc" / folder
+        return engines.load_net(model / "deploy.prototxt", model / "weights.caffemodel", engine=engine)
+
+    return load
 
 
 def lenet(folder: str):
@@ -83,36 +86,44 @@ def toy_fcn8s(engine: str, shared: Path):
     return loaded
 
 
+MNV2_257, MNV2_513 = mnv2("mnv2_dm05_257"), mnv2("mnv2_dm10_513")
 STRETCHED = Preprocess(mean=(127.5,), resize=(257, 257))
+PADDED = Preprocess(mean=(128.0,), resize=513, pad_to=(513, 513))
 SMALL = Preprocess(resize=120)
 IMAGENET = Preprocess(mean=(104.0, 117.0, 123.0), resize=(227, 227))
 
-# name: (net, images, settings of GuidedPerturbation, eps values)
+# name: (net, number of images, preprocessing of VOC images or None for MNIST's, settings, eps values)
 CASES = {
-    "mnv2_data": (mnv2, lambda s: voc_images(s, 20, STRETCHED), {}, [0.05, 0.55, -0.1]),
-    "mnv2_block5": (mnv2, lambda s: voc_images(s, 5, STRETCHED), {"blob": "block5_add"}, [0.01, -0.01]),
-    "mnv2_iterations": (mnv2, lambda s: voc_images(s, 5, STRETCHED), {"iterations": 3}, [0.05]),
-    "mnv2_uniform": (mnv2, lambda s: voc_images(s, 5, STRETCHED), {"encoding": "uniform"}, [-0.1]),
-    "mnv2_soft": (mnv2, lambda s: voc_images(s, 5, STRETCHED), {"encoding": "soft"}, [0.05]),
-    "lenet_v1": (lenet(LENET_V1), lambda s: mnist_images(s, 500), {}, [0.03, -0.05]),
-    "lenet_v2": (lenet(LENET_V2), lambda s: mnist_images(s, 500), {}, [0.03, -0.05]),
-    "lenet_v2_pool1": (lenet(LENET_V2), lambda s: mnist_images(s, 500), {"blob": "pool1"}, [0.03]),
-    "squeezenet": (squeezenet, lambda s: voc_images(s, 6, IMAGENET), {}, [0.2, -0.2]),
-    "toy_fcn8s_data": (toy_fcn8s, lambda s: voc_images(s, 4, SMALL), {}, [0.7]),
-    "toy_fcn8s_pool3": (toy_fcn8s, lambda s: voc_images(s, 4, SMALL), {"blob": "pool3"}, [0.7]),
+    "mnv2_data": (MNV2_257, 20, STRETCHED, {}, [0.05, 0.55, -0.1]),
+    "mnv2_513_data": (MNV2_513, 2, PADDED, {}, [0.03, 0.05]),
+    "mnv2_block5": (MNV2_257, 5, STRETCHED, {"blob": "block5_add"}, [0.01, -0.01]),
+    "mnv2_iterations": (MNV2_257, 5, STRETCHED, {"iterations": 3}, [0.05]),
+    "mnv2_uniform": (MNV2_257, 5, STRETCHED, {"encoding": "uniform"}, [-0.1]),
+    "mnv2_soft": (MNV2_257, 5, STRETCHED, {"encoding": "soft"}, [0.05]),
+    "lenet_v1": (lenet(LENET_V1), 500, None, {}, [0.03, -0.05]),
+    "lenet_v2": (lenet(LENET_V2), 500, None, {}, [0.03, -0.05]),
+    "lenet_v2_pool1": (lenet(LENET_V2), 500, None, {"blob": "pool1"}, [0.03]),
+    "squeezenet": (squeezenet, 6, IMAGENET, {}, [0.2, -0.2]),
+    "toy_fcn8s_data": (toy_fcn8s, 4, SMALL, {}, [0.7]),
+    "toy_fcn8s_pool3": (toy_fcn8s, 4, SMALL, {"blob": "pool3"}, [0.7]),
 }
 
 
-def run_case(name: str, engine: str, shared: Path, inputs: list | None = None) -> dict:
+def run_case(
+    name: str, engine: str, shared: Path, inputs: list | None = None, number: int | None = None
+) -> dict:
     """Inputs, label maps before and after, and mean confidences of one case: arrays by name.
 
-    inputs: the batches of a recording. JPEG decoders and resizers of other versions differ by a grey level
-    here and there, so both engines must be given the very same numbers.
+    number: of images, if not the case's own. inputs: the batches of a recording. JPEG decoders and resizers
+    of other versions differ by a grey level here and there, so both engines must be given the same numbers.
     """
-    load, make_images, settings, eps = CASES[name]
+    load, usual, preprocess, settings, eps = CASES[name]
+    if inputs is None:
+        number = number or usual
+        inputs = voc_images(shared, number, preprocess) if preprocess else mnist_images(shared, number)
     gp = GuidedPerturbation(load(engine, shared), **settings)
     arrays, seconds = {}, 0.0
-    for i, images in enumerate(make_images(shared) if inputs is None else inputs):
+    for i, images in enumerate(inputs):
         begin = time.perf_counter()
         result = gp(images, eps)
         seconds += time.perf_counter() - begin
@@ -126,11 +137,22 @@ def run_case(name: str, engine: str, shared: Path, inputs: list | None = None) -
     return arrays
 
 
+def record(name: str, engine: str, shared: Path, number: int | None, folder: Path) -> str:
+    """Run a case and keep its arrays in ``folder``; how long it took, for people."""
+    arrays = run_case(name, engine, shared, number=number)
+    partial = folder / f".{name}.npz"
+    with open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(partial, folder / f"{name}.npz")
+    return f"{len(arrays)} arrays, {arrays['seconds']:.1f} s"
+
+
 def main() -> int:
     """Record every case, or those named."""
     parser = argparse.ArgumentParser(description="Record label maps before and after guided perturbations.")
     parser.add_argument("cases", nargs="*", help=f"default: all of {', '.join(CASES)}")
     parser.add_argument("--engine", default="bvlc", choices=("bvlc", "torch"))
+    parser.add_argument("--images", type=int, help="so many, instead of each case's own number")
     parser.add_argument("--out", type=Path, default=RECORDINGS)
     options = parser.parse_args()
     shared = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
@@ -140,15 +162,11 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.cases or CASES:
         try:
-            arrays = engines.run_guarded(run_case, name, options.engine, shared)
+            said = engines.run_guarded(record, name, options.engine, shared, options.images, options.out)
         except CaffeGPError as error:
             print(f"record_gp: {name}: {error}", file=sys.stderr)
             return error.exit_code
-        partial = options.out / f".{name}.npz"
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(partial, options.out / f"{name}.npz")
-        print(f"record_gp: {name}: {len(arrays)} arrays, {arrays['seconds']:.1f} s")
+        print(f"record_gp: {name}: {said}")
     return 0
 
 

@@ -29,4 +29,5 @@ def test_label_maps_agree_with_bvlc_caffe(name, shared_data):
         else:
             pixels = sum(expected[key].size for key in keys)
             differing = sum(int((expected[key] != found[key]).sum()) for key in keys)
+            print(f"{kind}: {differing} of {pixels} labels differ")  # pytest -rP shows it
             assert differing <= MAX_DISAGREEMENT * pixels, f"{kind}: {differing} of {pixels} labels differ"

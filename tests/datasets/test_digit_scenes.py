@@ -9,8 +9,10 @@ import importlib.util
 import numpy as np
 import pytest
 
-from caffe_gp.datasets import digit_scenes
+from caffe_gp.datasets import digit_scenes, segmentation
 from caffe_gp.datasets.digit_scenes import CLASS_NAMES, DigitScenes
+from caffe_gp.datasets.fetch import fetch, verify
+from caffe_gp.datasets.image_files import read_image
 from caffe_gp.errors import DataError
 
 
@@ -100,3 +102,16 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="scikit-image.*caffe_gp\\[demo\\]"):
         digit_scenes._package_file("skimage", "data/coffee.png")
+
+
+def test_the_sets_hold_the_scenes(scenes, tmp_path):
+    with pytest.raises(DataError, match="200 of 200 .* 'tools/fetch_data.py digit-scenes' gets them"):
+        segmentation.get("digit-scenes-val", tmp_path).check()
+    fetch("digit-scenes", tmp_path, say=lambda text: None)
+    assert verify("digit-scenes", tmp_path) == 600
+    for split, number in (("val", 200), ("test", 400)):
+        images = segmentation.get(f"digit-scenes-{split}", tmp_path).check()
+        assert len(images) == number
+        image, labels = scenes[split].scene(17)
+        assert np.array_equal(np.asarray(read_image(images.image("0017")))[..., ::-1], image)
+        assert np.array_equal(images.truth("0017"), labels)

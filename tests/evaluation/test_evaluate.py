@@ -7,8 +7,12 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,7 +284,7 @@ def test_an_error_of_a_worker_is_ours(net, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
+    pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     from caffe_gp.evaluation import evaluate as module
 
     data = tiny_run.make_data(tmp_path, 60)
@@ -306,6 +310,40 @@ def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tm
         for line in path.read_text().splitlines()[1:]
     ]
     assert len(items) == len(set(items)) == 60
+
+
+def test_from_outside_a_ray_cluster(net, tmp_path, monkeypatch):
+    """Through Ray's client server, as a laptop uses a cluster."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    command = Path(sys.executable).with_name("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = [command, "start", "--head", "--port=0", "--num-cpus=2", f"--ray-client-server-port={port}"]
+    # With --block, what it started ends with it. 'ray stop' would stop every cluster of this machine.
+    head = subprocess.Popen([*start, "--disable-usage-stats", "--block"], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(port)
+        data = tiny_run.make_data(tmp_path, 20)
+        settings = tiny_run.settings(net, data, tmp_path / "out", workers=2, cluster=f"ray://127.0.0.1:{port}")
+        evaluate(settings)
+    finally:
+        ray.shutdown()
+        head.terminate()
+        head.wait(timeout=60)
+    evaluate(replace(settings, out=tmp_path / "plain", workers=1, cluster=None))
+    assert results(tmp_path / "out") == results(tmp_path / "plain")
+
+
+def _wait_for(port):
+    """Until something listens there."""
+    for _ in range(600):
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing listens on port {port}")
 
 
 # ---- what cannot be

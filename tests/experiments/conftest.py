@@ -65,4 +65,4 @@ def suite(tmp_path_factory):
         span=0.5,
     )
     data = f"folder:{folder / 'images'}:{folder / 'labels'}:{CLASSES}"
-    return Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"}, sample=6)
+    return Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"})

@@ -126,11 +126,11 @@ def test_the_same_numbers_give_the_same_files(drawn, context, monkeypatch):
 
 def test_figure8_is_what_the_records_say(drawn, context):
     found = json.loads((context.out / "figure8" / "results.json").read_text())
-    assert set(found["encodings"]) == set(figure8.ENCODINGS) and found["images"] == 6
+    assert set(found["encodings"]) == set(figure8.ENCODINGS) and found["images"] == 10
     net = context.suite.nets[0]
     steps = [-0.5, -0.1, 0.1, 0.5]
     assert found["encodings"]["top2"]["eps"] == steps
-    run = context.run(net, steps, context.sample(), encoding="top2")
+    run = context.run(net, steps, context.data(), encoding="top2")
     for eps, score in zip(steps, found["encodings"]["top2"]["mean_iu"]):
         total = run.at(eps).sum(axis=0)
         hits = np.diag(total)

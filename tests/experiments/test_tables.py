@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.experiments import suites, table1, table2, table3
+from caffe_gp.experiments import parts, suites, table1, table2, table3
 from caffe_gp.experiments.context import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
+from caffe_gp.models import weights
 
 CLASSES = 3  # of the fixture "suite"
 
@@ -93,3 +95,15 @@ def test_table2_means(suite, tmp_path, monkeypatch):
             total[c, c] / (total[c].sum() + kept[:, c].sum() - total[c, c]) for c in range(first, CLASSES)
         ]
         assert means[name]["base"] == pytest.approx(100 * np.mean(ious))
+
+
+def test_stand_in_weights_are_said_beside_every_number(monkeypatch, tmp_path):
+    file = weights.find("fcn-32s")
+    monkeypatch.setitem(weights.MANIFEST, file.name, replace(file, stand_in=True))
+    paper = suites.get("paper")
+    titles = {net.name: net.title for net in paper.nets}
+    assert [name for name, title in titles.items() if "(stand-in weights)" in title] == ["fcn-32s"]
+    context = Context(paper, tmp_path)
+    monkeypatch.setattr(Context, "data", lambda self: SimpleNamespace(ids=["an image"] * 346))
+    (warning,) = parts.warnings(context, paper.nets)
+    assert "Stand-in weights" in warning and "fcn-32s" in warning and "fcn-8s" not in warning

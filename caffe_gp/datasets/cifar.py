@@ -1,0 +1,106 @@
+"""Reading CIFAR-10 as it was published: pickles ('python version') or records of bytes ('binary version').
+
+    images, labels = read(root, "train")          # root holds cifar-10-batches-py/ or cifar-10-batches-bin/
+
+A pickle can make Python call anything, so these are read by an unpickler that knows nothing but arrays.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from caffe_gp.errors import DataError
+
+PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
+PICKLE_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
+RECORD_FILES = {part: tuple(f"{name}.bin" for name in names) for part, names in PICKLE_FILES.items()}
+
+SIDE, CHANNELS = 32, 3
+BYTES = CHANNELS * SIDE * SIDE
+IMAGES_A_FILE = 10_000
+_RECORD = 1 + BYTES  # the label, then the image
+
+
+def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 32, 32, 3) uint8 red, green, blue, and labels (N,) int64 of 'train' or 'test'.
+
+    Raises DataError where the files are not there, or are not CIFAR-10's.
+    """
+    if (root / PICKLES).is_dir():
+        batches = [_read_pickle(root / PICKLES / name) for name in PICKLE_FILES[part]]
+    elif (root / RECORDS).is_dir():
+        batches = [_read_records(root / RECORDS / name) for name in RECORD_FILES[part]]
+    else:
+        raise DataError(
+            f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'tools/fetch_data.py cifar10' gets the first"
+        )
+    planes = np.concatenate([images for images, _ in batches]).reshape(-1, CHANNELS, SIDE, SIDE)
+    images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+    return images, np.concatenate([labels for _, labels in batches]).astype(np.int64)
+
+
+def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    expected = IMAGES_A_FILE * _RECORD
+    if len(content) != expected:
+        raise DataError(f"{path}: expected {IMAGES_A_FILE} records, {expected} bytes; found {len(content)}")
+    records = np.frombuffer(content, np.uint8).reshape(IMAGES_A_FILE, _RECORD)
+    return records[:, 1:], records[:, 0]
+
+
+def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with open(path, "rb") as stream:
+            batch = _ArrayUnpickler(stream).load()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # damaged pickles raise errors of many kinds
+        raise DataError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {error})") from None
+    if not isinstance(batch, dict):
+        raise DataError(f"{path}: expected a dict with 'data' and 'labels', found {type(batch).__name__}")
+    images, labels = batch.get(b"data"), batch.get(b"labels")
+    shape = (IMAGES_A_FILE, BYTES)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape != shape:
+        found = f"{images.shape} {images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise DataError(f"{path}: expected 'data', {shape} uint8; found {found}")
+    if not isinstance(labels, list) or len(labels) != IMAGES_A_FILE or not all(map(_is_integer, labels)):
+        found = f"{len(labels)}" if isinstance(labels, list) else type(labels).__name__
+        raise DataError(f"{path}: expected 'labels', a list of {IMAGES_A_FILE} integers; found {found}")
+    return images, np.array(labels, np.int64)
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 255
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Makes numpy arrays and Python's own dict, list, str, int; refuses to look up anything else."""
+
+    _KNOWN = {
+        "_reconstruct": lambda kind, shape, code: _empty_array(kind, shape),
+        "ndarray": np.ndarray,
+        "dtype": np.dtype,
+    }
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream, encoding="bytes")
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy.core.multiarray, in a file of numpy 2 numpy._core.multiarray
+        if module.split(".")[0] == "numpy" and name in self._KNOWN:
+            return self._KNOWN[name]
+        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which no array needs")
+
+
+def _empty_array(kind: Any, shape: Any) -> np.ndarray:
+    """What an array starts as before its state is set; pickles of arrays ask for no size here."""
+    if kind is not np.ndarray or shape != (0,):
+        raise pickle.UnpicklingError(f"an array that starts as {kind} of shape {shape}")
+    return np.ndarray((0,), np.uint8)

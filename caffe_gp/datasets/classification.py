@@ -1,0 +1,223 @@
+"""Sets of images with a class each: MNIST, CIFAR-10, and one's own folders.
+
+    digits = get("mnist-test", root)              # DataError says what is missing and how to get it
+    digits.images[0], digits.labels[0]            # (28, 28, 1) uint8 and a number
+    learning, tuning = get("mnist-train").split()
+
+A root folder holds what was published under the published names (docs/data.md):
+
+    mnist/train-images-idx3-ubyte.gz ...    cifar-10-batches-py/ or cifar-10-batches-bin/
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from caffe_gp.datasets import cifar
+from caffe_gp.datasets.class_names import CIFAR10, DIGITS
+from caffe_gp.datasets.image_files import read_image
+from caffe_gp.datasets.segmentation import DATA_VARIABLE, FETCH
+from caffe_gp.errors import DataError, did_you_mean
+
+# Images of a training set that are kept from training: eps and every other choice is tuned on these.
+TUNING = 5000
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm")
+_IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
+
+
+@dataclass(frozen=True, eq=False)
+class ClassificationSet:
+    """Images of one size with a class each, in memory.
+
+    name     as given to ``get``; subsets say of how many
+    classes  names of labels 0, 1, ...
+    images   (N, H, W, C) uint8, C = 1 grey or 3: red, green, blue
+    labels   (N,) int64
+    Raises DataError for arrays that are not this.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = self.images.shape
+        if self.images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not shape[0]:
+            raise DataError(
+                f"set '{self.name}': images are (N, H, W, 1 or 3) uint8, found {shape} {self.images.dtype}"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != shape[:1]:
+            raise DataError(
+                f"set '{self.name}': {shape[0]} labels, int64; found {self.labels.shape} {self.labels.dtype}"
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.classes):
+            raise DataError(
+                f"set '{self.name}': labels must be 0..{len(self.classes) - 1}, found {low}..{high}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, indices: Sequence[int] | np.ndarray, what: str = "chosen") -> ClassificationSet:
+        """The images with these indices, in their order; DataError for indices outside."""
+        chosen = np.asarray(indices, np.int64).reshape(-1)
+        outside = chosen[(chosen < 0) | (chosen >= len(self))]
+        if outside.size:
+            raise DataError(f"set '{self.name}' has images 0..{len(self) - 1}, asked for {outside[0]}")
+        name = f"{self.name} ({len(chosen)} {what} of {len(self)})"
+        return ClassificationSet(name, self.classes, self.images[chosen], self.labels[chosen])
+
+    def first(self, number: int) -> ClassificationSet:
+        """The first images of it; itself where it has no more."""
+        return self if number >= len(self) else self.part(range(number), "first")
+
+    def split(self, tuning: int = TUNING) -> tuple[ClassificationSet, ClassificationSet]:
+        """(images to learn from, ``tuning`` images to tune on), of a training set.
+
+        Chosen at random, the same ones every time, because some sets are sorted by class; both parts keep the
+        set's order. DataError when nothing would be left.
+        """
+        if not 0 < tuning < len(self):
+            raise DataError(f"set '{self.name}': {tuning} of its {len(self)} images cannot be held out")
+        order = np.random.RandomState(0).permutation(len(self))
+        learning, held_out = np.sort(order[tuning:]), np.sort(order[:tuning])
+        return self.part(learning, "to learn from"), self.part(held_out, "to tune on")
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about its images; the hash is of the images' bytes, then of the labels'."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        digest.update(np.ascontiguousarray(self.labels, "<i8").data)
+        return {"name": self.name, "images": len(self), "sha256": digest.hexdigest()}
+
+
+def get(name: str, root: str | os.PathLike | None = None) -> ClassificationSet:
+    """The set of this name under ``root`` (default: CAFFE_GP_DATA, else the folder ``data``).
+
+    ``folder:DIR`` is a set of one's own: a sub-folder a class, images of one size in it, both in the order of
+    their names. Raises DataError for an unknown name, missing files and files that are not what they should
+    be.
+    """
+    if name.startswith("folder:"):
+        return _folder(Path(name.partition(":")[2]).expanduser())
+    if name not in _SETS:
+        hint = did_you_mean(name, _SETS, most=2)
+        raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:DIR)")
+    return _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+
+
+# ---- MNIST: idx files
+
+
+def _mnist(name: str, root: Path) -> ClassificationSet:
+    stem, number = {"mnist-train": ("train", 60_000), "mnist-test": ("t10k", 10_000)}[name]
+    images = read_idx(_plain_or_packed(root / "mnist" / f"{stem}-images-idx3-ubyte"))
+    labels = read_idx(_plain_or_packed(root / "mnist" / f"{stem}-labels-idx1-ubyte"))
+    if images.shape != (number, 28, 28) or labels.shape != (number,):
+        raise DataError(
+            f"{root / 'mnist'}: '{name}' has {number} images of 28 x 28 and as many labels, found images "
+            f"{images.shape} and labels {labels.shape}"
+        )
+    return ClassificationSet(name, DIGITS, images[..., np.newaxis], labels.astype(np.int64))
+
+
+def _plain_or_packed(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    if not packed.is_file() and not path.is_file():
+        raise DataError(f"{packed}: no such file; '{FETCH} mnist' gets it")
+    return packed if packed.is_file() else path
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An idx file of bytes, plain or gzip: images (N, H, W) uint8 or labels (N,) uint8.
+
+    Raises DataError for a damaged file, another kind of idx, and a size that is not what its header says.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+            content = stream.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a readable file ({error})") from None
+    magic = int.from_bytes(content[:4], "big")
+    if magic not in (_IDX_IMAGES, _IDX_LABELS):
+        raise DataError(
+            f"{path}: expected an idx file of bytes, magic 0x{_IDX_IMAGES:08x} or 0x{_IDX_LABELS:08x}, found "
+            f"0x{magic:08x}"
+        )
+    dimensions = 3 if magic == _IDX_IMAGES else 1
+    start = 4 + 4 * dimensions
+    shape = tuple(int(side) for side in np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4"))
+    expected = start + math.prod(shape)
+    if len(content) != expected:
+        raise DataError(f"{path}: its header says {shape}, {expected} bytes in all; found {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+# ---- CIFAR-10
+
+
+def _cifar10(name: str, root: Path) -> ClassificationSet:
+    images, labels = cifar.read(root, name.split("-")[1])
+    return ClassificationSet(name, CIFAR10, images, labels)
+
+
+# ---- one's own
+
+
+def _folder(folder: Path) -> ClassificationSet:
+    """The set in a folder; it is called by the folder's last two names, not by where these lie."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    places = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not places:
+        raise DataError(f"{folder}: expected a sub-folder for each class, found none")
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    for label, place in enumerate(places):
+        files = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise DataError(f"{place}: no images ({', '.join(_SUFFIXES)}) of class '{place.name}'")
+        for path in files:
+            image = np.asarray(read_image(path))
+            if images and image.shape != images[0].shape:
+                size, found = images[0].shape, image.shape
+                raise DataError(
+                    f"{path}: {found[1]} x {found[0]}; the images of a set have one size, here {size[1]} x "
+                    f"{size[0]} as its first"
+                )
+            images.append(image)
+            labels.append(label)
+    stack = np.stack(images)
+    if np.array_equal(stack[..., 0], stack[..., 1]) and np.array_equal(stack[..., 0], stack[..., 2]):
+        stack = stack[..., :1].copy()  # grey
+    parts = folder.resolve().parts[-2:]
+    classes = tuple(place.name for place in places)
+    return ClassificationSet(f"folder:{'/'.join(parts)}", classes, stack, np.array(labels, np.int64))
+
+
+_SETS: dict[str, Callable[[str, Path], ClassificationSet]] = {
+    "mnist-train": _mnist,
+    "mnist-test": _mnist,
+    "cifar10-train": _cifar10,
+    "cifar10-test": _cifar10,
+}
+NAMES = tuple(_SETS)
+
+# What has to be fetched for each; any one of them is enough.
+SOURCES_OF = {
+    "mnist-train": ("mnist",),
+    "mnist-test": ("mnist",),
+    "cifar10-train": ("cifar10", "cifar10-binary"),
+    "cifar10-test": ("cifar10", "cifar10-binary"),
+}
