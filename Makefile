@@ -69,6 +69,7 @@ bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, 
 test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests on it
 	tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings
 	tools/in_bvlc.sh python3 tests/bvlc/record_gp.py
+	tools/in_bvlc.sh python3 tests/bvlc/record_classify.py
 	tools/in_bvlc.sh python3 tests/bvlc/networks/record_networks.py
 	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider \
 	    tests/gp tests/surgery tests/crf tests/test_inspect.py tests/models/test_manifest.py \

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from caffe_gp.caffe.arrays import matmul
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, layer_type_list
 from caffe_gp.caffe.logs import init_log, log
@@ -51,7 +52,7 @@ __all__ = [
     "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
     "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
     "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
-    "net_spec", "params", "proto",
+    "matmul", "net_spec", "params", "proto",
     "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
     "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip

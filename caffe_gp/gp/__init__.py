@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caffe_gp.gp.classify import NeighbourPerturbation
 from caffe_gp.gp.encodings import (
     ENCODINGS,
     INJECTIONS,
@@ -9,6 +10,7 @@ from caffe_gp.gp.encodings import (
     label_distribution,
     softmax_output_signal,
 )
+from caffe_gp.gp.neighbours import Neighbours, majority
 from caffe_gp.gp.perturb import GPResult, GuidedPerturbation
 
 __all__ = [
@@ -16,7 +18,10 @@ __all__ = [
     "INJECTIONS",
     "GPResult",
     "GuidedPerturbation",
+    "NeighbourPerturbation",
+    "Neighbours",
     "error_signal",
     "label_distribution",
+    "majority",
     "softmax_output_signal",
 ]

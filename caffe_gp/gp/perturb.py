@@ -19,7 +19,8 @@ import numpy as np
 
 from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import encodings
-from caffe_gp.gp.passes import TruncatedPass, view_layers
+from caffe_gp.gp.passes import view_layers
+from caffe_gp.gp.perturbed_net import PerturbedNet
 
 Progress = Callable[[int, int, str], None]
 Watch = Callable[[int, np.ndarray], None]
@@ -58,7 +59,7 @@ class GPResult:
     passes: dict[str, int] = field(default_factory=dict)
 
 
-class GuidedPerturbation:
+class GuidedPerturbation(PerturbedNet):
     """Perturbs one blob of a net along the sign of its error signal and labels the result.
 
     net         a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
@@ -97,23 +98,8 @@ class GuidedPerturbation:
         self.inject = encodings.check_choice(encoding, inject)
         self.encoding, self.iterations, self.seed = encoding, iterations, seed
         self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
-        score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
-        self.net = net = getattr(net, "net", net)
-        if not net.inputs:
-            raise NetError(
-                "the net has no Input layer to put images in; load it with engine.load_net, which adds one"
-            )
-        self.input = image_blob or net.inputs[0]
-        # 'data' stands for the input, whatever its name is.
-        self.blob = self.input if blob == "data" and blob not in net.blobs else blob
-        self.score = score or find_score(net)
-        self.restart = TruncatedPass(net, self.blob, self.score)
-        if net.blobs[self.score].data.shape[1:2] == (1,):
-            raise NetError(
-                f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
-                "and sends nothing back; guided perturbations need a channel for every class"
-            )
-        self._prob = _softmax_top(net, self.score)
+        super().__init__(net, score=score, blob=blob)
+        self._prob = _softmax_top(self.net, self.score)
 
     def __repr__(self) -> str:
         return (
@@ -150,7 +136,7 @@ class GuidedPerturbation:
         seeds = self._seeds(images)
 
         # Step 1: the net's own opinion.
-        self._set_images(images)
+        self.set_images(images)
         with clock("forward"):
             self.net.forward()
         probabilities = self._probabilities()
@@ -197,20 +183,6 @@ class GuidedPerturbation:
 
     # ---- the parts of a step
 
-    def _set_images(self, images: np.ndarray) -> None:
-        blob = self.net.blobs[self.input]
-        shape = blob.data.shape
-        if images.ndim != len(shape):
-            raise DataError(f"images of shape {images.shape}: the input blob '{self.input}' is {shape}")
-        if 0 in images.shape:
-            raise DataError(f"images of shape {images.shape} hold no values")
-        # NaN in a max pooling's window makes BVLC Caffe's backward write outside the blob.
-        if not np.isfinite(images).all():
-            raise DataError("the images hold NaN or infinite values")
-        if images.shape != shape:
-            blob.reshape(*images.shape)
-        blob.data[...] = images
-
     def _probabilities(self) -> np.ndarray:
         """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""
         if self._prob is not None:
@@ -244,17 +216,12 @@ class GuidedPerturbation:
 
     def _push_back(self, signal: np.ndarray, valid: np.ndarray | None, clock: _Clock) -> np.ndarray:
         """sign(diff) at the blob, int8, for an error signal at the score."""
-        if not np.isfinite(signal).all():
-            raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
-        self.net.blobs[self.score].diff[...] = signal
+        self.set_signal(signal)
         with clock("backward"):
             self.restart.backward()
-        direction = np.sign(self.net.blobs[self.blob].diff)
-        if np.isnan(direction).any():
-            raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
-        direction = direction.astype(np.int8)
+        direction = self.direction()
         if not direction.any() and not self.allow_zero_gradient:
-            raise ZeroGradientError(self._why_zero(signal))
+            raise ZeroGradientError(self.why_no_gradient("" if signal.any() else self._why_no_signal()))
         if valid is not None and self.blob == self.input and valid.shape[1:] == direction.shape[2:]:
             direction *= np.asarray(valid, dtype=bool)[:, np.newaxis]
         return direction
@@ -277,24 +244,11 @@ class GuidedPerturbation:
 
     # ---- messages
 
-    def _why_zero(self, signal: np.ndarray) -> str:
-        where = f"the diff of blob '{self.blob}' is zero everywhere"
-        if not signal.any():
-            return (
-                f"{where} because the error signal at '{self.score}' (encoding '{self.encoding}') is: every "
-                "pixel is ignored or masked, or the Softmax is saturated (probabilities of exactly 0 and 1: "
-                "are the images scaled as the net expects?)"
-            )
-        params = [blob.data for blobs in self.net.params.values() for blob in blobs]
-        if params and not any(param.any() for param in params):
-            return (
-                f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
-            )
+    def _why_no_signal(self) -> str:
         return (
-            f"{where} although the signal at '{self.score}' is not. Likely causes: the net backpropagates "
-            "nothing (no loss weight and no 'force_backward: true' in the prototxt: load it with "
-            "engine.load_net, which prepares it); a layer between them passes no gradient (dead ReLUs, "
-            "'propagate_down: false', ArgMax); the weights were not loaded or do not belong to this net"
+            f"the error signal at '{self.score}' (encoding '{self.encoding}') is: every pixel is ignored or "
+            "masked, or the Softmax is saturated (probabilities of exactly 0 and 1: are the images scaled as "
+            "the net expects?)"
         )
 
     def _check_moved(self, base: _Opinion, now: _Opinion, eps: float, direction: np.ndarray) -> None:
@@ -304,23 +258,6 @@ class GuidedPerturbation:
                 f"is below the float32 resolution of the blob, or layer '{self.restart.first_reader}' does "
                 "not reach the score"
             )
-
-
-def find_score(net: Any) -> str:
-    """Name of the class-score blob of a net: the bottom of its last Softmax, else its only output.
-
-    Raises NetError, listing the candidates, when that leaves a choice.
-    """
-    layers = view_layers(net)
-    split_of = {top: layer.bottoms[0] for layer in layers if layer.type == "Split" for top in layer.tops}
-    for layer in reversed(layers):
-        if layer.type in ("Softmax", "SoftmaxWithLoss") and layer.bottoms[0] != layer.tops[0]:
-            return split_of.get(layer.bottoms[0], layer.bottoms[0])
-    if len(net.outputs) == 1:
-        return net.outputs[0]
-    raise NetError(
-        f"which blob holds the class scores? Candidates: {', '.join(net.outputs)}; name it with score="
-    )
 
 
 def _softmax_top(net: Any, score: str) -> str | None:

@@ -71,25 +71,32 @@ class Preprocess:
         """Read and convert one image file; DataError if it is missing, damaged or larger than the canvas."""
         picture = read_image(path)
         image = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-        if self.channels == 1:
-            picture = picture.convert("L")
-        if self.resize:
-            picture = picture.resize(self._size(picture.size), BILINEAR)
-        pixels = np.asarray(picture, dtype=np.float32).reshape(picture.height, picture.width, self.channels)
-        if self.channels == 3:
-            pixels = pixels[:, :, ::-1]
-        pixels = (pixels - np.asarray(self.mean, dtype=np.float32)) * np.float32(self.scale)
-        if self.channel_order == "rgb":
-            pixels = pixels[:, :, ::-1]
-        width, height = self.pad_to or picture.size
-        if picture.width > width or picture.height > height:
+        pixels = self._pixels(picture)
+        data = self._data(pixels[np.newaxis], str(path))[0]
+        return Canvas(data, image, (pixels.shape[0], pixels.shape[1]))
+
+    def batch(self, images: np.ndarray) -> np.ndarray:
+        """Images in memory, as the net sees them: (N, C, H, W) float32.
+
+        images   (N, h, w, 3) uint8 RGB, or (N, h, w, 1) uint8 grey; a net of the other kind gets grey in all
+                 of its channels, or the colours' luminance
+        DataError for other arrays, and for images larger than the canvas.
+        """
+        if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
             raise DataError(
-                f"{path}: the image is {picture.width} x {picture.height}, more than the canvas of {width} x "
-                f"{height}; resize it (--resize) or give a larger --pad-to"
+                f"images of shape {images.shape}, {images.dtype}: expected (N, h, w, 1 or 3), uint8"
             )
-        data = np.zeros((self.channels, height, width), dtype=np.float32)
-        data[:, : picture.height, : picture.width] = pixels.transpose(2, 0, 1)
-        return Canvas(data, image, (picture.height, picture.width))
+        if self.resize or images.shape[3] != self.channels:
+            pictures = [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in images]
+            images = np.stack([self._pixels(picture) for picture in pictures])
+        return self._data(images, "image in memory")
+
+    def picture(self, data: np.ndarray) -> np.ndarray:
+        """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
+        values = data[::-1] if self.channel_order == "rgb" else data
+        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + np.asarray(self.mean, dtype=np.float32)
+        pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
     def canvas_size(self, size: Size) -> Size:
         """(width, height) of the canvas of an image of this size: images are batched by it."""
@@ -121,6 +128,31 @@ class Preprocess:
     def describe(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         return asdict(self)
+
+    def _pixels(self, picture: Any) -> np.ndarray:
+        """A Pillow picture in the net's number of channels and size: (h, w, channels) uint8, RGB or grey."""
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        if self.resize:
+            picture = picture.resize(self._size(picture.size), BILINEAR)
+        return np.asarray(picture).reshape(picture.height, picture.width, self.channels)
+
+    def _data(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """The canvases (N, C, H, W) float32 of pixels (N, h, w, C); ``name`` is for messages."""
+        high, wide = pixels.shape[1:3]
+        width, height = self.pad_to or (wide, high)
+        if wide > width or high > height:
+            raise DataError(
+                f"{name}: the image is {wide} x {high}, more than the canvas of {width} x {height}; resize "
+                "it (--resize) or give a larger --pad-to"
+            )
+        values = pixels[..., ::-1].astype(np.float32)  # blue, green, red
+        values -= np.asarray(self.mean, dtype=np.float32)
+        values *= np.float32(self.scale)
+        if self.channel_order == "rgb":
+            values = values[..., ::-1]
+        data = np.zeros((len(pixels), self.channels, height, width), dtype=np.float32)
+        data[:, :, :high, :wide] = values.transpose(0, 3, 1, 2)
+        return data
 
     def _size(self, size: Size) -> Size:
         if not isinstance(self.resize, int):

@@ -75,6 +75,7 @@ class Report:
 
     def write(self, folder: Path) -> list[Path]:
         """Write the three files into ``folder``; each appears only when it is whole. Returns their paths."""
+        path = folder / "results.json"
         results = {
             "schema": "caffe_gp.experiment/1",
             "name": self.name,
@@ -83,6 +84,11 @@ class Report:
             **self.numbers,
             "provenance": self.provenance,
         }
+        write_bytes(path, (json.dumps(results, indent=1) + "\n").encode("utf-8"))
+        return [path, *self.write_page(folder)]
+
+    def write_page(self, folder: Path) -> list[Path]:
+        """Write table.md and index.html alone; returns their paths."""
         pictures = [
             {"uri": file_uri(folder / f"{file}.png"), "pdf": f"{file}.pdf", "caption": caption}
             for file, caption in self.figures
@@ -93,10 +99,9 @@ class Report:
             pictures=pictures,
             provenance=json.dumps(self.provenance, indent=1, ensure_ascii=False),
         )
-        paths = [folder / name for name in ("results.json", "table.md", "index.html")]
-        write_bytes(paths[0], (json.dumps(results, indent=1) + "\n").encode("utf-8"))
-        write_bytes(paths[1], self.markdown().encode("utf-8"))
-        save_page(paths[2], page)
+        paths = [folder / name for name in ("table.md", "index.html")]
+        write_bytes(paths[0], self.markdown().encode("utf-8"))
+        save_page(paths[1], page)
         return paths
 
     def markdown(self) -> str:

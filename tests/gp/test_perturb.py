@@ -12,7 +12,7 @@ import pytest
 from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.passes import TruncatedPass, view_layers
-from caffe_gp.gp.perturb import find_score
+from caffe_gp.gp.perturbed_net import find_score
 
 SHAPE = (1, 3, 40, 52)
 SOFT = {"activation": "TanH", "pooling": "AVE"}  # smooth: differences of any size mean something

@@ -92,6 +92,51 @@ def test_other_pixel_formats_are_read_as_colours(tmp_path, mode):
     assert Preprocess().load(path).data.shape == (3, 5, 7)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mean": (1.0, 2.0, 3.0), "scale": 0.5, "channel_order": "rgb", "pad_to": (40, 25)},
+        {"mean": (3.0,), "channels": 1},
+        {"mean": (3.0,), "resize": (16, 12), "scale": 1 / 256},
+    ],
+    ids=["plain", "rgb", "grey net", "stretched"],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_images_in_memory_are_fed_like_files(tmp_path, options, mode):
+    random, paths, images = np.random.RandomState(1), [], []
+    for i in range(3):
+        shape = (20, 30, 3) if mode == "RGB" else (20, 30)
+        images.append(random.randint(0, 256, shape).astype(np.uint8))
+        paths.append(tmp_path / f"{i}.png")
+        Image.fromarray(images[-1]).save(paths[-1])
+    preprocess = Preprocess(**options)
+    found = preprocess.batch(np.stack(images).reshape(3, 20, 30, -1))
+    np.testing.assert_array_equal(found, np.stack([preprocess.load(path).data for path in paths]))
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mean": (1.0, 2.0, 3.0), "scale": 0.5, "channel_order": "rgb"}, {}, {"mean": (3.0,), "channels": 1}],
+)
+def test_the_net_s_view_as_a_picture(options):
+    rgb = np.random.RandomState(1).randint(0, 256, (1, 8, 9, 3)).astype(np.uint8)
+    preprocess = Preprocess(**options)
+    grey = np.repeat(np.asarray(Image.fromarray(rgb[0]).convert("L"))[..., None], 3, axis=2)
+    found = preprocess.picture(preprocess.batch(rgb)[0])
+    np.testing.assert_array_equal(found, grey if preprocess.channels == 1 else rgb[0, :, :, ::-1])
+    assert (preprocess.picture(preprocess.batch(rgb)[0] + 1e6) == 255).all()
+
+
+def test_arrays_that_are_no_images():
+    for wrong in (np.zeros((2, 5, 7), np.uint8), np.zeros((2, 5, 7, 4), np.uint8), np.zeros((2, 5, 7, 3))):
+        with pytest.raises(DataError, match="expected .N, h, w, 1 or 3., uint8"):
+            Preprocess().batch(wrong)
+    with pytest.raises(DataError, match="7 x 5, more than the canvas of 6 x 6"):
+        Preprocess(pad_to=(6, 6)).batch(np.zeros((1, 5, 7, 3), np.uint8))
+
+
 def test_bad_images(tmp_path, picture):
     path, _ = picture
     with pytest.raises(DataError, match="no such image"):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from caffe_gp import engine
-from caffe_gp.gp import GuidedPerturbation
+from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation, Neighbours
 from caffe_gp.gp.preprocess import Preprocess
 
+LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 MNV2 = "caffe_voc/mnv2_dm05_257"
 STRETCHED = Preprocess(mean=(127.5,), resize=(257, 257))
 
@@ -26,10 +27,10 @@ def voc_batch(shared_data, first, count):
     return np.stack([STRETCHED.load(file).data for file in files])
 
 
-def mnist_test(shared_data, count):
-    with gzip.open(shared_data / "mnist/t10k-images-idx3-ubyte.gz") as file:
+def mnist(shared_data, part, count):
+    with gzip.open(shared_data / f"mnist/{part}-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)[:count]
-    with gzip.open(shared_data / "mnist/t10k-labels-idx1-ubyte.gz") as file:
+    with gzip.open(shared_data / f"mnist/{part}-labels-idx1-ubyte.gz") as file:
         labels = np.frombuffer(file.read(), np.uint8, offset=8)[:count]
     return images.astype(np.float32) / 256, labels
 
@@ -60,7 +61,7 @@ def test_batches_of_real_images_agree_with_single_ones(shared_data):
     "folder, errors",
     [
         # Published: 99.05 and 99.14 % of the 10,000 test images; so many of the first 2000 are wrong.
-        ("caffemodels/cifar10_everpeace/examples/mnist", 32),
+        (LENET_V1, 32),
         ("caffemodels/lenet_ethereon/examples/mnist", 28),
     ],
     ids=["V1", "V2"],
@@ -68,7 +69,7 @@ def test_batches_of_real_images_agree_with_single_ones(shared_data):
 def test_lenet(shared_data, folder, errors):
     loaded = load(shared_data / folder, "lenet.prototxt", "lenet_iter_10000.caffemodel")
     assert loaded.score == "ip2" and loaded.prob == "prob"
-    images, labels = mnist_test(shared_data, 2000)
+    images, labels = mnist(shared_data, "t10k", 2000)
     result = GuidedPerturbation(loaded)(images, [0.03, -0.05])
     assert (result.base_labels != labels).sum() <= errors
     assert (result.confidence[0] >= result.base_confidence - 1e-6).all()
@@ -77,9 +78,55 @@ def test_lenet(shared_data, folder, errors):
     assert (result.labels[1] != labels).sum() > (result.base_labels != labels).sum() + 20
 
 
+def test_nearest_neighbours_of_lenet(shared_data, tmp_path):
+    """Batches, cached gradients and our error signal against plain pycaffe, one digit after the other."""
+    folder = shared_data / LENET_V1
+    files = ("lenet.prototxt", "lenet_iter_5000.caffemodel")
+    bank_images, classes = mnist(shared_data, "train", 1000)
+    images, _ = mnist(shared_data, "t10k", 60)
+    eps, k = -0.1, 3  # against the neighbours' classes, so that many labels change
+
+    method = NeighbourPerturbation(load(folder, *files))
+    parts = [slice(i, i + 100) for i in range(0, 1000, 100)]
+    bank = Neighbours(np.concatenate([method.look(bank_images[part])[1]["ip1"] for part in parts]))
+    rows, _ = bank.nearest(method.look(images)[1]["ip1"], k)
+    signs = [method.directions(bank_images[column], classes[column]) for column in rows.T]
+    base, _ = method.look(images)
+    labels = method.after(np.sum(signs, axis=0), eps / k)
+
+    caffe = engine.load_caffe(nets.ENGINE)
+    (tmp_path / "plain.prototxt").write_text("force_backward: true\n" + (folder / files[0]).read_text())
+    net = caffe.Net(str(tmp_path / "plain.prototxt"), str(folder / files[1]), caffe.TEST)
+    net.blobs["data"].reshape(1, 1, 28, 28)
+
+    def forward(image):
+        net.blobs["data"].data[...] = image
+        net.forward()
+        return net.blobs["prob"].data[0].argmax()
+
+    features = []
+    for image in bank_images:
+        forward(image)
+        features.append(net.blobs["ip1"].data[0].copy())
+    features, expected = np.array(features, dtype=np.float64), []
+    for image in images:
+        forward(image)
+        squares = ((features - net.blobs["ip1"].data[0]) ** 2).sum(axis=1)
+        step = np.zeros_like(image)
+        for i in np.argsort(squares, kind="stable")[:k]:
+            forward(bank_images[i])
+            net.blobs["prob"].diff[...] = np.arange(10) == classes[i]
+            net.backward()
+            step += np.sign(net.blobs["data"].diff[0]) / k
+        expected.append(forward(image + np.float32(eps) * step))
+    # Plain pycaffe's 1 - y_k is 0 in float32 where the net is sure of a training image.
+    assert (labels != expected).sum() <= 1
+    assert (labels != base).sum() > 3
+
+
 def test_a_train_test_file_gives_the_same_net_as_the_deploy_file(shared_data):
     folder = shared_data / "caffemodels/cifar10_everpeace/examples/mnist"
-    images, _ = mnist_test(shared_data, 50)
+    images, _ = mnist(shared_data, "t10k", 50)
     results = []
     for prototxt, shape in (("lenet.prototxt", None), ("lenet_train_test.prototxt", (None, None, 28, 28))):
         loaded = load(folder, prototxt, "lenet_iter_10000.caffemodel", input_shape=shape)

@@ -1,0 +1,142 @@
+"""A classification run as a page: the table, the curve over eps, and images whose label changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from caffe_gp.evaluation.classification import Classification, Work
+from caffe_gp.evaluation.classification_results import ClassificationResults, Example, Variant
+from caffe_gp.report import figures, pictures
+from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Table, points, signed
+
+FIXED, BROKEN = 4, 2  # rows of the examples, as in the paper's Figure 16
+HEADER = ["perturbation", "eps", "accuracy", "gain", "fixed", "broken", "p (McNemar)"]
+
+
+def evaluate_with_page(settings: Classification) -> ClassificationResults:
+    """``evaluate``, and the page beside its ``results.json``."""
+    work = Work(settings)
+    run = work.evaluate()
+    write_page(run, work, Path(settings.out))
+    return run
+
+
+def title_of(variant: Variant) -> str:
+    """For people."""
+    return f"{variant.k} neighbours by {variant.features}, gradient at the {variant.gradient_at}"
+
+
+def outcomes(run: ClassificationResults, title: str) -> Table:
+    """Every variant at every eps."""
+    table = Table(title, HEADER)
+    table.add("none (base)", "", points(run.accuracy()), "", "", "", "")
+    for variant in run.variants:
+        chosen = run.chosen_eps(variant)
+        vote = points(run.vote(variant.features, variant.k))
+        table.add(f"vote of {variant.k} neighbours by {variant.features}", "", vote, "", "", "", "")
+        for eps in run.eps:
+            found = run.outcome(variant, eps)
+            verdict = "" if not found.gain or found.p > 0.05 else GOOD if found.gain > 0 else BAD
+            table.add(
+                title_of(variant),
+                f"{eps:g}{' (chosen)' if eps == chosen else ''}",
+                points(found.accuracy),
+                Cell(signed(found.gain), verdict),
+                str(found.fixed),
+                str(found.broken),
+                f"{found.p:.2g}",
+            )
+    table.note = (
+        "Accuracy in percent; gains in points, coloured where McNemar's exact test says p <= 0.05. Fixed: "
+        "wrong before and right after; broken: the other way round."
+    )
+    return table
+
+
+def curve(run: ClassificationResults, x_title: str) -> Any:
+    """Accuracy over eps, a line for each variant: a matplotlib figure."""
+    with figures.style():
+        figure = figures.new(3.2)
+        axes = figure.add_subplot(1, 1, 1)
+        figures.curves_axes(axes, x_title, "accuracy (%)")
+        base = 100 * run.accuracy()
+        axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+        axes.axvline(0, color=figures.GREY, linewidth=0.6)
+        for variant, colour, look in zip(run.variants, figures.COLOURS, figures.STYLES):
+            steps = sorted({0.0, *run.eps})
+            values = [100 * float((run.at(variant, eps) == run.truth).mean()) for eps in steps]
+            axes.plot(steps, values, look, color=colour, label=title_of(variant))
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
+        figure.tight_layout()
+    return figure
+
+
+def sheet(work: Work, examples: Sequence[Example]) -> Any:
+    """Test image, neighbours, sum of their gradients' signs, perturbed input; one row an example."""
+    train, test = work.settings.train, work.settings.test
+    rows = []
+    for i, example in enumerate(examples):
+        names = [test.classes[label] for label in (example.base, example.after, example.truth)]
+        neighbours = [train.images[row] for row in example.neighbours]
+        cells = [colours(image) for image in (test.images[example.row], *neighbours)]
+        titles = ["test image", *(f"neighbour {j + 1}" for j in range(len(example.neighbours)))]
+        if example.perturbed is not None:
+            cells += [pictures.amplify(example.step), example.perturbed]
+            titles += ["signs, summed", "perturbed"]
+        classes = ", ".join(test.classes[label] for label in example.neighbour_classes)
+        fixed = example.after == example.truth
+        heading = ""
+        if not i or fixed != (examples[i - 1].after == examples[i - 1].truth):
+            heading = "corrected" if fixed else "broken"
+        rows.append(
+            figures.PictureRow(
+                [figures.Picture(cell, nearest=True) for cell in cells],
+                f"image {example.row}: '{names[0]}' becomes '{names[1]}', it is '{names[2]}'; "
+                f"neighbours: {classes}",
+                () if i else titles,
+                heading,
+            )
+        )
+    return figures.sheet(rows)
+
+
+def colours(image: np.ndarray) -> np.ndarray:
+    """An image of a set, (H, W, C) RGB or grey, as (H, W, 3) BGR."""
+    return np.ascontiguousarray(np.broadcast_to(image[:, :, ::-1], (*image.shape[:2], 3)))
+
+
+def shown(run: ClassificationResults) -> tuple[Variant, float]:
+    """What the examples are of: the first variant, at the chosen eps or else the first positive one."""
+    variant = run.variants[0]
+    positive = [eps for eps in run.eps if eps > 0]
+    return variant, run.chosen_eps(variant) or (positive or run.eps)[0]
+
+
+def write_page(run: ClassificationResults, work: Work, folder: Path) -> Path:
+    """Write table.md, index.html and the figures; returns the page."""
+    settings, data = work.settings, run.origin["data"]
+    net = settings.model or Path(settings.prototxt).name
+    variant, eps = shown(run)
+    figures.save(curve(run, f"eps (units of {work.method.blob})"), folder, "curve")
+    over = data["images"]["name"]
+    drawn = [("curve", f"Accuracy on {over} over eps. Negative steps go against the neighbours' classes.")]
+    examples = work.examples(run, variant, eps, FIXED, BROKEN)
+    if examples:
+        figures.save(sheet(work, examples), folder, "examples")
+        rule = "the first images that were corrected, then the first that were broken"
+        drawn.append(("examples", f"{title_of(variant)}, eps {eps:g}: {rule}."))
+    tables = [outcomes(run, f"{len(run.truth)} images of {over}")]
+    text = [
+        f"{net}, before and after guided perturbations towards the classes of the nearest of "
+        f"{data['train']['images']} training images ({data['train']['name']})."
+    ]
+    if run.tuning is not None:
+        name = run.tuning.origin["data"]["images"]["name"]
+        text.append(f"eps was chosen on {len(run.tuning.truth)} images of {name}, which the bank leaves out.")
+        tables.append(outcomes(run.tuning, f"The images that eps was chosen on: {name}"))
+    title = f"Nearest-neighbour GP: {net}"
+    report = Report("classification", title, text, [], tables, drawn, provenance=run.origin)
+    return report.write_page(folder)[-1]

@@ -1,0 +1,163 @@
+"""Labels of a test set before and after guided perturbations, and what they amount to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from caffe_gp.errors import DataError
+from caffe_gp.gp import majority
+
+
+class Variant(NamedTuple):
+    """One way to perturb: the blob that neighbours are searched by, where gradients are taken, how many."""
+
+    features: str
+    gradient_at: str
+    k: int
+
+    @property
+    def name(self) -> str:
+        """For files and JSON."""
+        return f"{self.features}/{self.gradient_at}/{self.k}"
+
+
+@dataclass
+class Outcome:
+    """A variant at one eps, against the net without a perturbation.
+
+    accuracy, gain   fractions of the test images
+    fixed, broken    images that were wrong and became right, and the other way round
+    p                McNemar's exact p-value, two-sided
+    """
+
+    accuracy: float
+    gain: float
+    fixed: int
+    broken: int
+    p: float
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """How probable a split of the changed images as uneven as this is if both ways are as likely; exact."""
+    if not fixed + broken:
+        return 1.0
+    return float(min(1.0, 2 * stats.binom.cdf(min(fixed, broken), fixed + broken, 0.5)))
+
+
+@dataclass
+class Example:
+    """An image whose label a perturbation changed.
+
+    row          in the test set
+    neighbours   (K,) rows of the training set, and their classes
+    truth, base, after   labels
+    step         int8 like the blob: the sum of the signs; eps / K times it was added
+    perturbed    (H, W, 3) uint8 BGR, the perturbed input; None where an inner blob was moved
+    """
+
+    row: int
+    neighbours: np.ndarray
+    neighbour_classes: np.ndarray
+    truth: int
+    base: int
+    after: int
+    step: np.ndarray
+    perturbed: np.ndarray | None
+
+
+@dataclass
+class ClassificationResults:
+    """What an evaluation found.
+
+    eps          the steps, in units of the blob
+    truth        (N,) the test set's labels
+    base         (N,) the net's labels
+    labels       (E, N) for each variant: labels at each eps
+    neighbours   (N, K) for each feature blob: rows of the training set, nearest first
+    neighbour_classes   (N, K) their labels
+    origin       what a reported number must say: settings, net, data, engine, code version
+    tuning       the same on the images that eps is chosen on; None without them
+    """
+
+    eps: list[float]
+    truth: np.ndarray
+    base: np.ndarray
+    labels: dict[Variant, np.ndarray]
+    neighbours: dict[str, np.ndarray]
+    neighbour_classes: dict[str, np.ndarray]
+    origin: dict[str, Any]
+    tuning: ClassificationResults | None = None
+
+    @property
+    def variants(self) -> list[Variant]:
+        """What was computed, in order."""
+        return list(self.labels)
+
+    def accuracy(self) -> float:
+        """Share of the test images that the net labels rightly by itself."""
+        return float((self.base == self.truth).mean())
+
+    def vote(self, features: str, k: int) -> float:
+        """Accuracy of the neighbours' own majority, without the net's last layers and any perturbation."""
+        return float((majority(self.neighbour_classes[features][:, :k]) == self.truth).mean())
+
+    def at(self, variant: Variant, eps: float) -> np.ndarray:
+        """(N,) labels; those of the net for eps 0. DataError for an eps that was not computed."""
+        if eps == 0:
+            return self.base
+        if float(eps) not in self.eps:
+            raise DataError(f"eps {eps:g} was not computed, only {self.eps}")
+        return self.labels[variant][self.eps.index(float(eps))]
+
+    def outcome(self, variant: Variant, eps: float) -> Outcome:
+        """What the perturbation changed."""
+        before, after = self.base == self.truth, self.at(variant, eps) == self.truth
+        fixed, broken = int((after & ~before).sum()), int((before & ~after).sum())
+        gain = (fixed - broken) / len(self.truth)
+        return Outcome(float(after.mean()), gain, fixed, broken, mcnemar(fixed, broken))
+
+    def best_eps(self, variant: Variant) -> float:
+        """The step with the highest accuracy here; 0 where none beats the net, the smaller one of a tie."""
+        found = [(self.accuracy(), 0.0)]
+        found += [(self.outcome(variant, eps).accuracy, eps) for eps in self.eps]
+        return max(found, key=lambda one: (one[0], -abs(one[1])))[1]
+
+    def chosen_eps(self, variant: Variant) -> float | None:
+        """The step chosen on the tuning images; None without them."""
+        return None if self.tuning is None else self.tuning.best_eps(variant)
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as JSON can hold it."""
+        rows = []
+        for variant in self.variants:
+            row: dict[str, Any] = variant._asdict()
+            row["vote_accuracy"] = self.vote(variant.features, variant.k)
+            row["gp"] = [{"eps": eps, **asdict(self.outcome(variant, eps))} for eps in self.eps]
+            chosen = self.chosen_eps(variant)
+            if chosen is not None:
+                row["chosen"] = {"eps": chosen, **asdict(self.outcome(variant, chosen))}
+            rows.append(row)
+        correct = int((self.base == self.truth).sum())
+        base = {"images": len(self.truth), "correct": correct, "accuracy": self.accuracy()}
+        return {"base": base, "variants": rows}
+
+
+def table(run: ClassificationResults) -> str:
+    """Accuracy of every variant and eps as lines of text."""
+    lines = [f"{'base':<44}accuracy {100 * run.accuracy():.2f}"]
+    for variant in run.variants:
+        chosen = run.chosen_eps(variant)
+        name = f"{variant.features}, gradient at {variant.gradient_at}, k {variant.k}"
+        lines.append(f"{name + ': vote':<44}accuracy {100 * run.vote(variant.features, variant.k):.2f}")
+        for eps in sorted({*run.eps, *([] if chosen is None else [chosen])}):
+            found = run.outcome(variant, eps)
+            mark = "   <- chosen on held-out training images" if eps == chosen else ""
+            lines.append(
+                f"{f'  eps {eps:g}':<44}accuracy {100 * found.accuracy:.2f} ({100 * found.gain:+.2f})  "
+                f"fixed {found.fixed}  broken {found.broken}  p {found.p:.2g}{mark}"
+            )
+    return "\n".join([*lines, f"{len(run.truth)} image(s)"])

@@ -1,0 +1,127 @@
+"""What nearest-neighbour GP needs of a training set, computed once and kept: features and gradients.
+
+    bank = FeatureBank(folder, method, train, preprocess, key)
+    bank.features()["ip1"]                 # (N, D) float32 of all training images
+    bank.directions(rows)                  # (n, C, H, W) int8: sign of each image's own gradient
+
+A bank belongs to one net and one training set (``key``); features of any blob and gradients at any blob may
+be added to it. Neither depends on the test images, so every run over them shares it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Iterator
+from urllib.parse import quote
+
+import numpy as np
+from tqdm import tqdm
+
+from caffe_gp.datasets.classification import ClassificationSet
+from caffe_gp.errors import DataError
+from caffe_gp.evaluation.records import as_read_back, check_key
+from caffe_gp.evaluation.row_files import RowFiles
+from caffe_gp.gp import NeighbourPerturbation
+from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp.report.pictures import write_bytes
+
+_FILE_BYTES = 1 << 26
+
+
+class FeatureBank:
+    """Features and gradients of the images of ``data``, in ``folder``.
+
+    method       the net; its ``features`` and ``blob`` are what is computed
+    preprocess   how images are fed to it
+    key          everything that the values depend on; DataError names the field in which the folder's differs
+    batch_size   images at once; changes last bits only
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        method: NeighbourPerturbation,
+        data: ClassificationSet,
+        preprocess: Preprocess,
+        key: dict[str, Any],
+        *,
+        batch_size: int = 100,
+        quiet: bool = False,
+    ) -> None:
+        self.folder, self.method, self.data, self.preprocess = Path(folder), method, data, preprocess
+        self.batch_size, self.quiet = batch_size, quiet
+        self._claim(as_read_back(key))
+
+    def features(self) -> dict[str, np.ndarray]:
+        """The features of all images by blob, (N, D) float32; what is missing is computed and stored."""
+        every = np.arange(len(self.data.labels))
+        files = {name: self._files("features", name) for name in self.method.features}
+        missing = {name: one.missing(every) for name, one in files.items()}
+        todo = np.unique(np.concatenate(list(missing.values())))
+        sizes = [4 * self.method.net.blobs[name].data[0].size for name in files]
+        for rows, batches in self._pieces(todo, max(sizes), f"features {', '.join(files)}"):
+            found: dict[str, list[np.ndarray]] = {name: [] for name in files}
+            for batch in batches:
+                for name, values in self.method.look(self._images(batch))[1].items():
+                    found[name].append(values)
+            for name, one in files.items():
+                wanted = np.isin(rows, missing[name])
+                if wanted.any():
+                    one.add(rows[wanted], np.concatenate(found[name])[wanted])
+        return {name: one.read(every) for name, one in files.items()}
+
+    def directions(self, rows: np.ndarray) -> np.ndarray:
+        """Signs of the gradients of images ``rows`` (n,), each towards its own class: (n, ...) int8.
+
+        Shaped like the method's blob. What is missing is computed and stored.
+        """
+        files = self._files("directions", self.method.blob)
+        size = self.method.net.blobs[self.method.blob].data[0].size
+        for piece, batches in self._pieces(files.missing(rows), size, f"gradients at {self.method.blob}"):
+            found = [
+                self.method.directions(self._images(batch), self.data.labels[batch]) for batch in batches
+            ]
+            files.add(piece, np.concatenate(found))
+        return files.read(rows)
+
+    def _claim(self, key: dict[str, Any]) -> None:
+        path = self.folder / "key.json"
+        if not path.exists():
+            write_bytes(path, (json.dumps(key, indent=1) + "\n").encode("utf-8"))
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not readable ({error}); remove the bank's folder") from None
+        check_key(self.folder, found, key)
+
+    def _files(self, kind: str, blob: str) -> RowFiles:
+        return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels))
+
+    def _images(self, rows: np.ndarray) -> np.ndarray:
+        return self.preprocess.batch(self.data.images[rows])
+
+    def _pieces(
+        self, rows: np.ndarray, row_bytes: int, what: str
+    ) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
+        """Rows in pieces of one file each, and the batches of each piece, under a progress bar."""
+        step = self.batch_size * max(1, _FILE_BYTES // (row_bytes * self.batch_size))
+        with tqdm(
+            total=len(rows),
+            desc=what,
+            unit="image",
+            disable=self.quiet or not len(rows),
+            file=sys.stderr,
+            mininterval=0.2 if sys.stderr.isatty() else 10,
+        ) as bar:
+            for first in range(0, len(rows), step):
+                piece = rows[first : first + step]
+                yield piece, self._batches(piece, bar)
+
+    def _batches(self, rows: np.ndarray, bar: Any) -> Iterator[np.ndarray]:
+        for first in range(0, len(rows), self.batch_size):
+            batch = rows[first : first + self.batch_size]
+            yield batch
+            bar.update(len(batch))

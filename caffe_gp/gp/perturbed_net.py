@@ -1,0 +1,105 @@
+"""A net, and the one blob of it that is moved: images in, an error signal back, the rest of the net again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from caffe_gp.errors import DataError, NetError
+from caffe_gp.gp.passes import TruncatedPass, view_layers
+
+
+class PerturbedNet:
+    """What every guided perturbation needs of a net.
+
+    net     a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
+    score   blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax, or
+            its only output
+    blob    the blob to perturb: the input ('data', whatever its name is) or an inner one ('pool3')
+
+    Attributes: ``net``, ``input``, ``blob``, ``score`` (names) and ``restart``, the passes between blob and
+    score. Raises NetError when the blobs do not suit.
+    """
+
+    def __init__(self, net: Any, *, score: str | None = None, blob: str = "data") -> None:
+        score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
+        self.net = net = getattr(net, "net", net)
+        if not net.inputs:
+            raise NetError(
+                "the net has no Input layer to put images in; load it with engine.load_net, which adds one"
+            )
+        self.input = image_blob or net.inputs[0]
+        self.blob = self.input if blob == "data" and blob not in net.blobs else blob
+        self.score = score or find_score(net)
+        self.restart = TruncatedPass(net, self.blob, self.score)
+        if net.blobs[self.score].data.shape[1:2] == (1,):
+            raise NetError(
+                f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
+                "and sends nothing back; guided perturbations need a channel for every class"
+            )
+
+    def set_images(self, images: np.ndarray) -> None:
+        """Put preprocessed images (N, C, H, W) into the input; the net is reshaped if need be.
+
+        DataError for images that do not fit the input's axes, are empty or not finite.
+        """
+        blob = self.net.blobs[self.input]
+        shape = blob.data.shape
+        if images.ndim != len(shape):
+            raise DataError(f"images of shape {images.shape}: the input blob '{self.input}' is {shape}")
+        if 0 in images.shape:
+            raise DataError(f"images of shape {images.shape} hold no values")
+        # NaN in a max pooling's window makes BVLC Caffe's backward write outside the blob.
+        if not np.isfinite(images).all():
+            raise DataError("the images hold NaN or infinite values")
+        if images.shape != shape:
+            blob.reshape(*images.shape)
+        blob.data[...] = images
+
+    def set_signal(self, signal: np.ndarray) -> None:
+        """Write an error signal, in the score's shape, to its diff. NetError if it is not finite."""
+        if not np.isfinite(signal).all():
+            raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
+        self.net.blobs[self.score].diff[...] = signal
+
+    def direction(self) -> np.ndarray:
+        """sign(diff) of the blob after ``restart.backward()``, int8 in its shape. NetError for NaN."""
+        direction = np.sign(self.net.blobs[self.blob].diff)
+        if np.isnan(direction).any():
+            raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
+        return direction.astype(np.int8)
+
+    def why_no_gradient(self, no_signal: str) -> str:
+        """The message for a diff that is zero everywhere; ``no_signal``: why the signal may be, or ''."""
+        where = f"the diff of blob '{self.blob}' is zero everywhere"
+        if no_signal:
+            return f"{where} because {no_signal}"
+        params = [blob.data for blobs in self.net.params.values() for blob in blobs]
+        if params and not any(param.any() for param in params):
+            return (
+                f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
+            )
+        return (
+            f"{where} although the signal at '{self.score}' is not. Likely causes: the net backpropagates "
+            "nothing (no loss weight and no 'force_backward: true' in the prototxt: load it with "
+            "engine.load_net, which prepares it); a layer between them passes no gradient (dead ReLUs, "
+            "'propagate_down: false', ArgMax); the weights were not loaded or do not belong to this net"
+        )
+
+
+def find_score(net: Any) -> str:
+    """Name of the class-score blob of a net: the bottom of its last Softmax, else its only output.
+
+    Raises NetError, listing the candidates, when that leaves a choice.
+    """
+    layers = view_layers(net)
+    split_of = {top: layer.bottoms[0] for layer in layers if layer.type == "Split" for top in layer.tops}
+    for layer in reversed(layers):
+        if layer.type in ("Softmax", "SoftmaxWithLoss") and layer.bottoms[0] != layer.tops[0]:
+            return split_of.get(layer.bottoms[0], layer.bottoms[0])
+    if len(net.outputs) == 1:
+        return net.outputs[0]
+    raise NetError(
+        f"which blob holds the class scores? Candidates: {', '.join(net.outputs)}; name it with score="
+    )
