@@ -95,8 +95,8 @@ def parse(arguments: list[str]) -> tuple[Classification, bool]:
         "--hold-out",
         type=int,
         metavar="N",
-        help="choose eps on the last N training images, which are then no neighbours (default: none if --eps "
-        "is given, else a tenth of the set, 5000 at most)",
+        help="choose eps on N training images, drawn once for all, which are then no neighbours (default: "
+        "none if --eps is given, else a tenth of the set, 5000 at most)",
     )
     group = parser.add_argument_group("output")
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
@@ -110,7 +110,7 @@ def parse(arguments: list[str]) -> tuple[Classification, bool]:
     )
     options = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     page = not options.pop("no_page")
-    _read_sets(parser, options)
+    _read_sets(options)
     if "eps" not in options:
         if options["blob"] != "data":
             parser.error(f"--eps is needed for blob '{options['blob']}': its units are its own")
@@ -119,18 +119,15 @@ def parse(arguments: list[str]) -> tuple[Classification, bool]:
     return settings_from(parser, Classification, _tuples(options)), page
 
 
-def _read_sets(parser: argparse.ArgumentParser, options: dict[str, Any]) -> None:
+def _read_sets(options: dict[str, Any]) -> None:
     """Put the images in place of their names; part of the training set aside to choose eps on."""
     root = options.pop("data_root", None)
     train, test = (sets.get(options[name], root) for name in ("train", "test"))
     if "limit" in options:
         test = test.first(options.pop("limit"))
-    number = options.pop("hold_out", 0 if "eps" in options else min(5000, len(train) // 10))
-    if not 0 <= number < len(train):
-        parser.error(f"--hold-out must be in 0..{len(train) - 1}, found {number}")
+    number = options.pop("hold_out", 0 if "eps" in options else min(sets.TUNING, len(train) // 10))
     if number:
-        kept = len(train) - number
-        options["tune"], train = train.part(kept, len(train)), train.part(0, kept)
+        train, options["tune"] = train.split(number)
     options.update(train=train, test=test)
 
 

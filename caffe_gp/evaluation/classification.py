@@ -82,9 +82,9 @@ class Classification(NetSettings):
         most = min(len(self.train.labels), _MOST_NEIGHBOURS)
         if not self.k or not 1 <= min(self.k) <= max(self.k) <= most:
             raise CaffeGPError(f"k must be in 1..{most}, found {list(self.k)}")
-        for images in (self.train, self.test, self.tune):
-            if images is not None and not len(images.labels):
-                raise DataError(f"set '{images.name}' holds no images")
+        for other in (self.test, self.tune):
+            if other is not None:
+                _check_classes(self.train, other)
 
     def method(self, prepared: Any) -> dict[str, Any]:
         """The method's settings, for results."""
@@ -117,6 +117,8 @@ class Work:
     def __init__(self, settings: Classification) -> None:
         """Load the net. Raises what ``evaluate`` does."""
         settings.check()
+        self.seconds: dict[str, float] = {}
+        self._described: dict[int, dict[str, Any]] = {}
         loaded = engines.load_net(
             settings.prototxt,
             settings.caffemodel,
@@ -145,7 +147,6 @@ class Work:
             batch_size=settings.batch_size,
             quiet=settings.quiet,
         )
-        self.seconds: dict[str, float] = {}
         # The embedded Caffe multiplies on its device.
         self._product = getattr(engines.load_caffe(settings.engine, settings.device), "matmul", np.matmul)
 
@@ -302,7 +303,7 @@ class Work:
         return {
             "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
             "prepared_prototxt_sha256": provenance.sha256_of_text(proto.to_text(self.prepared.net)),
-            "train": settings.train.describe(),
+            "train": self._describe(settings.train),
             **self.preprocess.describe(),
             "engine": engine["engine"],
             "engine_version": ", torch ".join(versions),
@@ -310,10 +311,16 @@ class Work:
             "version": caffe_gp.__version__,
         }
 
+    def _describe(self, images: ClassificationSet) -> dict[str, Any]:
+        """What a set says of itself, asked once: it hashes all images."""
+        if id(images) not in self._described:
+            self._described[id(images)] = images.describe()
+        return self._described[id(images)]
+
     def _key(self, images: ClassificationSet) -> dict[str, Any]:
         return {
             **self._bank_key(),
-            "images": images.describe(),
+            "images": self._describe(images),
             **self.settings.method(self.prepared),
             "batch_size": self.settings.batch_size,
         }
@@ -325,7 +332,11 @@ class Work:
             for name in settings.features
         }
         train = settings.train
-        data = {"train": train.describe(), "images": images.describe(), "class_names": list(images.classes)}
+        data = {
+            "train": self._describe(train),
+            "images": self._describe(images),
+            "class_names": list(images.classes),
+        }
         labels = {
             variant: np.concatenate([record["labels"][variant.name] for record in found], axis=1)
             for variant in settings.variants()
@@ -369,6 +380,16 @@ def _check_labels(images: ClassificationSet, classes: int) -> None:
     largest = int(images.labels.max())
     if largest >= classes:
         raise DataError(f"set '{images.name}' has a label {largest}: the net has {classes} classes")
+
+
+def _check_classes(one: ClassificationSet, other: ClassificationSet) -> None:
+    if one.classes == other.classes:
+        return
+    message = f"sets '{one.name}' and '{other.name}' differ in their classes"
+    for label, (name, found) in enumerate(zip(one.classes, other.classes)):
+        if name != found:
+            raise DataError(f"{message}: class {label} is '{name}' in one and '{found}' in the other")
+    raise DataError(f"{message}: {len(one.classes)} and {len(other.classes)}")
 
 
 def _report(run: ClassificationResults) -> dict[str, Any]:

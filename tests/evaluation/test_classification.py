@@ -330,6 +330,16 @@ def test_settings_that_make_no_sense(folder, tmp_path, change, error, message):
 
 def test_labels_that_the_net_lacks(folder, tmp_path):
     test = tiny.make_set("tiny-test", 5, seed=2)
-    wrong = replace(test, labels=np.array([0, 1, 4, 2, 3]))
+    names = tuple("abcde")
+    wrong = replace(test, classes=names, labels=np.array([0, 1, 4, 2, 3]))
+    train = replace(tiny.make_set("tiny-train", 60, seed=1), classes=names)
     with pytest.raises(DataError, match="set 'tiny-test' has a label 4: the net has 4 classes"):
-        evaluate(tiny.settings(folder, tmp_path, test=wrong))
+        evaluate(tiny.settings(folder, tmp_path, test=wrong, train=train))
+
+
+def test_sets_of_other_classes(folder, tmp_path):
+    """Two folders whose sub-folders differ number their classes differently."""
+    test = replace(tiny.make_set("tiny-test", 5, seed=2), classes=tuple("abdc"))
+    message = "'tiny-train' and 'tiny-test' differ in their classes: class 2 is 'c' in one and 'd' in the"
+    with pytest.raises(DataError, match=message):
+        evaluate(tiny.settings(folder, tmp_path, test=test))

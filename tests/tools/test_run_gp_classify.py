@@ -118,7 +118,7 @@ def test_a_bank_is_shared(run, tmp_path):
     "options, code, message",
     [
         (("--test", "nowhere", "--eps", "1"), 2, "run_gp_classify: no set 'nowhere'"),
-        (("--hold-out", "60"), 2, "--hold-out must be in 0..59, found 60"),
+        (("--hold-out", "60"), 2, "60 of its 60 images cannot be held out"),
         (("--blob", "conv1"), 2, "--eps is needed for blob 'conv1'"),
         (("--gradient-at", "here", "--eps", "1"), 2, "invalid choice"),
         (("--k", "0", "--eps", "1"), 1, "k must be in 1..60"),
