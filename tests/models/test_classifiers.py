@@ -28,9 +28,10 @@ def test_cifar10():
     net = nets.load(zoo.get("cifar10").net())
     widths = {name: tuple(net.params[name][0].shape)[0] for name in net.params}
     assert list(widths.values()) == [64, 64, 128, 128, 128, 128, 10]
-    assert nets.sizes(net, "conv1", "pool1", "conv3", "pool2", "conv5", "pool3") == [32, 16, 16, 8, 8, 4]
+    blobs = ("conv1", "pool1", "conv2", "pool2", "conv4", "pool3", "conv5", "pool4")
+    assert nets.sizes(net, *blobs) == [32, 16, 16, 8, 8, 4, 4, 2]
     convs = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 128)]
-    by_hand = sum(9 * a * b + b for a, b in convs) + 128 * 16 * 128 + 128 + 128 * 10 + 10
+    by_hand = sum(9 * a * b + b for a, b in convs) + 128 * 4 * 128 + 128 + 128 * 10 + 10
     assert count(net) == zoo.get("cifar10").parameters == by_hand
 
 
