@@ -29,7 +29,8 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
     out        folder for the weights and the record
     Folds, writes, scores on validation scenes. Returns what training.json holds.
     """
-    run = trainer.train("digit_fcn", prototxts, out / "training", steps, quiet)
+    recipe = trainer.recipe_in(prototxts, out / "training", "digit_fcn", steps)
+    run = trainer.train(recipe, quiet=quiet, keep=2)
     deploy = prototxts / "deploy.prototxt"
     weights = out / "digit_fcn.caffemodel"
     proto.write_caffemodel(str(weights), proto.read_net_param(str(deploy)), digit_fcn.fold(run.params()))

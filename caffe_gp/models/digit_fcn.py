@@ -62,7 +62,7 @@ def solver() -> Any:
 
 def write_prototxts(folder: str | Path = "prototxt/digit_fcn") -> list[Path]:
     """Write train.prototxt, deploy.prototxt and solver.prototxt into ``folder``; the three paths."""
-    return training_files.write(folder, train_net(), deploy_net(), solver())
+    return training_files.write(folder, train=train_net(), deploy=deploy_net(), solver=solver())
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:

@@ -32,11 +32,10 @@ def adam(name: str, base_lr: float, max_iter: int, snapshot: int) -> Any:
     )
 
 
-def write(folder: str | Path, train: Any, deploy: Any, solver: Any) -> list[Path]:
-    """Write the two NetParameters and the SolverParameter into ``folder``; the three paths."""
+def write(folder: str | Path, **messages: Any) -> list[Path]:
+    """Write messages (``train=``, ``deploy=``, ``solver=``) into ``folder`` as NAME.prototxt; the paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"train.prototxt": train, "deploy.prototxt": deploy, "solver.prototxt": solver}
-    for name, message in files.items():
-        proto.write_text(message, str(folder / name))
-    return [folder / name for name in files]
+    for name, message in messages.items():
+        proto.write_text(message, str(folder / f"{name}.prototxt"))
+    return [folder / f"{name}.prototxt" for name in messages]

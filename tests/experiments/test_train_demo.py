@@ -52,7 +52,7 @@ def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         train_demo.train(prototxts, out, steps=8, quiet=True)
     # The fifth iteration was finished and kept; nothing else was written.
-    assert trainer.newest_snapshot(out / "training").name == "digit_fcn_iter_5.solverstate"
+    assert trainer.newest_snapshot(out / "training" / "digit_fcn").name == "digit_fcn_iter_5.solverstate"
     assert positions == [0, 2, 4, 6, 8] and not (out / "digit_fcn.caffemodel").exists()
 
     record = train_demo.train(prototxts, out, steps=8, quiet=True)
