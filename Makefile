@@ -14,7 +14,8 @@ JOBS ?= 2
 FETCH ?= all
 DATA ?= voc2012 sbd-lists
 # The paper's tables and figures, and options of tools/reproduce.py, such as --available --workers 2.
-EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
+EXPERIMENTS := table1 table2 table3 table4 table5 table6 \
+    figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
 REPRODUCE ?=
 
 help:  ## this list

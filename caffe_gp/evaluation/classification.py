@@ -30,6 +30,7 @@ from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification_results import ClassificationResults, Example, Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
 from caffe_gp.evaluation.records import Records
+from caffe_gp.evaluation.runs import keyed_name
 from caffe_gp.evaluation.settings import NetSettings, required
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
 from caffe_gp.report.pictures import write_bytes
@@ -48,6 +49,7 @@ class Classification(NetSettings):
 
     train, test   the images that neighbours are taken from, and those to be classified
     out           folder of the run; ``bank``: folder of the features and gradients, default ``out/bank``
+    by_key        put run and bank into folders of ``out`` named after their keys: many runs share one ``out``
     k             numbers of neighbours
     features      blobs whose values are compared; default: the one that the scores are made from
     gradient_at   'neighbour' (the paper's formula) or 'test' (at the test image, with the neighbour's class)
@@ -59,6 +61,7 @@ class Classification(NetSettings):
     out: Path = field(default_factory=required)
     tune: ClassificationSet | None = None
     bank: Path | None = None
+    by_key: bool = False
     k: tuple[int, ...] = (3,)
     features: tuple[str, ...] = ()
     gradient_at: tuple[str, ...] = ("neighbour",)
@@ -110,7 +113,7 @@ class Work:
     """The net of some settings, loaded, and its bank.
 
     settings     with the names of the feature blobs filled in
-    method, preprocess, bank
+    folder       of the run; method, preprocess, bank
     seconds      what this process spent on 'features', 'search', 'gradients' and 'perturbed'
     """
 
@@ -138,26 +141,29 @@ class Work:
         if not settings.quiet:
             for change in loaded.changes:
                 print(f"  {change}", file=sys.stderr)
+        key = self._bank_key()
         self.bank = FeatureBank(
-            settings.bank or Path(settings.out) / "bank",
+            settings.bank or Path(settings.out) / self._name("bank", settings.train, key),
             self.method,
             settings.train,
             self.preprocess,
-            self._bank_key(),
+            key,
             batch_size=settings.batch_size,
             quiet=settings.quiet,
         )
+        self.folder = Path(settings.out) / self._name("", settings.test, self._key(settings.test))
         # The embedded Caffe multiplies on its device.
         self._product = getattr(engines.load_caffe(settings.engine, settings.device), "matmul", np.matmul)
 
     def evaluate(self) -> ClassificationResults:
         """See the function of this name."""
-        settings, out = self.settings, Path(self.settings.out)
-        results = self.run(settings.test, out)
-        if settings.tune is not None:
-            results.tuning = self.run(settings.tune, out / "tuning")
+        tune = self.settings.tune
+        results = self.run(self.settings.test, self.folder)
+        if tune is not None:
+            name = self._name("tuning", tune, self._key(tune))
+            results.tuning = self.run(tune, Path(self.settings.out) / name)
         report = {**_report(results), "seconds": self.seconds}
-        write_bytes(out / "results.json", (json.dumps(report, indent=1) + "\n").encode("utf-8"))
+        write_bytes(self.folder / "results.json", (json.dumps(report, indent=1) + "\n").encode("utf-8"))
         return results
 
     def run(self, images: ClassificationSet, folder: Path) -> ClassificationResults:
@@ -295,6 +301,13 @@ class Work:
         )
 
     # ---- what identifies it, and what it found
+
+    def _name(self, what: str, images: ClassificationSet, key: dict[str, Any]) -> str:
+        """A folder of ``out``: ``what``, or with ``by_key`` a name of its own."""
+        if not self.settings.by_key:
+            return what
+        net = self.settings.model or Path(self.settings.prototxt).resolve().parent.name
+        return keyed_name(net, f"{images.name} {what}", key)
 
     def _bank_key(self) -> dict[str, Any]:
         settings = self.settings

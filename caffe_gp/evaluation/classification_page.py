@@ -20,7 +20,7 @@ def evaluate_with_page(settings: Classification) -> ClassificationResults:
     """``evaluate``, and the page beside its ``results.json``."""
     work = Work(settings)
     run = work.evaluate()
-    write_page(run, work, Path(settings.out))
+    write_page(run, work)
     return run
 
 
@@ -56,8 +56,8 @@ def outcomes(run: ClassificationResults, title: str) -> Table:
     return table
 
 
-def curve(run: ClassificationResults, x_title: str) -> Any:
-    """Accuracy over eps, a line for each variant: a matplotlib figure."""
+def curve(run: ClassificationResults, x_title: str, variants: Sequence[Variant] | None = None) -> Any:
+    """Accuracy over eps, a line for each variant (default: all): a matplotlib figure."""
     with figures.style():
         figure = figures.new(3.2)
         axes = figure.add_subplot(1, 1, 1)
@@ -65,7 +65,8 @@ def curve(run: ClassificationResults, x_title: str) -> Any:
         base = 100 * run.accuracy()
         axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
         axes.axvline(0, color=figures.GREY, linewidth=0.6)
-        for variant, colour, look in zip(run.variants, figures.COLOURS, figures.STYLES):
+        shown = run.variants if variants is None else variants
+        for variant, colour, look in zip(shown, figures.COLOURS, figures.STYLES):
             steps = sorted({0.0, *run.eps})
             values = [100 * float((run.at(variant, eps) == run.truth).mean()) for eps in steps]
             axes.plot(steps, values, look, color=colour, label=title_of(variant))
@@ -115,9 +116,9 @@ def shown(run: ClassificationResults) -> tuple[Variant, float]:
     return variant, run.chosen_eps(variant) or (positive or run.eps)[0]
 
 
-def write_page(run: ClassificationResults, work: Work, folder: Path) -> Path:
-    """Write table.md, index.html and the figures; returns the page."""
-    settings, data = work.settings, run.origin["data"]
+def write_page(run: ClassificationResults, work: Work) -> Path:
+    """Write table.md, index.html and the figures into the run's folder; returns the page."""
+    settings, data, folder = work.settings, run.origin["data"], work.folder
     net = settings.model or Path(settings.prototxt).name
     variant, eps = shown(run)
     figures.save(curve(run, f"eps (units of {work.method.blob})"), folder, "curve")

@@ -121,10 +121,10 @@ class ClassificationResults:
         return Outcome(float(after.mean()), gain, fixed, broken, mcnemar(fixed, broken))
 
     def best_eps(self, variant: Variant) -> float:
-        """The step with the highest accuracy here; 0 where none beats the net, the smaller one of a tie."""
+        """The positive step with the highest accuracy, the smallest of a tie; 0 if none beats the net."""
         found = [(self.accuracy(), 0.0)]
-        found += [(self.outcome(variant, eps).accuracy, eps) for eps in self.eps]
-        return max(found, key=lambda one: (one[0], -abs(one[1])))[1]
+        found += [(self.outcome(variant, eps).accuracy, eps) for eps in self.eps if eps > 0]
+        return max(found, key=lambda one: (one[0], -one[1]))[1]
 
     def chosen_eps(self, variant: Variant) -> float | None:
         """The step chosen on the tuning images; None without them."""

@@ -21,11 +21,13 @@ from caffe_gp.experiments import (
     figure8,
     figure9,
     figure10,
+    figure11,
     table1,
     table2,
     table3,
     table4,
     table5,
+    table6,
 )
 from caffe_gp.experiments.context import Context
 from caffe_gp.experiments.suites import Net, Suite
@@ -41,6 +43,7 @@ class Experiment:
     nets     the nets of a suite that it takes
     data     the set that it is measured on; None: the suite's
     paper_only   whether only the suite 'paper' has it
+    checks   calls that raise a CaffeGPError where something else that it needs is not there
     """
 
     run: Callable[[Context], Report]
@@ -48,17 +51,21 @@ class Experiment:
     nets: Callable[[Suite], Sequence[Net]]
     data: str | None = None
     paper_only: bool = False
+    checks: Callable[[Context], Sequence[Callable[[], object]]] = lambda context: ()
 
 
 def _of(module: ModuleType) -> Experiment:
-    """An experiment's module: NAME, TITLE, run; nets and DATA where they are not the suite's."""
+    """An experiment's module: NAME, TITLE, run; nets and DATA where they are not the suite's; PAPER_ONLY and
+    checks where it needs something else."""
     nets = getattr(module, "nets", lambda suite: suite.nets)
     data = getattr(module, "DATA", None)
-    return Experiment(module.run, module.TITLE, nets, data, paper_only=data is not None)
+    paper_only = getattr(module, "PAPER_ONLY", data is not None)
+    checks = getattr(module, "checks", lambda context: ())
+    return Experiment(module.run, module.TITLE, nets, data, paper_only, checks)
 
 
-_TABLES = (table1, table2, table3, table4, table5)
-_FIGURES = (figure3, figure4, figure5, figure6, figure7, figure8, figure9, figure10)
+_TABLES = (table1, table2, table3, table4, table5, table6)
+_FIGURES = (figure3, figure4, figure5, figure6, figure7, figure8, figure9, figure10, figure11)
 EXPERIMENTS = {module.NAME: _of(module) for module in (*_TABLES, *_FIGURES)}
 
 
@@ -67,8 +74,9 @@ def missing(names: Sequence[str], context: Context) -> list[str]:
     checks: dict[str, Callable[[], object]] = {}
     for name in names:
         experiment = EXPERIMENTS[name]
+        checks.update((f"{name} {k}", check) for k, check in enumerate(experiment.checks(context)))
         if not experiment.nets(context.suite):
-            continue  # worked out by hand: no net, no images
+            continue  # no net of the suite, so no images of it
         if experiment.data is None:
             checks["data"] = lambda: context.data().check()
         else:

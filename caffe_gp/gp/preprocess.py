@@ -86,7 +86,8 @@ class Preprocess:
             raise DataError(
                 f"images of shape {images.shape}, {images.dtype}: expected (N, h, w, 1 or 3), uint8"
             )
-        if self.resize or images.shape[3] != self.channels:
+        high, wide, channels = images.shape[1:]
+        if channels != self.channels or (self.resize and self._size((wide, high)) != (wide, high)):
             pictures = [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in images]
             images = np.stack([self._pixels(picture) for picture in pictures])
         return self._data(images, "image in memory")

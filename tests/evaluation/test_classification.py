@@ -261,6 +261,21 @@ def test_eps_is_chosen_on_other_images(folder, tmp_path):
     assert report["summary"]["variants"][0]["chosen"]["eps"] == run.chosen_eps(variant)
 
 
+def test_runs_that_share_a_folder(folder, tmp_path, monkeypatch):
+    tune = tiny.make_set("tiny-tune", 11, seed=4)
+    first, second = (
+        evaluate(tiny.settings(folder, tmp_path, by_key=True, tune=tune, k=k)) for k in ((1,), (3,))
+    )
+    assert first.chosen_eps(first.variants[0]) is not None and second.variants != first.variants
+    names = sorted(path.name for path in tmp_path.iterdir())
+    kinds = [name.rsplit("-", 1)[0].split("-tiny-")[1] for name in names]
+    assert sorted(kinds) == ["test", "test", "train-bank", "tune-tuning", "tune-tuning"]
+    seen = count_looks(monkeypatch)
+    again = evaluate(tiny.settings(folder, tmp_path, by_key=True, tune=tune, k=(1,)))
+    np.testing.assert_array_equal(again.labels[again.variants[0]], first.labels[first.variants[0]])
+    assert not seen
+
+
 def test_what_a_result_says_about_its_origin(folder, tmp_path):
     settings = tiny.settings(folder, tmp_path, **EVERYTHING)
     evaluate(settings)

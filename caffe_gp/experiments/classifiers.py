@@ -1,0 +1,113 @@
+"""The paper's two classifiers on their data, for table 6 and figures 11 and 16: trained here.
+
+The nets were trained without the part of the training set that ``ClassificationSet.split`` keeps for tuning.
+eps is chosen on that part, and neighbours come from the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+from caffe_gp.datasets import classification as sets
+from caffe_gp.errors import DataError
+from caffe_gp.evaluation.classification import Classification
+from caffe_gp.experiments.context import Context
+from caffe_gp.models import zoo
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A net of the zoo with its data set.
+
+    name         in the zoo, and its folder in ``models``
+    train, test  names of the sets
+    levels       steps at the input, in grey levels; the positive ones are tried, all are drawn
+    features     blobs of the ablation; the first is the one that the scores are made from
+    paper        accuracy in percent before and after
+    """
+
+    name: str
+    train: str
+    test: str
+    levels: tuple[float, ...]
+    features: tuple[str, ...]
+    paper: tuple[float, float]
+
+    @property
+    def model(self) -> zoo.Model:
+        """Its entry in the zoo."""
+        return zoo.get(self.name)
+
+    @property
+    def eps(self) -> list[float]:
+        """The steps in units of the input."""
+        return [level * self.model.feed.scale for level in self.levels]
+
+    def weights(self) -> list[Path]:
+        """The caffemodels, one for each seed that it was trained with; DataError where there is none."""
+        folder = zoo.ROOT / "models" / self.name
+        found = sorted(folder.glob("*.caffemodel"))
+        if not found:
+            raise DataError(f"{folder}: no caffemodel there; 'tools/train.py' makes one")
+        return found
+
+
+CLASSIFIERS = (
+    Classifier(
+        "lenet",
+        "mnist-train",
+        "mnist-test",
+        (-16.0, -8.0, -4.0, -2.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0),
+        ("ip1", "pool2", "data"),
+        (98.92, 99.15),
+    ),
+    Classifier(
+        "cifar10",
+        "cifar10-train",
+        "cifar10-test",
+        (-1.0, -0.5, -0.25, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+        ("ip1", "pool4"),
+        (76.31, 76.95),
+    ),
+)
+
+
+def checks(context: Context) -> list[Callable[[], object]]:
+    """What has to be there, as calls that raise DataError where it is not."""
+    found: list[Callable[[], object]] = [classifier.weights for classifier in CLASSIFIERS]
+    for name in sorted({name for one in CLASSIFIERS for name in (one.train, one.test)}):
+        found.append(lambda name=name: sets.get(name, context.data_root))  # type: ignore[misc]
+    return found
+
+
+def settings(context: Context, classifier: Classifier, caffemodel: Path, **method: Any) -> Classification:
+    """An evaluation with eps chosen on the part that is kept for tuning.
+
+    method   k, features, gradient_at, eps of ``Classification``
+    """
+    train, tune = sets.get(classifier.train, context.data_root).split()
+    test = sets.get(classifier.test, context.data_root)
+    given: dict[str, Any] = {
+        "eps": classifier.eps,
+        "caffemodel": str(caffemodel),
+        "train": train,
+        "tune": tune if context.tuning_limit is None else tune.first(context.tuning_limit),
+        "test": test if context.limit is None else test.first(context.limit),
+        "out": context.out / "runs",
+        "by_key": True,
+        "engine": context.engine,
+        "device": context.device,
+        "quiet": context.quiet,
+        "command": context.command,
+        **method,
+    }
+    return Classification.of_model(classifier.name, **given)
+
+
+def warnings(context: Context, images: int) -> Sequence[str]:
+    """What a reader must not overlook."""
+    if context.limit is None:
+        return []
+    return [f"Only the first {images} test images: these are not the paper's numbers."]

@@ -1,0 +1,62 @@
+"""Figures 11 and 16: digits that a step towards the neighbours' classes corrects, and some that it breaks."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from caffe_gp.evaluation.classification import Work
+from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
+from caffe_gp.experiments import classifiers
+from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report import figures
+from caffe_gp.report.experiment_report import Report, Table
+
+NAME, TITLE = "figure11", "Figures 11 and 16: digits, neighbours, gradients and perturbed digits"
+PAPER_ONLY = True
+checks = classifiers.checks
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """None of the suite's: classifiers have a list of their own."""
+    return ()
+
+
+def run(context: Context) -> Report:
+    """A sheet of LeNet's digits: the first that were corrected, then the first that were broken."""
+    classifier = classifiers.CLASSIFIERS[0]
+    caffemodel = classifier.weights()[0]
+    work = Work(classifiers.settings(context, classifier, caffemodel))
+    found = work.evaluate()
+    (variant,) = found.variants
+    eps = found.chosen_eps(variant) or min(step for step in found.eps if step > 0)
+    outcome = found.outcome(variant, eps)
+    examples = work.examples(found, variant, eps, FIXED, BROKEN)
+    drawn = []
+    if examples:
+        figures.save(sheet(work, examples), context.out / NAME, NAME)
+        rule = "The first test images that became right, then the first that became wrong."
+        drawn.append((NAME, f"{classifier.model.title}, {caffemodel.stem}, eps {eps:.3g}. {rule}"))
+    names = found.origin["data"]["class_names"]
+    header = ["test image", "label", "base", "with GP", "neighbours"]
+    table = Table(f"{outcome.fixed} digits corrected, {outcome.broken} broken; shown:", header)
+    for one in examples:
+        labels = [names[label] for label in (one.truth, one.base, one.after)]
+        table.add(str(one.row), *labels, ", ".join(names[label] for label in one.neighbour_classes))
+    numbers = {
+        "eps": eps,
+        "examples": [
+            {
+                "row": one.row,
+                "truth": one.truth,
+                "base": one.base,
+                "after": one.after,
+                "neighbours": one.neighbours.tolist(),
+            }
+            for one in examples
+        ],
+    }
+    provenance = {"command": context.command, "runs": {classifier.name: found.origin}}
+    text = ["A row: a test digit, its nearest training digits, their gradients' signs summed, the result."]
+    said = text, list(classifiers.warnings(context, len(found.truth)))
+    return Report(NAME, TITLE, *said, [table], drawn, numbers, provenance)
