@@ -72,7 +72,7 @@ class NeighbourPerturbation(PerturbedNet):
         """Backward: the sign of the gradient of p(class) at the blob, int8 in its shape.
 
         classes   (N,) integers, one for each image of the last ``look``
-        Raises DataError for classes that the net lacks, ZeroGradientError if no image had any gradient so far.
+        Raises DataError for classes that the net lacks, ZeroGradientError if no image so far had one.
         """
         self._move_back()
         score = self.net.blobs[self.score].data
