@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="in place of random_seed, and of `seed` in Python layers' JSON"
     )
+    parser.add_argument("--data", metavar="NAME", help="in place of `data` in Python layers' JSON")
     parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -62,7 +63,9 @@ def main() -> int:
     def work() -> None:
         chosen = engine.resolve(args.engine)
         os.environ[engine.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
-        recipe = trainer.read_recipe(args.solver, out=args.out, iterations=args.iterations, seed=args.seed)
+        recipe = trainer.read_recipe(
+            args.solver, out=args.out, iterations=args.iterations, seed=args.seed, data=args.data
+        )
         options = {"engine": chosen, "device": args.device, "quiet": args.quiet}
         options.update(weights=args.weights, snapshot=args.snapshot)
         print(engine.run_guarded(trained, recipe, options) if chosen == "bvlc" else trained(recipe, options))

@@ -46,7 +46,12 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
         proto.write_caffemodel(str(candidate), deploy_param, camvid_fcn.fold(params))
         return validate(deploy, candidate, validation, quiet).mean_iu
 
-    recipe = trainer.recipe_in(prototxts, out / "training", NAME, steps)
+    recipe = trainer.read_recipe(
+        prototxts / "solver.prototxt",
+        net=prototxts / "train.prototxt",
+        out=out / "training",
+        iterations=steps,
+    )
     run = trainer.train(recipe, quiet=quiet, score=score, keep=2)
     proto.write_caffemodel(str(weights), deploy_param, camvid_fcn.fold(run.params()))
     matrix = validate(deploy, weights, validation, quiet)

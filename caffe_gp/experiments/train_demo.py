@@ -29,7 +29,12 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
     out        folder for the weights and the record
     Folds, writes, scores on validation scenes. Returns what training.json holds.
     """
-    recipe = trainer.recipe_in(prototxts, out / "training", "digit_fcn", steps)
+    recipe = trainer.read_recipe(
+        prototxts / "solver.prototxt",
+        net=prototxts / "train.prototxt",
+        out=out / "training",
+        iterations=steps,
+    )
     run = trainer.train(recipe, quiet=quiet, keep=2)
     deploy = prototxts / "deploy.prototxt"
     weights = out / "digit_fcn.caffemodel"

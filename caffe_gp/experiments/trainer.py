@@ -80,31 +80,31 @@ class Trained:
 def read_recipe(
     solver: str | os.PathLike,
     *,
+    net: Path | None = None,
     out: Path | None = None,
     iterations: int | None = None,
-    seed: int | None = None,
+    **options: Any,
 ) -> Any:
     """The SolverParameter of a file, changed as asked. Paths in it are relative to the current folder.
 
+    net         the file in place of the solver's ``net``
     out         folder for the snapshots in place of the one that ``snapshot_prefix`` names
     iterations  in place of ``max_iter``; a rate that depends on it ('poly') then decays faster or slower
-    seed        in place of ``random_seed``, and of the ``seed`` in the param_str of Python layers
+    options     take the place of fields of the same name in the JSON param_str of Python layers: ``seed=2``,
+                which is ``random_seed`` too, ``data="folder:DIR"``; None leaves what is there
+    Raises DataError for an option that no layer has.
     """
     recipe = proto.read_solver_param(os.fspath(solver))
+    if net is not None:
+        recipe.net = str(net)
     if out is not None:
         recipe.snapshot_prefix = str(out / Path(recipe.snapshot_prefix).name)
     if iterations is not None:
         recipe.max_iter = iterations
-    if seed is not None:
-        _set_seed(recipe, seed)
-    return recipe
-
-
-def recipe_in(prototxts: Path, out: Path, name: str, iterations: int | None = None) -> Any:
-    """``read_recipe`` of a folder with solver.prototxt and train.prototxt; snapshots go to ``out``/NAME_*."""
-    recipe = read_recipe(prototxts / "solver.prototxt", iterations=iterations)
-    recipe.net = str((prototxts / "train.prototxt").resolve())
-    recipe.snapshot_prefix = str((out / name).resolve())
+    given = {name: value for name, value in options.items() if value is not None}
+    recipe.random_seed = given.get("seed", recipe.random_seed)
+    if given:
+        _set_options(recipe, given)
     return recipe
 
 
@@ -210,18 +210,22 @@ def _write_solver(run: Trained) -> str:
     return str(path)
 
 
-def _set_seed(recipe: Any, seed: int) -> None:
-    """``random_seed``, and ``seed`` in the JSON param_str of Python layers that have one."""
-    recipe.random_seed = seed
+def _set_options(recipe: Any, options: dict[str, Any]) -> None:
+    """Change the nets of the recipe, which become part of it."""
     for name in ("net", "train_net"):
         if recipe.HasField(name):
             getattr(recipe, f"{name}_param").CopyFrom(proto.read_net_param(getattr(recipe, name)))
             recipe.ClearField(name)
+    unknown = set(options) - {"seed"}  # random_seed is one for every net
     for net in (recipe.net_param, recipe.train_net_param):
         for layer in net.layer:
-            options = _json_object(layer.python_param.param_str)
-            if "seed" in options:
-                layer.python_param.param_str = json.dumps({**options, "seed": seed})
+            found = _json_object(layer.python_param.param_str)
+            changed = {name: value for name, value in options.items() if name in found}
+            if changed:
+                layer.python_param.param_str = json.dumps({**found, **changed})
+                unknown -= set(changed)
+    if unknown:
+        raise DataError(f"no Python layer of the net has {', '.join(sorted(unknown))} in its param_str")
 
 
 def _json_object(text: str) -> dict[str, Any]:

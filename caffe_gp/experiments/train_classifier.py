@@ -1,0 +1,106 @@
+"""Training of LeNet and the CIFAR-10 net by their solver files, on either engine.
+
+Reads prototxt/NAME/solver.prototxt, trains, and writes into the output folder:
+
+    NAME.caffemodel   the deployed net's weights, for prototxt/NAME/deploy.prototxt: the last iteration's
+    training.json     the recipe with hashes, the machine, losses, accuracy on held-out and on test images
+    training/         snapshots; a stopped run goes on from the newest when started again
+
+The images held out of the training set are not trained on. The test images are looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_gp import engine as engines
+from caffe_gp import proto, provenance
+from caffe_gp.datasets import classification
+from caffe_gp.datasets.classification import ClassificationSet
+from caffe_gp.experiments import trainer
+from caffe_gp.models import zoo
+
+DATA = {"lenet": ("mnist-train", "mnist-test"), "cifar10": ("cifar10-train", "cifar10-test")}
+_BATCH = 500
+
+
+def train(
+    name: str,
+    prototxts: Path,
+    out: Path,
+    *,
+    data: tuple[str, str] | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    engine: str = "torch",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train to the end, or go on from the newest snapshot in ``out/training``: ``trainer.train``.
+
+    name       'lenet' or 'cifar10'
+    prototxts  folder with train, deploy and solver.prototxt
+    out        folder for the weights and the record
+    data       names of the training and the test set; default: DATA's
+    seed       in place of the recipe's
+    Returns what training.json holds.
+    """
+    train_set, test_set = data or DATA[name]
+    recipe = trainer.read_recipe(
+        prototxts / "solver.prototxt",
+        net=prototxts / "train.prototxt",
+        out=out / "training",
+        iterations=steps,
+        seed=seed,
+        data=data and train_set,
+    )
+    run = trainer.train(recipe, engine=engine, quiet=quiet)
+    deploy, weights = prototxts / "deploy.prototxt", out / f"{name}.caffemodel"
+    proto.write_caffemodel(str(weights), proto.read_net_param(str(deploy)), run.params())
+    learning, tuning = classification.get(train_set).split()
+    test = classification.get(test_set)
+    record = {
+        "weights": weights.name,
+        "sha256": provenance.sha256_of(weights),
+        "prototxts": {
+            kind: provenance.sha256_of(prototxts / f"{kind}.prototxt")
+            for kind in ("train", "deploy", "solver")
+        },
+        "seed": int(recipe.random_seed),
+        "steps": int(recipe.max_iter),
+        "data": learning.describe(),
+        "tuning": score(name, deploy, weights, tuning, engine),
+        "test": score(name, deploy, weights, test, engine),
+        "seconds": round(run.seconds, 1),
+        "environment": engines.describe(engine),
+        "code_version": provenance.code_version(),
+        "tests": run.tests,
+        "loss": run.loss,
+    }
+    trainer.write_json(out / "training.json", record)
+    return record
+
+
+def score(
+    name: str, prototxt: Path, weights: Path, images: ClassificationSet, engine: str = "torch"
+) -> dict[str, Any]:
+    """What a set is, how many of its images the deployed net puts into their class, and their share."""
+    net = engines.load_caffe(engine).Net(str(prototxt), str(weights), 1)
+    correct = 0
+    for first in range(0, len(images), _BATCH):
+        part = np.s_[first : first + _BATCH]
+        blob = preprocess(name, images.images[part])
+        net.blobs["data"].reshape(*blob.shape)
+        net.blobs["data"].data[...] = blob
+        net.forward()
+        correct += int((net.blobs[zoo.get(name).score].data.argmax(1) == images.labels[part]).sum())
+    return {**images.describe(), "correct": correct, "accuracy": correct / len(images)}
+
+
+def preprocess(name: str, images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, C) uint8 as the zoo's net wants them: (N, C, H, W) float32; colours become BGR."""
+    feed = zoo.get(name).feed
+    centred = images[..., ::-1].astype(np.float32) - np.asarray(feed.mean, np.float32)
+    return np.ascontiguousarray((centred * np.float32(feed.scale)).transpose(0, 3, 1, 2))
