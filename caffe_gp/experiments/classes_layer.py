@@ -52,12 +52,8 @@ class ClassesLayer(_Layer):
             self.mean = np.asarray(options["mean"], np.float32).reshape(-1, 1, 1)
             self.shuffled, self.seed = "seed" in options, int(options.get("seed", 0))
             self.mirror = bool(options.get("mirror", False))
-            if (
-                self.batch < 1
-                or part not in (None, "learning", "tuning")
-                or self.mirror
-                and self.seed is None
-            ):
+            known = part in (None, "learning", "tuning")
+            if self.batch < 1 or not known or self.mirror > self.shuffled:
                 raise ValueError("batch from 1, part 'learning' or 'tuning', mirror with a seed")
         except (ValueError, KeyError, TypeError) as error:
             raise NetError(f"ClassesLayer: unusable param_str {self.param_str!r}: {error!r}") from None

@@ -55,6 +55,7 @@ class NeighbourPerturbation(PerturbedNet):
             if name not in self.net.blobs:
                 raise NetError(f"the net has no blob '{name}' to take features from")
         self._start: np.ndarray | None = None
+        self._has_gradient = False
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Forward: labels (N,) int64 and the features of each blob, (N, D) float32.
@@ -71,7 +72,7 @@ class NeighbourPerturbation(PerturbedNet):
         """Backward: the sign of the gradient of p(class) at the blob, int8 in its shape.
 
         classes   (N,) integers, one for each image of the last ``look``
-        Raises DataError for classes that the net lacks, ZeroGradientError if no image has any gradient.
+        Raises DataError for classes that the net lacks, ZeroGradientError if no image so far had one.
         """
         self._move_back()
         score = self.net.blobs[self.score].data
@@ -79,7 +80,9 @@ class NeighbourPerturbation(PerturbedNet):
         self.set_signal(signal.reshape(score.shape))
         self.restart.backward()
         direction = self.direction()
-        if not direction.any():
+        # One image may well lie where every ReLU is dead; a net without any gradient is a mistake.
+        self._has_gradient = self._has_gradient or bool(direction.any())
+        if not self._has_gradient:
             raise ZeroGradientError(self.why_no_gradient(""))
         return direction
 

@@ -17,7 +17,9 @@ def draw(
     loss    of the training net, drawn on the left; test outputs whose names say loss are drawn with it
     tests   (iteration, outputs by name) pairs of the test nets; the other outputs are drawn on the right
     scores  of snapshots; drawn on the right
+    What the net gave before any training is left out: beside it, later values could not be told apart.
     """
+    tests = [(i, values) for i, values in tests if i > 0]
     curves = {name: [(i, values[name]) for i, values in tests] for name in (tests[0][1] if tests else ())}
     if scores:
         curves["score"] = list(scores)
@@ -28,7 +30,9 @@ def draw(
         axes = figure.add_subplot(1, 1 + bool(others), 1)
         figures.curves_axes(axes, "iteration", "loss")
         axes.plot(*_columns(loss), "-", color=figures.GREY, linewidth=0.8, label="training")
-        _plot(axes, losses)
+        _plot(axes, {f"test {name}": curve for name, curve in losses.items()})
+        if all(value > 0 for _, value in loss):
+            axes.set_yscale("log")
         if others:
             axes = figure.add_subplot(1, 2, 2)
             figures.curves_axes(axes, "iteration", "test")

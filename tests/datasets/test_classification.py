@@ -1,4 +1,4 @@
-"""Sets of images with classes: the real MNIST, CIFAR-10 as published, folders, and damaged files."""
+"""Sets of images with classes: the real MNIST, CIFAR-10 in both published forms, folders, damaged files."""
 
 from __future__ import annotations
 

@@ -260,6 +260,20 @@ def test_an_unknown_feature_blob(loaded):
         NeighbourPerturbation(loaded, features=["fc7"])
 
 
+def test_an_image_without_gradient_is_left_alone(tmp_path):
+    """All of its ReLUs are dead; the others' are not."""
+    text = nets.input_layer(SHAPE) + inner_product("ip1", "data", 8) + nets.in_place("relu1", "ReLU", "ip1")
+    loaded = nets.load(tmp_path, text + inner_product("ip2", "ip1", CLASSES))
+    loaded.net.params["ip1"][0].data[...] = np.abs(loaded.net.params["ip1"][0].data)
+    loaded.net.params["ip1"][1].data[...] = 0
+    method = NeighbourPerturbation(loaded)
+    dark, bright = (np.full((1, *SHAPE[1:]), value, np.float32) for value in (-1, 1))
+    with pytest.raises(ZeroGradientError):
+        method.directions(dark, LABELS[:1])
+    assert method.directions(bright, LABELS[:1]).any()
+    assert not method.directions(dark, LABELS[:1]).any()
+
+
 def test_no_gradient_names_the_cause(tmp_path, images):
     loaded = nets.load(tmp_path, SMOOTH, weights=False)
     for blobs in loaded.net.params.values():

@@ -1,0 +1,212 @@
+"""Training by any solver file: plain data layers, tests, snapshots, seeds, curves; BVLC Caffe's losses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from caffe_gp import engine, proto
+from caffe_gp.errors import DataError, WeightsError
+from caffe_gp.experiments import trainer
+
+NET = """
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
+        hdf5_data_param { source: "FOLDER/train.txt" batch_size: 8 } }
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TEST }
+        hdf5_data_param { source: "FOLDER/test.txt" batch_size: 10 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "accuracy" type: "Accuracy" bottom: "ip" bottom: "label" top: "accuracy"
+        include { phase: TEST } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" loss_weight: 2 }
+"""
+SOLVER = """
+net: "FOLDER/net.prototxt" base_lr: 0.1 lr_policy: "fixed" momentum: 0.9 max_iter: 60 random_seed: 4
+test_iter: 3 test_interval: 20 snapshot: 25 snapshot_prefix: "FOLDER/out/tiny"
+"""
+
+
+def points(random, number):
+    """Three clouds in the plane: data (N, 2) and labels (N,)."""
+    labels = np.arange(number) % 3
+    angle = 2 * np.pi * labels / 3
+    data = np.column_stack([np.cos(angle), np.sin(angle)]) * 2 + random.normal(0, 0.5, (number, 2))
+    return data.astype(np.float32), labels.astype(np.float32)
+
+
+@pytest.fixture
+def solver(tmp_path):
+    """A solver file of a small net that reads HDF5 files."""
+    random = np.random.RandomState(0)
+    for part, number in (("train", 48), ("test", 30)):
+        data, labels = points(random, number)
+        with h5py.File(tmp_path / f"{part}.h5", "w") as file:
+            file["data"], file["label"] = data, labels
+        (tmp_path / f"{part}.txt").write_text(f"{tmp_path / part}.h5\n")
+    (tmp_path / "net.prototxt").write_text(NET.replace("FOLDER", str(tmp_path)))
+    path = tmp_path / "solver.prototxt"
+    path.write_text(SOLVER.replace("FOLDER", str(tmp_path)))
+    return path
+
+
+def train(solver, **options):
+    recipe = trainer.read_recipe(
+        solver, **{name: options.pop(name) for name in ("iterations", "seed", "out") if name in options}
+    )
+    return trainer.train(recipe, engine=engine.resolve(), quiet=True, **options)
+
+
+def test_a_net_with_plain_data_layers(solver, tmp_path):
+    run = train(solver)
+    assert [i for i, _ in run.tests] == [0, 20, 40, 60]
+    assert run.tests[-1][1]["accuracy"] > 0.9 > run.tests[0][1]["accuracy"]
+    assert [i for i, _ in run.loss] == [20, 40, 60] and run.loss[-1][1] < run.loss[0][1] / 2
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    states = {f"tiny_iter_{i}.{kind}" for i in (25, 50, 60) for kind in ("solverstate", "caffemodel")}
+    assert names == states | {
+        f"tiny_{rest}" for rest in ("log.json", "solver.prototxt", "curves.png", "curves.pdf")
+    }
+    saved = json.loads((tmp_path / "out/tiny_log.json").read_text())
+    assert saved["tests"][-1][1] == run.tests[-1][1] and saved["seconds"] == run.seconds
+
+
+def test_tests_and_losses_are_caffes(solver, tmp_path):
+    """By hand from the weights: the loss with its weight, the accuracy over the whole test set."""
+    run = train(solver, iterations=1)
+    weights, bias = run.params()["ip"]
+    data, labels = (h5py.File(tmp_path / "test.h5", "r")[name][()] for name in ("data", "label"))
+    scores = data @ weights.T + bias
+    exact = np.log(np.exp(scores).sum(1)) - scores[np.arange(30), labels.astype(int)]
+    assert run.tests[-1][1]["loss"] == pytest.approx(
+        exact.mean(), rel=1e-4
+    )  # blobs hold it without its weight
+    assert run.tests[-1][1]["accuracy"] == pytest.approx((scores.argmax(1) == labels).mean())
+
+
+def test_goes_on_from_the_newest_snapshot_or_the_one_named(solver, tmp_path):
+    whole = train(solver)
+    for name in ("tiny_iter_60.solverstate", "tiny_iter_60.caffemodel", "tiny_iter_50.caffemodel"):
+        (tmp_path / "out" / name).unlink()
+    # Half a snapshot, and another training's, do not count.
+    (tmp_path / "out/tinyer_iter_99.solverstate").write_bytes(b"")
+    (tmp_path / "out/tinyer_iter_99.caffemodel").write_bytes(b"")
+    newest = trainer.newest_snapshot(tmp_path / "out/tiny")
+    assert newest.name == "tiny_iter_25.solverstate"
+    again = train(solver)
+    # HDF5 files are read from their beginning again, so the losses after it differ; those before are kept.
+    assert again.loss[0] == whole.loss[0] and [i for i, _ in again.loss] == [20, 40, 60]
+    assert [i for i, _ in again.tests] == [0, 20, 40, 60]
+    third = train(solver, snapshot=newest, iterations=30)
+    assert third.loss[-1][0] == 30
+    with pytest.raises(DataError, match="no such snapshot"):
+        train(solver, snapshot=tmp_path / "out/tiny_iter_7.solverstate")
+
+
+def test_weights_to_start_from(solver, tmp_path):
+    first = train(solver, out=tmp_path / "first")
+    start = train(solver, out=tmp_path / "second", weights=first.snapshot(60), iterations=1)
+    assert start.tests[0][1] == first.tests[-1][1]
+
+
+def test_seeds(solver, tmp_path):
+    runs = [train(solver, out=tmp_path / str(i), seed=seed, iterations=3) for i, seed in enumerate((4, 4, 5))]
+    plain = train(solver, out=tmp_path / "plain", iterations=3)
+    found = [run.params()["ip"][0] for run in (*runs, plain)]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[3])
+    assert not np.allclose(found[0], found[2])
+
+
+def test_options_reach_python_layers(project_root):
+    solver = project_root / "prototxt/lenet/solver.prototxt"
+    net = project_root / "prototxt/lenet/train.prototxt"
+    recipe = trainer.read_recipe(solver, net=net, seed=7, data="folder:x")
+    texts = [json.loads(layer.python_param.param_str) for layer in recipe.net_param.layer[:2]]
+    assert recipe.random_seed == 7 and not recipe.HasField("net")
+    assert texts[0]["seed"] == 7 and "seed" not in texts[1]
+    assert [text["data"] for text in texts] == ["folder:x"] * 2
+    assert [text["batch"] for text in texts] == [64, 100]
+    with pytest.raises(DataError, match="no Python layer of the net has colour"):
+        trainer.read_recipe(solver, net=net, colour="red")
+
+
+def test_interrupted_and_resumed(solver, tmp_path, monkeypatch):
+    """Ctrl-C in the middle of an iteration: the iteration is finished and kept."""
+    caffe = engine.load_caffe(engine.resolve())
+    kind = caffe.SGDSolver
+    step = kind.step
+
+    def pressed(self, iterations):
+        if self.iter == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self, iterations)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "step", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            train(solver)
+    assert trainer.newest_snapshot(tmp_path / "out/tiny").name == "tiny_iter_10.solverstate"
+    assert [i for i, _ in train(solver).tests] == [0, 20, 40, 60]
+
+
+def test_snapshots_in_hdf5(solver):
+    solver.write_text(solver.read_text() + "snapshot_format: HDF5\n")
+    run = train(solver, iterations=50)
+    newest = trainer.newest_snapshot(run.beside("x").with_name("tiny"))
+    assert (
+        newest.name == "tiny_iter_50.solverstate.h5" and run.snapshot(50).name == "tiny_iter_50.caffemodel.h5"
+    )
+    assert run.params()["ip"][0].shape == (3, 2)
+    assert train(solver, iterations=50).loss == run.loss
+
+
+def test_wrong_weights_are_refused(solver, tmp_path):
+    if engine.resolve() == "bvlc":
+        pytest.skip("BVLC Caffe aborts")
+    net = proto.read_net_param(str(tmp_path / "net.prototxt"))
+    proto.write_caffemodel(str(tmp_path / "w.caffemodel"), net, {"ip": [np.zeros((4, 2))]})
+    with pytest.raises(WeightsError, match="ip"):
+        train(solver, weights=tmp_path / "w.caffemodel")
+
+
+# ---- LeNet on real digits
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def test_lenet_trains_as_on_bvlc_caffe(shared_data, tmp_path, monkeypatch):
+    """The committed recipe from released weights, 12 iterations: golden/record_training.py."""
+    monkeypatch.setenv("CAFFE_GP_DATA", str(shared_data))
+    monkeypatch.syspath_prepend(str(GOLDEN))
+    import record_training
+
+    found = record_training.numbers("torch", shared_data, tmp_path)
+    expected = json.loads((GOLDEN / "bvlc_lenet_training.json").read_text())
+    assert [i for i, _ in found["loss"]] == [i for i, _ in expected["loss"]] == list(range(1, 13))
+    losses = [[loss for _, loss in numbers["loss"]] for numbers in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-5)
+    for (_, mine), (_, theirs) in zip(found["tests"], expected["tests"]):
+        assert mine["accuracy"] == pytest.approx(theirs["accuracy"], abs=2e-4)  # one image of 5000
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
+    assert {name: pytest.approx(values, rel=1e-5) for name, values in expected["sums"].items()} == found[
+        "sums"
+    ]
+
+
+def test_the_picture_shows_what_was_logged(solver, tmp_path):
+    """Two axes: the losses, and the accuracy after the first iteration."""
+    from caffe_gp.report import training_curves
+
+    run = train(solver)
+    left, right = training_curves.draw(run.loss, run.tests).axes
+    assert [line.get_label() for line in left.lines] == ["training", "test loss"]
+    assert np.array_equal(left.lines[0].get_xydata(), run.loss)
+    assert right.lines[0].get_xydata()[:, 1].tolist() == [values["accuracy"] for _, values in run.tests[1:]]
+    assert len(training_curves.draw(run.loss).axes) == 1
+    assert re.match(rb"\x89PNG", (tmp_path / "out/tiny_curves.png").read_bytes())
