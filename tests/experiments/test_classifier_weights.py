@@ -22,7 +22,7 @@ def test_the_record_is_of_these_files(project_root, name):
 
 
 def test_lenet_reads_the_test_digits(project_root, shared_data):
-    """All 10,000: as many right as the record says, but for one whose two best scores may be all but equal."""
+    """All 10,000: as many right as the record says, but for one with two best scores as good as equal."""
     record = json.loads((project_root / "models/lenet/training.json").read_text())
     found = train_classifier.score(
         "lenet",
