@@ -81,6 +81,7 @@ def test_idx_plain_and_packed(tmp_path, array):
         ("a.gz", b"<html>", "not a readable file"),
         ("a.gz", None, "not a readable file"),
     ),
+    ids=("empty", "floats", "short", "long", "huge", "no sizes", "torn gzip", "a web page", "missing"),
 )
 def test_damaged_idx(tmp_path, name, content, message):
     if content is not None:
