@@ -40,7 +40,7 @@ def cifar10() -> Any:
     The paper says no more. The rest is chosen here, as plain as was usual and early small, so that one core
     trains it in minutes: 3x3 convolutions that keep the size, ReLU after every layer but the last, max
     pooling by 2 after the first, second, fourth and fifth convolution (32 -> 16 -> 8 -> 4 -> 2), no
-    normalisation. Colour images of 32 x 32. Class scores in ``ip2``.
+    normalisation. Colour images of 32 x 32, (grey level - mean) / 256. Class scores in ``ip2``.
     """
     return _deployed("cifar10", (1, 3, 32, 32), _cifar10)
 
@@ -57,7 +57,8 @@ def lenet_training(data: str = "mnist-train", seed: int = 1) -> Any:
 def cifar10_training(data: str = "cifar10-train", seed: int = 1) -> Any:
     """The CIFAR-10 net in training: batches of 100, mirrored half the time, dropout before the scores."""
     options = {"batch": CIFAR10_BATCH, "seed": seed, "mirror": True}
-    return _training("cifar10", {"data": data, "mean": CIFAR10_MEAN}, options, _cifar10)
+    feed = {"mean": CIFAR10_MEAN, "scale": 1 / 256}
+    return _training("cifar10", {"data": data, **feed}, options, _cifar10)
 
 
 def lenet_solver() -> Any:
@@ -78,7 +79,7 @@ def lenet_solver() -> Any:
 def cifar10_solver() -> Any:
     """The recipe, a SolverParameter: 10 epochs of SGD whose rate decays to zero along a line."""
     return pb.SolverParameter(
-        base_lr=0.01,
+        base_lr=0.03,
         momentum=0.9,
         weight_decay=0.0005,
         lr_policy="poly",

@@ -235,7 +235,7 @@ _ALL = (
         weights=None,
         eps=None,
         eps_source=UNTUNED,
-        feed=Feed(mean=classifiers.CIFAR10_MEAN, resize=(32, 32)),
+        feed=Feed(mean=classifiers.CIFAR10_MEAN, scale=1 / 256, resize=(32, 32)),
     ),
 )
 
