@@ -127,8 +127,8 @@ def train(
               weights are the result
     keep      how many snapshots stay besides the best one; default: all
     Test nets are run as the recipe says, and at the end. Ctrl-C stops after the iteration at hand, with a
-    snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there, CaffeGPError
-    when the loss becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead
+    snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there,
+    CaffeGPError when the loss becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead
     (``engine.run_guarded``).
     """
     from tqdm import tqdm
@@ -164,8 +164,8 @@ def train(
                 recent = []
                 if not np.isfinite(run.loss[-1][1]):
                     raise CaffeGPError(
-                        f"iteration {solver.iter}: the loss is {run.loss[-1][1]}, nothing can be learned from "
-                        f"here on. Try a smaller base_lr than {recipe.base_lr:g}, or smaller values in the data"
+                        f"iteration {solver.iter}: the loss is {run.loss[-1][1]}, the training has diverged. "
+                        f"Try a smaller base_lr than {recipe.base_lr:g}, or smaller values in the data"
                     )
             if recipe.test_iter and (solver.iter % recipe.test_interval == 0 or last):
                 run.tests.append((solver.iter, _test(solver, recipe.test_iter)))

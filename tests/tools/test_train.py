@@ -81,6 +81,13 @@ def test_errors_are_one_line(folder, monkeypatch, capsys):
         run(monkeypatch, "--weights", "a", "--snapshot", "b")
 
 
+def test_a_diverged_training_stops(folder, monkeypatch, capsys):
+    (folder / "solver.prototxt").write_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e4"))
+    assert run(monkeypatch) == 1
+    assert "iteration 20: the loss is " in capsys.readouterr().err
+    assert not list((folder / "out").glob("*.solverstate"))
+
+
 def test_ctrl_c_writes_a_snapshot_and_the_next_run_goes_on(folder):
     """In a process of its own, and with a second run that finishes what the first began."""
     endless = SOLVER.replace("max_iter: 40", "max_iter: 1000000")
