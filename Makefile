@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-demo train-camvid test bvlc test-bvlc lint bench faithfulness clean
+.PHONY: help venv models data demo train-demo train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench faithfulness clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -32,7 +32,7 @@ venv: $(READY)  ## create or update .venv
 models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfasrnn-coco --yes-non-commercial")
 	$(BIN)/python tools/fetch_models.py $(FETCH)
 
-data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context")
+data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
 	$(BIN)/python tools/fetch_data.py $(DATA)
 
 .PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
@@ -60,6 +60,12 @@ train-demo: $(READY)  ## train the demo's net again
 
 train-camvid: $(READY)  ## train the CamVid net again (CAFFE_GP_DATA: the folder that holds camvid/)
 	$(BIN)/python tools/train_camvid.py
+
+train-lenet: $(READY)  ## train LeNet again; train-cifar10: the CIFAR-10 net (CAFFE_GP_DATA: their folder)
+	$(BIN)/python tools/train_classifier.py lenet
+
+train-cifar10: $(READY)
+	$(BIN)/python tools/train_classifier.py cifar10
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import os
 import shutil
 import tarfile
@@ -19,7 +20,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, Callable, Iterator
 
-from caffe_gp.datasets import digit_scenes, segmentation
+from caffe_gp.datasets import classification, digit_scenes, segmentation
 from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
 from caffe_gp.downloads import download
@@ -55,7 +56,15 @@ def _what_lacks(archive: Archive, places: dict[str, Path]) -> str:
         if found < count:
             return f"{place(path)} has {found} files of {count}"
     wrong = (_wrong_list(item, place(item.target)) for item in archive.lists)
-    return next(filter(None, wrong), "")
+    wrong_members = (_wrong_member(place(path), md5) for path, md5 in archive.members.items())
+    return next(filter(None, itertools.chain(wrong, wrong_members)), "")
+
+
+def _wrong_member(path: Path, md5: str) -> str:
+    if not path.is_file():
+        return f"{path} is missing"
+    found = digests(path, ["md5"])["md5"]
+    return f"{path}: md5 {found}, the published file has {md5}" if found != md5 else ""
 
 
 def fetch(
@@ -94,7 +103,7 @@ def fetch(
 
 
 def verify(name: str, root: Path) -> int:
-    """Check what is there: lists by their ids, folders by their files, and every label map by reading it.
+    """Check what is there: lists by their ids, folders by their files, every label map and set by reading it.
 
     Returns the number of images and label maps that were read. Raises DataError for the first that is wrong.
     """
@@ -115,7 +124,11 @@ def verify(name: str, root: Path) -> int:
             else:
                 image_size(path)
             read.add(path)
-    return len(read)
+    pictures = 0
+    for title, sources in classification.SOURCES_OF.items():
+        if name in sources:
+            pictures += len(classification.get(title, root))
+    return len(read) + pictures
 
 
 # ---- lists and single files

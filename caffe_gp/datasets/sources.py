@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Archive:
     take    folder inside it -> folder under the data root
     counts  folder under the data root -> files that must be in it afterwards
     lists   that must be there afterwards
+    members files under the data root -> md5 that they must have
     """
 
     file: str
@@ -61,6 +62,7 @@ class Archive:
     take: dict[str, str]
     counts: dict[str, int]
     lists: tuple[IdList, ...] = ()
+    members: dict[str, str] = field(default_factory=dict)
 
     @property
     def known_hash(self) -> str | None:

@@ -12,6 +12,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from small_cifar import NUMBER, python2_pickle
 
 from caffe_gp.datasets import cifar, classification
 from caffe_gp.datasets.class_names import CIFAR10
@@ -101,46 +102,6 @@ def test_mnist_of_another_size_or_missing(tmp_path):
 
 
 # ---- CIFAR-10
-
-NUMBER = 20
-
-
-def python2_pickle(images, labels):
-    """A batch as Python 2 and its numpy wrote it: protocol 2, byte strings, the array's state."""
-
-    def string(value):
-        return b"T" + len(value).to_bytes(4, "little") + value
-
-    def integer(value):
-        return b"J" + int(value).to_bytes(4, "little", signed=True)
-
-    dtype = b"cnumpy\ndtype\n" + string(b"u1") + integer(0) + integer(1) + b"\x87R"
-    dtype += b"(" + integer(3) + string(b"|") + b"NNN" + integer(-1) + integer(-1) + integer(0) + b"tb"
-    start = (
-        b"cnumpy.core.multiarray\n_reconstruct\n" + b"cnumpy\nndarray\n" + integer(0) + b"\x85" + string(b"b")
-    )
-    shape = integer(images.shape[0]) + integer(images.shape[1]) + b"\x86"
-    array = start + b"\x87R(" + integer(1) + shape + dtype + b"\x89" + string(images.tobytes()) + b"tb"
-    numbers = b"](" + b"".join(integer(label) for label in labels) + b"e"
-    items = string(b"batch_label") + string(b"training batch 1 of 5")
-    items += string(b"labels") + numbers + string(b"data") + array
-    return b"\x80\x02}(" + items + b"u."
-
-
-@pytest.fixture
-def batches(tmp_path, monkeypatch):
-    """Both published forms of a small CIFAR-10; returns its planes (N, 3072) and labels by file name."""
-    monkeypatch.setattr(cifar, "IMAGES_A_FILE", NUMBER)
-    random = np.random.RandomState(3)
-    made = {}
-    for name in (*cifar.PICKLE_FILES["train"], *cifar.PICKLE_FILES["test"]):
-        made[name] = random.randint(0, 256, (NUMBER, 3072)).astype(np.uint8), random.randint(0, 10, NUMBER)
-        for folder in (cifar.PICKLES, cifar.RECORDS):
-            (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / cifar.PICKLES / name).write_bytes(python2_pickle(*made[name]))
-        records = np.column_stack([made[name][1].astype(np.uint8), made[name][0]])
-        (tmp_path / cifar.RECORDS / f"{name}.bin").write_bytes(records.tobytes())
-    return made
 
 
 def test_the_made_up_pickle_is_one(batches, tmp_path):

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.datasets import fetch, segmentation, sources
+from caffe_gp.datasets import cifar, fetch, segmentation, sources
 from caffe_gp.datasets.sources import SOURCES, Archive, GzipFile, IdList
 from caffe_gp.errors import DataError
 from caffe_gp.report.pictures import save_label_png
@@ -313,6 +313,44 @@ def test_the_real_digits(shared_data, tmp_path):
     for item in SOURCES["mnist"].files:
         found = hashlib.sha256((tmp_path / item.target).read_bytes()).hexdigest()
         assert (found == item.sha256) == ("train-images" not in item.target)
+    assert fetch.verify("mnist", tmp_path) == 70_000
+
+
+def test_members_are_told_by_their_hash(server, monkeypatch, tmp_path):
+    """Of an archive whose own hash nobody checked, and of a folder that was unpacked elsewhere."""
+    files = {"cifar-10-batches-py/test_batch": b"right", "cifar-10-batches-py/readme.html": b""}
+    members = {"cifar-10-batches-py/test_batch": hashlib.md5(b"right").hexdigest()}
+    take = {"cifar-10-batches-py": "cifar-10-batches-py"}
+    for name, content in (("right", b"right"), ("wrong", b"other")):
+        body = packed("tgz", {**files, "cifar-10-batches-py/test_batch": content})
+        offer(monkeypatch, [server.serve(name, body)], body, "cifar10", take=take, counts={}, members=members)
+        write(tmp_path / f"my-{name}", {"cifar-10-batches-py/test_batch": content})
+        for root, source in ((tmp_path / name, None), (tmp_path / f"{name}-2", tmp_path / f"my-{name}")):
+            if name == "right":
+                fetch.fetch("cifar10", root, from_dir=source, progress=False, say=lambda line: None)
+                assert (root / "cifar-10-batches-py/test_batch").read_bytes() == b"right"
+                continue
+            with pytest.raises(DataError, match=f"test_batch: md5 .* has {[*members.values()][0]}"):
+                fetch.fetch("cifar10", root, from_dir=source, progress=False, say=lambda line: None)
+            assert tree(root) == {}
+    (tmp_path / "my-right/cifar-10-batches-py/test_batch").unlink()
+    assert "test_batch is missing" in fetch.what_is_missing(sources.SOURCES["cifar10"], tmp_path / "right-2")
+
+
+def test_verify_reads_cifar10(batches, monkeypatch, tmp_path):
+    """Both forms; a damaged batch is named."""
+    for name, folder in (("cifar10", cifar.PICKLES), ("cifar10-binary", cifar.RECORDS)):
+        archive = replace(SOURCES[name].archive, members={})
+        monkeypatch.setitem(sources.SOURCES, name, replace(SOURCES[name], archive=archive))
+        for other in {cifar.PICKLES, cifar.RECORDS} - {folder}:
+            (tmp_path / other).rename(tmp_path / f"{other}.away")
+        assert fetch.verify(name, tmp_path) == 6 * cifar.IMAGES_A_FILE
+        path = next((tmp_path / folder).glob("test_batch*"))
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(DataError, match=path.name):
+            fetch.verify(name, tmp_path)
+        for other in {cifar.PICKLES, cifar.RECORDS} - {folder}:
+            (tmp_path / f"{other}.away").rename(tmp_path / other)
 
 
 def test_the_manifest_and_the_real_lists(shared_data, tmp_path):
