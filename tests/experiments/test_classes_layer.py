@@ -11,6 +11,7 @@ from PIL import Image
 from caffe_gp import engine, proto
 from caffe_gp.datasets import classification
 from caffe_gp.errors import DataError, NetError
+from caffe_gp.experiments import trainer
 from caffe_gp.models.builder import Builder
 
 
@@ -86,6 +87,43 @@ def test_half_the_images_are_mirrored(folder, tmp_path):
     again = net_of(tmp_path, data=f"folder:{folder}", batch=10, mean=[0], seed=1, mirror=True)
     again.layers[0].position = 70
     assert np.array_equal(given(again, 1)[0], data[70:80])
+
+
+def test_a_stopped_training_ends_where_an_uninterrupted_one_does(folder, tmp_path):
+    options = {
+        "data": f"folder:{folder}",
+        "batch": 6,
+        "mean": [128],
+        "seed": 1,
+        "mirror": True,
+        "scale": 0.01,
+    }
+    net = Builder("small", None)
+    layer = {"module": "caffe_gp.experiments.classes_layer", "layer": "ClassesLayer"}
+    layer["param_str"] = json.dumps(options)
+    net.add("Python", "data", [], ["data", "label"], python_param=layer)
+    net.inner_product("ip", "data", 2, weight_filler={"type": "xavier"})
+    net.add("SoftmaxWithLoss", "loss", ["ip", "label"])
+    proto.write_text(net.param, str(tmp_path / "train.prototxt"))
+    (tmp_path / "solver.prototxt").write_text(
+        'base_lr: 0.1 momentum: 0.9 lr_policy: "fixed" max_iter: 12 snapshot: 7 random_seed: 1\n'
+    )
+
+    def run(out, iterations):
+        recipe = trainer.read_recipe(
+            tmp_path / "solver.prototxt",
+            net=tmp_path / "train.prototxt",
+            out=tmp_path / out,
+            iterations=iterations,
+        )
+        return trainer.train(recipe, engine=engine.resolve(), quiet=True)
+
+    whole = run("whole", 12)
+    run("stopped", 7)
+    resumed = run("stopped", 12)
+    for mine, theirs in zip(resumed.params()["ip"], whole.params()["ip"]):
+        assert np.array_equal(mine, theirs)
+    assert not np.allclose(whole.params(7)["ip"][0], whole.params(12)["ip"][0])
 
 
 def test_the_parts_share_nothing(folder, tmp_path, monkeypatch):
