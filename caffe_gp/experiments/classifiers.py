@@ -45,6 +45,11 @@ class Classifier:
         """The steps in units of the input."""
         return [level * self.model.feed.scale for level in self.levels]
 
+    def title(self, caffemodel: Path) -> str:
+        """For people: the net, and which of its weights where their file's name tells more."""
+        more = "" if caffemodel.stem == self.name else f", {caffemodel.stem}"
+        return self.model.title + more
+
     def weights(self) -> list[Path]:
         """The caffemodels, one for each seed that it was trained with; DataError where there is none."""
         folder = zoo.ROOT / "models" / self.name
@@ -59,7 +64,7 @@ CLASSIFIERS = (
         "lenet",
         "mnist-train",
         "mnist-test",
-        (-16.0, -8.0, -4.0, -2.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0),
+        (-8.0, -4.0, -2.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0),
         ("ip1", "pool2", "data"),
         (98.92, 99.15),
     ),

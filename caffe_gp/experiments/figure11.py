@@ -36,7 +36,7 @@ def run(context: Context) -> Report:
     if examples:
         figures.save(sheet(work, examples), context.out / NAME, NAME)
         rule = "The first test images that became right, then the first that became wrong."
-        drawn.append((NAME, f"{classifier.model.title}, {caffemodel.stem}, eps {eps:.3g}. {rule}"))
+        drawn.append((NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
     names = found.origin["data"]["class_names"]
     header = ["test image", "label", "base", "with GP", "neighbours"]
     table = Table(f"{outcome.fixed} digits corrected, {outcome.broken} broken; shown:", header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Sequence
 
-from caffe_gp.evaluation.classification import evaluate
+from caffe_gp.evaluation.classification import PLACES, evaluate
 from caffe_gp.evaluation.classification_page import HEADER, curve, title_of
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.experiments import classifiers, parts
@@ -27,28 +27,28 @@ def nets(suite: Suite) -> Sequence[Net]:
 
 
 def run(context: Context) -> Report:
-    """One row a net and seed; for the first seed of each everything that may be varied."""
-    header = ["net, seed", "base", "with GP", "gain", "fixed", "broken", "p", "eps", "paper: base", "with GP"]
+    """One row for each weights of each net; for its first ones everything that may be varied."""
+    header = ["net", "base", "with GP", "gain", "fixed", "broken", "p", "eps", "paper: base", "with GP"]
     table = Table(TITLE, header)
-    tables, drawn, runs, numbers = [table], [], {}, {}
+    tables, drawn, runs = [table], [], {}
+    numbers: dict[str, Any] = {}
     for classifier in classifiers.CLASSIFIERS:
         seeds = {}
-        for number, caffemodel in enumerate(classifier.weights()):
-            varied: dict[str, Any] = {}
-            if not number:
-                varied = {"k": K, "features": classifier.features, "gradient_at": ("neighbour", "test")}
-            found = evaluate(classifiers.settings(context, classifier, caffemodel, **varied))
-            variant = Variant(classifier.features[0], "neighbour", 3)
-            row = _row(table, classifier, caffemodel.stem, found, variant)
+        for caffemodel in classifier.weights():
+            found = evaluate(classifiers.settings(context, classifier, caffemodel))
+            row = _row(table, classifier, classifier.title(caffemodel), found, found.variants[0])
             seeds[caffemodel.stem] = {**found.summary(), "gp": row}
             runs[f"{classifier.name}/{caffemodel.stem}"] = found.origin
-            if varied:
-                tables.append(_ablation(classifier, caffemodel.stem, found))
-                shown = [one for one in found.variants if one.features == variant.features]
-                name = f"{NAME}_{classifier.name}"
-                figures.save(curve(found, "eps (units of the input)", shown), context.out / NAME, name)
-                drawn.append((name, f"{classifier.model.title}, {caffemodel.stem}: accuracy over eps."))
-        numbers[classifier.name] = {"paper": classifier.paper, "seeds": seeds}
+        first = classifier.weights()[0]
+        varied = {"k": K, "features": classifier.features, "gradient_at": PLACES}
+        found = evaluate(classifiers.settings(context, classifier, first, **varied))
+        runs[f"{classifier.name}/{first.stem}, varied"] = found.origin
+        numbers[classifier.name] = {"paper": classifier.paper, "seeds": seeds, "varied": found.summary()}
+        tables.append(_ablation(classifier, classifier.title(first), found))
+        shown = [variant for variant in found.variants if variant.features == classifier.features[0]]
+        name = f"{NAME}_{classifier.name}"
+        figures.save(curve(found, "eps (units of the input)", shown), context.out / NAME, name)
+        drawn.append((name, f"{classifier.title(first)}: accuracy over eps."))
     table.note = (
         "Accuracy in percent on the test set; 3 neighbours of equal weight, gradients at the neighbours, "
         "features of the last hidden layer after ReLU. eps was chosen on training images that neither the "
@@ -67,7 +67,7 @@ def run(context: Context) -> Report:
 def _row(
     table: Table,
     classifier: classifiers.Classifier,
-    seed: str,
+    title: str,
     found: ClassificationResults,
     variant: Variant,
 ) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _row(
     outcome = found.outcome(variant, eps)
     base, after = classifier.paper
     table.add(
-        f"{classifier.model.title}, {seed}",
+        title,
         parts.judged(found.accuracy(), base),
         parts.judged(outcome.accuracy, after),
         signed(outcome.gain),
@@ -90,9 +90,9 @@ def _row(
     return {"eps": eps, **asdict(outcome)}
 
 
-def _ablation(classifier: classifiers.Classifier, seed: str, found: ClassificationResults) -> Table:
+def _ablation(classifier: classifiers.Classifier, title: str, found: ClassificationResults) -> Table:
     """Each variant at the eps that was chosen for it."""
-    table = Table(f"{classifier.model.title}, {seed}: what may be varied", HEADER)
+    table = Table(f"{title}: what may be varied", HEADER)
     table.add("none (base)", "", points(found.accuracy()), "", "", "", "")
     for features in classifier.features:
         for k in K:
