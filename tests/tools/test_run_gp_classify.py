@@ -18,6 +18,7 @@ import tiny_classifier as tiny  # noqa: E402
 from caffe_gp.datasets import classification as sets  # noqa: E402
 from caffe_gp.errors import DataError  # noqa: E402
 from caffe_gp.evaluation.classification import evaluate  # noqa: E402
+from caffe_gp.gp import NeighbourPerturbation  # noqa: E402
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp_classify.py"
 SETS = {
@@ -103,6 +104,26 @@ def test_a_tenth_is_held_out_without_being_told(run, tmp_path):
     report = results(tmp_path / "out")
     assert (report["data"]["train"]["images"], report["data"]["images"]["images"]) == (54, 4)
     assert report["tuning"]["data"]["images"] == 6
+
+
+@pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe runs in a process of its own")
+def test_ctrl_c_and_the_same_command_again(run, tmp_path, monkeypatch):
+    plain, looks = NeighbourPerturbation.look, []
+
+    def look(self, images):
+        looks.append(len(images))
+        if len(looks) == 20:  # 12 batches of the bank, 5 to search, the third to perturb
+            raise KeyboardInterrupt
+        return plain(self, images)
+
+    monkeypatch.setattr(NeighbourPerturbation, "look", look)
+    options = ("--eps", "0.1", "--batch-size", "5", "--gradient-at", "test", "--no-page")
+    _, stderr = run(*options, code=130)
+    assert "run_gp_classify: interrupted. The same command goes on where this one stopped." in stderr
+    assert len((tmp_path / "out" / "records.jsonl").read_text().splitlines()) == 3
+    run(*options)
+    assert sum(looks[20:]) == 2 * 13
+    assert results(tmp_path / "out")["summary"]["base"]["images"] == 23
 
 
 def test_a_bank_is_shared(run, tmp_path):
