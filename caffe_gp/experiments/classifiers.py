@@ -55,7 +55,7 @@ class Classifier:
         folder = zoo.ROOT / "models" / self.name
         found = sorted(folder.glob("*.caffemodel"))
         if not found:
-            raise DataError(f"{folder}: no caffemodel there; 'tools/train.py' makes one")
+            raise DataError(f"{folder}: no caffemodel there; 'make train-{self.name}' makes one")
         return found
 
 

@@ -6,6 +6,7 @@ Reads prototxt/NAME/solver.prototxt, trains, and writes into the output folder:
     training.json     the recipe with hashes, the machine, losses, accuracy on held-out and on test images
     training/         snapshots; a stopped run goes on from the newest when started again
 
+Another seed than the recipe's adds NAME_seed2.caffemodel and training_seed2.json beside them.
 The images held out of the training set are not trained on. The test images are looked at once, at the end.
 """
 
@@ -44,7 +45,7 @@ def train(
     prototxts  folder with train, deploy and solver.prototxt
     out        folder for the weights and the record
     data       names of the training and the test set; default: DATA's
-    seed       in place of the recipe's
+    seed       in place of the recipe's; the files are then named after it
     Returns what training.json holds.
     """
     train_set, test_set = data or DATA[name]
@@ -56,8 +57,10 @@ def train(
         seed=seed,
         data=data and train_set,
     )
+    other = "" if seed is None else f"_seed{seed}"
+    recipe.snapshot_prefix += other
     run = trainer.train(recipe, engine=engine, quiet=quiet)
-    deploy, weights = prototxts / "deploy.prototxt", out / f"{name}.caffemodel"
+    deploy, weights = prototxts / "deploy.prototxt", out / f"{name}{other}.caffemodel"
     proto.write_caffemodel(str(weights), proto.read_net_param(str(deploy)), run.params())
     learning, tuning = classification.get(train_set).split()
     test = classification.get(test_set)
@@ -79,7 +82,7 @@ def train(
         "tests": run.tests,
         "loss": run.loss,
     }
-    trainer.write_json(out / "training.json", record)
+    trainer.write_json(out / f"training{other}.json", record)
     return record
 
 
