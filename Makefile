@@ -14,8 +14,8 @@ JOBS ?= 2
 FETCH ?= all
 DATA ?= voc2012 sbd-lists
 # The paper's tables and figures, and options of tools/reproduce.py, such as --available --workers 2.
-EXPERIMENTS := table1 table2 table3 table4 table5 table6 \
-    figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10 figure11
+EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
+CLASSIFICATION := table6 figure11
 REPRODUCE ?=
 
 help:  ## this list
@@ -35,11 +35,16 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
 	$(BIN)/python tools/fetch_data.py $(DATA)
 
-.PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%)
+.PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%) \
+    $(CLASSIFICATION:%=reproduce-%)
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(BIN)/python tools/reproduce.py all $(REPRODUCE)
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
+	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
+
+$(CLASSIFICATION:%=reproduce-%): reproduce-%: $(READY)
+	$(BIN)/python tools/fetch_data.py mnist cifar10
 	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
 
 reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid

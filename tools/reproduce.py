@@ -38,6 +38,14 @@ def main() -> int:
     parser.add_argument("--available", action="store_true", help="use the images that are there")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     parser.add_argument("--tuning-limit", type=int, metavar="N", help="tune eps on N images only")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=SET",
+        help="table6, figure11: take another set for mnist-train, mnist-test, cifar10-train or cifar10-test, "
+        "such as cifar10-train=folder:DIR",
+    )
     parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=1, help="processes")
@@ -70,11 +78,25 @@ def _run(args: argparse.Namespace) -> None:
         quiet=args.quiet,
         command=shlex.join(["tools/reproduce.py", *sys.argv[1:]]),
         tuning_limit=args.tuning_limit,
+        stand_ins=_stand_ins(args.set),
     )
     names = list(EXPERIMENTS) if "all" in args.names else args.names
     for page in reproduce(names, context):
         print(page.with_name("table.md").read_text())
         print(f"{page}\n")
+
+
+def _stand_ins(given: list[str]) -> dict[str, str]:
+    """The pairs of ``--set``; DataError for what is none or names no published set."""
+    from caffe_gp.datasets import classification
+    from caffe_gp.errors import DataError
+
+    for text in given:
+        name, equals, other = text.partition("=")
+        if not other or name not in classification.SOURCES_OF:
+            known = ", ".join(classification.SOURCES_OF)
+            raise DataError(f"--set {text}: NAME=SET expected, NAME one of {known}")
+    return {name: other for name, _, other in (text.partition("=") for text in given)}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument(
         "--data", nargs=2, metavar=("TRAIN", "TEST"), help="other sets, such as folder:DIR1 folder:DIR2"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="in place of the recipe's (1); the files are named after it")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="in place of the recipe's (1); the files are named after it"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="iterations instead of the recipe's (trials)")
     parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

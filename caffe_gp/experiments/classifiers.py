@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from caffe_gp.datasets import classification as sets
+from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.classification import Classification
 from caffe_gp.experiments.context import Context
@@ -83,8 +84,12 @@ def checks(context: Context) -> list[Callable[[], object]]:
     """What has to be there, as calls that raise DataError where it is not."""
     found: list[Callable[[], object]] = [classifier.weights for classifier in CLASSIFIERS]
     for name in sorted({name for one in CLASSIFIERS for name in (one.train, one.test)}):
-        found.append(lambda name=name: sets.get(name, context.data_root))  # type: ignore[misc]
+        found.append(lambda name=name: _set(context, name))  # type: ignore[misc]
     return found
+
+
+def _set(context: Context, name: str) -> ClassificationSet:
+    return sets.get(context.stand_ins.get(name, name), context.data_root)
 
 
 def settings(context: Context, classifier: Classifier, caffemodel: Path, **method: Any) -> Classification:
@@ -92,8 +97,8 @@ def settings(context: Context, classifier: Classifier, caffemodel: Path, **metho
 
     method   k, features, gradient_at, eps of ``Classification``
     """
-    train, tune = sets.get(classifier.train, context.data_root).split()
-    test = sets.get(classifier.test, context.data_root)
+    train, tune = _set(context, classifier.train).split()
+    test = _set(context, classifier.test)
     given: dict[str, Any] = {
         "eps": classifier.eps,
         "caffemodel": str(caffemodel),
@@ -113,6 +118,11 @@ def settings(context: Context, classifier: Classifier, caffemodel: Path, **metho
 
 def warnings(context: Context, images: int) -> Sequence[str]:
     """What a reader must not overlook."""
-    if context.limit is None:
-        return []
-    return [f"Only the first {images} test images: these are not the paper's numbers."]
+    said = [
+        f"{name} is not the published set, '{_set(context, name).name}' stands in for it: these are not the "
+        "paper's numbers."
+        for name in context.stand_ins
+    ]
+    if context.limit is not None:
+        said.append(f"Only the first {images} test images: these are not the paper's numbers.")
+    return said

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class Context:
     out       folder of all reports; evaluations are kept in ``out/runs``
     ids, available, limit   only these images of the suite's data, only those that are there, only the first
     tuning_limit   only so many images for tuning
+    stand_ins      classification sets to take in place of published ones: 'cifar10-test' -> 'folder:DIR'
     """
 
     suite: Suite
@@ -70,6 +71,7 @@ class Context:
     quiet: bool = False
     command: str = ""
     tuning_limit: int | None = None
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
     _sets: dict[str, SegmentationSet] = field(default_factory=dict)
 
     def data(self) -> SegmentationSet:

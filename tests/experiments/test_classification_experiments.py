@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,3 +111,12 @@ def test_the_paper_s_numbers():
     assert paper == {"lenet": (98.92, 99.15), "cifar10": (76.31, 76.95)}
     for one in classifiers.CLASSIFIERS:
         assert len(zoo.get(one.name).classes) == 10 and min(one.levels) < 0 < max(one.levels)
+
+
+def test_another_set_in_place_of_the_published_one(context, monkeypatch):
+    sets_by_name = {"mnist-train": digits("mnist-train", 5100), "folder:copy/test": digits("copy/test", 40)}
+    monkeypatch.setattr(sets, "get", lambda name, root=None: sets_by_name[name])
+    (page,) = reproduce(["table6"], replace(context, stand_ins={"mnist-test": "folder:copy/test"}))
+    results = json.loads(page.with_name("results.json").read_text())
+    assert results["provenance"]["runs"]["lenet/seed1"]["data"]["images"]["name"].startswith("copy/test")
+    assert "mnist-test is not the published set" in page.read_text()

@@ -10,7 +10,6 @@ from caffe_gp import provenance
 from caffe_gp.datasets import classification
 from caffe_gp.experiments import train_classifier
 
-
 SEEDS = ("", "_seed2", "_seed3")
 
 
