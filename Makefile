@@ -43,8 +43,10 @@ reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduc
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
 	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
 
+reproduce-table6: SETS := mnist cifar10
+reproduce-figure11: SETS := mnist
 $(CLASSIFICATION:%=reproduce-%): reproduce-%: $(READY)
-	$(BIN)/python tools/fetch_data.py mnist cifar10
+	$(BIN)/python tools/fetch_data.py $(SETS)
 	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
 
 reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid

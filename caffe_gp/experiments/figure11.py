@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 from caffe_gp.evaluation.classification import Work
 from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
@@ -14,12 +14,16 @@ from caffe_gp.report.experiment_report import Report, Table
 
 NAME, TITLE = "figure11", "Figures 11 and 16: digits, neighbours, gradients and perturbed digits"
 PAPER_ONLY = True
-checks = classifiers.checks
 
 
 def nets(suite: Suite) -> Sequence[Net]:
     """None of the suite's: classifiers have a list of their own."""
     return ()
+
+
+def checks(context: Context) -> Sequence[Callable[[], object]]:
+    """LeNet and its data."""
+    return classifiers.checks(context, classifiers.CLASSIFIERS[:1])
 
 
 def run(context: Context) -> Report:
