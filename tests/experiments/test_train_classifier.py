@@ -1,4 +1,4 @@
-"""Training of the classifiers as ``make train-lenet`` runs it, made short: files, record, seeds, resumption."""
+"""Training of the classifiers as ``make train-lenet`` runs it, made short: files, record, seeds."""
 
 from __future__ import annotations
 
