@@ -36,6 +36,7 @@ def main() -> int:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="iterations instead of the recipe's (trials)")
     parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()
 
@@ -70,6 +71,7 @@ def train(args: argparse.Namespace, chosen: str, out: Path) -> dict[str, Any]:
         seed=args.seed,
         steps=args.steps,
         engine=chosen,
+        device=args.device,
         quiet=args.quiet,
     )
 

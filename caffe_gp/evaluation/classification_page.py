@@ -26,7 +26,13 @@ def evaluate_with_page(settings: Classification) -> ClassificationResults:
 
 def title_of(variant: Variant) -> str:
     """For people."""
-    return f"{variant.k} neighbours by {variant.features}, gradient at the {variant.gradient_at}"
+    place = {"neighbour": "gradient at the neighbour", "test": "gradient at the test image"}
+    return f"{neighbours_of(variant.features, variant.k)}, {place[variant.gradient_at]}"
+
+
+def neighbours_of(features: str, k: int) -> str:
+    """'3 neighbours by ip1'."""
+    return f"{k} neighbour{'s' if k > 1 else ''} by {features}"
 
 
 def outcomes(run: ClassificationResults, title: str) -> Table:
@@ -36,7 +42,7 @@ def outcomes(run: ClassificationResults, title: str) -> Table:
     for variant in run.variants:
         chosen = run.chosen_eps(variant)
         vote = points(run.vote(variant.features, variant.k))
-        table.add(f"vote of {variant.k} neighbours by {variant.features}", "", vote, "", "", "", "")
+        table.add(f"vote of {neighbours_of(variant.features, variant.k)}", "", vote, "", "", "", "")
         for eps in run.eps:
             found = run.outcome(variant, eps)
             verdict = "" if not found.gain or found.p > 0.05 else GOOD if found.gain > 0 else BAD

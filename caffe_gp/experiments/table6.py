@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Callable, Sequence
 
 from caffe_gp.evaluation.classification import PLACES, evaluate
-from caffe_gp.evaluation.classification_page import HEADER, curve, title_of
+from caffe_gp.evaluation.classification_page import HEADER, curve, neighbours_of, title_of
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.experiments import classifiers, parts
 from caffe_gp.experiments.context import Context
@@ -101,7 +101,7 @@ def _ablation(classifier: classifiers.Classifier, title: str, found: Classificat
     for features in classifier.features:
         for k in K:
             vote = points(found.vote(features, k))
-            table.add(f"vote of {k} neighbours by {features}, no net", "", vote, "", "", "", "")
+            table.add(f"vote of {neighbours_of(features, k)}, no net", "", vote, "", "", "", "")
     for variant in found.variants:
         eps = found.chosen_eps(variant)
         assert eps is not None

@@ -37,6 +37,7 @@ def train(
     seed: int | None = None,
     steps: int | None = None,
     engine: str = "torch",
+    device: str = "cpu",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Train to the end, or go on from the newest snapshot in ``out/training``: ``trainer.train``.
@@ -59,9 +60,10 @@ def train(
     )
     other = "" if seed is None else f"_seed{seed}"
     recipe.snapshot_prefix += other
-    run = trainer.train(recipe, engine=engine, quiet=quiet)
+    run = trainer.train(recipe, engine=engine, device=device, quiet=quiet)
     deploy, weights = prototxts / "deploy.prototxt", out / f"{name}{other}.caffemodel"
     proto.write_caffemodel(str(weights), proto.read_net_param(str(deploy)), run.params())
+    caffe = engines.load_caffe(engine, device)
     learning, tuning = classification.get(train_set).split()
     test = classification.get(test_set)
     record = {
@@ -74,10 +76,10 @@ def train(
         "seed": int(recipe.random_seed),
         "steps": int(recipe.max_iter),
         "data": learning.describe(),
-        "tuning": score(name, deploy, weights, tuning, engine),
-        "test": score(name, deploy, weights, test, engine),
+        "tuning": score(name, deploy, weights, tuning, caffe),
+        "test": score(name, deploy, weights, test, caffe),
         "seconds": round(run.seconds, 1),
-        "environment": engines.describe(engine),
+        "environment": engines.describe(engine, device),
         "code_version": provenance.code_version(),
         "tests": run.tests,
         "loss": run.loss,
@@ -87,10 +89,13 @@ def train(
 
 
 def score(
-    name: str, prototxt: Path, weights: Path, images: ClassificationSet, engine: str = "torch"
+    name: str, prototxt: Path, weights: Path, images: ClassificationSet, caffe: Any
 ) -> dict[str, Any]:
-    """What a set is, how many of its images the deployed net puts into their class, and their share."""
-    net = engines.load_caffe(engine).Net(str(prototxt), str(weights), 1)
+    """What a set is, how many of its images the deployed net puts into their class, and their share.
+
+    caffe   the engine's module, of ``engine.load_caffe``
+    """
+    net = caffe.Net(str(prototxt), str(weights), 1)
     correct = 0
     for first in range(0, len(images), _BATCH):
         part = np.s_[first : first + _BATCH]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 
 from caffe_gp import provenance
 from caffe_gp.datasets import classification
+from caffe_gp.engine import load_caffe
 from caffe_gp.experiments import train_classifier
 
 SEEDS = ("", "_seed2", "_seed3")
@@ -34,6 +36,24 @@ def test_lenet_reads_the_test_digits(project_root, shared_data, seed):
         project_root / "prototxt/lenet/deploy.prototxt",
         project_root / f"models/lenet/lenet{seed}.caffemodel",
         classification.get("mnist-test", shared_data),
+        load_caffe(),
     )
     assert found["sha256"] == record["test"]["sha256"]
     assert found["correct"] == pytest.approx(record["test"]["correct"], abs=1)
+
+
+def test_the_cifar10_net_reads_a_jpeg_copy(project_root, shared_data, tmp_path):
+    """As right as on the copy that it was measured on; another decoder may change a few pixels."""
+    with zipfile.ZipFile(str(shared_data / "cifar10_jpeg.zip")) as copy:
+        copy.extractall(tmp_path, [name for name in copy.namelist() if "/test/" in f"/{name}"])
+    (test,) = (path for path in tmp_path.rglob("test") if path.is_dir())
+    record = json.loads((project_root / "models/cifar10/training.json").read_text())
+    found = train_classifier.score(
+        "cifar10",
+        project_root / "prototxt/cifar10/deploy.prototxt",
+        project_root / "models/cifar10/cifar10.caffemodel",
+        classification.get(f"folder:{test}"),
+        load_caffe(),
+    )
+    assert found["images"] == 10_000
+    assert found["correct"] == pytest.approx(record["test"]["correct"], abs=10)
