@@ -40,7 +40,7 @@ def models() -> str:
 
 def _weights(model: zoo.Model) -> str:
     if model.weights is None:
-        return "none released"
+        return f"none released; [trained here](../models/{model.name}/README.md)"
     limit = ", non-commercial use only" if weights.find(model.name).non_commercial else ""
     return f"`{model.weights}`{limit}"
 

@@ -138,7 +138,9 @@ def find(name: str) -> WeightsFile:
     if name in zoo.MODELS:
         weights = zoo.MODELS[name].weights
         if weights is None:
-            raise CaffeGPError(f"nobody released weights for the model '{name}': train it, or pass your own")
+            raise CaffeGPError(
+                f"nobody released weights for the model '{name}': 'make train-{name}' makes some (models/{name})"
+            )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
     hint = did_you_mean(name, known)
@@ -151,7 +153,13 @@ def path_of(name: str, folder: Path | None = None) -> Path:
 
 
 def require(name: str, folder: Path | None = None) -> Path:
-    """``path_of`` a file that is there; WeightsError with the command that gets it otherwise."""
+    """``path_of`` a file that is there, or the weights of a model that were trained here.
+
+    Raises WeightsError with the command that gets it otherwise.
+    """
+    trained = zoo.ROOT / "models" / name / f"{name}.caffemodel"  # part of the checkout, not of ``folder``
+    if name in zoo.MODELS and trained.is_file():
+        return trained
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(

@@ -151,6 +151,11 @@ def test_shapes_that_do_not_follow():
         param_shapes(net.param)
 
 
+def test_weights_that_were_trained_here(project_root, tmp_path):
+    for name in ("lenet", "cifar10"):
+        assert weights.require(name, tmp_path) == project_root / "models" / name / f"{name}.caffemodel"
+
+
 def test_find():
     assert weights.find("fcn-8s-coco") is weights.find("crfasrnn-coco")
     assert weights.find("fcn8s-heavy-pascal.caffemodel") is weights.find("fcn-8s")

@@ -249,7 +249,6 @@ def test_lenet_by_name(run_plain, tmp_path):
             "fcn32s-heavy-pascal.caffemodel: the weights of 'fcn-32s' are not there",
         ),
         (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s"),
-        (("--model", "lenet", "--eps", "1"), "nobody released weights for the model 'lenet'"),
         (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
         (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
     ],
