@@ -139,7 +139,7 @@ def find(name: str) -> WeightsFile:
         weights = zoo.MODELS[name].weights
         if weights is None:
             raise CaffeGPError(
-                f"nobody released weights for the model '{name}': 'make train-{name}' makes some (models/{name})"
+                f"nobody released weights for the model '{name}': 'make train-{name}' makes some"
             )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
