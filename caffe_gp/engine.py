@@ -26,6 +26,7 @@ from caffe_gp.provenance import cpu_name, gpu_name
 __all__ = [
     "ENGINES",
     "GPNet",
+    "default_device",
     "describe",
     "load_caffe",
     "load_net",
@@ -36,6 +37,7 @@ __all__ = [
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
+DEVICE_VARIABLE = "CAFFE_GP_DEVICE"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 _BVLC_HINT = (
@@ -56,6 +58,11 @@ def resolve(engine: str = "auto") -> str:
     if engine not in ENGINES:
         raise EngineError(f"unknown engine '{engine}'; known are {', '.join(ENGINES)}")
     return engine
+
+
+def default_device() -> str:
+    """The device that the tools use unless told otherwise: what CAFFE_GP_DEVICE says, else 'cpu'."""
+    return os.environ.get(DEVICE_VARIABLE, "").strip() or "cpu"
 
 
 def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = None) -> Any:

@@ -11,17 +11,20 @@ from pathlib import Path
 
 import caffe_gp
 
+COMMIT_VARIABLE = "CAFFE_GP_COMMIT"
+
 
 @functools.lru_cache(maxsize=None)
 def code_version() -> str:
     """The package's version, with the commit (and '+' for local changes) when run from a checkout.
 
-    Asked once a process: what runs is what was imported.
+    A Docker image has no .git: its build leaves the commit in CAFFE_GP_COMMIT. Asked once a process: what
+    runs is what was imported.
     """
     version = getattr(caffe_gp, "__version__", "0")
     root = Path(caffe_gp.__file__).resolve().parent.parent
     if not (root / ".git").exists():
-        return version
+        return f"{version} {os.environ.get(COMMIT_VARIABLE, '')}".strip()
     try:
         git = ["git", "-C", str(root)]
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, timeout=10)

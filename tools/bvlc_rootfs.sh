@@ -21,7 +21,7 @@ suite=bullseye
 say() { printf '%s\n' "bvlc_rootfs: $*"; }
 die() { printf '%s\n' "bvlc_rootfs: error: $*" >&2; exit 1; }
 
-packages=$(sed -e 's/#.*//' "$list" | tr -s ' \n' ' ')
+packages=$(sed -e 's/#.*//' "$list" | tr -s ' \n' ' ')   # what the stamp is made of
 stamp=$(printf '%s %s' "$suite" "$packages" | sha256sum | cut -d' ' -f1)
 
 if [ "$(cat "$target/.caffe_gp_stamp" 2>/dev/null || true)" = "$stamp" ]; then
@@ -32,27 +32,7 @@ fi
 [ "$(id -u)" = 0 ] || die "a chroot is needed, so this must run as root: sudo $0 $*"
 command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap debian-archive-keyring"
 
-# The machine's own Debian mirror: one-line sources ('deb [options] URI suite main') and deb822 ones ('URIs: URI').
-apt_mirror() {
-    local sources=()
-    shopt -s nullglob
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-        [ -f "$file" ] && sources+=($(sed -nE 's/^deb +(\[[^]]*\] +)?([^ ]+) .*/\2/p' "$file"))
-    done
-    for file in /etc/apt/sources.list.d/*.sources; do
-        sources+=($(sed -nE 's/^URIs: *(.*)/\1/p' "$file"))
-    done
-    shopt -u nullglob
-    local uri
-    for uri in "${sources[@]:-}"; do
-        case $uri in
-            *security*|*backports*) ;;
-            http*://*/debian|http*://*/debian/|file:*/debian|file:*/debian/) echo "${uri%/}"; return ;;
-        esac
-    done
-}
-
-mirror=${CAFFE_GP_DEBIAN_MIRROR:-$(apt_mirror)}
+mirror=${CAFFE_GP_DEBIAN_MIRROR:-$("$here/docker/apt_mirror.sh")}
 [ -n "$mirror" ] || die "no Debian mirror is named in /etc/apt/sources.list or /etc/apt/sources.list.d;" \
     "set CAFFE_GP_DEBIAN_MIRROR to the URL of one"
 
@@ -101,15 +81,15 @@ printf 'path-exclude=/usr/share/%s/*\n' doc man locale >> "$partial/etc/dpkg/dpk
 printf '#!/bin/sh\nexit 101\n' > "$partial/usr/sbin/policy-rc.d"             # start no services
 chmod +x "$partial/usr/sbin/policy-rc.d"
 cp -L /etc/resolv.conf "$partial/etc/resolv.conf" 2>/dev/null || true
+mkdir -p "$partial/caffe_gp" "$partial/shared-data"
+cp -R "$here/docker" "$partial/caffe_gp/"
 in_partial dpkg --configure -a
-in_partial apt-get -q update
-in_partial apt-get -q -y --no-install-recommends -o Acquire::Retries=3 install $packages
-in_partial apt-get clean
+in_partial /caffe_gp/docker/install_packages.sh "/caffe_gp/docker/${list##*/}"
+rm -r "$partial/caffe_gp/docker"
 
 in_partial python3 -c 'import caffe; print("BVLC Caffe", caffe.__version__, "with", len(caffe.layer_type_list()), "layers")' \
     2>/dev/null || die "the packages are there but 'import caffe' fails; try: chroot $partial python3 -c 'import caffe'"
 
-mkdir -p "$partial/caffe_gp" "$partial/shared-data"
 echo "$stamp" > "$partial/.caffe_gp_stamp"
 if [ -e "$target" ]; then rm -rf --one-file-system "$target"; fi
 mv "$partial" "$target"

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.engine import default_device  # noqa: E402
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     add(
         "--engine", choices=("auto", "torch", "bvlc"), default="auto", help="the embedded Caffe or BVLC Caffe"
     )
-    add("--device", default="cpu", help="cpu, cuda or cuda:N")
+    add("--device", default=default_device(), help="cpu, cuda or cuda:N")
     add("--picture", type=Path, help="also write a PNG panel of three successes")
     add("--quiet", action="store_true", help="no progress bar, no table")
     args = parser.parse_args()

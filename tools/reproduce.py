@@ -24,6 +24,7 @@ A stopped run goes on where it stopped. Reports are in OUT/SUITE/NAME/index.html
 
 
 def main() -> int:
+    from caffe_gp.engine import default_device
     from caffe_gp.experiments import suites
     from caffe_gp.experiments.reproduce import EXPERIMENTS
 
@@ -47,7 +48,9 @@ def main() -> int:
         "such as cifar10-train=folder:DIR",
     )
     parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", default=default_device(), help="cpu, cuda or cuda:N (default: CAFFE_GP_DEVICE or cpu)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--threads", type=int, help="CPU threads of each process")
     parser.add_argument("--batch-size", type=int, default=1, help="images of one size in a pass")

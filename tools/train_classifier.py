@@ -36,7 +36,11 @@ def main() -> int:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="iterations instead of the recipe's (trials)")
     parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device",
+        default=engine.default_device(),
+        help="cpu, cuda or cuda:N (default: what CAFFE_GP_DEVICE says, else cpu)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()
 

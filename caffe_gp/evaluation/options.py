@@ -36,7 +36,11 @@ def add_net(parser: argparse.ArgumentParser) -> None:
         help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto (default): "
         "what CAFFE_GP_ENGINE says, else torch",
     )
-    group.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
+    group.add_argument(
+        "--device",
+        default=engine.default_device(),
+        help="cpu, cuda or cuda:N (default: what CAFFE_GP_DEVICE says, else cpu)",
+    )
 
 
 def add_preprocessing(group: Any) -> None:
