@@ -1,0 +1,40 @@
+"""CAFFE_GP_DEVICE is the tools' default device; CAFFE_GP_COMMIT says an image's commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import caffe_gp
+from caffe_gp import engine, provenance
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize("value, expected", [(None, "cpu"), ("", "cpu"), ("cuda:1", "cuda:1")])
+def test_default_device(monkeypatch, value, expected):
+    monkeypatch.delenv("CAFFE_GP_DEVICE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CAFFE_GP_DEVICE", value)
+    assert engine.default_device() == expected
+
+
+def test_a_tool_obeys_it_and_its_option_wins(tmp_path):
+    """An unknown device is refused, so the message shows which was asked for."""
+    tool = [sys.executable, str(ROOT / "tools/demo.py"), "--out", str(tmp_path), "--scenes", "1", "--quiet"]
+    variables = {**os.environ, "CAFFE_GP_DEVICE": "toaster"}
+    for options, device in (([], "toaster"), (["--device", "kettle"], "kettle")):
+        done = subprocess.run([*tool, *options], env=variables, capture_output=True, text=True)
+        assert done.returncode == 4 and f"unknown device '{device}'" in done.stderr
+
+
+def test_the_commit_of_an_image(monkeypatch, tmp_path):
+    monkeypatch.setattr(caffe_gp, "__file__", str(tmp_path / "caffe_gp" / "__init__.py"))  # no .git there
+    monkeypatch.setenv("CAFFE_GP_COMMIT", "0123abc")
+    assert provenance.code_version.__wrapped__() == f"{caffe_gp.__version__} 0123abc"
+    monkeypatch.delenv("CAFFE_GP_COMMIT")
+    assert provenance.code_version.__wrapped__() == caffe_gp.__version__
