@@ -11,7 +11,7 @@ import pickle
 import re
 import signal
 import sys
-import threading
+from multiprocessing.connection import wait
 from typing import Any, Callable
 
 from caffe_gp.errors import CaffeGPError, EngineError
@@ -40,20 +40,18 @@ def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     sender.close()
     os.close(write_end)
     tail = bytearray()
-    reader = threading.Thread(target=_pass_on, args=(read_end, tail), daemon=True)
-    reader.start()
     try:
-        outcome = _receive(receiver)
+        outcome = _listen(child, receiver, read_end, tail)
         child.join()
     except KeyboardInterrupt:
         # The terminal sent Ctrl-C to the child as well: let it finish its file, then stop.
-        child.join()
+        _listen(child, receiver, read_end, tail)
         raise
     finally:
         if child.is_alive():
             child.terminate()
             child.join()
-        reader.join(timeout=5)
+        os.close(read_end)
         receiver.close()
     if outcome is None:
         raise EngineError(_death_message(child.exitcode, bytes(tail)))
@@ -63,11 +61,29 @@ def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return value
 
 
-def _receive(receiver: Any) -> bytes | None:
-    try:
-        return receiver.recv_bytes()
-    except EOFError:
-        return None
+def _listen(child: Any, receiver: Any, read_end: int, tail: bytearray) -> bytes | None:
+    """Pass the child's stderr on until the child ends; what it sent, or None if it died before.
+
+    A thread for stderr would do, but not for the next child: Python's join() returns while the thread is
+    still ending, with the loader's lock in its hands, and a child forked then waits for the lock forever.
+    """
+    outcome, ended, sources = None, False, [receiver, read_end, child.sentinel]
+    while True:
+        ready = wait(sources, timeout=0 if ended else 1.0)
+        if ended and not ready:
+            return outcome
+        if receiver in ready:
+            sources.remove(receiver)
+            try:
+                outcome = receiver.recv_bytes()
+            except (EOFError, OSError):  # it died before or while it sent
+                pass
+        if read_end in ready and not _pass_on(read_end, tail):
+            sources.remove(read_end)
+        # Children of the child that outlive it hold all three ends: then is_alive() tells.
+        ended = ended or child.sentinel in ready or not child.is_alive()
+        if child.sentinel in ready:
+            sources.remove(child.sentinel)
 
 
 def _child_main(
@@ -101,25 +117,24 @@ def _child_main(
     sender.close()
 
 
-def _pass_on(read_end: int, tail: bytearray) -> None:
-    """Copy the child's stderr to ours up to a fatal message, and keep its last part."""
-    fatal = None
-    while True:
-        block = os.read(read_end, 4096)
-        if not block:
-            break
-        tail.extend(block)
-        if fatal is None:
-            fatal = _FATAL.search(bytes(tail))
-            if fatal is not None:
-                block = block[: max(0, fatal.start() - len(tail) + len(block))]
-            try:
-                sys.stderr.write(block.decode("utf-8", errors="replace"))
-                sys.stderr.flush()
-            except ValueError:  # stderr was closed: the messages are kept all the same
-                pass
-        del tail[:-_KEPT_BYTES]
-    os.close(read_end)
+def _pass_on(read_end: int, tail: bytearray) -> bool:
+    """Copy what is there of the child's stderr to ours, up to a fatal message, and keep the last part.
+
+    False at its end.
+    """
+    block = os.read(read_end, 4096)
+    told = _FATAL.search(bytes(tail)) is not None
+    tail.extend(block)
+    if not told:
+        fatal = _FATAL.search(bytes(tail))
+        shown = block if fatal is None else block[: max(0, fatal.start() - len(tail) + len(block))]
+        try:
+            sys.stderr.write(shown.decode("utf-8", errors="replace"))
+            sys.stderr.flush()
+        except ValueError:  # stderr was closed: the messages are kept all the same
+            pass
+    del tail[:-_KEPT_BYTES]
+    return bool(block)
 
 
 def _death_message(exit_code: int | None, tail: bytes) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
+import threading
 import time
 import types
 from pathlib import Path
@@ -178,6 +180,51 @@ def test_an_interrupted_child_interrupts_the_parent():
 
     with pytest.raises(KeyboardInterrupt):
         engine.run_guarded(interrupted)
+
+
+def test_the_call_starts_no_thread(monkeypatch):
+    """One that is still ending when the next child is forked leaves it a loader lock that nobody frees."""
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail(f"{thread} was started"))
+    assert engine.run_guarded(double, 1) == 2
+
+
+def test_many_messages_beside_a_large_result(capfd):
+    """Both are more than a pipe holds, so the parent has to take them as they come."""
+
+    def talk():
+        for _ in range(1000):
+            os.write(2, b"a" * 499 + b"\n")
+        return np.arange(1_000_000)
+
+    np.testing.assert_array_equal(engine.run_guarded(talk), np.arange(1_000_000))
+    assert capfd.readouterr().err == ("a" * 499 + "\n") * 1000
+
+
+def test_a_grandchild_that_holds_stderr_is_not_waited_for():
+    def leave_one():
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        return "done"
+
+    start = time.monotonic()
+    assert engine.run_guarded(leave_one) == "done"
+    assert time.monotonic() - start < 20
+
+
+def test_ctrl_c_lets_the_child_finish_its_file(tmp_path):
+    """The terminal's Ctrl-C reaches both; the child keeps on until its file is whole."""
+    path = tmp_path / "scores.txt"
+
+    def finish():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(0.3)
+        path.write_text("whole")
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run_guarded(finish)
+    assert path.read_text() == "whole"
 
 
 @pytest.mark.skipif(nets.ENGINE != "bvlc", reason="needs BVLC Caffe")
