@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
 from caffe_gp.datasets import classification as sets  # noqa: E402
+from caffe_gp.errors import DataError  # noqa: E402
 from caffe_gp.evaluation import classification, classification_page  # noqa: E402
 from caffe_gp.evaluation.classification import Classification  # noqa: E402
 from caffe_gp.evaluation.classification_results import table  # noqa: E402
@@ -60,7 +63,12 @@ def parse(arguments: list[str]) -> tuple[Classification, bool]:
     group.add_argument("--train", required=True, metavar="SET", help=f"where neighbours come from: {names}")
     group.add_argument("--test", required=True, metavar="SET", help="what is classified: the same names")
     group.add_argument("--data-root", metavar="DIR", help="default: what CAFFE_GP_DATA says, else data")
-    group.add_argument("--limit", type=int, metavar="N", help="only the first N test images")
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="only the first N test images (those of a folder are in the order of their classes)",
+    )
     add_preprocessing(group)
     group = parser.add_argument_group("method")
     group.add_argument(
@@ -123,6 +131,11 @@ def _read_sets(options: dict[str, Any]) -> None:
     """Put the images in place of their names; part of the training set aside to choose eps on."""
     root = options.pop("data_root", None)
     train, test = (sets.get(options[name], root) for name in ("train", "test"))
+    if train.images.shape == test.images.shape and np.array_equal(train.images, test.images):
+        raise DataError(
+            f"--train {options['train']} and --test {options['test']} are the same images: each would be its "
+            "own nearest neighbour"
+        )
     if "limit" in options:
         test = test.first(options.pop("limit"))
     number = options.pop("hold_out", 0 if "eps" in options else min(sets.TUNING, len(train) // 10))

@@ -45,7 +45,11 @@ def main() -> int:
     )
     parser.add_argument("--solver", required=True, metavar="FILE", help="solver prototxt")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--weights", metavar="FILE", help="caffemodel to start from, as for fine-tuning")
+    start.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="caffemodel to start from, as for fine-tuning; an earlier run's snapshot goes before it",
+    )
     start.add_argument(
         "--snapshot", metavar="FILE", help="solverstate to go on from (default: the newest of the prefix)"
     )

@@ -30,10 +30,14 @@ def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises DataError where the files are not there, or are not CIFAR-10's.
     """
-    if (root / PICKLES).is_dir():
-        batches = [_read_pickle(root / PICKLES / name) for name in PICKLE_FILES[part]]
+    pickles = [root / PICKLES / name for name in PICKLE_FILES[part]]
+    records = [root / RECORDS / name for name in RECORD_FILES[part]]
+    if all(path.is_file() for path in records) and not all(path.is_file() for path in pickles):
+        batches = [_read_records(path) for path in records]
+    elif (root / PICKLES).is_dir():
+        batches = [_read_pickle(path) for path in pickles]
     elif (root / RECORDS).is_dir():
-        batches = [_read_records(root / RECORDS / name) for name in RECORD_FILES[part]]
+        batches = [_read_records(path) for path in records]
     else:
         raise DataError(
             f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'tools/fetch_data.py cifar10' gets the first"

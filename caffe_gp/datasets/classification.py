@@ -71,7 +71,7 @@ class ClassificationSet:
         return len(self.images)
 
     def part(self, indices: Sequence[int] | np.ndarray, what: str = "chosen") -> ClassificationSet:
-        """The images with these indices, in their order; DataError for indices outside."""
+        """The images with these indices, in their order; DataError for indices outside and for none."""
         chosen = np.asarray(indices, np.int64).reshape(-1)
         outside = chosen[(chosen < 0) | (chosen >= len(self))]
         if outside.size:
@@ -80,7 +80,9 @@ class ClassificationSet:
         return ClassificationSet(name, self.classes, self.images[chosen], self.labels[chosen])
 
     def first(self, number: int) -> ClassificationSet:
-        """The first images of it; itself where it has no more."""
+        """The first images of it; itself where it has no more. DataError for fewer than one."""
+        if number < 1:
+            raise DataError(f"set '{self.name}': the first {number} of its images are none")
         return self if number >= len(self) else self.part(range(number), "first")
 
     def split(self, tuning: int = TUNING) -> tuple[ClassificationSet, ClassificationSet]:
@@ -185,7 +187,7 @@ def _folder(folder: Path) -> ClassificationSet:
     images: list[np.ndarray] = []
     labels: list[int] = []
     for label, place in enumerate(places):
-        files = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)
+        files = sorted(path for path in place.iterdir() if _is_image(path))
         if not files:
             raise DataError(f"{place}: no images ({', '.join(_SUFFIXES)}) of class '{place.name}'")
         for path in files:
@@ -204,6 +206,11 @@ def _folder(folder: Path) -> ClassificationSet:
     parts = folder.resolve().parts[-2:]
     classes = tuple(place.name for place in places)
     return ClassificationSet(f"folder:{'/'.join(parts)}", classes, stack, np.array(labels, np.int64))
+
+
+def _is_image(path: Path) -> bool:
+    # Some systems leave a hidden '._NAME.jpg' beside NAME.jpg.
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
 
 
 _SETS: dict[str, Callable[[str, Path], ClassificationSet]] = {

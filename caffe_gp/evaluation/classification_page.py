@@ -43,7 +43,7 @@ def outcomes(run: ClassificationResults, title: str) -> Table:
         chosen = run.chosen_eps(variant)
         vote = points(run.vote(variant.features, variant.k))
         table.add(f"vote of {neighbours_of(variant.features, variant.k)}", "", vote, "", "", "", "")
-        for eps in run.eps:
+        for eps in run.reported_eps(variant):
             found = run.outcome(variant, eps)
             verdict = "" if not found.gain or found.p > 0.05 else GOOD if found.gain > 0 else BAD
             table.add(
@@ -72,7 +72,7 @@ def curve(run: ClassificationResults, x_title: str, variants: Sequence[Variant] 
         axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
         axes.axvline(0, color=figures.GREY, linewidth=0.6)
         shown = run.variants if variants is None else variants
-        for variant, colour, look in zip(shown, figures.COLOURS, figures.STYLES):
+        for variant, (colour, look) in zip(shown, figures.looks()):
             steps = sorted({0.0, *run.eps})
             values = [100 * float((run.at(variant, eps) == run.truth).mean()) for eps in steps]
             axes.plot(steps, values, look, color=colour, label=title_of(variant))

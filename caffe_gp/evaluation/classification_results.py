@@ -130,6 +130,11 @@ class ClassificationResults:
         """The step chosen on the tuning images; None without them."""
         return None if self.tuning is None else self.tuning.best_eps(variant)
 
+    def reported_eps(self, variant: Variant) -> list[float]:
+        """The computed steps, ascending, and the chosen one: that may be 0, no step."""
+        chosen = self.chosen_eps(variant)
+        return sorted({*self.eps, *([] if chosen is None else [chosen])})
+
     def summary(self) -> dict[str, Any]:
         """All of it as JSON can hold it."""
         rows = []
@@ -153,7 +158,7 @@ def table(run: ClassificationResults) -> str:
         chosen = run.chosen_eps(variant)
         name = f"{variant.features}, gradient at {variant.gradient_at}, k {variant.k}"
         lines.append(f"{name + ': vote':<44}accuracy {100 * run.vote(variant.features, variant.k):.2f}")
-        for eps in sorted({*run.eps, *([] if chosen is None else [chosen])}):
+        for eps in run.reported_eps(variant):
             found = run.outcome(variant, eps)
             mark = "   <- chosen on held-out training images" if eps == chosen else ""
             lines.append(

@@ -320,7 +320,7 @@ def _curves(
                 axes, "eps" if i == 3 else "", "score" if j == 1 else "", f"position ({i}, {j})"
             )
             axes.axvline(0, color=figures.GREY, linewidth=0.6)
-            for label, colour, look in zip(top, figures.COLOURS, figures.STYLES):
+            for label, (colour, look) in zip(top, figures.looks()):
                 values = seen.scores[order, label, row, column]
                 true = label == patch.label
                 name = f"{names[label]} (true class)" if true else names[label]

@@ -75,7 +75,7 @@ def _draw(numbers: dict[str, Any], base: float) -> Any:
         figures.curves_axes(axes, "eps (units of the input)", "mean IU (%)")
         axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
         axes.axvline(0, color=figures.GREY, linewidth=0.6)
-        for (encoding, title), colour, look in zip(ENCODINGS.items(), figures.COLOURS, figures.STYLES):
+        for (encoding, title), (colour, look) in zip(ENCODINGS.items(), figures.looks()):
             found = numbers[encoding]
             x, y = picking.with_base(found["eps"], found["mean_iu"], base)
             axes.plot(x, y, look, color=colour, label=title)

@@ -127,8 +127,9 @@ def train(
               weights are the result
     keep      how many snapshots stay besides the best one; default: all
     Test nets are run as the recipe says, and at the end. Ctrl-C stops after the iteration at hand, with a
-    snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there,
-    CaffeGPError when the loss becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead
+    snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there or is
+    beyond ``max_iter``, and for tests without a ``test_interval``; CaffeGPError when
+    the loss becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead
     (``engine.run_guarded``).
     """
     from tqdm import tqdm
@@ -140,6 +141,11 @@ def train(
     solver = engines.load_caffe(engine, device).get_solver(_write_solver(run))
     if state is not None:
         solver.restore(str(state))
+        if solver.iter > recipe.max_iter:
+            raise DataError(
+                f"{state}: {solver.iter} iterations are done, only {recipe.max_iter} are asked for; another "
+                "folder (--out) starts anew"
+            )
         _read_log(run, solver.iter)
         _go_on(solver.net, solver.iter * recipe.iter_size)
     elif weights is not None:
@@ -209,6 +215,8 @@ def _write_solver(run: Trained) -> str:
     made.CopyFrom(run.recipe)
     made.display = 0
     if made.test_iter:
+        if made.test_interval < 1:
+            raise DataError("the solver has test_iter and no test_interval, the iterations between two tests")
         made.test_interval, made.test_initialization = _NEVER, False
     path = run.beside("solver.prototxt")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,8 +230,10 @@ def _set_options(recipe: Any, options: dict[str, Any]) -> None:
         if recipe.HasField(name):
             getattr(recipe, f"{name}_param").CopyFrom(proto.read_net_param(getattr(recipe, name)))
             recipe.ClearField(name)
+    recipe.test_net_param.extend(proto.read_net_param(path) for path in recipe.test_net)
+    recipe.ClearField("test_net")
     unknown = set(options) - {"seed"}  # random_seed is one for every net
-    for net in (recipe.net_param, recipe.train_net_param):
+    for net in (recipe.net_param, recipe.train_net_param, *recipe.test_net_param):
         for layer in net.layer:
             found = _json_object(layer.python_param.param_str)
             changed = {name: value for name, value in options.items() if name in found}
@@ -306,12 +316,17 @@ def _drop_old_snapshots(run: Trained, keep: int) -> None:
 def _read_log(run: Trained, iteration: int) -> None:
     """What was logged up to an iteration."""
     path = run.beside("log.json")
-    if path.exists():
+    if not path.exists():
+        return
+    try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         run.loss = [(int(i), float(loss)) for i, loss in saved["loss"] if i <= iteration]
         run.tests = [(int(i), values) for i, values in saved["tests"] if i <= iteration]
         run.scores = [(int(i), float(score)) for i, score in saved["scores"] if i <= iteration]
         run.seconds = float(saved["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "remove it, and the training goes on with curves that begin anew"
+        raise DataError(f"{path}: damaged ({error!r}); {hint}") from None
 
 
 def _write_log(run: Trained) -> None:

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -31,7 +32,7 @@ BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
     *("#E69F00", "#56B4E9", "#5b6470"),
 )
 COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
-STYLES = ("o-", "s--", "^-.", "D:", "v-", "x--")
+_STYLES = ("o-", "s--", "^-.", "D:", "v-", "x--")
 
 _STYLE: dict[str, Any] = {
     "font.size": FONT,
@@ -67,6 +68,13 @@ def new(height: float, width: float = WIDTH) -> Any:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def looks() -> Iterator[tuple[str, str]]:
+    """Colour and style of a first line, a second, ...: 36 different ones, again and again."""
+    for shift in itertools.count():
+        for i, colour in enumerate(COLOURS):
+            yield colour, _STYLES[(i + shift) % len(_STYLES)]
 
 
 def save(figure: Any, folder: Path, name: str) -> None:

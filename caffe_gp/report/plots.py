@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Sequence
@@ -48,7 +49,7 @@ def lines(
     axes = figure.add_subplot(1, 1, 1)
     if level is not None:
         axes.axhline(level, color="#5b6470", linestyle="--", linewidth=1.2, label=f"{level_name} {level:.2f}")
-    for line, colour in zip(drawn, COLOURS):
+    for line, colour in zip(drawn, itertools.cycle(COLOURS)):
         axes.plot(
             line.x, line.y, line.style, color=colour, linewidth=line.width, markersize=4, label=line.name
         )

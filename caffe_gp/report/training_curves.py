@@ -42,7 +42,7 @@ def draw(
 
 
 def _plot(axes: Any, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    for (name, curve), colour, look in zip(curves.items(), figures.COLOURS, figures.STYLES):
+    for (name, curve), (colour, look) in zip(curves.items(), figures.looks()):
         axes.plot(*_columns(curve), look, color=colour, label=name)
     axes.legend(frameon=False)
 

@@ -127,6 +127,15 @@ def test_cifar10_in_both_forms(batches, tmp_path, form):
     assert np.array_equal(test.labels, batches["test_batch"][1])
 
 
+def test_an_unfinished_folder_does_not_hide_the_other_form(batches, tmp_path):
+    (tmp_path / cifar.PICKLES / "test_batch").unlink()
+    test = classification.get("cifar10-test", tmp_path)
+    assert np.array_equal(test.labels, batches["test_batch"][1])
+    (tmp_path / cifar.RECORDS / "test_batch.bin").unlink()
+    with pytest.raises(DataError, match="cifar-10-batches-py/test_batch: No such file"):
+        classification.get("cifar10-test", tmp_path)
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch evil",)
@@ -160,6 +169,7 @@ class Huge:
 )
 def test_hostile_and_damaged_batches(batches, tmp_path, monkeypatch, content, message):
     monkeypatch.chdir(tmp_path)
+    shutil.rmtree(tmp_path / cifar.RECORDS)
     path = tmp_path / cifar.PICKLES / "test_batch"
     path.unlink()
     if content is not None:
@@ -198,6 +208,7 @@ def test_a_folder(tmp_path, mode):
     folder = tmp_path / "own" / "train"
     write_images(folder, ("dog", "cat"), mode=mode)
     (folder / "dog" / "readme.txt").write_text("no image")
+    (folder / "dog" / "._1.png").write_bytes(b"left there by another system")
     found = classification.get(f"folder:{folder}")
     assert found.name == "folder:own/train" and found.classes == ("cat", "dog")
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -244,6 +255,9 @@ def test_parts():
     for wrong in (0, 10):
         with pytest.raises(DataError, match="cannot be held out"):
             whole.split(wrong)
+    for wrong in (0, -1):
+        with pytest.raises(DataError, match=f"the first {wrong} of its images are none"):
+            whole.first(wrong)
 
 
 def test_the_hash_is_of_images_and_labels():

@@ -122,6 +122,9 @@ def test_what_results_amount_to():
     run.tuning = replace(run, labels={variant: np.array([worse, worse, worse])})
     assert run.chosen_eps(variant) == 0  # no step beat the base on the tuning images
     assert "eps 0 " in table(run) and "<- chosen" in table(run)
+    assert run.reported_eps(variant) == [-0.1, 0.0, 0.1, 0.2]
+    rows = classification_page.outcomes(run, "").rows
+    assert [row[1].text for row in rows[2:]] == ["-0.1", "0 (chosen)", "0.1", "0.2"]
     row = run.summary()["variants"][0]
     assert row["chosen"] == {"eps": 0.0, "accuracy": 0.7, "gain": 0.0, "fixed": 0, "broken": 0, "p": 1.0}
     with pytest.raises(DataError, match="eps 0.3 was not computed"):
@@ -302,6 +305,14 @@ def test_the_page(folder, tmp_path):
     assert "tiny-tune" in markdown and "(chosen)" in markdown
     page = (tmp_path / "index.html").read_text()
     assert page.count("data:image/png") == 2 and (tmp_path / "examples.pdf").is_file()
+
+
+def test_the_curve_has_a_line_for_each_variant(folder, tmp_path):
+    run = evaluate(tiny.settings(folder, tmp_path, eps=[0.05, 0.4], **{**EVERYTHING, "k": (1, 2, 3, 5)}))
+    axes = classification_page.curve(run, "eps").axes[0]
+    drawn = [line for line in axes.lines if len(line.get_xdata()) == 3]  # eps 0 is drawn too
+    assert len(drawn) == len(run.variants) == 16
+    assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn}) == 16
 
 
 def test_examples_are_images_whose_label_changed(folder, tmp_path):

@@ -109,6 +109,28 @@ def test_goes_on_from_the_newest_snapshot_or_the_one_named(solver, tmp_path):
         train(solver, snapshot=tmp_path / "out/tiny_iter_7.solverstate")
 
 
+def test_a_snapshot_beyond_the_end_is_refused(solver):
+    train(solver)
+    with pytest.raises(DataError, match="60 iterations are done, only 30 are asked for"):
+        train(solver, iterations=30)
+
+
+def test_a_damaged_log_is_named(solver, tmp_path):
+    train(solver)
+    for damage in ("{", "[]", '{"loss": 3}'):
+        (tmp_path / "out/tiny_log.json").write_text(damage)
+        with pytest.raises(DataError, match="tiny_log.json: damaged"):
+            train(solver, iterations=70)
+    (tmp_path / "out/tiny_log.json").unlink()
+    assert [i for i, _ in train(solver, iterations=70).loss] == [70]
+
+
+def test_tests_need_an_interval(solver):
+    solver.write_text(solver.read_text().replace("test_interval: 20", ""))
+    with pytest.raises(DataError, match="no test_interval"):
+        train(solver)
+
+
 def test_weights_to_start_from(solver, tmp_path):
     first = train(solver, out=tmp_path / "first")
     start = train(solver, out=tmp_path / "second", weights=first.snapshot(60), iterations=1)
@@ -123,7 +145,7 @@ def test_seeds(solver, tmp_path):
     assert not np.allclose(found[0], found[2])
 
 
-def test_options_reach_python_layers(project_root):
+def test_options_reach_python_layers(project_root, tmp_path):
     solver = project_root / "prototxt/lenet/solver.prototxt"
     net = project_root / "prototxt/lenet/train.prototxt"
     recipe = trainer.read_recipe(solver, net=net, seed=7, data="folder:x")
@@ -132,6 +154,11 @@ def test_options_reach_python_layers(project_root):
     assert texts[0]["seed"] == 7 and "seed" not in texts[1]
     assert [text["data"] for text in texts] == ["folder:x"] * 2
     assert [text["batch"] for text in texts] == [64, 100]
+    (tmp_path / "solver.prototxt").write_text(f'train_net: "{net}" test_net: "{net}" test_iter: 1')
+    recipe = trainer.read_recipe(tmp_path / "solver.prototxt", data="folder:y")
+    for found in (recipe.train_net_param, *recipe.test_net_param):
+        assert json.loads(found.layer[0].python_param.param_str)["data"] == "folder:y"
+    assert not recipe.test_net and len(recipe.test_net_param) == 1
     with pytest.raises(DataError, match="no Python layer of the net has colour"):
         trainer.read_recipe(solver, net=net, colour="red")
 

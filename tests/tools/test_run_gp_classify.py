@@ -139,6 +139,8 @@ def test_a_bank_is_shared(run, tmp_path):
     "options, code, message",
     [
         (("--test", "nowhere", "--eps", "1"), 2, "run_gp_classify: no set 'nowhere'"),
+        (("--test", "tiny-train", "--eps", "1"), 2, "--test tiny-train are the same images"),
+        (("--limit", "0", "--eps", "1"), 2, "the first 0 of its images are none"),
         (("--hold-out", "60"), 2, "60 of its 60 images cannot be held out"),
         (("--blob", "conv1"), 2, "--eps is needed for blob 'conv1'"),
         (("--gradient-at", "here", "--eps", "1"), 2, "invalid choice"),
