@@ -151,9 +151,9 @@ class DigitScenes:
         linear = turn @ np.array([[1, shear], [0, 1]]) * (extent / 8)
         centre = random.uniform(0.4 * extent, self.size - 0.4 * extent, 2)
         shift = centre - linear @ (3.5, 3.5)
-        matrix = np.concatenate([linear, shift[:, None]], axis=1)
-        ink = cv2.warpAffine(digit, matrix, (self.size, self.size), flags=cv2.INTER_CUBIC)
-        return ink > 0.3
+        places = np.indices((self.size, self.size))[::-1].reshape(2, -1).T  # x and y of every pixel
+        ink = _sampled(digit, (places - shift) @ np.linalg.inv(linear).T)
+        return ink.reshape(self.size, self.size) > 0.3
 
     def _add_line(self, random: np.random.RandomState, image: np.ndarray) -> None:
         """An occluding line of 2-4 px across the scene; what lies behind it keeps its label."""
@@ -176,6 +176,27 @@ def write(folder: Path, split: str) -> None:
             path = folder / part / f"{index:04d}.png"
             if not cv2.imwrite(str(path), pixels):
                 raise DataError(f"{path}: could not be written")
+
+
+def _sampled(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Bicubic interpolation of an image (H, W), 0 around it, at points (P, 2) of x and y: (P,) float32.
+
+    With Keys' kernel and OpenCV's constant. cv2.warpAffine takes the nearest 1/32 of a pixel before OpenCV 5,
+    so scenes would depend on its version.
+    """
+    x, y = points.astype(np.float32).T
+    height, width = image.shape
+    rows = _keys(y[:, np.newaxis] - np.arange(height, dtype=np.float32))
+    columns = _keys(x[:, np.newaxis] - np.arange(width, dtype=np.float32))
+    return np.einsum("pj,pj->p", rows @ image, columns)
+
+
+def _keys(distance: np.ndarray, a: float = -0.75) -> np.ndarray:
+    """The weight of a sample at some distance (Keys 1981, eq. 4, where a is -1/2)."""
+    d = np.minimum(np.abs(distance), 2)  # it is 0 from there on
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = (((d - 5) * d + 8) * d - 4) * a
+    return np.where(d <= 1, near, far)
 
 
 def _package_file(package: str, name: str) -> Path:

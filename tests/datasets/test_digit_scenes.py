@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import importlib.metadata
 import importlib.util
 
@@ -29,6 +30,25 @@ def test_a_scene_depends_on_its_index_alone(scenes):
     assert not np.array_equal(images[0], images[1])
     assert not np.array_equal(DigitScenes("train", seed=1).scene(5)[0], images[0])
     assert not np.array_equal(scenes["val"].scene(5)[0], scenes["test"].scene(5)[0])
+
+
+def test_digits_lie_where_they_always_did(scenes):
+    """With every version of OpenCV and NumPy: the numbers in docs/results.md are of these scenes."""
+    _, labels = scenes["val"].batch(range(50))
+    assert hashlib.sha256(labels.tobytes()).hexdigest().startswith("1c438cadadc9")
+
+
+def test_digits_are_interpolated_as_pytorch_does():
+    """grid_sample's bicubic interpolation has the same kernel and constant."""
+    torch = pytest.importorskip("torch")
+    random = np.random.RandomState(0)
+    image = random.uniform(0, 1, (8, 6)).astype(np.float32)
+    points = random.uniform(-4, 12, (2000, 2))
+    grid = torch.from_numpy(points / [5, 7] * 2 - 1).float()[None, None]  # -1 and 1: the outermost samples
+    expected = torch.nn.functional.grid_sample(
+        torch.from_numpy(image)[None, None], grid, "bicubic", "zeros", align_corners=True
+    )[0, 0, 0]
+    np.testing.assert_allclose(digit_scenes._sampled(image, points), expected, atol=2e-5)
 
 
 def test_shapes_types_and_shares(scenes):
