@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.engine import default_device  # noqa: E402
+from caffe_gp.evaluation.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -33,10 +33,7 @@ def main() -> int:
     add("--scenes", type=int, default=400, help="test scenes")
     add("--validation", type=int, default=200, help="validation scenes, on which every eps is chosen")
     add("--batch-size", type=int, default=20, help="scenes in one pass")
-    add(
-        "--engine", choices=("auto", "torch", "bvlc"), default="auto", help="the embedded Caffe or BVLC Caffe"
-    )
-    add("--device", default=default_device(), help="cpu, cuda or cuda:N")
+    add_engine(parser)
     add("--picture", type=Path, help="also write a PNG panel of three successes")
     add("--quiet", action="store_true", help="no progress bar, no table")
     args = parser.parse_args()

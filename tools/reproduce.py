@@ -24,7 +24,7 @@ A stopped run goes on where it stopped. Reports are in OUT/SUITE/NAME/index.html
 
 
 def main() -> int:
-    from caffe_gp.engine import default_device
+    from caffe_gp.evaluation.options import add_engine
     from caffe_gp.experiments import suites
     from caffe_gp.experiments.reproduce import EXPERIMENTS
 
@@ -47,10 +47,7 @@ def main() -> int:
         help="table6, figure11: take another set for mnist-train, mnist-test, cifar10-train or cifar10-test, "
         "such as cifar10-train=folder:DIR",
     )
-    parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
-    parser.add_argument(
-        "--device", default=default_device(), help="cpu, cuda or cuda:N (default: CAFFE_GP_DEVICE or cpu)"
-    )
+    add_engine(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--threads", type=int, help="CPU threads of each process")
     parser.add_argument("--batch-size", type=int, default=1, help="images of one size in a pass")

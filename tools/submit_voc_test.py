@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.engine import default_device  # noqa: E402
+from caffe_gp.evaluation.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -27,10 +27,7 @@ def main() -> int:
     parser.add_argument("--eps", type=float, help="step at the input (default: the paper's for the model)")
     parser.add_argument("--data-root", type=Path, help="folder of the data (default: CAFFE_GP_DATA or data)")
     parser.add_argument("--out", type=Path, default=Path("reports/voc-test"), help="folder of the archives")
-    parser.add_argument("--engine", choices=("auto", "torch", "bvlc"), default="auto")
-    parser.add_argument(
-        "--device", default=default_device(), help="cpu, cuda or cuda:N (default: CAFFE_GP_DEVICE or cpu)"
-    )
+    add_engine(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     args = parser.parse_args()
     return finish(

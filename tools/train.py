@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.evaluation.options import add_engine  # noqa: E402
 from caffe_gp.experiments import trainer  # noqa: E402
 
 EXAMPLES = """
@@ -59,12 +60,7 @@ def main() -> int:
         "--seed", type=int, metavar="N", help="in place of random_seed, and of `seed` in Python layers' JSON"
     )
     parser.add_argument("--data", metavar="NAME", help="in place of `data` in Python layers' JSON")
-    parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
-    parser.add_argument(
-        "--device",
-        default=engine.default_device(),
-        help="cpu, cuda or cuda:N (default: what CAFFE_GP_DEVICE says, else cpu)",
-    )
+    add_engine(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()
 

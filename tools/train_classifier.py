@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from caffe_gp import engine  # noqa: E402
 from caffe_gp.command import finish  # noqa: E402
 from caffe_gp.datasets.segmentation import DATA_VARIABLE  # noqa: E402
+from caffe_gp.evaluation.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -35,12 +36,7 @@ def main() -> int:
         "--seed", type=int, metavar="N", help="in place of the recipe's (1); the files are named after it"
     )
     parser.add_argument("--steps", type=int, metavar="N", help="iterations instead of the recipe's (trials)")
-    parser.add_argument("--engine", choices=engine.ENGINES, default="auto", help="default: auto")
-    parser.add_argument(
-        "--device",
-        default=engine.default_device(),
-        help="cpu, cuda or cuda:N (default: what CAFFE_GP_DEVICE says, else cpu)",
-    )
+    add_engine(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     args = parser.parse_args()
 

@@ -29,17 +29,22 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
     )
+    add_engine(group)
+
+
+def add_engine(group: Any) -> None:
+    """--engine, --device."""
     group.add_argument(
         "--engine",
         choices=engine.ENGINES,
         default="auto",
-        help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto (default): "
-        "what CAFFE_GP_ENGINE says, else torch",
+        help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto: what CAFFE_GP_ENGINE says, else "
+        "torch (default: %(default)s)",
     )
     group.add_argument(
         "--device",
         default=engine.default_device(),
-        help="cpu, cuda or cuda:N (default: what CAFFE_GP_DEVICE says, else cpu)",
+        help="cpu, cuda or cuda:N (default: %(default)s; CAFFE_GP_DEVICE sets it)",
     )
 
 
