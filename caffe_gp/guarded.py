@@ -123,16 +123,14 @@ def _pass_on(read_end: int, tail: bytearray) -> bool:
     False at its end.
     """
     block = os.read(read_end, 4096)
-    told = _FATAL.search(bytes(tail)) is not None
     tail.extend(block)
-    if not told:
-        fatal = _FATAL.search(bytes(tail))
-        shown = block if fatal is None else block[: max(0, fatal.start() - len(tail) + len(block))]
-        try:
-            sys.stderr.write(shown.decode("utf-8", errors="replace"))
-            sys.stderr.flush()
-        except ValueError:  # stderr was closed: the messages are kept all the same
-            pass
+    fatal = _FATAL.search(bytes(tail))
+    shown = block if fatal is None else block[: max(0, fatal.start() - len(tail) + len(block))]
+    try:
+        sys.stderr.write(shown.decode("utf-8", errors="replace"))
+        sys.stderr.flush()
+    except ValueError:  # stderr was closed: the messages are kept all the same
+        pass
     del tail[:-_KEPT_BYTES]
     return bool(block)
 

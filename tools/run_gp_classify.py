@@ -131,7 +131,7 @@ def _read_sets(options: dict[str, Any]) -> None:
     """Put the images in place of their names; part of the training set aside to choose eps on."""
     root = options.pop("data_root", None)
     train, test = (sets.get(options[name], root) for name in ("train", "test"))
-    if train.images.shape == test.images.shape and np.array_equal(train.images, test.images):
+    if np.array_equal(train.images, test.images):
         raise DataError(
             f"--train {options['train']} and --test {options['test']} are the same images: each would be its "
             "own nearest neighbour"

@@ -30,18 +30,18 @@ def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises DataError where the files are not there, or are not CIFAR-10's.
     """
-    pickles = [root / PICKLES / name for name in PICKLE_FILES[part]]
-    records = [root / RECORDS / name for name in RECORD_FILES[part]]
-    if all(path.is_file() for path in records) and not all(path.is_file() for path in pickles):
-        batches = [_read_records(path) for path in records]
-    elif (root / PICKLES).is_dir():
-        batches = [_read_pickle(path) for path in pickles]
-    elif (root / RECORDS).is_dir():
-        batches = [_read_records(path) for path in records]
-    else:
+    forms = (
+        ([root / PICKLES / name for name in PICKLE_FILES[part]], _read_pickle),
+        ([root / RECORDS / name for name in RECORD_FILES[part]], _read_records),
+    )
+    begun = [(paths, read_batch) for paths, read_batch in forms if paths[0].parent.is_dir()]
+    if not begun:
         raise DataError(
             f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'tools/fetch_data.py cifar10' gets the first"
         )
+    whole = [form for form in begun if all(path.is_file() for path in form[0])]  # goes before half a one
+    paths, read_batch = (whole or begun)[0]
+    batches = [read_batch(path) for path in paths]
     planes = np.concatenate([images for images, _ in batches]).reshape(-1, CHANNELS, SIDE, SIDE)
     images = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     return images, np.concatenate([labels for _, labels in batches]).astype(np.int64)

@@ -128,9 +128,8 @@ def train(
     keep      how many snapshots stay besides the best one; default: all
     Test nets are run as the recipe says, and at the end. Ctrl-C stops after the iteration at hand, with a
     snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there or is
-    beyond ``max_iter``, and for tests without a ``test_interval``; CaffeGPError when
-    the loss becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead
-    (``engine.run_guarded``).
+    beyond ``max_iter``, and for tests without a ``test_interval``; CaffeGPError when the loss
+    becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead (``engine.run_guarded``).
     """
     from tqdm import tqdm
 
