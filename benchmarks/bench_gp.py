@@ -42,7 +42,7 @@ def run_caffe_gp(engine: str, size: int) -> dict:
     """Forward, then GP at each blob, through the project's own interface."""
     import fcn32s
 
-    from caffe_gp.engine import load_net
+    from caffe_gp.engines import load_net
     from caffe_gp.gp import GuidedPerturbation
 
     with tempfile.TemporaryDirectory() as folder:

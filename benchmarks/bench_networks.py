@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 import workers  # noqa: E402
 import zoo_nets  # noqa: E402
 
-from caffe_gp.gp.preprocess import Preprocess  # noqa: E402
+from caffe_gp.images.preprocess import Preprocess  # noqa: E402
 from caffe_gp.models import zoo  # noqa: E402
 
 # Both folders reach the file system of BVLC Caffe; what is written into the second one comes back.

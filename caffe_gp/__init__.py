@@ -4,7 +4,7 @@
 """
 from __future__ import annotations
 
-from caffe_gp.engine import load_net
+from caffe_gp.engines import load_net
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.gp import GuidedPerturbation
 

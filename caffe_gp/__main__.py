@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from caffe_gp.command import finish
+from caffe_gp.cli.exit_codes import finish
 
 EXAMPLES = """
 examples:
@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from caffe_gp.describe_file import describe_file
+    from caffe_gp.cli.inspect import describe_file
 
     description = describe_file(args.file)
     print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
 
 
 def _doctor(args: argparse.Namespace) -> None:
-    from caffe_gp.doctor import report
+    from caffe_gp.cli.doctor import report
 
     print(report(args.data_root))
 

@@ -1,9 +1,9 @@
-"""What a reported number must say about its origin: code version, file hashes, machine."""
+"""What a reported number must say about its origin: code version, machine, time."""
 
 from __future__ import annotations
 
+import datetime
 import functools
-import hashlib
 import os
 import platform
 import subprocess
@@ -36,20 +36,6 @@ def code_version() -> str:
     return f"{version} {commit.stdout.decode().strip()}{'+' if changed.stdout.strip() else ''}"
 
 
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def sha256_of_text(text: str) -> str:
-    """SHA-256 of a text's UTF-8 bytes, in hexadecimal."""
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
 def cpu_name() -> str:
     """The processor's name as the system tells it."""
     try:
@@ -75,3 +61,8 @@ def gpu_name(device_id: int) -> str:
     except (OSError, subprocess.SubprocessError):
         return f"CUDA device {device_id}"
     return answer.stdout.decode().strip() if answer.returncode == 0 else f"CUDA device {device_id}"
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

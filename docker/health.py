@@ -16,8 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from caffe_gp import GuidedPerturbation, engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp import GuidedPerturbation, engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.errors import EngineError  # noqa: E402
 
 NET = """
@@ -32,7 +32,7 @@ def main() -> int:
     """Parse the arguments, run the net, compare."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--engine", choices=engine.ENGINES, default="auto")
+    parser.add_argument("--engine", choices=engines.ENGINES, default="auto")
     # The check that Docker repeats must not take GPU memory from the work.
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda or cuda:N")
     args = parser.parse_args()
@@ -41,9 +41,9 @@ def main() -> int:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def work() -> None:
-        chosen = engine.resolve(args.engine)
+        chosen = engines.resolve(args.engine)
         guarded = chosen == "bvlc"  # it aborts where there is no such GPU
-        print(engine.run_guarded(check, chosen, args.device) if guarded else check(chosen, args.device))
+        print(engines.run_guarded(check, chosen, args.device) if guarded else check(chosen, args.device))
 
     return finish(work, tool="health")
 
@@ -57,7 +57,7 @@ def check(engine_name: str, device: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         prototxt = Path(folder) / "net.prototxt"
         prototxt.write_text(NET, encoding="utf-8")
-        net = engine.load_net(str(prototxt), engine=engine_name, device=device)
+        net = engines.load_net(str(prototxt), engine=engine_name, device=device)
     net.net.params["score"][0].data[...] = weights[:, :, None, None]
     net.net.params["score"][1].data[...] = bias
     result = GuidedPerturbation(net)(image, EPS, keep_probabilities=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp.engine import GPNet
+from caffe_gp.engines import GPNet
 from caffe_gp.gp import GuidedPerturbation, encodings
 from caffe_gp.gp.passes import TruncatedPass
 

@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
-from caffe_gp import engine
+from caffe_gp import engines
 
 # The tests of the method run on the engine that CAFFE_GP_ENGINE names.
-ENGINE = engine.resolve("auto")
+ENGINE = engines.resolve("auto")
 
 
 def conv(name, bottom, out, kernel, pad=0, stride=1, top=None, extra=""):
@@ -116,7 +116,7 @@ def load(tmp_path, text, weights=True, gain=1.0, **options):
     path = os.path.join(str(tmp_path), "net.prototxt")
     with open(path, "w") as file:
         file.write(text)
-    loaded = engine.load_net(path, engine=ENGINE, **options)
+    loaded = engines.load_net(path, engine=ENGINE, **options)
     if weights:
         fill(loaded.net, gain=gain)
     return loaded
@@ -127,7 +127,7 @@ def plain_net(tmp_path, text, name="plain.prototxt", gain=1.0):
     path = os.path.join(str(tmp_path), name)
     with open(path, "w") as file:
         file.write(text)
-    caffe = engine.load_caffe(ENGINE)
+    caffe = engines.load_caffe(ENGINE)
     return fill(caffe.Net(path, caffe.TEST), gain=gain)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import caffe_gp
-from caffe_gp import engine, provenance
+from caffe_gp import engines, provenance
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +20,7 @@ def test_default_device(monkeypatch, value, expected):
     monkeypatch.delenv("CAFFE_GP_DEVICE", raising=False)
     if value is not None:
         monkeypatch.setenv("CAFFE_GP_DEVICE", value)
-    assert engine.default_device() == expected
+    assert engines.default_device() == expected
 
 
 def test_a_tool_obeys_it_and_its_option_wins(tmp_path):

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from caffe_gp import doctor
+from caffe_gp.cli import doctor
 
 
 def report(tmp_path, monkeypatch):

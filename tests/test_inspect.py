@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from caffe_gp import proto
 from caffe_gp.__main__ import main
-from caffe_gp.describe_file import describe_file
+from caffe_gp.cli.inspect import describe_file
 from caffe_gp.errors import EngineError, PrototxtError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.proto import messages as pb
@@ -224,7 +224,7 @@ def test_models_that_weights_fit(tmp_path):
 
 def test_crf_rnn_weights_fit_both_nets(tmp_path):
     """A file of its layers' shapes: half a gigabyte, of which the disk holds next to nothing."""
-    from caffe_gp.models.param_shapes import param_shapes
+    from caffe_gp.surgery.param_shapes import param_shapes
 
     path = tmp_path / "w.caffemodel"
     sparse_caffemodel(path, param_shapes(zoo.get("crfasrnn-coco").net()))
@@ -268,7 +268,7 @@ def test_big_files_are_not_read_into_memory(tmp_path):
     sparse_caffemodel(path, {"fc6": [(4096, 25088), (4096,)]})
     code = (
         "import re, sys\n"
-        "from caffe_gp.describe_file import describe_file\n"
+        "from caffe_gp.cli.inspect import describe_file\n"
         "assert describe_file(sys.argv[1]).parameters == 4096 * 25089\n"
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read()).group(1))\n"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.models import zoo  # noqa: E402
 from caffe_gp.models.convert import FORMATS, convert_file  # noqa: E402
 

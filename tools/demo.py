@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 # busy one. Must be set before PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.evaluation.options import add_engine  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -39,11 +39,10 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
-        import json
-
         from caffe_gp.experiments import demo, demo_page, demo_text
+        from caffe_gp.files.json_files import write_json
         from caffe_gp.report.page import save_page
-        from caffe_gp.report.pictures import save_png, write_bytes
+        from caffe_gp.report.pictures import save_png
 
         settings = demo.Settings(
             args.prototxt,
@@ -58,7 +57,7 @@ def main() -> int:
             command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         )
         results, gallery = demo.run(settings)
-        write_bytes(args.out / "results.json", (json.dumps(results, indent=1) + "\n").encode())
+        write_json(args.out / "results.json", results)
         save_page(args.out / "index.html", demo_page.html(results, gallery))
         if args.picture:
             save_png(args.picture, demo_page.picture(gallery))

@@ -10,13 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from caffe_gp import engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp import engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
 from caffe_gp.datasets import segmentation  # noqa: E402
-from caffe_gp.evaluation.evaluate import Evaluation, evaluate  # noqa: E402
-from caffe_gp.evaluation.image_inputs import read_ids  # noqa: E402
-from caffe_gp.evaluation.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
-from caffe_gp.evaluation.runs import table  # noqa: E402
+from caffe_gp.evaluation.results import table  # noqa: E402
+from caffe_gp.evaluation.segmentation import Evaluation, evaluate  # noqa: E402
+from caffe_gp.images.inputs import read_ids  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -102,8 +102,8 @@ def main(arguments: list[str]) -> int:
 
     def work() -> None:
         settings = parse(arguments)
-        if engine.resolve(settings.engine) == "bvlc":
-            run = engine.run_guarded(evaluate, settings)
+        if engines.resolve(settings.engine) == "bvlc":
+            run = engines.run_guarded(evaluate, settings)
         else:
             run = evaluate(settings)
         print(table(run))

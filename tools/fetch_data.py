@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.datasets import fetch  # noqa: E402
 from caffe_gp.datasets.segmentation import DATA_VARIABLE  # noqa: E402
 from caffe_gp.datasets.sources import SOURCES, find  # noqa: E402

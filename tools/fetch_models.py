@@ -19,10 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.errors import WeightsError  # noqa: E402
 from caffe_gp.models import fetch, weights  # noqa: E402
-from caffe_gp.models.param_shapes import param_shapes  # noqa: E402
+from caffe_gp.surgery.param_shapes import param_shapes  # noqa: E402
 
 
 def main() -> int:

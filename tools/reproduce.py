@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -24,7 +24,7 @@ A stopped run goes on where it stopped. Reports are in OUT/SUITE/NAME/index.html
 
 
 def main() -> int:
-    from caffe_gp.evaluation.options import add_engine
+    from caffe_gp.cli.options import add_engine
     from caffe_gp.experiments import suites
     from caffe_gp.experiments.reproduce import EXPERIMENTS
 
@@ -60,7 +60,7 @@ def main() -> int:
 
 def _run(args: argparse.Namespace) -> None:
     from caffe_gp.experiments import suites
-    from caffe_gp.experiments.context import Context
+    from caffe_gp.experiments.bench import Context
     from caffe_gp.experiments.reproduce import EXPERIMENTS, reproduce
 
     context = Context(

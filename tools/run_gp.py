@@ -10,11 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from caffe_gp import engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.evaluation import image_run  # noqa: E402
+from caffe_gp import engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
+from caffe_gp.evaluation import images  # noqa: E402
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES  # noqa: E402
-from caffe_gp.evaluation.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -41,7 +41,7 @@ exit codes: 0 done, 2 bad input or options, 3 zero gradient, 4 engine, 130 inter
 """
 
 
-def parse(arguments: list[str]) -> image_run.Settings:
+def parse(arguments: list[str]) -> images.Settings:
     """The command line as settings; WeightsError where the model's weights have to be fetched first."""
     parser = argparse.ArgumentParser(
         prog="run_gp.py",
@@ -71,9 +71,9 @@ def parse(arguments: list[str]) -> image_run.Settings:
     group.add_argument(
         "--save",
         type=_save,
-        default=image_run.Settings.save,
+        default=images.Settings.save,
         metavar="KIND,...",
-        help=f"any of {','.join(SAVE_CHOICES)}, or none (default {','.join(image_run.Settings.save)})",
+        help=f"any of {','.join(SAVE_CHOICES)}, or none (default {','.join(images.Settings.save)})",
     )
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
     group.add_argument(
@@ -85,7 +85,7 @@ def parse(arguments: list[str]) -> image_run.Settings:
     if not options["images"]:
         parser.error("give images with --image or --images")
     options["command"] = " ".join(map(shlex.quote, ["run_gp.py", *arguments]))
-    return settings_from(parser, image_run.Settings, options)
+    return settings_from(parser, images.Settings, options)
 
 
 def _save(text: str) -> tuple[str, ...]:
@@ -101,12 +101,12 @@ def main(arguments: list[str]) -> int:
 
     def work() -> None:
         settings = parse(arguments)
-        if engine.resolve(settings.engine) == "bvlc":
-            results = engine.run_guarded(image_run.run, settings)
+        if engines.resolve(settings.engine) == "bvlc":
+            results = engines.run_guarded(images.run, settings)
         else:
-            results = image_run.run(settings)
+            results = images.run(settings)
         if not settings.quiet:
-            print(image_run.table(results))
+            print(images.table(results))
 
     return finish(work, tool="run_gp", on_interrupt="The same command goes on where this one stopped.")
 

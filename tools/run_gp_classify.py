@@ -13,14 +13,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from caffe_gp import engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp import engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_net, add_preprocessing, settings_from  # noqa: E402
 from caffe_gp.datasets import classification as sets  # noqa: E402
 from caffe_gp.errors import DataError  # noqa: E402
 from caffe_gp.evaluation import classification, classification_page  # noqa: E402
 from caffe_gp.evaluation.classification import Classification  # noqa: E402
 from caffe_gp.evaluation.classification_results import table  # noqa: E402
-from caffe_gp.evaluation.options import add_net, add_preprocessing, settings_from  # noqa: E402
 from caffe_gp.models import zoo  # noqa: E402
 
 # Steps that are tried where none is given, in grey levels.
@@ -161,8 +161,8 @@ def main(arguments: list[str]) -> int:
     def work() -> None:
         settings, page = parse(arguments)
         evaluate = classification_page.evaluate_with_page if page else classification.evaluate
-        if engine.resolve(settings.engine) == "bvlc":
-            run = engine.run_guarded(evaluate, settings)
+        if engines.resolve(settings.engine) == "bvlc":
+            run = engines.run_guarded(evaluate, settings)
         else:
             run = evaluate(settings)
         print(table(run))

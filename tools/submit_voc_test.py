@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.evaluation.options import add_engine  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def main() -> int:
 def _run(args: argparse.Namespace) -> None:
     from caffe_gp.datasets import segmentation
     from caffe_gp.datasets.voc_submission import write_archive
-    from caffe_gp.evaluation.evaluate import Evaluation, evaluate
+    from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 
     data = segmentation.get("voc2012-test", args.data_root).check()
     folder = args.out / args.model

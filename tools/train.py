@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # busy one. Must be set before PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from caffe_gp import engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
-from caffe_gp.evaluation.options import add_engine  # noqa: E402
-from caffe_gp.experiments import trainer  # noqa: E402
+from caffe_gp import engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_engine  # noqa: E402
+from caffe_gp.training import trainer  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -65,14 +65,14 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
-        chosen = engine.resolve(args.engine)
-        os.environ[engine.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
+        chosen = engines.resolve(args.engine)
+        os.environ[engines.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
         recipe = trainer.read_recipe(
             args.solver, out=args.out, iterations=args.iterations, seed=args.seed, data=args.data
         )
         options = {"engine": chosen, "device": args.device, "quiet": args.quiet}
         options.update(weights=args.weights, snapshot=args.snapshot)
-        print(engine.run_guarded(trained, recipe, options) if chosen == "bvlc" else trained(recipe, options))
+        print(engines.run_guarded(trained, recipe, options) if chosen == "bvlc" else trained(recipe, options))
 
     return finish(work, tool="train", on_interrupt="The same command goes on from the snapshot.")
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 # busy one. Must be set before PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 
 
 def main() -> int:
@@ -40,12 +40,12 @@ def main() -> int:
 
     def work() -> None:
         from caffe_gp.datasets import segmentation
-        from caffe_gp.experiments import train_camvid
+        from caffe_gp.training import camvid
 
         if args.data_root:
             # The data layer reads it there: a prototxt has no place for a path of this machine.
             os.environ[segmentation.DATA_VARIABLE] = args.data_root
-        record = train_camvid.train(args.prototxts, args.out, args.steps, args.quiet)
+        record = camvid.train(args.prototxts, args.out, args.steps, args.quiet)
         images, score = record["validation"]["images"], 100 * record["validation"]["mean_iu"]
         print(
             f"{args.out / record['weights']}: mean IU {score:.2f} % on {images} validation images, "

@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT))
 # busy one. Must be set before PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from caffe_gp import engine  # noqa: E402
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp import engines  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.cli.options import add_engine  # noqa: E402
 from caffe_gp.datasets.segmentation import DATA_VARIABLE  # noqa: E402
-from caffe_gp.evaluation.options import add_engine  # noqa: E402
 
 
 def main() -> int:
@@ -41,14 +41,14 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
-        chosen = engine.resolve(args.engine)
-        os.environ[engine.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
+        chosen = engines.resolve(args.engine)
+        os.environ[engines.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
         if args.data_root:
             # The data layer reads it there: a prototxt has no place for a path of this machine.
             os.environ[DATA_VARIABLE] = args.data_root
         out = args.out or ROOT / "models" / args.name
         record = (
-            engine.run_guarded(train, args, chosen, out) if chosen == "bvlc" else train(args, chosen, out)
+            engines.run_guarded(train, args, chosen, out) if chosen == "bvlc" else train(args, chosen, out)
         )
         test = record["test"]
         print(
@@ -61,9 +61,9 @@ def main() -> int:
 
 def train(args: argparse.Namespace, chosen: str, out: Path) -> dict[str, Any]:
     """The record of the training."""
-    from caffe_gp.experiments import train_classifier
+    from caffe_gp.training import classifier
 
-    return train_classifier.train(
+    return classifier.train(
         args.name,
         ROOT / "prototxt" / args.name,
         out,

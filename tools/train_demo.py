@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))
 # busy one. Must be set before PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from caffe_gp.command import finish  # noqa: E402
+from caffe_gp.cli.exit_codes import finish  # noqa: E402
 
 
 def main() -> int:
@@ -38,9 +38,9 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
-        from caffe_gp.experiments import train_demo
+        from caffe_gp.training import digits
 
-        record = train_demo.train(args.prototxts, args.out, args.steps, args.quiet)
+        record = digits.train(args.prototxts, args.out, args.steps, args.quiet)
         scenes, score = record["validation"]["scenes"], 100 * record["validation"]["mean_iu"]
         print(
             f"{args.out / record['weights']}: mean IU {score:.2f} % on {scenes} validation scenes, "

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from caffe_gp.errors import DataError, NetError
+from caffe_gp.files.atomic import write_atomically
 from caffe_gp.proto import messages as pb
-from caffe_gp.proto.text import write_atomically
 
 LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}

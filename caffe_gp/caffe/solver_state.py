@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError
+from caffe_gp.files.atomic import replacing
 
 
 class SolverState(NamedTuple):
@@ -60,10 +60,9 @@ def _read_hdf5(path: str) -> SolverState:
 def _write_hdf5(path: str, state: SolverState) -> None:
     import h5py
 
-    temporary = f"{path}.tmp{os.getpid()}"
     name = state.learned_net.encode()
     try:
-        with h5py.File(temporary, "w") as file:
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             file.create_dataset("iter", data=np.array([state.iter], np.int32))
             # Of fixed length with a closing zero byte: Caffe reads no strings of variable length.
             file.create_dataset("learned_net", data=np.array(name, dtype=f"S{len(name) + 1}"))
@@ -71,9 +70,5 @@ def _write_hdf5(path: str, state: SolverState) -> None:
             group = file.create_group("history")
             for k, values in enumerate(state.history):
                 group.create_dataset(str(k), data=values)
-        os.replace(temporary, path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot write the solver state: {error}") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)

@@ -24,9 +24,9 @@ import numpy as np
 
 from caffe_gp.datasets import cifar
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS
-from caffe_gp.datasets.image_files import read_image
 from caffe_gp.datasets.segmentation import DATA_VARIABLE, FETCH
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.images.reading import read_image
 
 # Images of a training set that are kept from training: eps and every other choice is tuned on these.
 TUNING = 5000

@@ -21,12 +21,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Callable, Iterator
 
 from caffe_gp.datasets import classification, digit_scenes, segmentation
-from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
-from caffe_gp.downloads import download
-from caffe_gp.downloads.files import digests, need_space
-from caffe_gp.downloads.workplace import Say, staged_name, workplace
 from caffe_gp.errors import DataError, DownloadError
+from caffe_gp.files.checks import need_space
+from caffe_gp.files.hashes import digests
+from caffe_gp.files.mirrors import download
+from caffe_gp.files.workplace import Say, staged_name, workplace
+from caffe_gp.images.reading import image_size
 
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from caffe_gp.datasets import digit_scenes, pascal_context, sbd
 from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
-from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import DataError, did_you_mean
-from caffe_gp.report.pictures import read_label_png
+from caffe_gp.images.label_maps import read_label_png
+from caffe_gp.images.reading import image_size
 
 VOID = 255
 DATA_VARIABLE = "CAFFE_GP_DATA"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.downloads import manifest
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.files import manifest
 
 
 @dataclass(frozen=True)

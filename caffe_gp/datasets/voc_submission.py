@@ -7,17 +7,16 @@ comp6 is the competition for nets that were trained on other data too.
 
 from __future__ import annotations
 
-import os
 import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from caffe_gp.datasets.image_files import image_size
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.errors import DataError
-from caffe_gp.report.pictures import read_label_png
+from caffe_gp.files.atomic import replacing
+from caffe_gp.images.label_maps import read_label_png
+from caffe_gp.images.reading import image_size
 
 INSIDE = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -40,14 +39,7 @@ def write_archive(images: SegmentationSet, labels: Path, target: Path) -> Path:
         if largest >= len(images.classes):
             raise DataError(f"{path}: label {largest}; a prediction has 0..{len(images.classes) - 1}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
-            for item in images.ids:
-                archive.add(labels / f"{item}.png", f"{INSIDE}/{item}.png", recursive=False)
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+    with replacing(target) as temporary, tarfile.open(temporary, mode="w:gz") as archive:
+        for item in images.ids:
+            archive.add(labels / f"{item}.png", f"{INSIDE}/{item}.png", recursive=False)
     return target

@@ -10,8 +10,6 @@ gradient share one bank. A run can be stopped and goes on where it stopped.
 
 from __future__ import annotations
 
-import datetime
-import json
 import sys
 import time
 from contextlib import contextmanager
@@ -23,17 +21,17 @@ import numpy as np
 from tqdm import tqdm
 
 import caffe_gp
-from caffe_gp import engine as engines
-from caffe_gp import proto, provenance
+from caffe_gp import engines, proto, provenance
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification_results import ClassificationResults, Example, Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
-from caffe_gp.evaluation.records import Records
-from caffe_gp.evaluation.runs import keyed_name
+from caffe_gp.evaluation.results import keyed_name
 from caffe_gp.evaluation.settings import NetSettings, required
+from caffe_gp.files.hashes import sha256_of, sha256_of_text
+from caffe_gp.files.json_files import write_json
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
-from caffe_gp.report.pictures import write_bytes
+from caffe_gp.runs.records import Records
 
 SCHEMA = "caffe_gp.classification/1"
 PLACES = ("neighbour", "test")
@@ -103,7 +101,7 @@ class Classification(NetSettings):
 def evaluate(settings: Classification) -> ClassificationResults:
     """Compute what the run's folder does not hold yet, write ``results.json`` and return the results.
 
-    Raises the errors of ``engine.load_net``, ``NeighbourPerturbation`` and ``Preprocess``; DataError for
+    Raises the errors of ``engines.load_net``, ``NeighbourPerturbation`` and ``Preprocess``; DataError for
     images and labels that do not suit the net and, naming the setting, for a folder with a run of other ones.
     """
     return Work(settings).evaluate()
@@ -163,7 +161,7 @@ class Work:
             name = self._name("tuning", tune, self._key(tune))
             results.tuning = self.run(tune, Path(self.settings.out) / name)
         report = {**_report(results), "seconds": self.seconds}
-        write_bytes(self.folder / "results.json", (json.dumps(report, indent=1) + "\n").encode("utf-8"))
+        write_json(self.folder / "results.json", report)
         return results
 
     def run(self, images: ClassificationSet, folder: Path) -> ClassificationResults:
@@ -314,8 +312,8 @@ class Work:
         engine = engines.describe(settings.engine, settings.device)
         versions = [engine[name] for name in ("engine_version", "torch") if name in engine]
         return {
-            "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
-            "prepared_prototxt_sha256": provenance.sha256_of_text(proto.to_text(self.prepared.net)),
+            "caffemodel_sha256": sha256_of(settings.caffemodel),
+            "prepared_prototxt_sha256": sha256_of_text(proto.to_text(self.prepared.net)),
             "train": self._describe(settings.train),
             **self.preprocess.describe(),
             "engine": engine["engine"],
@@ -408,7 +406,7 @@ def _check_classes(one: ClassificationSet, other: ClassificationSet) -> None:
 def _report(run: ClassificationResults) -> dict[str, Any]:
     report = {
         "schema": SCHEMA,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": provenance.now(),
         **run.origin,
         "summary": run.summary(),
     }

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from caffe_gp import engine as engines
+from caffe_gp import engines, provenance
 from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
-from caffe_gp.evaluation import batches, runs
-from caffe_gp.evaluation.labelling import CHANGES, Labeller, scores_of
+from caffe_gp.evaluation import results
+from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.gp import GPResult
-from caffe_gp.gp.preprocess import Canvas
-from caffe_gp.report import pictures
+from caffe_gp.images.label_maps import save_label_png
+from caffe_gp.images.preprocess import Canvas
+from caffe_gp.runs import batches
 
 if TYPE_CHECKING:
-    from caffe_gp.evaluation.evaluate import Evaluation
+    from caffe_gp.evaluation.segmentation import Evaluation
 
 Batch = Sequence[str]
 
@@ -31,7 +32,7 @@ class Evaluator:
     changes   what was done to the net, one sentence each
     """
 
-    def __init__(self, settings: Evaluation, folder: runs.RunFolder) -> None:
+    def __init__(self, settings: Evaluation, folder: results.RunFolder) -> None:
         """Load the net. ``folder`` is where label maps go, if they are asked for."""
         self._settings, self._folder = settings, folder
         self._labeller = Labeller(settings)
@@ -55,7 +56,7 @@ class Evaluator:
             "class_names": list(names),
             "background_counts": settings.data.background_counts,
             "made": {
-                "date": runs.now(),
+                "date": provenance.now(),
                 "process": os.getpid(),
                 **settings.origin(self._labeller.prepared),
                 "data": settings.data.describe(),
@@ -101,7 +102,7 @@ class Evaluator:
     ) -> dict[str, Any]:
         settings, classes = self._settings, self._labeller.classes
         height, width = canvas.image.shape[:2]
-        image_sha256, truth_sha256 = runs.hashes(settings.data, item)
+        image_sha256, truth_sha256 = results.hashes(settings.data, item)
         maps = self._labeller.maps(result, i, canvas)
         scores = [scores_of(labels, truth, maps[0], classes) for labels in maps]
         for entry, confidence in zip(scores, [result.base_confidence, *result.confidence]):
@@ -127,7 +128,7 @@ class Evaluator:
                 record.get(base, {}).pop(name, None)
         if settings.label_maps:
             for path, labels in zip(self._folder.label_files(item, settings), maps):
-                pictures.save_label_png(path, labels)
+                save_label_png(path, labels)
         return {**record, "seconds": seconds}
 
     def _check_moved(self, result: GPResult) -> None:

@@ -10,7 +10,6 @@ be added to it. Neither depends on the test images, so every run over them share
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Iterator
@@ -20,12 +19,11 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.errors import DataError
-from caffe_gp.evaluation.records import as_read_back, check_key
-from caffe_gp.evaluation.row_files import RowFiles
+from caffe_gp.files.json_files import read_json, write_json
 from caffe_gp.gp import NeighbourPerturbation
-from caffe_gp.gp.preprocess import Preprocess
-from caffe_gp.report.pictures import write_bytes
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.runs.records import as_read_back, check_key
+from caffe_gp.runs.row_files import RowFiles
 
 _FILE_BYTES = 1 << 26
 
@@ -89,12 +87,9 @@ class FeatureBank:
     def _claim(self, key: dict[str, Any]) -> None:
         path = self.folder / "key.json"
         if not path.exists():
-            write_bytes(path, (json.dumps(key, indent=1) + "\n").encode("utf-8"))
+            write_json(path, key)
             return
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not readable ({error}); remove the bank's folder") from None
+        found = read_json(path, "remove the bank's folder")
         check_key(self.folder, found, key)
 
     def _files(self, kind: str, blob: str) -> RowFiles:

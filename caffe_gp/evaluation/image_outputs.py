@@ -8,8 +8,10 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from caffe_gp.files.atomic import write_bytes
 from caffe_gp.gp import GPResult
-from caffe_gp.gp.preprocess import Canvas
+from caffe_gp.images.label_maps import save_label_png
+from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import pictures
 
 SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
@@ -42,7 +44,7 @@ class ImageWriter:
             for variant, labels in zip(variants, maps):
                 if "labels" in self.save:
                     path = self._name(files, "labels", variant, f"{name}.png")
-                    pictures.save_label_png(path, labels, self.palette)
+                    save_label_png(path, labels, self.palette)
                 if "overlay" in self.save:
                     path = self._name(files, "overlay", variant, f"{name}.png")
                     pictures.save_png(path, pictures.overlay(canvas.image, labels, self.palette))
@@ -94,4 +96,4 @@ def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    pictures.write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from caffe_gp import engine as engines
-from caffe_gp import provenance, surgery
+from caffe_gp import engines, provenance
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.files.hashes import sha256_of
 from caffe_gp.gp import encodings
-from caffe_gp.gp.preprocess import FCN_MEAN, Preprocess, Size
+from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
 from caffe_gp.models import weights, zoo
+from caffe_gp.surgery.prepare import Prepared
 
 Given = TypeVar("Given", bound="NetSettings")
 
@@ -95,7 +96,7 @@ class NetSettings:
         names = zoo.get(self.model).classes if self.model is not None else ()
         return list(names) if len(names) == classes else None
 
-    def prepare(self) -> surgery.Prepared:
+    def prepare(self) -> Prepared:
         """The net's description as it will be loaded, without loading it."""
         return engines.prepare_net(
             self.prototxt,
@@ -105,7 +106,7 @@ class NetSettings:
             input_shape=self.input_shape,
         )
 
-    def preprocess(self, prepared: surgery.Prepared) -> Preprocess:
+    def preprocess(self, prepared: Prepared) -> Preprocess:
         """How images are fed to the net. CaffeGPError if its input is no image."""
         shape = tuple(prepared.input_shape.dim)
         if len(shape) != 4:
@@ -117,7 +118,7 @@ class NetSettings:
             mean = FCN_MEAN if shape[1] == 3 else (0.0,)
         return Preprocess(mean, self.scale, self.channel_order, shape[1], self.resize, self.pad_to)
 
-    def method(self, prepared: surgery.Prepared) -> dict[str, Any]:
+    def method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used, for results."""
         made = {top for layer in prepared.net.layer for top in layer.top}
         return {
@@ -130,7 +131,7 @@ class NetSettings:
             "seed": self.seed,
         }
 
-    def origin(self, prepared: surgery.Prepared) -> dict[str, Any]:
+    def origin(self, prepared: Prepared) -> dict[str, Any]:
         """What a result must say about its net, engine, method and preprocessing."""
         return {
             "code_version": provenance.code_version(),
@@ -138,9 +139,9 @@ class NetSettings:
             "model": {
                 "name": self.model,
                 "prototxt": self.prototxt,
-                "prototxt_sha256": provenance.sha256_of(self.prototxt),
+                "prototxt_sha256": sha256_of(self.prototxt),
                 "caffemodel": self.caffemodel,
-                "caffemodel_sha256": provenance.sha256_of(self.caffemodel),
+                "caffemodel_sha256": sha256_of(self.caffemodel),
                 "surgery": prepared.changes,
                 "eps_source": self.eps_source,
             },

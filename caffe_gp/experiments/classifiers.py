@@ -14,7 +14,7 @@ from caffe_gp.datasets import classification as sets
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.classification import Classification
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.bench import Context
 from caffe_gp.models import zoo
 
 

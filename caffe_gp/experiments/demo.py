@@ -9,7 +9,6 @@ results.json holds; ``demo_page`` makes the HTML page of it.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import io
 import json
@@ -21,16 +20,16 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp import engine as engines
-from caffe_gp import provenance
+from caffe_gp import engines, provenance
 from caffe_gp.datasets.digit_scenes import CLASS_NAMES, DigitScenes
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
 from caffe_gp.experiments.demo_text import statements
+from caffe_gp.files.atomic import write_bytes
+from caffe_gp.files.hashes import sha256_of
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.models import digit_fcn
-from caffe_gp.report.pictures import write_bytes
 
 SCHEMA = "caffe_gp.demo/1"
 BLOBS = ("data", "pool1", "pool2", "pool3", "pool4")
@@ -150,7 +149,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
         eps = chosen["data"]
         results = {
             "schema": SCHEMA,
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "date": provenance.now(),
             **origin,
             "data": {
                 "name": "digit scenes",
@@ -428,9 +427,9 @@ def _origin(settings: Settings, loaded: Any) -> dict[str, Any]:
         "model": {
             "name": "digit_fcn",
             "prototxt": settings.prototxt.name,
-            "prototxt_sha256": provenance.sha256_of(settings.prototxt),
+            "prototxt_sha256": sha256_of(settings.prototxt),
             "caffemodel": settings.caffemodel.name,
-            "caffemodel_sha256": provenance.sha256_of(settings.caffemodel),
+            "caffemodel_sha256": sha256_of(settings.caffemodel),
             "surgery": loaded.changes,
         },
         "environment": engines.describe(settings.engine, settings.device),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, chosen_images
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -32,7 +32,7 @@ def run(context: Context) -> Report:
             table = Table(net.title, ["eps", "mean IU", "gain"])
             table.add("0 (base)", points(base), "")
             for eps, gain in zip(sweep.eps, gains):
-                table.add(f"{eps:g}", points(base + gain.gain), parts.gain_text(gain))
+                table.add(f"{eps:g}", points(base + gain.gain), cells.gain_text(gain))
             tables.append(table)
             numbers[net.name] = {
                 "base": 100 * base,
@@ -45,7 +45,7 @@ def run(context: Context) -> Report:
             _draw(axes, net, numbers[net.name])
         figure.tight_layout()
     figures.save(figure, context.out / NAME, NAME)
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -67,9 +67,9 @@ def run(context: Context) -> Report:
 def _draw(axes: Any, net: Net, found: dict[str, Any]) -> None:
     figures.curves_axes(axes, "eps (units of the input)", "mean IU (%)", net.title)
     base = found["base"]
-    x, y = picking.with_base(found["eps"], found["mean_iu"], base)
+    x, y = chosen_images.with_base(found["eps"], found["mean_iu"], base)
     low, high = (
-        picking.with_base(found["eps"], [base + gain[side] for gain in found["gain"]], base)[1]
+        chosen_images.with_base(found["eps"], [base + gain[side] for gain in found["gain"]], base)[1]
         for side in ("low", "high")
     )
     axes.fill_between(x, low, high, color=figures.BLUE, alpha=0.18, linewidth=0)

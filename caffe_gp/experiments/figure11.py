@@ -7,7 +7,7 @@ from typing import Callable, Sequence
 from caffe_gp.evaluation.classification import Work
 from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
 from caffe_gp.experiments import classifiers
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table

@@ -6,8 +6,8 @@ from typing import Sequence
 
 import numpy as np
 
-from caffe_gp.experiments import looking, parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, chosen_images, inside_net
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import Report, Table
@@ -22,12 +22,12 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A row a layer, for the image that guided perturbations improve most."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.data()
+    eps, data = chosen_images.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
-    picked = picking.best(found, eps)
+    picked = chosen_images.best(found, eps)
     labeller = context.labeller(net, [eps])
     canvas = labeller.preprocess.load(data.image(picked.item))
-    blobs = [*net.inner, *net.deeper, looking.before_upsampling(labeller.gp)]
+    blobs = [*net.inner, *net.deeper, inside_net.before_upsampling(labeller.gp)]
     responses: list[dict[str, np.ndarray]] = []
 
     def watch(k: int, y: np.ndarray) -> None:
@@ -41,8 +41,8 @@ def run(context: Context) -> Report:
         PictureRow(
             [
                 Picture(canvas.image),
-                Picture(looking.pixels(labeller, canvas, eps * result.perturbation[0][0])),
-                Picture(looking.crop(pictures.amplify(result.perturbation[0][0]), canvas)),
+                Picture(inside_net.pixels(labeller, canvas, eps * result.perturbation[0][0])),
+                Picture(inside_net.crop(pictures.amplify(result.perturbation[0][0]), canvas)),
             ],
             f"input ({picked.item}): the difference is {eps:g} times the sign shown",
             _TITLES,
@@ -76,7 +76,7 @@ def run(context: Context) -> Report:
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
         f"{picked.item} at eps {eps:g}."
     )
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -89,7 +89,7 @@ def run(context: Context) -> Report:
                 f"{net.title}, image {picked.item}, eps {eps:g}: responses of each layer averaged over its "
                 "channels, upsampled to the image. Original and perturbed share a scale from dark to "
                 "bright; in the difference orange is more, purple less, white no change. The image is the "
-                f"one of {len(data)} with the largest number of {picking.RULE}.",
+                f"one of {len(data)} with the largest number of {chosen_images.RULE}.",
             )
         ],
         {"net": net.name, "eps": eps, "image": vars(picked), "layers": numbers},

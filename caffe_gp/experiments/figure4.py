@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from caffe_gp.datasets.segmentation import VOID
-from caffe_gp.evaluation.evaluate import RunResults
-from caffe_gp.experiments import parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.evaluation.segmentation import RunResults
+from caffe_gp.experiments import cells, chosen_images
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import ablation_only
+from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -37,9 +37,9 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images with most pixels changed for the better, and the distances over all images."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.data()
+    eps, data = chosen_images.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
-    chosen = picking.successes(found, eps, ROWS) or [picking.best(found, eps)]
+    chosen = chosen_images.successes(found, eps, ROWS) or [chosen_images.best(found, eps)]
     rows = [
         PictureRow(_cells(context, found, eps, image.item), image.text(), () if k else _TITLES)
         for k, image in enumerate(chosen)
@@ -63,7 +63,7 @@ def run(context: Context) -> Report:
         }
         near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
         table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -74,7 +74,7 @@ def run(context: Context) -> Report:
             (
                 NAME,
                 f"{net.title}, eps {eps:g}: the images among {len(data)} with the largest number of "
-                f"{picking.RULE}.",
+                f"{chosen_images.RULE}.",
             ),
             (
                 f"{NAME}_distances",
@@ -86,7 +86,7 @@ def run(context: Context) -> Report:
             "net": net.name,
             "eps": eps,
             "images": len(data),
-            "rule": picking.RULE,
+            "rule": chosen_images.RULE,
             "chosen": [vars(image) for image in chosen],
             "distances": numbers,
         },
@@ -94,10 +94,10 @@ def run(context: Context) -> Report:
 
 
 def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
-    image, truth = picking.photograph(context.data(), item), context.data().truth(item)
+    image, truth = chosen_images.photograph(context.data(), item), context.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
     names, colours = run.class_names, context.data().colours
-    fixed, broken, _ = picking.changes(base, after, truth)
+    fixed, broken, _ = chosen_images.changes(base, after, truth)
     return [
         Picture(image),
         *(figures.labelled(image, labels, names, colours) for labels in (truth, base, after)),
@@ -111,8 +111,8 @@ def _distances(context: Context, run: RunResults, eps: float) -> dict[str, np.nd
     counts = {kind: np.zeros(_FARTHEST + 1, np.int64) for kind in KINDS}
     for item in run.ids:
         truth, base = context.data().truth(item), run.label_map(item)
-        fixed, broken, _ = picking.changes(base, run.label_map(item, eps), truth)
-        counted = truth != VOID
+        fixed, broken, _ = chosen_images.changes(base, run.label_map(item, eps), truth)
+        counted = truth != IGNORE
         masks = {"all": counted, "wrong": counted & (base != truth), "fixed": fixed, "broken": broken}
         bins = np.minimum(boundary_distance(truth), _FARTHEST).astype(np.int64)
         for kind, mask in masks.items():
@@ -122,7 +122,7 @@ def _distances(context: Context, run: RunResults, eps: float) -> dict[str, np.nd
 
 def boundary_distance(truth: np.ndarray) -> np.ndarray:
     """(H, W) float: pixels to the nearest pixel that is void or has a neighbour of another label."""
-    inside = (truth != VOID).astype(np.uint8)
+    inside = (truth != IGNORE).astype(np.uint8)
     across, down = truth[:, 1:] != truth[:, :-1], truth[1:] != truth[:-1]
     for mask in (inside[:, 1:], inside[:, :-1]):
         mask[across] = 0

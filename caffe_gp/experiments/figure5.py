@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from caffe_gp.evaluation.evaluate import RunResults
+from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, chosen_images
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -23,7 +23,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """The images that the first iteration improved most, and the mean IU of every variant."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.data()
+    eps, data = chosen_images.step(context, net), context.data()
     variants: dict[str, RunResults] = {
         "true gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
     }
@@ -38,16 +38,16 @@ def run(context: Context) -> Report:
     titles = [f"base\n{points(base)} %", "ground truth"]
     for name, found in variants.items():
         score = mean_iu(found.at(eps))
-        table.add(name, points(score), parts.gain_text(found.gain(eps)))
+        table.add(name, points(score), cells.gain_text(found.gain(eps)))
         numbers[name] = {"mean_iu": 100 * score, "gain": found.gain(eps).points()}
         titles.append(f"{name}\n{points(score)} %")
-    chosen = picking.successes(first, eps, ROWS) or [picking.best(first, eps)]
+    chosen = chosen_images.successes(first, eps, ROWS) or [chosen_images.best(first, eps)]
     rows = [
         PictureRow(_cells(context, variants, eps, image.item), image.item, () if k else titles)
         for k, image in enumerate(chosen)
     ]
     figures.save(figures.sheet(rows), context.out / NAME, NAME)
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -60,7 +60,7 @@ def run(context: Context) -> Report:
                 f"{net.title}, eps {eps:g} in every step; under the titles the mean IU over {len(data)} "
                 "images. The third column steps along the gradient of the true labels, which no "
                 "prediction can know. The rows are the images whose first iteration has the most "
-                f"{picking.RULE}.",
+                f"{chosen_images.RULE}.",
             )
         ],
         {
@@ -76,6 +76,6 @@ def run(context: Context) -> Report:
 
 def _cells(context: Context, variants: dict[str, RunResults], eps: float, item: str) -> list[Picture]:
     data, first = context.data(), next(iter(variants.values()))
-    image, maps = picking.photograph(data, item), [first.label_map(item), data.truth(item)]
+    image, maps = chosen_images.photograph(data, item), [first.label_map(item), data.truth(item)]
     maps += [found.label_map(item, eps) for found in variants.values()]
     return [figures.labelled(image, labels, first.class_names, data.colours) for labels in maps]

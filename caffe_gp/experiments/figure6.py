@@ -11,11 +11,11 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp.evaluation.labelling import Labeller
-from caffe_gp.experiments import looking, parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.evaluation.labeller import Labeller
+from caffe_gp.experiments import cells, chosen_images, inside_net
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, ablation_only
-from caffe_gp.gp.preprocess import Canvas
+from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -73,10 +73,10 @@ class _Seen:
 def run(context: Context) -> Report:
     """The patch across eps, and the scores of its 3 x 3 positions."""
     (net,) = nets(context.suite)
-    eps, data = picking.step(context, net), context.data()
+    eps, data = chosen_images.step(context, net), context.data()
     found = context.run(net, [eps], data, label_maps=True)
-    picked = picking.best(found, eps)
-    steps = sorted({*picking.symmetric(net), eps})
+    picked = chosen_images.best(found, eps)
+    steps = sorted({*chosen_images.symmetric(net), eps})
     seen, fixed, truth = _look(context, net, picked.item, steps, eps)
     names = found.class_names
     patch = choose(seen, fixed, truth)
@@ -97,7 +97,7 @@ def run(context: Context) -> Report:
         at = [_at(seen, steps, value)[:, row, column] for value in (steps[0], 0.0, eps)]
         table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -140,7 +140,7 @@ def _look(
     data = context.data()
     labeller = context.labeller(net, steps)
     gp, canvas = labeller.gp, labeller.preprocess.load(data.image(item))
-    coarse, scores = looking.before_upsampling(gp), []
+    coarse, scores = inside_net.before_upsampling(gp), []
 
     def watch(k: int, y: np.ndarray) -> None:
         scores.append(gp.net.blobs[coarse].data[0].copy())
@@ -148,8 +148,8 @@ def _look(
     result = labeller.label([canvas], [None], on_probabilities=watch)
     truth = labeller.preprocess.labels_to_canvas(data.truth(item), canvas)
     base, after = result.base_labels[0], result.labels[steps.index(eps)][0]
-    fixed, _, _ = picking.changes(base, after, truth)
-    rows, columns = looking.grid(gp, coarse)
+    fixed, _, _ = chosen_images.changes(base, after, truth)
+    rows, columns = inside_net.grid(gp, coarse)
     return _Seen(labeller, canvas, rows, columns, np.stack(scores), result.perturbation[0][0]), fixed, truth
 
 
@@ -253,7 +253,7 @@ def _strip(
     colours: Sequence[tuple[int, int, int]],
 ) -> Any:
     """Image, truth and coarse labels above; the patch across eps below."""
-    image = looking.pixels(seen.labeller, seen.canvas)
+    image = inside_net.pixels(seen.labeller, seen.canvas)
     everything = (slice(0, image.shape[0]), slice(0, image.shape[1]))
     centre = [
         _inside(places[:valid], position, patch.around)
@@ -284,7 +284,7 @@ def _strip(
         step = eps * seen.signs[(slice(None), *area)].transpose(1, 2, 0)
         grey = np.broadcast_to(127.5 + 127.5 * step / biggest, (*step.shape[:2], 3))
         added.append(Picture(grey.astype(np.uint8), nearest=True))
-        perturbed.append(Picture(looking.pixels(seen.labeller, seen.canvas, eps * seen.signs)[area]))
+        perturbed.append(Picture(inside_net.pixels(seen.labeller, seen.canvas, eps * seen.signs)[area]))
         classes.append(favoured(eps, area))
     heats = [figures.heat(lead, -largest, largest, "PuOr") for lead in leads]
     for cell in [*classes, *heats]:

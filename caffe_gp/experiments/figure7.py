@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from caffe_gp.evaluation.evaluate import RunResults
-from caffe_gp.experiments import parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.evaluation.segmentation import RunResults
+from caffe_gp.experiments import cells, chosen_images
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
@@ -31,10 +31,10 @@ def run(context: Context) -> Report:
     sheets, numbers, runs = [], {}, []
     table = Table("How the images were chosen", ["net", "eps", "images better", "worse", "unchanged"])
     for net in context.suite.nets:
-        eps, all_images = picking.step(context, net), context.gp(net).run
+        eps, all_images = chosen_images.step(context, net), context.gp(net).run
         groups = {
-            "successes": picking.successes(all_images, eps, SUCCESSES),
-            "failures": picking.failures(all_images, eps, FAILURES),
+            "successes": chosen_images.successes(all_images, eps, SUCCESSES),
+            "failures": chosen_images.failures(all_images, eps, FAILURES),
         }
         chosen = [image.item for group in groups.values() for image in group]
         better, worse = _counts(all_images, eps)
@@ -58,10 +58,10 @@ def run(context: Context) -> Report:
         figures.save(figures.sheet(rows), context.out / NAME, file)
         sheets.append((file, _caption(context, net, eps)))
     table.note = (
-        f"Images are ranked by {picking.RULE}: the first {SUCCESSES} of those that gained are the successes, "
-        f"the last {FAILURES} of those that lost the failures."
+        f"Images are ranked by {chosen_images.RULE}: the first {SUCCESSES} of those that gained are the "
+        f"successes, the last {FAILURES} of those that lost the failures."
     )
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -69,7 +69,7 @@ def run(context: Context) -> Report:
         runs,
         [table],
         sheets,
-        {"rule": picking.RULE, "nets": numbers},
+        {"rule": chosen_images.RULE, "nets": numbers},
     )
 
 
@@ -85,10 +85,10 @@ def _titles(group: str, row: int) -> tuple[Sequence[str], str]:
 
 
 def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
-    image, truth = picking.photograph(context.data(), item), context.data().truth(item)
+    image, truth = chosen_images.photograph(context.data(), item), context.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
     names, colours = run.class_names, context.data().colours
-    fixed, broken, other = picking.changes(base, after, truth)
+    fixed, broken, other = chosen_images.changes(base, after, truth)
     return [
         Picture(image),
         figures.labelled(image, truth, names, colours),

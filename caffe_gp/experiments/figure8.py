@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, chosen_images
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -27,7 +27,7 @@ nets = ablation_only
 def run(context: Context) -> Report:
     """A curve an encoding; the best step of each side in a table."""
     (net,) = nets(context.suite)
-    steps, data = picking.symmetric(net), context.data()
+    steps, data = chosen_images.symmetric(net), context.data()
     paper = context.suite.paper
     header = ["label", "best with eps < 0", "at eps", "best with eps > 0", "at eps"]
     table = Table(f"{net.title}, {len(data)} images", header + ["paper's best"] * paper)
@@ -40,7 +40,7 @@ def run(context: Context) -> Report:
         row = [title]
         for sign in (-1, 1):
             best, eps = max((value, eps) for value, eps in zip(values, steps) if eps * sign > 0)
-            row += [parts.gain_text(sweep.gain(eps)), f"{eps:g}"]
+            row += [cells.gain_text(sweep.gain(eps)), f"{eps:g}"]
             row[-2] = f"{points(best)}, {row[-2]}"
         table.add(*row, *([f"{PAPER[encoding]}" if encoding in PAPER else ""] * paper))
         numbers[encoding] = {
@@ -50,7 +50,7 @@ def run(context: Context) -> Report:
         }
     table.note = f"Base {points(base)}. Beside each mean IU: its gain over the base."
     figures.save(_draw(numbers, 100 * base), context.out / NAME, NAME)
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,
@@ -77,7 +77,7 @@ def _draw(numbers: dict[str, Any], base: float) -> Any:
         axes.axvline(0, color=figures.GREY, linewidth=0.6)
         for (encoding, title), (colour, look) in zip(ENCODINGS.items(), figures.looks()):
             found = numbers[encoding]
-            x, y = picking.with_base(found["eps"], found["mean_iu"], base)
+            x, y = chosen_images.with_base(found["eps"], found["mean_iu"], base)
             axes.plot(x, y, look, color=colour, label=title)
         # Curves cross everywhere in the plot.
         above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "columnspacing": 1.2}

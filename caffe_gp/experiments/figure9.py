@@ -9,8 +9,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp import error_signal, label_distribution
 from caffe_gp.report import figures
@@ -89,7 +89,7 @@ def run(context: Context) -> Report:
             )
         ],
         numbers={"signals": numbers},
-        provenance=parts.provenance(context, []),
+        provenance=cells.provenance(context, []),
     )
 
 

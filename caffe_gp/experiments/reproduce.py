@@ -29,7 +29,7 @@ from caffe_gp.experiments import (
     table5,
     table6,
 )
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report
 

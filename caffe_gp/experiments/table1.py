@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.report.experiment_report import Report, Row, Table
 
 NAME, TITLE = "table1", "Table 1: guided perturbations of pretrained nets"
@@ -27,29 +27,29 @@ def run(context: Context) -> Report:
     numbers, runs = {}, []
     for net in suite.nets:
         tuned = context.gp(net)
-        gain, base = parts.gain_of(tuned), mean_iu(tuned.base)
+        gain, base = cells.gain_of(tuned), mean_iu(tuned.base)
         runs.append(tuned.run)
         numbers[net.name] = {
-            "base": parts.measures(tuned.run, tuned.base),
-            "gp": parts.measures(tuned.run, tuned.matrices),
+            "base": cells.measures(tuned.run, tuned.base),
+            "gp": cells.measures(tuned.run, tuned.matrices),
             "gain": gain.points(),
             "eps": tuned.eps,
             "eps_from": tuned.source,
         }
-        row: Row = [net.title, parts.iu(tuned.base), parts.iu(tuned.matrices), parts.gain_text(gain)]
+        row: Row = [net.title, cells.iu(tuned.base), cells.iu(tuned.matrices), cells.gain_text(gain)]
         row += [tuned.text(), tuned.source]
         if suite.paper:
             paper_base, paper_gp = PAPER[net.name]
-            row[1], row[3] = parts.judged(base, paper_base), parts.judged_gain(gain, paper_gp - paper_base)
+            row[1], row[3] = cells.judged(base, paper_base), cells.judged_gain(gain, paper_gp - paper_base)
             row += [f"{paper_base:.2f}", f"{paper_gp:.2f}", f"{paper_gp - paper_base:+.2f}"]
             numbers[net.name]["paper"] = {"base": paper_base, "gp": paper_gp}
         table.add(*row)
         if suite.beside is not None:
             other = context.tune(net, net.grid, context.named(suite.beside))
-            gain = parts.gain_of(other)
+            gain = cells.gain_of(other)
             numbers[net.name]["beside"] = {"gain": gain.points(), "eps": other.eps, "eps_from": other.source}
-            table.add("", "", parts.iu(other.matrices), parts.gain_text(gain), other.text(), other.source)
-    return parts.report(
+            table.add("", "", cells.iu(other.matrices), cells.gain_text(gain), other.text(), other.source)
+    return cells.report(
         context,
         NAME,
         TITLE,

@@ -10,8 +10,8 @@ import numpy as np
 
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import class_iu
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite, of_zoo
 from caffe_gp.report.experiment_report import Cell, Report, Row, Table, points, within
 
@@ -38,21 +38,21 @@ def run(context: Context) -> Report:
         before, after = (_without(matrices, first) for matrices in (found.base, found.at(net.eps)))
         base, gp = (float(class_iu(m.sum(axis=0))[first:].mean()) for m in (before, after))
         row: Row = [name, points(base), points(gp), f"{100 * (gp - base):+.2f}", f"{net.eps:g}"]
-        row[1] = parts.judged(base, PAPER[0])
-        row[3] = Cell(str(row[3]), within(100 * (gp - base), PAPER[1] - PAPER[0], parts.BAND))
+        row[1] = cells.judged(base, PAPER[0])
+        row[3] = Cell(str(row[3]), within(100 * (gp - base), PAPER[1] - PAPER[0], cells.BAND))
         row += [f"{value:.2f}" for value in PAPER]
         numbers[name] = {"base": 100 * base, "gp": 100 * gp}
         table.add(*row)
     gain = paired_gain(found.base, found.at(net.eps))
-    table.note = f"Gain over the 60 scores with its 95 % interval: {parts.gain_text(gain)}."
+    table.note = f"Gain over the 60 scores with its 95 % interval: {cells.gain_text(gain)}."
     return Report(
         NAME,
         TITLE,
         [f"{len(data.ids)} images of {data.name}. Mean IU in percent."],
-        parts.warnings(context, [net]),
+        cells.warnings(context, [net]),
         [table],
         numbers={"means": numbers, "gain_of_60": gain.points(), "paper": {"base": PAPER[0], "gp": PAPER[1]}},
-        provenance=parts.provenance(context, [found]),
+        provenance=cells.provenance(context, [found]),
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_gp.evaluation.confusion import class_iu
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.report.experiment_report import Report, Row, Table, points, signed
 
 NAME, TITLE = "table3", "Table 3: the classes one by one"
@@ -54,7 +54,7 @@ def run(context: Context) -> Report:
             "gp": _percent(gp),
             "better": better,
         }
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import INNER_GRID, ablation_only
 from caffe_gp.report.experiment_report import Report, Row, Table, points
 
@@ -37,21 +37,21 @@ def run(context: Context) -> Report:
             grid = [_rounded(share * deviations[blob]) for share in INNER_GRID]
             tuned = context.tune(net, grid, blob=blob)
         runs.append(tuned.run)
-        gain = parts.gain_of(tuned)
+        gain = cells.gain_of(tuned)
         seconds = _seconds(tuned.run)
         numbers[blob] = {
-            "gp": parts.measures(tuned.run, tuned.matrices),
+            "gp": cells.measures(tuned.run, tuned.matrices),
             "gain": gain.points(),
             "eps": tuned.eps,
             "eps_from": tuned.source,
             "standard_deviation": deviations.get(blob),
             "seconds": seconds,
         }
-        row: Row = [blob, parts.iu(tuned.matrices), parts.gain_text(gain), tuned.text()]
+        row: Row = [blob, cells.iu(tuned.matrices), cells.gain_text(gain), tuned.text()]
         row += [f"{seconds['gp']:.3f}", f"{seconds['gp'] / seconds['forward']:.2f}"]
         if paper:
             paper_seconds, paper_iu = PAPER[blob]
-            row[1] = parts.judged(mean_iu(tuned.matrices), paper_iu)
+            row[1] = cells.judged(mean_iu(tuned.matrices), paper_iu)
             row += [f"{paper_iu:.2f}", f"{paper_seconds / PAPER_FORWARD:.2f}"]
         table.add(*row)
         if blob == "data":
@@ -61,7 +61,7 @@ def run(context: Context) -> Report:
         "pass, a backward pass to the blob, and a forward pass from it. eps of inner blobs: "
         f"{tuned.source}, among shares {', '.join(map(str, INNER_GRID))} of the blob's standard deviation."
     )
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,

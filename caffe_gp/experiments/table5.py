@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments import parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report, Row, Table
 
@@ -45,17 +45,17 @@ def run(context: Context) -> Report:
             "eps_from": tuned.source,
             "crf": preset,
         }
-        row: Row = [net.title, *map(parts.iu, four), parts.gain_text(gain), f"{eps:g}", preset]
+        row: Row = [net.title, *map(cells.iu, four), cells.gain_text(gain), f"{eps:g}", preset]
         if suite.paper:
             paper = PAPER[name]
-            row[1:5] = [parts.judged(mean_iu(matrices), value) for matrices, value in zip(four, paper)]
+            row[1:5] = [cells.judged(mean_iu(matrices), value) for matrices, value in zip(four, paper)]
             row += [f"{value:.1f}" for value in paper]
         table.add(*row)
     table.note = (
         "The paper does not state its CRF's parameters; docs/crf.md lists the presets. Where eps is "
         "cross-validated, this table takes the value that most folds chose, for all images."
     )
-    return parts.report(
+    return cells.report(
         context,
         NAME,
         TITLE,

@@ -8,8 +8,8 @@ from typing import Any, Callable, Sequence
 from caffe_gp.evaluation.classification import PLACES, evaluate
 from caffe_gp.evaluation.classification_page import HEADER, curve, neighbours_of, title_of
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
-from caffe_gp.experiments import classifiers, parts
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, classifiers
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points, signed
@@ -81,8 +81,8 @@ def _row(
     base, after = classifier.paper
     table.add(
         title,
-        parts.judged(found.accuracy(), base),
-        parts.judged(outcome.accuracy, after),
+        cells.judged(found.accuracy(), base),
+        cells.judged(outcome.accuracy, after),
         signed(outcome.gain),
         str(outcome.fixed),
         str(outcome.broken),

@@ -26,7 +26,7 @@ from caffe_gp.gp.perturbed_net import PerturbedNet
 class NeighbourPerturbation(PerturbedNet):
     """Moves one blob of a classification net towards classes that the caller names.
 
-    net        a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
+    net        a ``caffe.Net`` of either engine, or what ``engines.load_net`` returns
     score      blob of class scores, (N, C) or (N, C, 1, 1); default: found as in ``PerturbedNet``
     blob       the blob to perturb: 'data' or an inner one
     features   blobs to hand out for the search of neighbours; default: ``find_features``

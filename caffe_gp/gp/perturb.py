@@ -62,7 +62,7 @@ class GPResult:
 class GuidedPerturbation(PerturbedNet):
     """Perturbs one blob of a net along the sign of its error signal and labels the result.
 
-    net         a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
+    net         a ``caffe.Net`` of either engine, or what ``engines.load_net`` returns
     score       blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax,
                 or its only output
     blob        the blob to perturb: the input ('data') or an inner one ('pool3')

@@ -13,7 +13,7 @@ from caffe_gp.gp.passes import TruncatedPass, view_layers
 class PerturbedNet:
     """What every guided perturbation needs of a net.
 
-    net     a ``caffe.Net`` of either engine, or what ``engine.load_net`` returns
+    net     a ``caffe.Net`` of either engine, or what ``engines.load_net`` returns
     score   blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax, or
             its only output
     blob    the blob to perturb: the input ('data', whatever its name is) or an inner one ('pool3')

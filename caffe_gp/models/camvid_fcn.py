@@ -72,7 +72,7 @@ def train_net(batch: int = BATCH, crop: int = CROP, seed: int = 0, balance: floa
         "balance": balance,
     }
     layer = {
-        "module": "caffe_gp.experiments.crops_layer",
+        "module": "caffe_gp.python_layers.crops",
         "layer": "CropsLayer",
         "param_str": json.dumps(options),
     }

@@ -2,7 +2,7 @@
 
 Nobody released the paper's weights of either, so they are trained here: ``write_prototxts`` writes
 train.prototxt and solver.prototxt. The training nets read a Python data layer
-(``caffe_gp.experiments.classes_layer``) and are tested on the images that are held out of the training set.
+(``caffe_gp.python_layers.classes``) and are tested on the images that are held out of the training set.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _training(name: str, data: dict[str, Any], options: dict[str, Any], body: An
     tuning = {**data, "part": "tuning", "batch": TEST_BATCH}
     for phase, given in ((pb.TRAIN, learning), (pb.TEST, tuning)):
         layer = {
-            "module": "caffe_gp.experiments.classes_layer",
+            "module": "caffe_gp.python_layers.classes",
             "layer": "ClassesLayer",
             "param_str": json.dumps(given),
         }

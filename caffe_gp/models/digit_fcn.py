@@ -45,7 +45,7 @@ def train_net(batch: int = BATCH, seed: int = 0) -> Any:
     net = Builder("digit_fcn_train", None)
     options = {"split": "train", "seed": seed, "batch": batch, "mean": MEAN}
     layer = {
-        "module": "caffe_gp.experiments.digit_scenes_layer",
+        "module": "caffe_gp.python_layers.digit_scenes",
         "layer": "DigitScenesLayer",
         "param_str": json.dumps(options),
     }

@@ -20,11 +20,11 @@ import zlib
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.downloads import download
-from caffe_gp.downloads.files import digests, need_space, what_is_wrong
-from caffe_gp.downloads.workplace import Say, staged_name, url_name, workplace
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
-from caffe_gp.models.param_shapes import check_layers
+from caffe_gp.files.checks import need_space, what_is_wrong
+from caffe_gp.files.hashes import digests
+from caffe_gp.files.mirrors import download
+from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
 from caffe_gp.models.weights import (
     LOCK,
     Mirror,
@@ -37,6 +37,7 @@ from caffe_gp.models.weights import (
     write_lock,
 )
 from caffe_gp.proto import read_weights
+from caffe_gp.surgery.param_shapes import check_layers
 
 
 def fetch(

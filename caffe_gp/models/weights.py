@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.downloads import manifest
 from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
+from caffe_gp.files import manifest
+from caffe_gp.files.json_files import write_json
 from caffe_gp.models import zoo
-from caffe_gp.proto.text import write_atomically
 
 LOCK = "weights.lock"
 # Names a manifest whose entries take the place of the package's: a mirror of one's own, or stand-ins.
@@ -199,5 +199,4 @@ def read_lock(folder: Path) -> dict[str, Pin]:
 
 def write_lock(folder: Path, pins: dict[str, Pin]) -> None:
     """Replace the pins of a weights folder."""
-    text = json.dumps({name: asdict(pins[name]) for name in sorted(pins)}, indent=2) + "\n"
-    write_atomically(folder / LOCK, lambda stream: stream.write(text.encode("utf-8")))
+    write_json(folder / LOCK, {name: asdict(pins[name]) for name in sorted(pins)})

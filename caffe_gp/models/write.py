@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from caffe_gp import proto, surgery
-from caffe_gp.command import finish
+from caffe_gp import proto
+from caffe_gp.cli.exit_codes import finish
 from caffe_gp.errors import PrototxtError
+from caffe_gp.files.atomic import write_text
 from caffe_gp.models import tables, zoo
-from caffe_gp.proto.text import write_atomically
+from caffe_gp.surgery.prepare import prepare
 
 _HEADER = "# {}. Written by `python -m caffe_gp.models.write`: change the code, not this file.\n"
 
@@ -27,7 +28,7 @@ _HEADER = "# {}. Written by `python -m caffe_gp.models.write`: change the code, 
 def texts(model: zoo.Model) -> dict[str, str]:
     """The content of the model's files: 'deploy' and 'gp'."""
     net = model.net()
-    prepared = surgery.prepare(net, score=model.score)
+    prepared = prepare(net, score=model.score)
     changes = "".join(f"# {change}\n" for change in prepared.changes)
     header = _HEADER.format(model.title)
     return {
@@ -46,8 +47,7 @@ def files(models: Iterable[zoo.Model], root: Path = zoo.PROTOTXT) -> Iterator[tu
 def write(path: Path, text: str) -> None:
     """Write a file and make its folder; PrototxtError where that cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda stream: stream.write(text.encode("utf-8")))
+        write_text(path, text)
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be written: {error.strerror or error}") from None
 

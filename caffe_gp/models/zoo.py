@@ -14,13 +14,13 @@ from typing import Any, Callable
 
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp.images.preprocess import FCN_MEAN
 from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROTOTXT = ROOT / "prototxt"
 
 # Mean grey levels in the order blue, green, red, as each net was trained with.
-FCN_MEAN = (104.00698793, 116.66876762, 122.67891434)
 CONTEXT_MEAN = (104.007, 116.669, 122.679)
 # CRF-RNN's README has FCN's mean, and its demo swapped the channels of this one in 2017, after the paper.
 TVG_MEAN = (103.939, 116.779, 123.68)
@@ -33,7 +33,7 @@ PAPER_EPS = "paper, section 5"
 
 @dataclass(frozen=True)
 class Feed:
-    """How an image becomes the blob ``data``; the values are those of ``caffe_gp.gp.preprocess.Preprocess``.
+    """How an image becomes the blob ``data``; the values are those of ``images.preprocess.Preprocess``.
 
     mean           subtracted from the grey levels 0..255: blue, green, red, or one for all
     scale          factor after the subtraction

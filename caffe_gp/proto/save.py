@@ -7,15 +7,14 @@ is held twice. Every file appears under its name only when it is complete.
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ..errors import WeightsError
+from ..files.atomic import replacing, write_atomically
 from . import messages as pb
 from . import schema
-from .text import write_atomically
 from .wire import INT_MAX
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
@@ -164,27 +163,15 @@ def write_hdf5(path, net, arrays: Arrays, diffs: Arrays | None = None) -> None:
         trees["diff"] = _arrays_of(diffs, net, path)
 
     def write() -> None:
-        handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", suffix=".tmp",
-                                             dir=os.path.dirname(path) or ".")
-        os.close(handle)
-        try:
-            with h5py.File(temporary, "w") as archive:
-                for tree, blobs_of in trees.items():
-                    root = archive.create_group(tree)
-                    for layer in net.layer:
-                        if not layer.name:
-                            continue
-                        group = root.require_group(layer.name)
-                        for i, blob in enumerate(blobs_of.get(layer.name, ())):
-                            group.create_dataset(str(i), data=np.asarray(blob, dtype=np.float32))
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
+        with replacing(path) as temporary, h5py.File(temporary, "w") as archive:
+            for tree, blobs_of in trees.items():
+                root = archive.create_group(tree)
+                for layer in net.layer:
+                    if not layer.name:
+                        continue
+                    group = root.require_group(layer.name)
+                    for i, blob in enumerate(blobs_of.get(layer.name, ())):
+                        group.create_dataset(str(i), data=np.asarray(blob, dtype=np.float32))
 
     _atomically(path, write)
 

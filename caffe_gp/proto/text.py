@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tempfile
 from typing import Mapping
 
 from google.protobuf import text_format
 
 from ..errors import PrototxtError
+from ..files.atomic import write_atomically
 from . import messages as pb
 from . import schema
 
@@ -205,26 +205,5 @@ def to_text(message) -> str:
 
 
 def write_text(message, path) -> None:
-    """Write ``message`` as a prototxt: to a temporary file beside ``path``, then renamed."""
+    """Write ``message`` as a prototxt; it appears under its name when it is whole."""
     write_atomically(path, lambda stream: stream.write(to_text(message).encode("utf-8")))
-
-
-def write_atomically(path, write) -> None:
-    """Call ``write(binary stream)`` on a temporary file in the folder of ``path``, then rename it there.
-
-    An error or Ctrl-C leaves the old file (or none) and no temporary one.
-    """
-    path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    mask = os.umask(0)
-    os.umask(mask)
-    handle, temporary = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            write(stream)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Sequence, Union
 
+from caffe_gp.files.atomic import write_text
+from caffe_gp.files.json_files import write_json
 from caffe_gp.report.page import file_uri, render, save_page
-from caffe_gp.report.pictures import write_bytes
 
 GOOD, BAD = "good", "bad"
 
@@ -84,7 +85,7 @@ class Report:
             **self.numbers,
             "provenance": self.provenance,
         }
-        write_bytes(path, (json.dumps(results, indent=1) + "\n").encode("utf-8"))
+        write_json(path, results)
         return [path, *self.write_page(folder)]
 
     def write_page(self, folder: Path) -> list[Path]:
@@ -100,7 +101,7 @@ class Report:
             provenance=json.dumps(self.provenance, indent=1, ensure_ascii=False),
         )
         paths = [folder / name for name in ("table.md", "index.html")]
-        write_bytes(paths[0], self.markdown().encode("utf-8"))
+        write_text(paths[0], self.markdown())
         save_page(paths[1], page)
         return paths
 

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.files.atomic import write_bytes
 from caffe_gp.report import pictures
 
 WIDTH = 7.0  # inches: the text width of a two-column page
@@ -84,7 +85,7 @@ def save(figure: Any, folder: Path, name: str) -> None:
         stream = io.BytesIO()
         with style():
             figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
-        pictures.write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
+        write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
 
 
 def curves_axes(axes: Any, x_title: str, y_title: str, title: str = "") -> None:

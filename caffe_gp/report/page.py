@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.report.pictures import png_bytes, write_bytes
+from caffe_gp.files.atomic import write_text
+from caffe_gp.report.pictures import png_bytes
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -50,4 +51,4 @@ def _number(value: float | None, form: str) -> str:
 
 def save_page(path: str | Path, html: str) -> None:
     """Write a page; the file appears only when it is complete."""
-    write_bytes(path, html.encode("utf-8"))
+    write_text(path, html)

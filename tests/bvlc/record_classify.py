@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from caffe_gp import engine as engines  # noqa: E402
+from caffe_gp import engines  # noqa: E402
 from caffe_gp.datasets import classification as sets  # noqa: E402
 from caffe_gp.errors import CaffeGPError  # noqa: E402
 from caffe_gp.evaluation.classification import Classification, evaluate  # noqa: E402

@@ -21,10 +21,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import gp_nets  # noqa: E402
 
-from caffe_gp import engine as engines  # noqa: E402
+from caffe_gp import engines  # noqa: E402
 from caffe_gp.errors import CaffeGPError  # noqa: E402
 from caffe_gp.gp import GuidedPerturbation  # noqa: E402
-from caffe_gp.gp.preprocess import Preprocess  # noqa: E402
+from caffe_gp.images.preprocess import Preprocess  # noqa: E402
 
 RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache" / "bvlc-recordings"))) / "gp"
 VOC = "voc2012/VOCdevkit/VOC2012/JPEGImages"

@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 
-if engine.resolve() == "torch":
+if engines.resolve() == "torch":
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
 NET = """
 force_backward: true
@@ -26,7 +26,7 @@ IMAGES = np.random.RandomState(0).randn(9, 2, 5, 6).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def caffe():
-    return engine.load_caffe("auto")
+    return engines.load_caffe("auto")
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 
-if engine.resolve() == "torch":
+if engines.resolve() == "torch":
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
 SHAPE = (60, 40, 3, 5)  # outputs, inputs, height, width of the weights that the fillers fill
 COUNT = 60 * 40 * 3 * 5
@@ -19,7 +19,7 @@ INPUT = 'layer { name: "input" type: "Input" top: "data" input_param { shape { %
 
 @pytest.fixture(scope="module")
 def caffe():
-    return engine.load_caffe("auto")
+    return engines.load_caffe("auto")
 
 
 def make_net(caffe, tmp_path, text, phase=0, seed=1):

@@ -12,8 +12,7 @@ from typing import Any, Callable
 
 import released
 
-from caffe_gp import engine as engines
-from caffe_gp import proto
+from caffe_gp import engines, proto
 from caffe_gp.errors import CaffeGPError
 
 _PROTOTXT = (

@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 import other_files  # noqa: E402
 import released  # noqa: E402
 
-from caffe_gp import engine as engines  # noqa: E402
+from caffe_gp import engines  # noqa: E402
 
 RECORDINGS = (
     Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache/bvlc-recordings"))) / "compatibility"

@@ -19,9 +19,8 @@ import numpy as np
 import stock
 from PIL import Image
 
-from caffe_gp import engine as engines
-from caffe_gp import proto
-from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp import engines, proto
+from caffe_gp.images.preprocess import Preprocess
 
 ENETS = "caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model"
 TIMO = "caffemodels/enet_timosaemann"

@@ -13,8 +13,8 @@ import pytest
 from caffe_gp.datasets import digit_scenes, segmentation
 from caffe_gp.datasets.digit_scenes import CLASS_NAMES, DigitScenes
 from caffe_gp.datasets.fetch import fetch, verify
-from caffe_gp.datasets.image_files import read_image
 from caffe_gp.errors import DataError
+from caffe_gp.images.reading import read_image
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from PIL import Image
 from caffe_gp.datasets import cifar, fetch, segmentation, sources
 from caffe_gp.datasets.sources import SOURCES, Archive, GzipFile, IdList
 from caffe_gp.errors import DataError
-from caffe_gp.report.pictures import save_label_png
+from caffe_gp.images.label_maps import save_label_png
 
 pytest.importorskip("pooch")
 

@@ -12,7 +12,7 @@ from PIL import Image
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.datasets.voc_submission import write_archive
 from caffe_gp.errors import DataError
-from caffe_gp.report.pictures import save_label_png
+from caffe_gp.images.label_maps import save_label_png
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from caffe_gp.evaluation.batches import loaded_ahead, plan
+from caffe_gp.runs.batches import loaded_ahead, plan
 
 
 def test_plan_groups_equal_sizes_in_their_order():

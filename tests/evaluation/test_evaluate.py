@@ -19,16 +19,16 @@ import pytest
 import tiny_run
 from PIL import Image
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.crf import CRFSettings, DenseCRF
 from caffe_gp.datasets.class_names import VOC
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.errors import CaffeGPError, DataError, EngineError, ZeroGradientError
-from caffe_gp.evaluation import pool
-from caffe_gp.evaluation.evaluate import Evaluation, evaluate
-from caffe_gp.evaluation.runs import read_run, table
+from caffe_gp.evaluation.results import read_run, table
+from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.gp import GuidedPerturbation
-from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.runs import pool
 
 WEAK_CRF = CRFSettings(bi_w=2, bi_xy_std=9, bi_rgb_std=20, pos_w=1, pos_xy_std=2, max_iter=3)
 
@@ -135,7 +135,7 @@ def kill_and_resume(settings, kills, seed=0):
     Processes are forked from a server that has imported everything, so that a start takes a moment.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["caffe_gp.caffe", "caffe_gp.evaluation.evaluate"])
+    context.set_forkserver_preload(["caffe_gp.caffe", "caffe_gp.evaluation.segmentation"])
     chance = random.Random(seed)
     killed = 0
     while killed < kills:
@@ -184,7 +184,7 @@ def test_a_torn_record_is_computed_again(net, data, whole, tmp_path):
 
 
 def test_a_finished_run_loads_no_net(net, data, whole, monkeypatch):
-    monkeypatch.setattr(engine, "load_net", None)
+    monkeypatch.setattr(engines, "load_net", None)
     before = results(whole)
     run = evaluate(tiny_run.settings(net, data, whole))
     assert len(run.ids) == 9 and results(whole) == before
@@ -285,7 +285,7 @@ def test_an_error_of_a_worker_is_ours(net, tmp_path):
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-    from caffe_gp.evaluation import evaluate as module
+    from caffe_gp.evaluation import segmentation as module
 
     data = tiny_run.make_data(tmp_path, 60)
     settings = tiny_run.settings(net, data, tmp_path / "ray", workers=2, cluster="local", label_maps=True)

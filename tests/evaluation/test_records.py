@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caffe_gp.errors import DataError
-from caffe_gp.evaluation.records import Records
+from caffe_gp.runs.records import Records
 
 KEY = {"eps": [0.5], "blob": "data", "scale": 1 / 256}
 

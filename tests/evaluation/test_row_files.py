@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from caffe_gp.errors import DataError
-from caffe_gp.evaluation.row_files import RowFiles
+from caffe_gp.runs.row_files import RowFiles
 
 
 def test_rows_come_back_in_any_order_from_several_files(tmp_path):

@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 import tiny_run
 
+from caffe_gp.cli import cost
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.evaluation import scale
-from caffe_gp.evaluation.evaluate import evaluate
+from caffe_gp.evaluation.segmentation import evaluate
 
 
 def test_a_job_by_hand():
     # 8 workers of 0.5 s an image: 16 images/s; 57,600 images take an hour; a minute to start.
-    job = scale.estimate(57_600, 0.5, workers=8, price_per_hour=3.0, image_bytes=1e5, record_bytes=1e3)
+    job = cost.estimate(57_600, 0.5, workers=8, price_per_hour=3.0, image_bytes=1e5, record_bytes=1e3)
     assert job.images_per_second == 16 and job.hours == pytest.approx(1 + 1 / 60)
     assert job.bytes_per_second == 1.6e6 and job.record_bytes == 57.6e6
     assert job.cost == pytest.approx(24 * (1 + 1 / 60))
     with pytest.raises(CaffeGPError, match="must be positive"):
-        scale.estimate(1, 0.5, workers=0)
+        cost.estimate(1, 0.5, workers=0)
 
 
 def test_figures_of_a_run(tmp_path, capsys):
     tiny_run.make_net(tmp_path)
     run = evaluate(tiny_run.settings(tmp_path, tiny_run.make_data(tmp_path, 3), tmp_path / "run"))
-    first = scale.estimates_of_run(tmp_path / "run", workers=2)[0]
+    first = cost.estimates_of_run(tmp_path / "run", workers=2)[0]
     seconds = sum(values.mean() for values in run.seconds.values())
     assert first.images == 5105 and first.images_per_second == pytest.approx(2 / seconds)
-    assert scale.main([str(tmp_path / "run"), "--workers", "2", "--price", "1", "--image-kb", "90"]) == 0
+    assert cost.main([str(tmp_path / "run"), "--workers", "2", "--price", "1", "--image-kb", "90"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 5 and rows[4].startswith("| 1,000,000,000 |")
-    assert scale.main([str(tmp_path / "nothing")]) == 2
+    assert cost.main([str(tmp_path / "nothing")]) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gp_nets as nets
 import numpy as np
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.evaluation.classification import Classification
 
@@ -41,7 +41,7 @@ def make_set(name, images, seed):
 def load(folder):
     """The net of ``folder``, ready for guided perturbations."""
     files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
-    return engine.load_net(*files, engine=nets.ENGINE)
+    return engines.load_net(*files, engine=nets.ENGINE)
 
 
 def settings(folder, out, **options):

@@ -6,9 +6,9 @@ import gp_nets as nets
 import numpy as np
 from PIL import Image
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.datasets.segmentation import SegmentationSet
-from caffe_gp.evaluation.evaluate import Evaluation
+from caffe_gp.evaluation.segmentation import Evaluation
 
 CLASSES = 4
 SIZES = ((30, 24), (24, 30), (30, 24))  # width, height
@@ -46,7 +46,7 @@ def make_data(folder, images, seed=0):
 def load(folder):
     """The net of ``folder``, ready for guided perturbations."""
     files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
-    return engine.load_net(*files, engine=nets.ENGINE)
+    return engines.load_net(*files, engine=nets.ENGINE)
 
 
 def settings(folder, data, out, **options):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from caffe_gp import proto
-from caffe_gp.engine import load_caffe
+from caffe_gp.engines import load_caffe
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.models.builder import Builder
 

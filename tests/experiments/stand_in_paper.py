@@ -28,7 +28,7 @@ import zoo_nets  # noqa: E402
 
 from caffe_gp import proto  # noqa: E402
 from caffe_gp.models import weights  # noqa: E402
-from caffe_gp.models.param_shapes import param_shapes  # noqa: E402
+from caffe_gp.surgery.param_shapes import param_shapes  # noqa: E402
 
 MODELS = ("fcn-32s", "fcn-8s", "fcn-8s-coco", "deeplab-vgg16", "deeplab-resnet101")
 

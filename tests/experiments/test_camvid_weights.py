@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from caffe_gp import provenance
 from caffe_gp.datasets import segmentation
-from caffe_gp.experiments import train_camvid
+from caffe_gp.files.hashes import sha256_of
+from caffe_gp.training import camvid
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +19,17 @@ def record(project_root):
 
 def test_the_record_is_of_these_files(project_root, record):
     weights = project_root / "models" / "camvid_fcn" / record["weights"]
-    assert provenance.sha256_of(weights) == record["sha256"]
+    assert sha256_of(weights) == record["sha256"]
     assert weights.stat().st_size < 6e6
     for name, digest in record["prototxts"].items():
-        assert provenance.sha256_of(project_root / "prototxt" / "camvid_fcn" / f"{name}.prototxt") == digest
+        assert sha256_of(project_root / "prototxt" / "camvid_fcn" / f"{name}.prototxt") == digest
 
 
 def test_it_labels_real_images(project_root, record, shared_data):
     """Every tenth validation image: about as accurate as on all of them."""
     data = segmentation.get("camvid-val", shared_data)
     assert data.list_sha256 == record["validation"]["list_sha256"]
-    matrix = train_camvid.validate(
+    matrix = camvid.validate(
         project_root / "prototxt" / "camvid_fcn" / "deploy.prototxt",
         project_root / "models" / "camvid_fcn" / record["weights"],
         data.only(data.ids[::10]),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp import engine, proto
+from caffe_gp import engines, proto
 from caffe_gp.datasets import classification
 from caffe_gp.errors import DataError, NetError
-from caffe_gp.experiments import trainer
 from caffe_gp.models.builder import Builder
+from caffe_gp.training import trainer
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def folder(tmp_path):
 
 def net_of(tmp_path, tops=("data", "label"), **options):
     net = Builder("layer", None)
-    layer = {"module": "caffe_gp.experiments.classes_layer", "layer": "ClassesLayer"}
+    layer = {"module": "caffe_gp.python_layers.classes", "layer": "ClassesLayer"}
     net.add("Python", "data", [], list(tops), python_param={**layer, "param_str": json.dumps(options)})
     proto.write_text(net.param, str(tmp_path / "net.prototxt"))
-    return engine.load_caffe().Net(str(tmp_path / "net.prototxt"), 0)
+    return engines.load_caffe().Net(str(tmp_path / "net.prototxt"), 0)
 
 
 def given(net, batches):
@@ -99,7 +99,7 @@ def test_a_stopped_training_ends_where_an_uninterrupted_one_does(folder, tmp_pat
         "scale": 0.01,
     }
     net = Builder("small", None)
-    layer = {"module": "caffe_gp.experiments.classes_layer", "layer": "ClassesLayer"}
+    layer = {"module": "caffe_gp.python_layers.classes", "layer": "ClassesLayer"}
     layer["param_str"] = json.dumps(options)
     net.add("Python", "data", [], ["data", "label"], python_param=layer)
     net.inner_product("ip", "data", 2, weight_filler={"type": "xavier"})
@@ -116,7 +116,7 @@ def test_a_stopped_training_ends_where_an_uninterrupted_one_does(folder, tmp_pat
             out=tmp_path / out,
             iterations=iterations,
         )
-        return trainer.train(recipe, engine=engine.resolve(), quiet=True)
+        return trainer.train(recipe, engine=engines.resolve(), quiet=True)
 
     whole = run("whole", 12)
     run("stopped", 7)

@@ -10,11 +10,11 @@ import pytest
 
 from caffe_gp.datasets import classification as sets
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.engine import load_caffe
+from caffe_gp.engines import load_caffe
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.experiments import classifiers, figure11, suites, table6
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.classifiers import Classifier
-from caffe_gp.experiments.context import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.models import zoo
 

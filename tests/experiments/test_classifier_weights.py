@@ -7,10 +7,10 @@ import zipfile
 
 import pytest
 
-from caffe_gp import provenance
 from caffe_gp.datasets import classification
-from caffe_gp.engine import load_caffe
-from caffe_gp.experiments import train_classifier
+from caffe_gp.engines import load_caffe
+from caffe_gp.files.hashes import sha256_of
+from caffe_gp.training import classifier
 
 SEEDS = ("", "_seed2", "_seed3")
 
@@ -21,17 +21,17 @@ def test_the_record_is_of_these_files(project_root, name, seed):
     folder = project_root / "models" / name
     record = json.loads((folder / f"training{seed}.json").read_text())
     assert record["weights"] == f"{name}{seed}.caffemodel" and record["seed"] == int(seed[5:] or 1)
-    assert provenance.sha256_of(folder / record["weights"]) == record["sha256"]
+    assert sha256_of(folder / record["weights"]) == record["sha256"]
     assert (folder / record["weights"]).stat().st_size < 2.5e6
     for kind, digest in record["prototxts"].items():
-        assert provenance.sha256_of(project_root / "prototxt" / name / f"{kind}.prototxt") == digest
+        assert sha256_of(project_root / "prototxt" / name / f"{kind}.prototxt") == digest
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lenet_reads_the_test_digits(project_root, shared_data, seed):
     """All 10,000: as many right as the record says, but for one with two best scores as good as equal."""
     record = json.loads((project_root / f"models/lenet/training{seed}.json").read_text())
-    found = train_classifier.score(
+    found = classifier.score(
         "lenet",
         project_root / "prototxt/lenet/deploy.prototxt",
         project_root / f"models/lenet/lenet{seed}.caffemodel",
@@ -48,7 +48,7 @@ def test_the_cifar10_net_reads_a_jpeg_copy(project_root, shared_data, tmp_path):
         copy.extractall(tmp_path, [name for name in copy.namelist() if "/test/" in f"/{name}"])
     (test,) = (path for path in tmp_path.rglob("test") if path.is_dir())
     record = json.loads((project_root / "models/cifar10/training.json").read_text())
-    found = train_classifier.score(
+    found = classifier.score(
         "cifar10",
         project_root / "prototxt/cifar10/deploy.prototxt",
         project_root / "models/cifar10/cifar10.caffemodel",

@@ -9,11 +9,12 @@ import re
 import numpy as np
 import pytest
 
-from caffe_gp import engine, proto, provenance
+from caffe_gp import engines, proto
 from caffe_gp.datasets.digit_scenes import DigitScenes
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.experiments import demo, demo_page, demo_text
+from caffe_gp.files.hashes import sha256_of
 from caffe_gp.models import digit_fcn
 
 
@@ -46,7 +47,7 @@ def plain_gp(files, images, eps):
     """Base and GP label maps by the three steps written out; net with force_backward, as users did it."""
     param = proto.read_net_param(str(files[0]))
     param.force_backward = True
-    net = engine.load_caffe("torch").Net.from_param(param, 1)
+    net = engines.load_caffe("torch").Net.from_param(param, 1)
     net.copy_from(str(files[1]))
     net.blobs["data"].reshape(*images.shape)
     net.blobs["data"].data[...] = images
@@ -78,9 +79,9 @@ def test_committed_weights_score_as_documented(files):
 
 def test_training_record_belongs_to_the_committed_files(files):
     record = json.loads(files[1].with_name("training.json").read_text())
-    assert record["sha256"] == provenance.sha256_of(files[1])
+    assert record["sha256"] == sha256_of(files[1])
     for name in ("train", "deploy", "solver"):
-        assert record["prototxts"][name] == provenance.sha256_of(files[0].with_name(f"{name}.prototxt"))
+        assert record["prototxts"][name] == sha256_of(files[0].with_name(f"{name}.prototxt"))
     assert files[1].stat().st_size < 4e6
 
 
@@ -105,7 +106,7 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small
     assert results["blobs"][0]["eps"] == curve["eps"][int(np.argmax(curve["mean_iu"]))]
 
     # Every number says where it comes from.
-    assert results["model"]["caffemodel_sha256"] == provenance.sha256_of(files[1])
+    assert results["model"]["caffemodel_sha256"] == sha256_of(files[1])
     assert results["data"]["test"]["images"] == 8 and results["environment"]["engine"] == "torch"
     assert results["code_version"] and results["date"]
     for row in results["blobs"] + results["encodings"] + results["iterations"]:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import NetError
-from caffe_gp.experiments import figure4, figure6, figure8, figure9, looking, picking
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import chosen_images, figure4, figure6, figure8, figure9, inside_net
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.report import figures
 
@@ -162,15 +162,15 @@ def test_images_are_ranked_by_rule():
     run = SimpleNamespace(
         eps=[0.5], ids=list("abcd"), fixed=np.array([[5, 9, 0, 3]]), broken=np.array([[5, 1, 4, 1]])
     )
-    assert [image.item for image in picking.successes(run, 0.5, 9)] == ["b", "d"]
-    assert [image.item for image in picking.failures(run, 0.5, 9)] == ["c"]
-    assert picking.best(run, 0.5) == picking.Picked("b", 9, 1)
+    assert [image.item for image in chosen_images.successes(run, 0.5, 9)] == ["b", "d"]
+    assert [image.item for image in chosen_images.failures(run, 0.5, 9)] == ["c"]
+    assert chosen_images.best(run, 0.5) == chosen_images.Picked("b", 9, 1)
 
 
 def test_changes_against_each_pixel():
     random = np.random.RandomState(1)
     base, after, truth = (random.choice([0, 1, 2, 255], (9, 11)).astype(np.uint8) for _ in range(3))
-    found = picking.changes(base, after, truth)
+    found = chosen_images.changes(base, after, truth)
     for y, x in np.ndindex(9, 11):
         b, a, t = base[y, x], after[y, x], truth[y, x]
         counts = b != a and t != 255
@@ -199,21 +199,21 @@ def test_boundary_distance_by_brute_force():
 def test_pixels_find_their_scores(context):
     """Stride 4, crop 2: centres of the kernel lie at 4 i + 3.5, so pixel y at (y + 2 - 3.5) / 4."""
     labeller = context.labeller(context.suite.nets[0], [0.1])
-    assert looking.before_upsampling(labeller.gp) == "fc"
-    rows, columns = looking.grid(labeller.gp, "fc")
+    assert inside_net.before_upsampling(labeller.gp) == "fc"
+    rows, columns = inside_net.grid(labeller.gp, "fc")
     for places, size in ((rows, HIGH), (columns, WIDE)):
         inner = slice(2, size - 6)  # beyond, the outermost score alone counts
         assert places[inner] == pytest.approx((np.arange(size)[inner] - 1.5) / 4, abs=1e-4)
     with pytest.raises(NetError, match="do not interpolate"):
         labeller.gp.net.params["up"][0].data[...] *= -np.arange(8)
-        looking.grid(labeller.gp, "conv2")
+        inside_net.grid(labeller.gp, "conv2")
 
 
 def test_a_fed_image_can_be_seen_again(context):
     labeller = context.labeller(context.suite.nets[0], [0.1])
     canvas = labeller.preprocess.load(context.data().image("0"))
-    assert np.array_equal(looking.pixels(labeller, canvas), canvas.image)
-    brighter = looking.pixels(labeller, canvas, np.full(canvas.data.shape, 0.1))
+    assert np.array_equal(inside_net.pixels(labeller, canvas), canvas.image)
+    brighter = inside_net.pixels(labeller, canvas, np.full(canvas.data.shape, 0.1))
     assert np.array_equal(brighter, np.minimum(canvas.image.astype(int) + 2, 255))
 
 
@@ -221,7 +221,7 @@ def test_the_patch_has_most_corrected_pixels(context):
     """Against counting every 3 x 3 window by itself."""
     labeller = context.labeller(context.suite.nets[0], [0.5])
     canvas = labeller.preprocess.load(context.data().image("0"))
-    rows, columns = looking.grid(labeller.gp, "fc")
+    rows, columns = inside_net.grid(labeller.gp, "fc")
     high, wide = labeller.gp.net.blobs["fc"].data.shape[2:]
     seen = figure6._Seen(labeller, canvas, rows, columns, np.zeros((1, CLASSES, high, wide)), np.zeros(0))
     truth = context.data().truth("0")

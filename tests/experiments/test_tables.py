@@ -11,8 +11,8 @@ import pytest
 
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.experiments import parts, suites, table1, table2, table3
-from caffe_gp.experiments.context import Context
+from caffe_gp.experiments import cells, suites, table1, table2, table3
+from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.models import weights
 
@@ -105,5 +105,5 @@ def test_stand_in_weights_are_said_beside_every_number(monkeypatch, tmp_path):
     assert [name for name, title in titles.items() if "(stand-in weights)" in title] == ["fcn-32s"]
     context = Context(paper, tmp_path)
     monkeypatch.setattr(Context, "data", lambda self: SimpleNamespace(ids=["an image"] * 346))
-    (warning,) = parts.warnings(context, paper.nets)
+    (warning,) = cells.warnings(context, paper.nets)
     assert "Stand-in weights" in warning and "fcn-32s" in warning and "fcn-8s" not in warning

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp import engine, proto
+from caffe_gp import engines, proto
 from caffe_gp.caffe.solver import Solver
 from caffe_gp.errors import DataError, NetError
-from caffe_gp.experiments import train_camvid, trainer
 from caffe_gp.models import camvid_fcn
+from caffe_gp.training import camvid as training_of_camvid
+from caffe_gp.training import trainer
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monk
     """Scores are made up: the second of four snapshots is the best, and is kept although others follow."""
     scores = iter([0.2, 0.5, 0.4, 0.3])
     judged = []
-    validate = train_camvid.validate
+    validate = training_of_camvid.validate
 
     def made_up(deploy, weights, data, quiet):
         matrix = validate(deploy, weights, data, quiet)
@@ -59,9 +60,9 @@ def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monk
         judged.append(weights.read_bytes())
         return type("Scored", (), {"mean_iu": next(scores)})()
 
-    monkeypatch.setattr(train_camvid, "validate", made_up)
+    monkeypatch.setattr(training_of_camvid, "validate", made_up)
     out = tmp_path / "out"
-    record = train_camvid.train(prototxts, out, steps=11, quiet=True)
+    record = training_of_camvid.train(prototxts, out, steps=11, quiet=True)
     assert record["scores"] == [(3, 0.2), (6, 0.5), (9, 0.4), (11, 0.3)] and record["chosen_iteration"] == 6
     assert (out / "camvid_fcn.caffemodel").read_bytes() == judged[1] != judged[3]
     kept = sorted(path.name for path in (out / "training").glob("*.solverstate"))
@@ -73,7 +74,7 @@ def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monk
 
 def test_a_resumed_run_is_the_uninterrupted_one(camvid, prototxts, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    whole = train_camvid.train(prototxts, tmp_path / "whole", steps=6, quiet=True)
+    whole = training_of_camvid.train(prototxts, tmp_path / "whole", steps=6, quiet=True)
 
     step = Solver.step
 
@@ -85,14 +86,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(camvid, prototxts, tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Solver, "step", dies)
         with pytest.raises(MemoryError):
-            train_camvid.train(prototxts, tmp_path / "resumed", steps=6, quiet=True)
-    resumed = train_camvid.train(prototxts, tmp_path / "resumed", steps=6, quiet=True)
+            training_of_camvid.train(prototxts, tmp_path / "resumed", steps=6, quiet=True)
+    resumed = training_of_camvid.train(prototxts, tmp_path / "resumed", steps=6, quiet=True)
     assert resumed["loss"] == whole["loss"] and resumed["scores"] == whole["scores"]
     assert resumed["sha256"] == whole["sha256"]
 
 
 def test_the_data_layer_gives_the_samples_in_order(camvid, prototxts):
-    net = engine.load_caffe("torch").Net(str(prototxts / "train.prototxt"), 0)
+    net = engines.load_caffe("torch").Net(str(prototxts / "train.prototxt"), 0)
     layer = net.layers[0]
     layer.position = 6
     net.forward(end="data")
@@ -112,9 +113,9 @@ def test_the_data_layer_gives_the_samples_in_order(camvid, prototxts):
 def test_missing_data_and_damaged_options_are_named(tmp_path, prototxts, monkeypatch):
     monkeypatch.setenv("CAFFE_GP_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="nowhere.*camvid.*no such folder"):
-        train_camvid.train(prototxts, tmp_path / "out", quiet=True)
+        training_of_camvid.train(prototxts, tmp_path / "out", quiet=True)
     param = camvid_fcn.train_net()
     param.layer[0].python_param.param_str = '{"data": "camvid-train"}'
     proto.write_text(param, str(tmp_path / "bad.prototxt"))
     with pytest.raises(NetError, match="unusable param_str.*scales"):
-        engine.load_caffe("torch").Net(str(tmp_path / "bad.prototxt"), 0)
+        engines.load_caffe("torch").Net(str(tmp_path / "bad.prototxt"), 0)

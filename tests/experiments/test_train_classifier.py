@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from caffe_gp import proto, provenance
+from caffe_gp import proto
 from caffe_gp.datasets import classification
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.experiments import train_classifier
+from caffe_gp.files.hashes import sha256_of
 from caffe_gp.models import zoo
+from caffe_gp.training import classifier
 
 TEST = 50
 
@@ -38,14 +39,14 @@ def prototxts(project_root, tmp_path, monkeypatch):
 
 def test_each_seed_leaves_weights_and_a_record_of_its_own(prototxts, tmp_path):
     out = tmp_path / "out"
-    first = train_classifier.train("lenet", prototxts, out, steps=30, quiet=True)
-    second = train_classifier.train("lenet", prototxts, out, steps=3, seed=2, quiet=True)
+    first = classifier.train("lenet", prototxts, out, steps=30, quiet=True)
+    second = classifier.train("lenet", prototxts, out, steps=3, seed=2, quiet=True)
     assert {path.name for path in out.iterdir()} == {
         *("lenet.caffemodel", "training.json", "lenet_seed2.caffemodel", "training_seed2.json", "training")
     }
     for record, name in ((first, "training.json"), (second, "training_seed2.json")):
         assert json.loads((out / name).read_text()) == json.loads(json.dumps(record))
-        assert record["sha256"] == provenance.sha256_of(out / record["weights"])
+        assert record["sha256"] == sha256_of(out / record["weights"])
         assert record["data"]["images"] == 200 and record["tuning"]["images"] == 5000
         assert record["test"]["images"] == TEST
     assert (first["seed"], second["seed"]) == (1, 2)
@@ -62,6 +63,6 @@ def test_each_seed_leaves_weights_and_a_record_of_its_own(prototxts, tmp_path):
 
 
 def test_the_same_command_again_trains_no_further(prototxts, tmp_path):
-    once = train_classifier.train("lenet", prototxts, tmp_path / "out", steps=3, quiet=True)
-    again = train_classifier.train("lenet", prototxts, tmp_path / "out", steps=3, quiet=True)
+    once = classifier.train("lenet", prototxts, tmp_path / "out", steps=3, quiet=True)
+    again = classifier.train("lenet", prototxts, tmp_path / "out", steps=3, quiet=True)
     assert again["sha256"] == once["sha256"] and again["loss"] == once["loss"]

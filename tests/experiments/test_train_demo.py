@@ -11,8 +11,9 @@ import pytest
 
 from caffe_gp import proto
 from caffe_gp.datasets.digit_scenes import DigitScenes
-from caffe_gp.experiments import digit_scenes_layer, train_demo, trainer
 from caffe_gp.models import digit_fcn
+from caffe_gp.python_layers import digit_scenes
+from caffe_gp.training import digits, trainer
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def prototxts(tmp_path):
 def seen(monkeypatch):
     """The first scene of every batch that the data layer gave; and the batches at which Ctrl-C comes."""
     positions, interrupt_at = [], set()
-    forward = digit_scenes_layer.DigitScenesLayer.forward
+    forward = digit_scenes.DigitScenesLayer.forward
 
     def noted(self, bottom, top):
         positions.append(self.position)
@@ -39,23 +40,23 @@ def seen(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         forward(self, bottom, top)
 
-    monkeypatch.setattr(digit_scenes_layer.DigitScenesLayer, "forward", noted)
+    monkeypatch.setattr(digit_scenes.DigitScenesLayer, "forward", noted)
     return positions, interrupt_at
 
 
 def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monkeypatch, seen):
     positions, interrupt_at = seen
     monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    monkeypatch.setattr(train_demo, "VALIDATION_SCENES", 4)
+    monkeypatch.setattr(digits, "VALIDATION_SCENES", 4)
     out = tmp_path / "out"
     interrupt_at.add(5)
     with pytest.raises(KeyboardInterrupt):
-        train_demo.train(prototxts, out, steps=8, quiet=True)
+        digits.train(prototxts, out, steps=8, quiet=True)
     # The fifth iteration was finished and kept; nothing else was written.
     assert trainer.newest_snapshot(out / "training" / "digit_fcn").name == "digit_fcn_iter_5.solverstate"
     assert positions == [0, 2, 4, 6, 8] and not (out / "digit_fcn.caffemodel").exists()
 
-    record = train_demo.train(prototxts, out, steps=8, quiet=True)
+    record = digits.train(prototxts, out, steps=8, quiet=True)
     assert positions[5:] == [10, 12, 14]
     assert [iteration for iteration, _ in record["loss"]] == list(range(1, 9))
     assert sorted(path.name for path in (out / "training").glob("*.solverstate")) == [
@@ -68,14 +69,14 @@ def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monk
     assert {"conv1_1", "fc7", "score_pool3", "upscore8"} <= weights and "bn_conv1_1" not in weights
 
     # A finished run does not train on.
-    train_demo.train(prototxts, out, steps=8, quiet=True)
+    digits.train(prototxts, out, steps=8, quiet=True)
     assert len(positions) == 8
 
 
 def test_the_loss_falls(prototxts, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "LOG_EVERY", 1)
-    monkeypatch.setattr(train_demo, "VALIDATION_SCENES", 2)
-    record = train_demo.train(prototxts, tmp_path / "out", steps=30, quiet=True)
+    monkeypatch.setattr(digits, "VALIDATION_SCENES", 2)
+    record = digits.train(prototxts, tmp_path / "out", steps=30, quiet=True)
     losses = [loss for _, loss in record["loss"]]
     # It starts near log(11) = 2.40 and soon knows that most pixels are background.
     assert 2.0 < losses[0] < 3.0
@@ -83,10 +84,10 @@ def test_the_loss_falls(prototxts, tmp_path, monkeypatch):
 
 
 def test_the_data_layer_gives_the_scenes_in_order(tmp_path):
-    from caffe_gp import engine
+    from caffe_gp import engines
 
     proto.write_text(digit_fcn.train_net(batch=3), str(tmp_path / "train.prototxt"))
-    net = engine.load_caffe("torch").Net(str(tmp_path / "train.prototxt"), 0)
+    net = engines.load_caffe("torch").Net(str(tmp_path / "train.prototxt"), 0)
     net.layers[0].position = 30
     net.forward(end="data")
     images, labels = DigitScenes("train").batch(range(30, 33))

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from caffe_gp import engine, proto
+from caffe_gp import engines, proto
 from caffe_gp.errors import DataError, WeightsError
-from caffe_gp.experiments import trainer
+from caffe_gp.training import trainer
 
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
@@ -60,7 +60,7 @@ def train(solver, **options):
     recipe = trainer.read_recipe(
         solver, **{name: options.pop(name) for name in ("iterations", "seed", "out") if name in options}
     )
-    return trainer.train(recipe, engine=engine.resolve(), quiet=True, **options)
+    return trainer.train(recipe, engine=engines.resolve(), quiet=True, **options)
 
 
 def test_a_net_with_plain_data_layers(solver, tmp_path):
@@ -165,7 +165,7 @@ def test_options_reach_python_layers(project_root, tmp_path):
 
 def test_interrupted_and_resumed(solver, tmp_path, monkeypatch):
     """Ctrl-C in the middle of an iteration: the iteration is finished and kept."""
-    caffe = engine.load_caffe(engine.resolve())
+    caffe = engines.load_caffe(engines.resolve())
     kind = caffe.SGDSolver
     step = kind.step
 
@@ -194,7 +194,7 @@ def test_snapshots_in_hdf5(solver):
 
 
 def test_wrong_weights_are_refused(solver, tmp_path):
-    if engine.resolve() == "bvlc":
+    if engines.resolve() == "bvlc":
         pytest.skip("BVLC Caffe aborts")
     net = proto.read_net_param(str(tmp_path / "net.prototxt"))
     proto.write_caffemodel(str(tmp_path / "w.caffemodel"), net, {"ip": [np.zeros((4, 2))]})
@@ -209,7 +209,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 def test_lenet_trains_as_on_bvlc_caffe(shared_data, tmp_path, monkeypatch):
     """The committed recipe from released weights, 12 iterations: golden/record_training.py."""
-    if engine.resolve() == "bvlc":
+    if engines.resolve() == "bvlc":
         pytest.skip("this compares the embedded Caffe with a recording")
     monkeypatch.setenv("CAFFE_GP_DATA", str(shared_data))
     monkeypatch.syspath_prepend(str(GOLDEN))
@@ -230,12 +230,12 @@ def test_lenet_trains_as_on_bvlc_caffe(shared_data, tmp_path, monkeypatch):
 
 def test_the_picture_shows_what_was_logged(solver, tmp_path):
     """Two axes: the losses, and the accuracy after the first iteration."""
-    from caffe_gp.report import training_curves
+    from caffe_gp.training import curves
 
     run = train(solver)
-    left, right = training_curves.draw(run.loss, run.tests).axes
+    left, right = curves.draw(run.loss, run.tests).axes
     assert [line.get_label() for line in left.lines] == ["training", "test loss"]
     assert np.array_equal(left.lines[0].get_xydata(), run.loss)
     assert right.lines[0].get_xydata()[:, 1].tolist() == [values["accuracy"] for _, values in run.tests[1:]]
-    assert len(training_curves.draw(run.loss).axes) == 1
+    assert len(curves.draw(run.loss).axes) == 1
     assert re.match(rb"\x89PNG", (tmp_path / "out/tiny_curves.png").read_bytes())

@@ -6,10 +6,10 @@ import faulthandler
 
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.errors import EngineError
 
-pytestmark = pytest.mark.skipif(engine.resolve() != "bvlc", reason="needs BVLC Caffe (CAFFE_GP_ENGINE=bvlc)")
+pytestmark = pytest.mark.skipif(engines.resolve() != "bvlc", reason="needs BVLC Caffe (CAFFE_GP_ENGINE=bvlc)")
 NET = """
 layer { name: "in" type: "Input" top: "data" input_param { shape { %s } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "score"
@@ -26,14 +26,14 @@ def guarded_net(tmp_path, text, weights=None, name="weights.caffemodel"):
 
     def load():
         faulthandler.disable()  # else Python's own traceback follows Caffe's
-        caffe = engine.load_caffe("bvlc")
+        caffe = engines.load_caffe("bvlc")
         net = caffe.Net(str(prototxt), caffe.TEST)
         if weights is not None:
             (tmp_path / name).write_bytes(weights)
             net.copy_from(str(tmp_path / name))
         net.forward()
 
-    return engine.run_guarded(load)
+    return engines.run_guarded(load)
 
 
 @pytest.mark.parametrize("text, message", [
@@ -67,4 +67,4 @@ def test_a_good_net_passes_and_a_crash_without_words_is_named(tmp_path):
         ctypes.string_at(0)
 
     with pytest.raises(EngineError, match="SIGSEGV"):
-        engine.run_guarded(crash)
+        engines.run_guarded(crash)

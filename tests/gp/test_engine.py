@@ -15,43 +15,43 @@ import gp_nets as nets
 import numpy as np
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
 
 
 def test_which_engine(monkeypatch):
     monkeypatch.delenv("CAFFE_GP_ENGINE", raising=False)
-    assert engine.resolve() == "torch"
+    assert engines.resolve() == "torch"
     monkeypatch.setenv("CAFFE_GP_ENGINE", "bvlc")
-    assert engine.resolve("auto") == "bvlc" and engine.resolve("torch") == "torch"
+    assert engines.resolve("auto") == "bvlc" and engines.resolve("torch") == "torch"
     monkeypatch.setenv("CAFFE_GP_ENGINE", "tensorflow")
     with pytest.raises(EngineError, match="CAFFE_GP_ENGINE='tensorflow'"):
-        engine.resolve()
+        engines.resolve()
     with pytest.raises(EngineError, match="unknown engine 'caffe2'"):
-        engine.resolve("caffe2")
+        engines.resolve("caffe2")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:", "CPU", ""])
 def test_unknown_devices(device):
     with pytest.raises(EngineError, match="unknown device"):
-        engine.load_caffe(nets.ENGINE, device)
+        engines.load_caffe(nets.ENGINE, device)
 
 
 def test_the_empty_package_of_that_name_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "caffe", types.ModuleType("caffe"))
     with pytest.raises(EngineError, match="not pycaffe.*placeholder.*--engine torch"):
-        engine.load_caffe("bvlc")
+        engines.load_caffe("bvlc")
 
 
 @pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe is here")
 def test_bvlc_caffe_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "caffe", None)
     with pytest.raises(EngineError, match="not installed.*make bvlc"):
-        engine.load_caffe("bvlc")
+        engines.load_caffe("bvlc")
 
 
 def test_description():
-    described = engine.describe(nets.ENGINE)
+    described = engines.describe(nets.ENGINE)
     assert described["engine"] == nets.ENGINE and described["device"] == "cpu"
     for name in ("engine_version", "device_name", "threads", "python", "numpy", "system"):
         assert described[name], name
@@ -68,7 +68,7 @@ SMALL = nets.input_layer((1, 3, 8, 8)) + nets.conv("score", "data", 4, 3)
 
 def test_loading_leaves_the_file_alone_and_says_what_it_did(tmp_path):
     path = write(tmp_path, "force_backward: true\n" + SMALL)
-    loaded = engine.load_net(path, engine=nets.ENGINE)
+    loaded = engines.load_net(path, engine=nets.ENGINE)
     assert Path(path).read_text() == "force_backward: true\n" + SMALL
     assert any("force_backward" in change for change in loaded.changes)
     assert (loaded.data, loaded.score, loaded.prob) == ("data", "score", "prob")
@@ -81,7 +81,7 @@ def test_weights_go_round(tmp_path):
     net = nets.plain_net(tmp_path, SMALL)
     weights = str(tmp_path / "w.caffemodel")
     net.save(weights)
-    loaded = engine.load_net(path, weights, engine=nets.ENGINE)
+    loaded = engines.load_net(path, weights, engine=nets.ENGINE)
     for k in range(2):
         np.testing.assert_array_equal(loaded.net.params["score"][k].data, net.params["score"][k].data)
     assert not any("no weights" in change for change in loaded.changes)
@@ -92,33 +92,33 @@ def test_weights_that_do_not_belong(tmp_path):
     weights = str(tmp_path / "w.caffemodel")
     other = write(tmp_path, SMALL.replace('name: "score"', 'name: "other"'), "other.prototxt")
     with pytest.raises(WeightsError, match="no layer in this file has the name"):
-        engine.load_net(other, weights, engine=nets.ENGINE)
+        engines.load_net(other, weights, engine=nets.ENGINE)
     wider = write(tmp_path, SMALL.replace("num_output: 4", "num_output: 5"), "wider.prototxt")
     with pytest.raises(
         WeightsError, match=r"layer 'score' has blobs of shapes .*\(4, 3, 3, 3\).*\(5, 3, 3, 3\)"
     ):
-        engine.load_net(wider, weights, engine=nets.ENGINE)
+        engines.load_net(wider, weights, engine=nets.ENGINE)
     more = write(tmp_path, SMALL + nets.conv("last", "score", 2, 1), "more.prototxt")
-    changes = engine.load_net(more, weights, engine=nets.ENGINE).changes
+    changes = engines.load_net(more, weights, engine=nets.ENGINE).changes
     assert "no weights in the file for last: left as their fillers made them" in changes
 
 
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(PrototxtError):
-        engine.load_net(str(tmp_path / "none.prototxt"), engine=nets.ENGINE)
+        engines.load_net(str(tmp_path / "none.prototxt"), engine=nets.ENGINE)
     path = write(tmp_path, SMALL)
     with pytest.raises(WeightsError):
-        engine.load_net(path, str(tmp_path / "none.caffemodel"), engine=nets.ENGINE)
+        engines.load_net(path, str(tmp_path / "none.caffemodel"), engine=nets.ENGINE)
     page = write(tmp_path, "<!DOCTYPE html><html></html>", "w.caffemodel")
     with pytest.raises(WeightsError, match="page"):
-        engine.load_net(path, page, engine=nets.ENGINE)
+        engines.load_net(path, page, engine=nets.ENGINE)
 
 
 @pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe aborts on this; see the guarded test")
 def test_errors_name_the_user_s_file(tmp_path):
     path = write(tmp_path, SMALL.replace("kernel_size: 3", "kernel_size: 30"), "mine.prototxt")
     with pytest.raises(NetError, match="mine.prototxt"):
-        engine.load_net(path, engine=nets.ENGINE)
+        engines.load_net(path, engine=nets.ENGINE)
 
 
 # ---- the child process
@@ -140,15 +140,15 @@ def fail_check():
 
 
 def test_a_guarded_call_returns_its_result():
-    assert engine.run_guarded(double, 4, extra=1) == 9
-    np.testing.assert_array_equal(engine.run_guarded(np.zeros, (500, 500)), np.zeros((500, 500)))
+    assert engines.run_guarded(double, 4, extra=1) == 9
+    np.testing.assert_array_equal(engines.run_guarded(np.zeros, (500, 500)), np.zeros((500, 500)))
 
 
 def test_a_failed_check_becomes_an_exception(capfd):
     with pytest.raises(
         EngineError, match=r"crop_layer.cpp:77: Check failed: crop_size >= 0 \(-3 vs. 0\) too small$"
     ):
-        engine.run_guarded(fail_check)
+        engines.run_guarded(fail_check)
     shown = capfd.readouterr().err
     assert "something harmless" in shown
     assert "stack trace" not in shown
@@ -156,9 +156,9 @@ def test_a_failed_check_becomes_an_exception(capfd):
 
 def test_other_deaths():
     with pytest.raises(EngineError, match="SIGKILL.*memory"):
-        engine.run_guarded(lambda: os.kill(os.getpid(), 9))
+        engines.run_guarded(lambda: os.kill(os.getpid(), 9))
     with pytest.raises(EngineError, match="exit code 7"):
-        engine.run_guarded(lambda: os._exit(7))
+        engines.run_guarded(lambda: os._exit(7))
 
 
 def test_exceptions_come_back_as_they_were():
@@ -166,11 +166,11 @@ def test_exceptions_come_back_as_they_were():
         raise DataError("x.png: no such image")
 
     with pytest.raises(DataError, match="x.png"):
-        engine.run_guarded(refuse)
+        engines.run_guarded(refuse)
     with pytest.raises(ZeroDivisionError):
-        engine.run_guarded(lambda: 1 / 0)
+        engines.run_guarded(lambda: 1 / 0)
     with pytest.raises(Exception, match="cannot be handed"):
-        engine.run_guarded(lambda: lambda: 0)
+        engines.run_guarded(lambda: lambda: 0)
 
 
 def test_an_interrupted_child_interrupts_the_parent():
@@ -179,13 +179,13 @@ def test_an_interrupted_child_interrupts_the_parent():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.run_guarded(interrupted)
+        engines.run_guarded(interrupted)
 
 
 def test_the_call_starts_no_thread(monkeypatch):
     """One that is still ending when the next child is forked leaves it a loader lock that nobody frees."""
     monkeypatch.setattr(threading.Thread, "start", lambda thread: pytest.fail(f"{thread} was started"))
-    assert engine.run_guarded(double, 1) == 2
+    assert engines.run_guarded(double, 1) == 2
 
 
 def test_many_messages_beside_a_large_result(capfd):
@@ -196,7 +196,7 @@ def test_many_messages_beside_a_large_result(capfd):
             os.write(2, b"a" * 499 + b"\n")
         return np.arange(1_000_000)
 
-    np.testing.assert_array_equal(engine.run_guarded(talk), np.arange(1_000_000))
+    np.testing.assert_array_equal(engines.run_guarded(talk), np.arange(1_000_000))
     assert capfd.readouterr().err == ("a" * 499 + "\n") * 1000
 
 
@@ -208,7 +208,7 @@ def test_a_grandchild_that_holds_stderr_is_not_waited_for():
         return "done"
 
     start = time.monotonic()
-    assert engine.run_guarded(leave_one) == "done"
+    assert engines.run_guarded(leave_one) == "done"
     assert time.monotonic() - start < 20
 
 
@@ -223,7 +223,7 @@ def test_ctrl_c_lets_the_child_finish_its_file(tmp_path):
         path.write_text("whole")
 
     with pytest.raises(KeyboardInterrupt):
-        engine.run_guarded(finish)
+        engines.run_guarded(finish)
     assert path.read_text() == "whole"
 
 
@@ -233,7 +233,7 @@ def test_bvlc_caffe_s_last_words_reach_the_user(tmp_path):
 
     def load():
         faulthandler.disable()
-        engine.load_net(path, engine="bvlc")
+        engines.load_net(path, engine="bvlc")
 
     with pytest.raises(EngineError, match=r"BVLC Caffe stopped at \w+\.\w+:\d+: Check failed"):
-        engine.run_guarded(load)
+        engines.run_guarded(load)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.gp.preprocess import Preprocess, nearest
+from caffe_gp.images.preprocess import Preprocess, nearest
+from caffe_gp.images.reading import image_size
 
 
 @pytest.fixture()

@@ -8,9 +8,9 @@ import gp_nets as nets
 import numpy as np
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation, Neighbours
-from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp.images.preprocess import Preprocess
 
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 MNV2 = "caffe_voc/mnv2_dm05_257"
@@ -18,7 +18,7 @@ STRETCHED = Preprocess(mean=(127.5,), resize=(257, 257))
 
 
 def load(folder, prototxt, caffemodel, **options):
-    return engine.load_net(folder / prototxt, folder / caffemodel, engine=nets.ENGINE, **options)
+    return engines.load_net(folder / prototxt, folder / caffemodel, engine=nets.ENGINE, **options)
 
 
 def voc_batch(shared_data, first, count):
@@ -94,7 +94,7 @@ def test_nearest_neighbours_of_lenet(shared_data, tmp_path):
     base, _ = method.look(images)
     labels = method.after(np.sum(signs, axis=0), eps / k)
 
-    caffe = engine.load_caffe(nets.ENGINE)
+    caffe = engines.load_caffe(nets.ENGINE)
     (tmp_path / "plain.prototxt").write_text("force_backward: true\n" + (folder / files[0]).read_text())
     net = caffe.Net(str(tmp_path / "plain.prototxt"), str(folder / files[1]), caffe.TEST)
     net.blobs["data"].reshape(1, 1, 28, 28)

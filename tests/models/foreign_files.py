@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from caffe_gp.models import zoo
-from caffe_gp.models.param_shapes import param_shapes
+from caffe_gp.surgery.param_shapes import param_shapes
 
 CLASSES = 5
 

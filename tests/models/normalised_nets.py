@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp import engine, proto
+from caffe_gp import engines, proto
 
 RNG = np.random.RandomState(0)
 
@@ -14,7 +14,7 @@ RNG = np.random.RandomState(0)
 def as_net(param, folder, name) -> Any:
     """The embedded Caffe's net of a description, in the TEST phase."""
     proto.write_text(param, str(folder / name))
-    return engine.load_caffe("torch").Net(str(folder / name), 1)
+    return engines.load_caffe("torch").Net(str(folder / name), 1)
 
 
 def made_up(training, deploy, folder) -> Any:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from normalised_nets import as_net, check_folding, made_up, params_of
 
-from caffe_gp import crop_alignment
 from caffe_gp.models import camvid_fcn
+from caffe_gp.surgery.crops import align_legacy_crops
 
 
 def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
@@ -45,7 +45,7 @@ def test_crops_line_up_with_the_image():
     crops = [layer for layer in param.layer if layer.type == "Crop"]
     for layer in crops:
         layer.ClearField("crop_param")
-    crop_alignment.align_legacy_crops(param, [])
+    align_legacy_crops(param, [])
     assert len(crops) == 4 and param == expected
 
 

@@ -30,7 +30,7 @@ from caffe_gp.errors import CaffeGPError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import FORMATS, convert_file, fitting_models, guess_format
 from caffe_gp.models.convert.archives import open_archive
-from caffe_gp.models.param_shapes import param_shapes
+from caffe_gp.surgery.param_shapes import param_shapes
 
 h5py = pytest.importorskip("h5py")
 torch = pytest.importorskip("torch")

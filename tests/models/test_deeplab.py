@@ -9,9 +9,10 @@ import nets_of_the_zoo as nets
 import numpy as np
 import pytest
 
-from caffe_gp import proto, surgery
+from caffe_gp import proto
 from caffe_gp.errors import NetError
 from caffe_gp.models import zoo
+from caffe_gp.surgery.prepare import prepare
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -336,7 +337,7 @@ def test_gradient_comes_from_all_three_scales():
     param = nets.narrow("deeplab-resnet101", channels=3)
     shape = param.layer[0].input_param.shape[0]
     shape.dim[2], shape.dim[3] = 65, 97
-    net = nets.load(surgery.prepare(param, score="fc1_interp").net)
+    net = nets.load(prepare(param, score="fc1_interp").net)
     weights = random_weights(net, 1)
     for name, arrays in weights.items():
         for blob, array in zip(net.params[name], arrays):

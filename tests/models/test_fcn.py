@@ -7,8 +7,9 @@ import gc
 import nets_of_the_zoo as nets
 import pytest
 
-from caffe_gp import crop_alignment, surgery
 from caffe_gp.models import zoo
+from caffe_gp.surgery import crops
+from caffe_gp.surgery.prepare import prepare
 
 # Counts of the released files, from their descriptions by hand.
 PARAMETERS = {
@@ -119,7 +120,7 @@ def test_crop_offsets_are_those_of_the_coordinate_maps(name):
         if layer.type == "Crop":
             written[layer.name] = list(layer.crop_param.offset) * 2
             layer.ClearField("crop_param")
-    crop_alignment.align_legacy_crops(param, [])
+    crops.align_legacy_crops(param, [])
     for layer in param.layer:
         if layer.type == "Crop":
             computed = list(layer.crop_param.offset)
@@ -205,4 +206,4 @@ def test_released_crfasrnn_description_becomes_the_same_net():
         layer.name = layer.name.split("_")[0] if layer.type in ("Crop", "Eltwise") else layer.name
         layer.ClearField("crop_param")
     assert [layer.name for layer in released.layer].count("crop") == 3
-    assert surgery.prepare(released, score="pred").net == surgery.prepare(ours, score="pred").net
+    assert prepare(released, score="pred").net == prepare(ours, score="pred").net

@@ -21,8 +21,8 @@ import pytest
 import weights_server
 
 from caffe_gp import proto
-from caffe_gp.downloads import files, http, workplace
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
+from caffe_gp.files import checks, http, workplace
 from caffe_gp.models import fetch, weights, zoo
 from caffe_gp.models.builder import Builder
 
@@ -274,7 +274,7 @@ def test_google_drive_page_says_so():
 
 def test_full_disk_is_said_before_anything_is_downloaded(server, tiny, get, monkeypatch):
     tiny(server.serve("a", caffemodel()), server.serve("b", caffemodel()))
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(CaffeGPError, match="needs 0 MB .* 0 MB are free"):
         get()
     assert [path for path, _ in server.asked] == ["a"], "another address does not help"

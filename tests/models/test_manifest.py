@@ -12,8 +12,8 @@ from caffe_gp import proto
 from caffe_gp.errors import CaffeGPError, NetError, WeightsError
 from caffe_gp.models import weights, zoo
 from caffe_gp.models.builder import Builder
-from caffe_gp.models.param_shapes import check_layers, param_shapes, shared_layers
 from caffe_gp.proto import messages as pb
+from caffe_gp.surgery.param_shapes import check_layers, param_shapes, shared_layers
 
 FILES = list(weights.MANIFEST.values())
 WITH_WEIGHTS = [model for model in zoo.MODELS.values() if model.weights]

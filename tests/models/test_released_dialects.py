@@ -10,7 +10,7 @@ import nets_of_the_zoo as nets
 import numpy as np
 import pytest
 
-from caffe_gp import engine, proto
+from caffe_gp import engines, proto
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.upgrade import V1_TYPES
@@ -150,7 +150,7 @@ def test_same_scores_and_diff(released, tmp_path, monkeypatch):
     image = np.random.RandomState(1).uniform(-120, 130, (1, 3, *size)).astype(np.float32)
     results = []
     for path in (own, theirs):
-        loaded = engine.load_net(str(path), str(weights), input_shape=image.shape)
+        loaded = engines.load_net(str(path), str(weights), input_shape=image.shape)
         assert loaded.score == score
         assert not any("no weights" in change for change in loaded.changes), loaded.changes
         result = GuidedPerturbation(loaded)(image, 1.0, keep_probabilities=True)

@@ -6,11 +6,12 @@ import dataclasses
 
 import pytest
 
-from caffe_gp import proto, surgery
+from caffe_gp import proto
 from caffe_gp.datasets import class_names
 from caffe_gp.errors import CaffeGPError, PrototxtError
-from caffe_gp.gp.preprocess import Preprocess
+from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.models import tables, write, zoo
+from caffe_gp.surgery.prepare import prepare
 
 MODELS = list(zoo.MODELS.values())
 EPS = {"fcn-32s": 0.55, "fcn-8s": 0.7, "fcn-8s-context": 0.7, "crfasrnn-coco": 0.22}
@@ -46,7 +47,7 @@ def test_gp_file_is_ready(model):
     assert list(softmax.loss_weight) == [1]
     learning = [layer.name for layer in param.layer for spec in layer.param if spec.lr_mult]
     assert learning == ["probe"]
-    again = surgery.prepare(proto.read_net_param(str(model.prototxt())), score=model.score)
+    again = prepare(proto.read_net_param(str(model.prototxt())), score=model.score)
     assert proto.to_text(again.net) == proto.to_text(param)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from caffe_gp import proto
 from caffe_gp.errors import PrototxtError
+from caffe_gp.files.atomic import write_atomically
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import text as proto_text
 
@@ -164,7 +165,7 @@ def test_write_atomically_keeps_the_old_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        proto_text.write_atomically(path, fail)
+        write_atomically(path, fail)
     assert path.read_bytes() == b"old" and os.listdir(str(tmp_path)) == ["f"]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.atomic import write_bytes
+from caffe_gp.images.label_maps import read_label_png, save_label_png, voc_palette
 from caffe_gp.report import pictures
 
 
@@ -21,7 +25,7 @@ RNG = np.random.RandomState(0)
 
 def test_palette_is_vocs():
     # The devkit's published colours: background, aeroplane, bicycle, bird, boat, person, tv, void.
-    palette = pictures.voc_palette()
+    palette = voc_palette()
     assert palette.shape == (256, 3) and palette.dtype == np.uint8
     known = {
         0: (0, 0, 0),
@@ -45,17 +49,17 @@ def test_palette_is_the_one_in_real_voc_files(shared_data):
         pytest.skip("no indexed VOC label maps in the real test data")
     for file in indexed:
         theirs = np.array(png(file)[2]).reshape(-1, 3)
-        used = np.unique(pictures.read_label_png(file))
-        assert np.array_equal(theirs[used], pictures.voc_palette()[used])
+        used = np.unique(read_label_png(file))
+        assert np.array_equal(theirs[used], voc_palette()[used])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
 def test_label_png_round_trip(tmp_path, dtype):
     labels = RNG.randint(0, 21, (37, 53)).astype(dtype)
     labels[:2] = 255
-    pictures.save_label_png(tmp_path / "sub" / "a.png", labels)
+    save_label_png(tmp_path / "sub" / "a.png", labels)
     assert png(tmp_path / "sub" / "a.png")[0] == "P"
-    back = pictures.read_label_png(tmp_path / "sub" / "a.png", classes=21)
+    back = read_label_png(tmp_path / "sub" / "a.png", classes=21)
     assert back.dtype == np.uint8 and np.array_equal(back, labels)
     assert [f.name for f in (tmp_path / "sub").iterdir()] == ["a.png"]
 
@@ -63,21 +67,21 @@ def test_label_png_round_trip(tmp_path, dtype):
 def test_bad_label_maps_are_refused(tmp_path):
     with pytest.raises(DataError, match="palette colours"):
         Image.fromarray(RNG.randint(0, 255, (5, 5, 3)).astype(np.uint8)).save(str(tmp_path / "rgb.png"))
-        pictures.read_label_png(tmp_path / "rgb.png", 21)
+        read_label_png(tmp_path / "rgb.png", 21)
     with pytest.raises(DataError, match=r"0\.\.20 or 255, found \[21\]"):
-        pictures.save_label_png(tmp_path / "l.png", np.full((3, 3), 21))
-        pictures.read_label_png(tmp_path / "l.png", 21)
+        save_label_png(tmp_path / "l.png", np.full((3, 3), 21))
+        read_label_png(tmp_path / "l.png", 21)
     with pytest.raises(DataError, match="no such"):
-        pictures.read_label_png(tmp_path / "missing.png")
+        read_label_png(tmp_path / "missing.png")
     with pytest.raises(DataError, match="not a readable picture"):
         (tmp_path / "broken.png").write_bytes(b"<!DOCTYPE html>")
-        pictures.read_label_png(tmp_path / "broken.png")
+        read_label_png(tmp_path / "broken.png")
     with pytest.raises(DataError, match="not a readable picture"):
         (tmp_path / "cut.png").write_bytes((tmp_path / "l.png").read_bytes()[:60])
-        pictures.read_label_png(tmp_path / "cut.png")
+        read_label_png(tmp_path / "cut.png")
     for wrong in (np.zeros((2, 3, 4), int), np.array([[-1]]), np.array([[256]]), np.array([[0.5]])):
         with pytest.raises(DataError):
-            pictures.save_label_png(tmp_path / "w.png", wrong)
+            save_label_png(tmp_path / "w.png", wrong)
     assert not (tmp_path / "w.png").exists()
 
 
@@ -133,7 +137,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pictures.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        pictures.write_bytes(tmp_path / "p.bin", b"new")
+        write_bytes(tmp_path / "p.bin", b"new")
     assert [f.name for f in tmp_path.iterdir()] == ["p.bin"] and (tmp_path / "p.bin").read_bytes() == b"old"

@@ -8,14 +8,15 @@ import pytest
 from crfrnn_formula import mean_field
 from gp_nets import ENGINE
 
-from caffe_gp import GuidedPerturbation, engine, proto, surgery
+from caffe_gp import GuidedPerturbation, engines, proto
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
+from caffe_gp.surgery.prepare import prepare
 
 
 @pytest.fixture(scope="module")
 def caffe():
-    return engine.load_caffe(ENGINE)
+    return engines.load_caffe(ENGINE)
 
 
 def python_net(caffe, folder, layer: str, parameters: dict, shapes: dict):
@@ -23,7 +24,8 @@ def python_net(caffe, folder, layer: str, parameters: dict, shapes: dict):
     net = pb.NetParameter(force_backward=True)
     for name, shape in shapes.items():
         net.layer.add(name=name, type="Input", top=[name], input_param={"shape": [{"dim": shape}]})
-    python_param = {"module": "caffe_gp.python_layers", "layer": layer, "param_str": json.dumps(parameters)}
+    module = "caffe_gp.python_layers.builtin"
+    python_param = {"module": module, "layer": layer, "param_str": json.dumps(parameters)}
     net.layer.add(name="layer", type="Python", bottom=list(shapes), top=["top"], python_param=python_param)
     path = str(folder / "net.prototxt")
     proto.write_text(net, path)
@@ -139,33 +141,33 @@ def files(tmp_path) -> tuple[str, str]:
 
 
 def test_forks_layers_are_replaced_for_bvlc() -> None:
-    prepared = surgery.prepare(proto.parse_net_param(NET), engine="bvlc")
+    prepared = prepare(proto.parse_net_param(NET), engine="bvlc")
     kinds = [layer.type for layer in prepared.net.layer]
     assert kinds == ["Input", "Bias", "Python", "Convolution", "Python", "Python", "Softmax"]
     assert all(spec.lr_mult == 0 for layer in prepared.net.layer[2:] for spec in layer.param)
     told = " ".join(prepared.changes)
     assert "'crf': MultiStageMeanfield runs as our Python layer MultiStageMeanfieldLayer" in told
     assert "'conv': DepthwiseConvolution runs as Convolution" in told
-    untouched = surgery.prepare(proto.parse_net_param(NET), engine="torch")
+    untouched = prepare(proto.parse_net_param(NET), engine="torch")
     assert [layer.type for layer in untouched.net.layer][3] == "DepthwiseConvolution"
 
 
 def test_a_fork_s_layer_that_we_have_no_stand_in_for_is_refused() -> None:
     text = NET.replace('type: "DepthwiseConvolution"', 'type: "BN"')
     with pytest.raises(NetError, match="layer 'conv': stock BVLC Caffe has no layer type 'BN'"):
-        surgery.prepare(proto.parse_net_param(text), engine="bvlc")
+        prepare(proto.parse_net_param(text), engine="bvlc")
 
 
 def test_the_stand_ins_compute_what_the_embedded_layers_compute(tmp_path) -> None:
     """One net and one weight file, forward, backward and labels, natively and as prepared for BVLC Caffe."""
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
     prototxt, caffemodel = files(tmp_path)
-    stock = surgery.prepare(proto.read_net_param(prototxt), engine="bvlc").net
+    stock = prepare(proto.read_net_param(prototxt), engine="bvlc").net
     proto.write_text(stock, str(tmp_path / "stock.prototxt"))
     image = np.random.RandomState(1).randn(1, 3, 33, 25).astype(np.float32) * 40
     results, diffs = [], []
     for path in (prototxt, str(tmp_path / "stock.prototxt")):
-        net = engine.load_net(path, caffemodel, engine="torch", score="pred")
+        net = engines.load_net(path, caffemodel, engine="torch", score="pred")
         results.append(GuidedPerturbation(net)(image, [0.5]))
         diffs.append(np.array(net.net.blobs["data"].diff))
     np.testing.assert_array_equal(results[0].base_labels, results[1].base_labels)
@@ -176,7 +178,7 @@ def test_the_stand_ins_compute_what_the_embedded_layers_compute(tmp_path) -> Non
 def test_net_with_forks_layers_runs_on_this_engine(tmp_path) -> None:
     """The weights arrive in the stand-ins, and the scores follow the formulas."""
     prototxt, caffemodel = files(tmp_path)
-    net = engine.load_net(prototxt, caffemodel, engine=ENGINE)
+    net = engines.load_net(prototxt, caffemodel, engine=ENGINE)
     with proto.read_weights(caffemodel) as weights:
         arrays = weights.as_dict()
     np.testing.assert_array_equal(net.net.params["crf"][2].data, arrays["crf"][2])

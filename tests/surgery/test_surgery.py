@@ -5,8 +5,9 @@ from __future__ import annotations
 import gp_nets as nets
 import pytest
 
-from caffe_gp import proto, surgery
+from caffe_gp import proto
 from caffe_gp.errors import NetError
+from caffe_gp.surgery import prepare as surgery
 
 DATA = (
     'layer { name: "data" type: "Python" top: "data" top: "label" '

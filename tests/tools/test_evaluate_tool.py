@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.evaluation.runs import read_run
+from caffe_gp.evaluation.results import read_run
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "evaluate.py"
 NET = nets.input_layer((1, 3, 24, 30)) + nets.conv("score", "data", 3, 3, pad=1)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from caffe_gp import proto
 from caffe_gp.gp import GuidedPerturbation
-from caffe_gp.gp.preprocess import FCN_MEAN
+from caffe_gp.images.preprocess import FCN_MEAN
 from caffe_gp.models import weights, zoo
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 
 import h5py
@@ -14,6 +13,7 @@ from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import new_rng
 from caffe_gp.errors import DataError
+from caffe_gp.files.atomic import replacing
 
 
 @register("HDF5Data")
@@ -138,12 +138,8 @@ class HDF5OutputLayer(Layer):
         self._started = True
 
     def _create(self, bottom: Sequence[Blob]) -> None:
-        folder, name = os.path.split(self._path)
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder or ".") as scratch:
-            path = os.path.join(scratch, name)
-            with h5py.File(path, "w") as file:
-                self._append(file, bottom)
-            os.replace(path, self._path)
+        with replacing(self._path) as path, h5py.File(path, "w") as file:
+            self._append(file, bottom)
 
     def _append(self, file: h5py.File, bottom: Sequence[Blob]) -> None:
         for name, blob in zip(("data", "label"), bottom, strict=True):

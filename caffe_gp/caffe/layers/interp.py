@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.interpolation import Interp
+from caffe_gp.images.interpolation import Interp
 
 
 @register("Interp")
 class InterpLayer(Layer):
-    """One bilinear resample from the input to the final size, which ``caffe_gp.interpolation`` tells."""
+    """One bilinear resample to the final size, which ``caffe_gp.images.interpolation`` gives."""
 
     exact_num_bottom = 1
     exact_num_top = 1

@@ -10,7 +10,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.errors import DataError
-from caffe_gp.proto.text import write_atomically
+from caffe_gp.files.atomic import write_atomically
 
 
 @register("MatWrite")

@@ -17,8 +17,8 @@ from caffe_gp.errors import CaffeGPError, NetError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.models.convert.archives import Archive, open_archive
 from caffe_gp.models.convert.formats import FORMATS, Format
-from caffe_gp.models.param_shapes import param_shapes
 from caffe_gp.proto import write_caffemodel
+from caffe_gp.surgery.param_shapes import param_shapes
 
 __all__ = ["FORMATS", "convert_file", "fitting_models", "guess_format"]
 

@@ -14,9 +14,9 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 
-from caffe_gp.downloads.files import what_is_wrong
+from caffe_gp.engines.guarded import run_guarded
 from caffe_gp.errors import EngineError, WeightsError
-from caffe_gp.guarded import run_guarded
+from caffe_gp.files.checks import what_is_wrong
 
 KERAS, TORCH = "a Keras file (.h5)", "a PyTorch file (.pth)"
 NUMPY, MATLAB = "a NumPy archive (.npz)", "a MATLAB file (.mat)"

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(HERE)]
 
 import zoo_nets  # noqa: E402
 
-from caffe_gp import engine as engines  # noqa: E402
+from caffe_gp import engines  # noqa: E402
 
 RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache/bvlc-recordings"))) / "networks"
 

@@ -15,8 +15,7 @@ from typing import Any, Callable
 import engine_agreement
 import numpy as np
 
-from caffe_gp import engine as engines
-from caffe_gp import proto
+from caffe_gp import engines, proto
 from caffe_gp.models import zoo
 
 # (N, H, W) of the images; DeepLab's sizes are 8 n + 1, with three scales 32 n + 1.

@@ -19,11 +19,11 @@ EPS = {"data": 4.0, "pool1": 0.139, "pool3": 0.0785}
 
 def label_maps(engine_name: str, images: np.ndarray) -> dict:
     """Base and GP label maps, uint8 (N, H, W), by the name of the perturbed blob."""
-    from caffe_gp import engine
+    from caffe_gp import engines
     from caffe_gp.gp import GuidedPerturbation
     from caffe_gp.models import digit_fcn
 
-    loaded = engine.load_net(
+    loaded = engines.load_net(
         str(ROOT / "prototxt" / "digit_fcn" / "deploy.prototxt"),
         str(ROOT / "models" / "digit_fcn" / "digit_fcn.caffemodel"),
         engine=engine_name,

@@ -24,7 +24,7 @@ def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
     Nothing in it is random once the weights are given: both engines see the same images in the same order.
     CAFFE_GP_DATA and CAFFE_GP_ENGINE must be set to ``data`` and ``engine_name``.
     """
-    from caffe_gp.experiments import trainer
+    from caffe_gp.training import trainer
 
     recipe = trainer.read_recipe(
         ROOT / "prototxt/lenet/solver.prototxt",

@@ -1,0 +1,1 @@
+"""The command ``caffe_gp``: a module for each subcommand."""

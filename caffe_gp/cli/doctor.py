@@ -1,0 +1,91 @@
+"""``caffe_gp doctor``: what this machine has, and what each experiment still needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from caffe_gp import engines
+from caffe_gp.datasets.fetch import what_is_missing
+from caffe_gp.datasets.segmentation import DATA_VARIABLE
+from caffe_gp.datasets.sources import SOURCES
+from caffe_gp.errors import CaffeGPError
+from caffe_gp.experiments import suites
+from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
+from caffe_gp.models import weights
+from caffe_gp.provenance import cpu_name
+
+
+def report(data_root: Path | None = None) -> str:
+    """The whole report as text: engines, machine, data, weights, experiments."""
+    root = data_root or Path(os.environ.get(DATA_VARIABLE, "data"))
+    folder = weights.weights_folder()
+    sections = [
+        ("machine", _machine(root)),
+        ("engines", [_engine(name) for name in engines.ENGINES[1:]]),
+        (f"data in {root}", [_data(name, root) for name in SOURCES]),
+        (f"weights in {folder}", [f"{weights.status(name, folder):<10} {name}" for name in weights.MANIFEST]),
+    ]
+    for name in suites.NAMES:
+        sections.append((f"experiments, suite {name}", _experiments(name, data_root)))
+    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections)
+
+
+def _machine(root: Path) -> list[str]:
+    place = root if root.exists() else Path(".")
+    free = shutil.disk_usage(place).free / 1e9
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = f"{cpu_name()}, {os.cpu_count()} cores"
+    lines = [f"{cores}, {memory:.0f} GB{_available()}; {free:.0f} GB free on the disk of {place.resolve()}"]
+    return lines + [f"GPU {gpu}" for gpu in _gpus()]
+
+
+def _available() -> str:
+    """How much memory new programs may have, where Linux tells it."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return f" ({int(fields['MemAvailable'].split()[0]) * 1024 / 1e9:.0f} free)"
+    except (OSError, KeyError, ValueError):
+        return ""
+
+
+def _gpus() -> list[str]:
+    """Name and memory of each NVIDIA GPU, as its driver tells them; 'none found' without a driver."""
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total,memory.free", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ["none found (no nvidia-smi, or it finds no driver)"]
+    rows = [line.split(", ") for line in answer.stdout.decode().splitlines()]
+    return [f"{row[0]}: {row[1]}, {row[2]} ({row[3]} free)" for row in rows if len(row) == 4]
+
+
+def _engine(name: str) -> str:
+    try:
+        found = engines.describe(name)
+    except CaffeGPError as error:
+        return f"{name:<6} not here: {str(error).split('.')[0]}"
+    versions = (f"{key} {found[key]}" for key in ("engine_version", "torch", "numpy") if key in found)
+    return f"{name:<6} {', '.join(versions)}"
+
+
+def _data(name: str, root: Path) -> str:
+    state = "missing" if what_is_missing(SOURCES[name], root) else "here"
+    return f"{state:<10} {name:<15} {SOURCES[name].title}"
+
+
+def _experiments(name: str, data_root: Path | None) -> list[str]:
+    """A line an experiment, and under it what is missing for it."""
+    suite = suites.get(name)
+    lines: list[str] = []
+    said: dict[str, None] = {}
+    for experiment, what in EXPERIMENTS.items():
+        if what.paper_only and not suite.paper:
+            continue
+        lacks = missing([experiment], Context(suite, Path("reports"), data_root=data_root))
+        lines.append(f"{'ready' if not lacks else 'waits':<10} {experiment:<9} {what.title.split(': ')[-1]}")
+        said.update({sentence: None for sentence in lacks})
+    return lines + [f"           {sentence}" for sentence in said]

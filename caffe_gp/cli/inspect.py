@@ -1,0 +1,383 @@
+"""What a file is: its layers, shapes, counts, version and hash, and which known nets it fits.
+
+    print(describe_file("net.caffemodel").text())
+
+Prototxts, caffemodels of every age, HDF5 weights, mean images, solver states, and the files of other
+frameworks that ``caffe_gp.models.convert`` reads. Weights stay on the disk: names and shapes are all that is
+looked at, and the hash is computed piece by piece. No code that a file holds or names is run.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from caffe_gp import engines, proto
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
+from caffe_gp.files.hashes import digests
+from caffe_gp.models import zoo
+from caffe_gp.models.convert import fitting_models, guess_format
+from caffe_gp.models.convert.archives import kind_of, open_archive
+from caffe_gp.proto import messages as pb
+from caffe_gp.proto import wire
+from caffe_gp.proto.text import expand_variables, parse_message, read_text
+from caffe_gp.proto.upgrade import V0_TYPES, V1_TYPES
+from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
+from caffe_gp.surgery.prepare import blob_count, prepare
+
+# A solver's fields that no net has; every solver has one of them.
+_SOLVER = re.compile(
+    r"^\s*(net|train_net|test_net|base_lr|lr_policy|max_iter|solver_mode|type)\s*:", re.MULTILINE
+)
+
+
+@dataclass
+class LayerRow:
+    """One layer: its parameter blobs and the number of their values (None where that cannot be told).
+
+    shared   the blobs belong to an earlier layer and are counted there
+    """
+
+    name: str
+    type: str
+    blobs: list[tuple[int, ...]]
+    values: int | None
+    shared: bool = False
+
+
+@dataclass
+class FileDescription:
+    """What ``describe_file`` found.
+
+    kind        'net', 'solver', 'caffemodel', 'HDF5 weights', 'mean image', 'solver state' or another
+                framework's, like 'a PyTorch file (.pth)'
+    version     of the dialect: 'V0', 'V1', 'V2'; else ''
+    size        bytes
+    parameters  values in all layers, shared ones once; None where that cannot be told
+    models      names of the zoo's models that it fits, by layer names and shapes
+    facts       whatever else there is to say, by name
+    """
+
+    path: str
+    kind: str
+    version: str
+    size: int
+    sha256: str
+    layers: list[LayerRow]
+    parameters: int | None
+    models: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for JSON."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """The same for people."""
+        lines = [
+            self.path,
+            f"  {' '.join(filter(None, (self.kind, self.version)))}, {self.size:,} bytes",
+            f"  sha256 {self.sha256}",
+        ]
+        if self.layers:
+            known = "not known" if self.parameters is None else f"{self.parameters:,}"
+            with_blobs = sum(bool(row.blobs) or row.values is None for row in self.layers)
+            lines.append(f"  parameters: {known}; {len(self.layers)} layers, {with_blobs} with parameters")
+            lines.append(f"  fits: {', '.join(self.models) or 'none of the known models'}")
+        lines += [f"  {name}: {value}" for name, value in self.facts.items()]
+        return "\n".join(lines + _table(self.layers))
+
+
+def _table(layers: Sequence[LayerRow]) -> list[str]:
+    if not layers:
+        return []
+    rows = [("layer", "type", "blobs", "values")]
+    for row in layers:
+        blobs = ", ".join("x".join(map(str, shape)) or "scalar" for shape in row.blobs)
+        values = "?" if row.values is None else f"{row.values:,}" if row.blobs else ""
+        rows.append((row.name, row.type, blobs, "shared" if row.shared else values))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    padded = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)) for row in rows]
+    return ["", *(f"  {line}".rstrip() for line in padded)]
+
+
+def describe_file(path: str | os.PathLike) -> FileDescription:
+    """Say what the file is. Raises PrototxtError, NetError or WeightsError for what is damaged or unknown,
+    and EngineError where a .pth meets a Python without PyTorch."""
+    path = os.fspath(path)
+    kind = kind_of(path)
+    if kind:
+        return _describe_foreign(path, kind)
+    with open(path, "rb") as stream:
+        head = stream.read(1 << 16)
+    if head.startswith(b"\x89HDF"):
+        return _describe_weights(path)
+    if not any(byte < 9 or 13 < byte < 32 for byte in head):
+        text = read_text(path)
+        return _describe_solver(path, text) if _SOLVER.search(_top_level(text)) else _describe_net(path, text)
+    describe = {"blob": _describe_mean, "state": _describe_state}.get(_protobuf_kind(path), _describe_weights)
+    return describe(path)
+
+
+def _description(path: str, kind: str, version: str, layers: list[LayerRow], **more: Any) -> FileDescription:
+    counts = [row.values for row in layers if not row.shared]
+    known = [count for count in counts if count is not None]
+    return FileDescription(
+        path,
+        kind,
+        version,
+        os.path.getsize(path),
+        digests(Path(path), ["sha256"])["sha256"],
+        layers,
+        sum(known) if len(known) == len(counts) else None,
+        **more,
+    )
+
+
+def _count(shapes: Sequence[tuple[int, ...]]) -> int:
+    total = 0
+    for shape in shapes:
+        values = 1
+        for dim in shape:
+            values *= dim
+        total += values
+    return total
+
+
+# ----------------------------------------------------------------------------------------------- prototxts
+
+
+def _top_level(text: str) -> str:
+    """The text without comments and without what stands between braces."""
+    text = re.sub(r"#[^\n]*", "", text)
+    depth, kept = 0, []
+    for part in re.split(r"([{}])", text):
+        if part in "{}":
+            depth += 1 if part == "{" else -1
+        elif depth <= 0:
+            kept.append(part)
+    return "\n".join(kept)
+
+
+def _describe_solver(path: str, text: str) -> FileDescription:
+    solver = proto.parse_solver_param(text, path)
+    facts = {}
+    for descriptor, value in solver.ListFields():
+        if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT:
+            value = _decimals(value)
+        elif descriptor.enum_type is not None:
+            value = descriptor.enum_type.values_by_number[value].name
+        elif descriptor.message_type is not None:
+            value = "(given here)"
+        facts[descriptor.name] = list(value) if hasattr(value, "append") else value
+    return _description(path, "solver", "", [], facts=facts)
+
+
+def _decimals(value: Any) -> Any:
+    """A float32, or several, as written: 0.01 and not 0.009999999776482582."""
+    return [_decimals(item) for item in value] if hasattr(value, "append") else float(str(np.float32(value)))
+
+
+def _describe_net(path: str, text: str) -> FileDescription:
+    raw = parse_message(expand_variables(text, None, path, strings_may_keep=True), pb.NetParameter(), path)
+    version = "V2"
+    if len(raw.layers):
+        version = "V0" if raw.layers[0].HasField("layer") else "V1"
+    net = proto.parse_net_param(text, path)
+    facts: dict[str, Any] = {}
+    try:
+        shapes: dict[str, list] | None = _shapes(net)
+    except CaffeGPError as error:
+        shapes = None
+        facts["note"] = f"the parameters' shapes are not known: {error}"
+    shared = shared_layers(net)
+    layers = []
+    for layer in net.layer:
+        blobs = (shapes or {}).get(layer.name, [])
+        lacks = not blobs and blob_count(layer) > 0
+        row = LayerRow(layer.name, layer.type, blobs, None if lacks else _count(blobs), layer.name in shared)
+        layers.append(row)
+    models = _same_models({name: blobs for name, blobs in (shapes or {}).items() if blobs})
+    if net.name:
+        facts = {"name": net.name, **facts}
+    return _description(path, "net", version, layers, models=models, facts=facts)
+
+
+def _shapes(net: Any) -> dict[str, list]:
+    """Shapes of the parameters by layer name. Raises CaffeGPError where they cannot be told.
+
+    From the description, where that is enough, else from the net as the embedded Caffe builds it for images.
+    """
+    try:
+        return param_shapes(net)
+    except NetError:
+        names = {layer.name for layer in net.layer}
+        prepared = prepare(net).net
+        python = [layer.name for layer in prepared.layer if layer.type == "Python"]
+        if python:
+            raise NetError(f"layer '{python[0]}' is in Python, which is not run here") from None
+        built = engines.load_caffe("torch").Net.from_param(prepared, pb.TEST, source=net.name)
+        return {
+            name: [tuple(blob.data.shape) for blob in blobs]
+            for name, blobs in built.params.items()
+            if name in names
+        }
+
+
+# ----------------------------------------------------------------------------------------- protobuf weights
+
+
+def _protobuf_kind(path: str) -> str:
+    """'blob', 'state' or 'net', by the numbers of the fields; 'net' for what is none of them."""
+    types = {}
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        try:
+            for part in wire.fields(buffer, 0, len(buffer)):
+                types[part.number] = part.wire_type
+        except wire.Damage:
+            pass  # the reader will say it
+    if types.get(1) == wire.VARINT:
+        return "blob" if 5 in types or 8 in types else "state"
+    return "blob" if not {2, 100} & set(types) and {5, 7, 8} & set(types) else "net"
+
+
+def _describe_weights(path: str) -> FileDescription:
+    with proto.read_weights(path) as weights:
+        is_hdf5 = weights.format == "hdf5"
+        types = [""] * len(weights) if is_hdf5 else _layer_types(path)
+        rows = []
+        found: dict[str, list] = {}
+        for (name, blobs), type_name in zip(weights, types):
+            held = [blob for blob in blobs if blob is not None]  # HDF5 leaves out what belongs to others
+            shapes = [blob.shape for blob in held]
+            rows.append(LayerRow(name, type_name, shapes, _count(shapes), bool(blobs) and not held))
+            found.setdefault(name, [None if blob is None else (blob.shape, blob.legacy) for blob in blobs])
+        version = "" if is_hdf5 else weights.format.split()[-1]
+    kind = "HDF5 weights" if is_hdf5 else "caffemodel"
+    models, unknown = _fitting_models(found)
+    facts = {}
+    if unknown:
+        facts["not compared"] = f"{', '.join(unknown)} (that needs the embedded Caffe's PyTorch)"
+    return _description(path, kind, version, rows, models=models, facts=facts)
+
+
+def _layer_types(path: str) -> list[str]:
+    """The types of a caffemodel's layers, in the order of ``read_weights``."""
+    v1: list[str] = []
+    v2: list[str] = []
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        for layer in wire.fields(buffer, 0, len(buffer)):
+            if layer.number == 100:
+                v2.append(_text_of(buffer, layer, 2))
+            elif layer.number == 2:
+                v1.append(_v1_type(buffer, layer))
+    return v1 or v2
+
+
+def _text_of(buffer: Any, message: Any, number: int) -> str:
+    """A field of texts of the message; '' where it has none."""
+    text = ""
+    for part in wire.fields(buffer, message.start, message.end):
+        if part.number == number and part.wire_type == wire.LEN:
+            text = bytes(buffer[part.start : part.end]).decode("utf-8", "replace")
+    return text
+
+
+def _v1_type(buffer: Any, layer: Any) -> str:
+    """Today's name of the type of a V1 layer, or of the V0 layer inside."""
+    name = "NONE"
+    for part in wire.fields(buffer, layer.start, layer.end):
+        if part.number == 5 and part.wire_type == wire.VARINT:
+            values = pb.V1LayerParameter.LayerType
+            name = values.Name(part.value) if part.value in values.values() else "NONE"
+        elif part.number == 1 and part.wire_type == wire.LEN:
+            name = V0_TYPES.get(_text_of(buffer, part, 2), "NONE")
+    return V1_TYPES.get(name, "")
+
+
+def _describe_mean(path: str) -> FileDescription:
+    values = proto.read_blob(path)
+    facts = {"shape": list(values.shape)}
+    if values.ndim == 4 and values.size:
+        facts["mean of each channel"] = [round(float(mean), 4) for mean in values.mean(axis=(0, 2, 3))]
+    return _description(path, "mean image", "", [], facts=facts)
+
+
+def _describe_state(path: str) -> FileDescription:
+    state = proto.read_solverstate(path)
+    with state:
+        rows = [
+            LayerRow(f"history {i}", "", [blob.shape], blob.count) for i, blob in enumerate(state.history)
+        ]
+        facts = {"iter": state.iter, "current_step": state.current_step, "learned_net": state.learned_net}
+    return _description(path, "solver state", "", rows, facts=facts)
+
+
+# -------------------------------------------------------------------------------------- other frameworks
+
+
+def _describe_foreign(path: str, kind: str) -> FileDescription:
+    with open_archive(path) as archive:
+        rows = [LayerRow(key, "", [shape], _count([shape])) for key, shape in archive.shapes.items()]
+        facts = {}
+        models: list[str] = []
+        try:
+            format = guess_format(archive)
+            facts["format"] = f"{format.name}; tools/convert_weights.py makes a caffemodel of it"
+            models = fitting_models(format, archive)
+        except WeightsError:
+            facts["format"] = "not one that tools/convert_weights.py knows"
+    return _description(path, kind, "", rows, models=models, facts=facts)
+
+
+# ------------------------------------------------------------------------------------------ the known nets
+
+
+def _fitting_models(found: dict[str, list]) -> tuple[list[str], list[str]]:
+    """The models that could be loaded from blobs of these (shape, legacy) by layer name.
+
+    And those of which this cannot be told, for lack of the embedded Caffe.
+    """
+    fits, unknown = [], []
+    for name, model in zoo.MODELS.items():
+        net = model.net()
+        shared = shared_layers(net)
+        if any(blob_count(layer) and layer.name not in {*shared, *found} for layer in net.layer):
+            continue
+        try:
+            needed = _shapes(net)
+        except EngineError:
+            unknown.append(name)
+            continue
+        if all(_equal(found[layer], shapes) for layer, shapes in needed.items() if layer in found):
+            fits.append(name)
+    return fits, unknown
+
+
+def _equal(blobs: Sequence, shapes: Sequence[tuple[int, ...]]) -> bool:
+    # The oldest files give every shape four axes; Caffe then fills the net's up with leading 1s.
+    return len(blobs) == len(shapes) and all(
+        blob is None or blob[0] == ((1,) * (4 - len(shape)) + shape if blob[1] else shape)
+        for blob, shape in zip(blobs, shapes)
+    )
+
+
+def _same_models(shapes: dict[str, list]) -> list[str]:
+    """The models whose parameters are these, layer by layer."""
+    names = []
+    for name, model in zoo.MODELS.items():
+        net = model.net()
+        if not shapes or {layer.name for layer in net.layer if blob_count(layer)} != set(shapes):
+            continue
+        try:
+            if _shapes(net) == shapes:
+                names.append(name)
+        except EngineError:
+            continue
+    return names

@@ -1,0 +1,38 @@
+"""Which Caffe: the embedded one ('torch') or BVLC Caffe ('bvlc'), behind the same pycaffe interface.
+
+    caffe = engines.load_caffe("auto", device="cpu")
+    gp_net = engines.load_net("deploy.prototxt", "weights.caffemodel")
+    gp_net.net, gp_net.score, gp_net.changes
+
+BVLC Caffe answers a bad file by aborting the process; ``run_guarded`` turns that into an EngineError.
+"""
+
+from __future__ import annotations
+
+from caffe_gp.engines.guarded import run_guarded
+from caffe_gp.engines.load import (
+    DEVICE_VARIABLE,
+    ENGINE_VARIABLE,
+    ENGINES,
+    THREADS_VARIABLE,
+    default_device,
+    describe,
+    load_caffe,
+    resolve,
+)
+from caffe_gp.engines.nets import GPNet, load_net, prepare_net
+
+__all__ = [
+    "DEVICE_VARIABLE",
+    "ENGINES",
+    "ENGINE_VARIABLE",
+    "GPNet",
+    "THREADS_VARIABLE",
+    "default_device",
+    "describe",
+    "load_caffe",
+    "load_net",
+    "prepare_net",
+    "resolve",
+    "run_guarded",
+]

@@ -1,0 +1,108 @@
+"""A net with its method, labelling batches of image files before and after the perturbation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from caffe_gp import engines
+from caffe_gp.errors import DataError
+from caffe_gp.evaluation.confusion import confusion, sparse
+from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.gp import GPResult, GuidedPerturbation
+from caffe_gp.gp.perturb import Watch
+from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.preprocess import Canvas
+
+CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
+
+
+class Labeller:
+    """The net of some settings, loaded.
+
+    gp, preprocess   the method and how images are fed
+    classes          channels of the score blob
+    prepared         the net's description; ``prepared.changes`` says what was done to it
+    """
+
+    def __init__(self, settings: NetSettings) -> None:
+        """Load the net. Raises the errors of ``engines.load_net``, ``GuidedPerturbation``, ``Preprocess``."""
+        settings.check_eps()
+        self.settings = settings
+        loaded = engines.load_net(
+            settings.prototxt,
+            settings.caffemodel,
+            engine=settings.engine,
+            device=settings.device,
+            score=settings.score,
+            input_shape=settings.input_shape,
+        )
+        self.prepared = loaded.prepared
+        self.preprocess = settings.preprocess(loaded.prepared)
+        self.gp = GuidedPerturbation(
+            loaded,
+            blob=settings.blob,
+            encoding=settings.encoding,
+            iterations=settings.iterations,
+            inject=settings.inject,
+            seed=settings.seed,
+        )
+        self.classes = loaded.net.blobs[self.gp.score].data.shape[1]
+
+    def label(
+        self,
+        canvases: Sequence[Canvas],
+        truths: Sequence[np.ndarray | None],
+        keep_probabilities: bool = False,
+        on_probabilities: Watch | None = None,
+    ) -> GPResult:
+        """Perturb a batch of images of one canvas size; truths are used by encoding 'ground-truth' only."""
+        labels = None
+        if self.settings.encoding == "ground-truth":
+            pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
+            labels = np.stack([self.preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
+        images = np.stack([canvas.data for canvas in canvases])
+        return self.gp(
+            images,
+            self.settings.eps,
+            labels=labels,
+            keep_probabilities=keep_probabilities,
+            on_probabilities=on_probabilities,
+        )
+
+    def maps(self, result: GPResult, i: int, canvas: Canvas) -> list[np.ndarray]:
+        """Label maps of image ``i`` in its own pixels: base, then for every eps (or just class numbers)."""
+        maps = [labels[i] for labels in [result.base_labels, *result.labels]]
+        if result.base_labels.ndim == 3:
+            maps = [self.preprocess.labels_to_image(labels, canvas) for labels in maps]
+        return maps
+
+
+def check_truth(truth: np.ndarray, canvas: Canvas, path: str | Path) -> np.ndarray:
+    """``truth`` if it has the image's size; DataError otherwise."""
+    height, width = canvas.image.shape[:2]
+    if truth.shape != (height, width):
+        found = f"{truth.shape[1]} x {truth.shape[0]}"
+        raise DataError(f"{path}: labels of {found} for an image of {width} x {height}")
+    return truth
+
+
+def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, classes: int) -> dict[str, Any]:
+    """The numbers of one label map (H, W), or of one class, that a record keeps.
+
+    changed_pixels   pixels whose label is not ``base``'s
+    confusion        with ground truth: see ``confusion.sparse``
+    fixed_pixels, broken_pixels   likewise: changed ones that are right now, or were; ignored ones not counted
+    """
+    if labels.ndim == 0:
+        return {"label": int(labels)}
+    changed = labels != base
+    scores: dict[str, Any] = {"changed_pixels": int(changed.sum())}
+    if truth is not None:
+        changed &= truth != IGNORE
+        scores["fixed_pixels"] = int((changed & (labels == truth)).sum())
+        scores["broken_pixels"] = int((changed & (base == truth)).sum())
+        scores["confusion"] = sparse(confusion(truth, labels, classes))
+    return scores

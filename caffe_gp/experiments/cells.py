@@ -1,0 +1,101 @@
+"""What the tables have in common: cells, warnings, provenance."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from caffe_gp.evaluation.bootstrap import Gain, paired_gain
+from caffe_gp.evaluation.segmentation import RunResults
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments.bench import Context, Tuned
+from caffe_gp.experiments.suites import Net
+from caffe_gp.models import weights
+from caffe_gp.report.experiment_report import Cell, Report, Table, joined, points, signed, within
+
+# How far a reproduced number may lie from the paper's, in percentage points.
+BAND = 0.3
+
+
+def gain_of(tuned: Tuned) -> Gain:
+    """The gain of a guided perturbation with its bootstrap interval."""
+    return paired_gain(tuned.base, tuned.matrices)
+
+
+def gain_text(gain: Gain) -> str:
+    """'+2.61 (+1.90 .. +3.40)': points with the 95 % interval."""
+    return f"{signed(gain.gain)} ({signed(gain.low)} .. {signed(gain.high)})"
+
+
+def judged(found: float, paper: float) -> Cell:
+    """A fraction beside the paper's percentage points: green within BAND of it, else red."""
+    return Cell(points(found), within(100 * found, paper, BAND))
+
+
+def judged_gain(gain: Gain, paper: float) -> Cell:
+    """A gain beside the paper's: green within BAND of it, else red."""
+    return Cell(gain_text(gain), within(100 * gain.gain, paper, BAND))
+
+
+def measures(run: RunResults, matrices: np.ndarray) -> dict[str, Any]:
+    """Mean IU, accuracies and the classes' IU of per-image matrices, in percent."""
+    found = {}
+    for name, value in run.measures(matrices).items():
+        if isinstance(value, list):
+            found[name] = [None if item is None else 100 * item for item in value]
+        else:
+            found[name] = value if name == "pixels" else 100 * value
+    return found
+
+
+def iu(matrices: np.ndarray) -> str:
+    """Mean IU of per-image matrices, in points."""
+    return points(mean_iu(matrices))
+
+
+def introduction(context: Context) -> list[str]:
+    """Which images and nets, and what the interval is."""
+    data = context.data()
+    return [
+        f"{len(data.ids)} images of {data.name}; {context.suite.title}. Mean IU in percent from one "
+        "confusion matrix over all images. Intervals hold 95 % of a paired bootstrap over images.",
+    ]
+
+
+def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
+    """What a reader must not overlook about the images, and about the weights of these nets."""
+    found = []
+    data = context.data()
+    if context.suite.paper and len(data.ids) != 346:
+        found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
+    stand_ins = [net.name for net in nets if net.model and weights.find(net.model).stand_in]
+    if stand_ins:
+        found.append(f"Stand-in weights, not the released ones: every number of {joined(stand_ins)}.")
+    return found
+
+
+def provenance(context: Context, runs: Iterable[RunResults]) -> dict[str, Any]:
+    """Where the numbers of a report come from: the command and the origin of every run behind it."""
+    origins = {}
+    for run in runs:
+        origins[run.folder.name] = run.origin
+    return {"command": context.command, "suite": context.suite.name, "runs": origins}
+
+
+def report(
+    context: Context,
+    name: str,
+    title: str,
+    nets: Sequence[Net],
+    runs: Iterable[RunResults],
+    tables: list[Table],
+    figures: Sequence[tuple[str, str]] = (),
+    numbers: Mapping[str, Any] | None = None,
+) -> Report:
+    """An experiment's report, with what every one says of its images and nets, and of the runs behind it.
+
+    figures   (file without suffix, caption)
+    """
+    said = introduction(context), warnings(context, nets), tables, list(figures), dict(numbers or {})
+    return Report(name, title, *said, provenance(context, runs))

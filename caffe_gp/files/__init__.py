@@ -1,0 +1,1 @@
+"""Everything that touches files, once: atomic writing, hashes, JSON, checks, downloads."""

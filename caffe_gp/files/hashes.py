@@ -1,0 +1,27 @@
+"""Hashes of files and texts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Sequence
+
+
+def digests(path: str | os.PathLike, algorithms: Sequence[str]) -> dict[str, str]:
+    """Hexadecimal hashes of a file by algorithm (hashlib's names), read once."""
+    hashes = {name: hashlib.new(name) for name in algorithms}
+    with open(path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            for value in hashes.values():
+                value.update(chunk)
+    return {name: value.hexdigest() for name, value in hashes.items()}
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return digests(path, ["sha256"])["sha256"]
+
+
+def sha256_of_text(text: str) -> str:
+    """SHA-256 of a text's UTF-8 bytes, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

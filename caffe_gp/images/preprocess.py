@@ -1,0 +1,181 @@
+"""From an image file to what a Caffe net's input wants, and label maps back to the image's own pixels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.reading import read_image
+
+# Pillow 8 has no Image.Resampling, and type checkers know no Image.BILINEAR.
+BILINEAR, NEAREST = Image.BILINEAR, Image.NEAREST  # type: ignore[attr-defined]
+
+Size = Tuple[int, int]  # width, height
+
+# Mean grey levels of FCN's training images: blue, green, red. What most segmentation nets subtract.
+FCN_MEAN = (104.00698793, 116.66876762, 122.67891434)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One image as a net sees it.
+
+    data   (C, H, W) float32, ready for the input blob
+    image  (h, w, 3) uint8 BGR, the file's own pixels
+    valid  (height, width) of the part of ``data`` that holds image, from the top left corner
+    """
+
+    data: np.ndarray
+    image: np.ndarray
+    valid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """x = (pixel - mean) * scale, with pixels 0..255; then zeros at the bottom and right up to ``pad_to``.
+
+    mean           blue, green, red (or one value for every channel), whatever the channel order is
+    scale          factor after the subtraction, 1/256 for LeNet
+    channel_order  'bgr' (Caffe's habit) or 'rgb'
+    channels       3, or 1 for nets of grey images
+    resize         None keeps the native size; (width, height) stretches; a single number scales the longer
+                   side to it and keeps the proportions. Bilinear, as Pillow does it
+    pad_to         (width, height) of the canvas; zeros are the mean colour
+    Raises CaffeGPError for settings that make no sense.
+    """
+
+    mean: tuple[float, ...] = FCN_MEAN
+    scale: float = 1.0
+    channel_order: str = "bgr"
+    channels: int = 3
+    resize: int | Size | None = None
+    pad_to: Size | None = None
+
+    def __post_init__(self) -> None:
+        if self.channel_order not in ("bgr", "rgb"):
+            raise CaffeGPError(f"channel order must be 'bgr' or 'rgb', found {self.channel_order!r}")
+        if self.channels not in (1, 3):
+            raise CaffeGPError(f"images have 1 or 3 channels, the net's input has {self.channels}")
+        if len(self.mean) not in (1, self.channels):
+            raise CaffeGPError(
+                f"mean must be 1 value or {self.channels} (blue, green, red), found {len(self.mean)}"
+            )
+        if not self.scale or not np.isfinite([self.scale, *self.mean]).all():
+            raise CaffeGPError(f"scale must be a finite number other than 0 and the mean finite: {self}")
+
+    def load(self, path: str | os.PathLike) -> Canvas:
+        """Read and convert one image file; DataError if it is missing, damaged or larger than the canvas."""
+        picture = read_image(path)
+        image = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        pixels = self._pixels(picture)
+        data = self._data(pixels[np.newaxis], str(path))[0]
+        return Canvas(data, image, (pixels.shape[0], pixels.shape[1]))
+
+    def batch(self, images: np.ndarray) -> np.ndarray:
+        """Images in memory, as the net sees them: (N, C, H, W) float32.
+
+        images   (N, h, w, 3) uint8 RGB, or (N, h, w, 1) uint8 grey; a net of the other kind gets grey in all
+                 of its channels, or the colours' luminance
+        DataError for other arrays, and for images larger than the canvas.
+        """
+        if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
+            raise DataError(
+                f"images of shape {images.shape}, {images.dtype}: expected (N, h, w, 1 or 3), uint8"
+            )
+        high, wide, channels = images.shape[1:]
+        if channels != self.channels or (self.resize and self._size((wide, high)) != (wide, high)):
+            pictures = [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in images]
+            images = np.stack([self._pixels(picture) for picture in pictures])
+        return self._data(images, "image in memory")
+
+    def picture(self, data: np.ndarray) -> np.ndarray:
+        """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
+        values = data[::-1] if self.channel_order == "rgb" else data
+        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + np.asarray(self.mean, dtype=np.float32)
+        pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+    def canvas_size(self, size: Size) -> Size:
+        """(width, height) of the canvas of an image of this size: images are batched by it."""
+        return self.pad_to or (self._size(size) if self.resize else size)
+
+    def labels_to_canvas(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """Ground truth (h, w) laid out like ``canvas.data``: nearest neighbour, 255 on the padding."""
+        if labels.shape != canvas.image.shape[:2]:
+            raise DataError(
+                f"labels of size {labels.shape[::-1]} for an image of {canvas.image.shape[1::-1]}"
+            )
+        out = np.full(canvas.data.shape[1:], IGNORE, dtype=labels.dtype)
+        height, width = canvas.valid
+        out[:height, :width] = nearest(labels, (height, width))
+        return out
+
+    def labels_to_image(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """A net's label map laid out like the image file, (h, w): crop the padding, nearest neighbour."""
+        labels = nearest(labels, canvas.data.shape[1:])
+        height, width = canvas.valid
+        return nearest(labels[:height, :width], canvas.image.shape[:2])
+
+    def scores_to_image(self, scores: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """Score or probability maps (C, h, w) laid out like the image file, (C, H, W) float32: bilinear."""
+        maps = bilinear(scores, canvas.data.shape[1:])
+        height, width = canvas.valid
+        return bilinear(maps[:, :height, :width], canvas.image.shape[:2])
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return asdict(self)
+
+    def _pixels(self, picture: Any) -> np.ndarray:
+        """A Pillow picture in the net's number of channels and size: (h, w, channels) uint8, RGB or grey."""
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        if self.resize:
+            picture = picture.resize(self._size(picture.size), BILINEAR)
+        return np.asarray(picture).reshape(picture.height, picture.width, self.channels)
+
+    def _data(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """The canvases (N, C, H, W) float32 of pixels (N, h, w, C); ``name`` is for messages."""
+        high, wide = pixels.shape[1:3]
+        width, height = self.pad_to or (wide, high)
+        if wide > width or high > height:
+            raise DataError(
+                f"{name}: the image is {wide} x {high}, more than the canvas of {width} x {height}; resize "
+                "it (--resize) or give a larger --pad-to"
+            )
+        values = pixels[..., ::-1].astype(np.float32)  # blue, green, red
+        values -= np.asarray(self.mean, dtype=np.float32)
+        values *= np.float32(self.scale)
+        if self.channel_order == "rgb":
+            values = values[..., ::-1]
+        data = np.zeros((len(pixels), self.channels, height, width), dtype=np.float32)
+        data[:, :, :high, :wide] = values.transpose(0, 3, 1, 2)
+        return data
+
+    def _size(self, size: Size) -> Size:
+        if not isinstance(self.resize, int):
+            assert self.resize is not None
+            return self.resize
+        factor = self.resize / max(size)
+        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A label map (h, w) resized to ``shape`` (height, width) by the nearest neighbour."""
+    if labels.shape == tuple(shape):
+        return labels
+    picture = Image.fromarray(np.ascontiguousarray(labels))
+    return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))
+
+
+def bilinear(maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Maps (C, h, w) resized to ``shape`` (height, width), each on its own, float32."""
+    if maps.shape[1:] == tuple(shape):
+        return maps
+    pictures = [Image.fromarray(np.ascontiguousarray(one, dtype=np.float32)) for one in maps]
+    return np.stack([np.asarray(one.resize((shape[1], shape[0]), BILINEAR)) for one in pictures])

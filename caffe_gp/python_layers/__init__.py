@@ -1,0 +1,1 @@
+"""Layers of ours as Caffe's ``type: "Python"`` layers, for either engine."""

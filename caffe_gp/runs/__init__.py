@@ -1,0 +1,1 @@
+"""Long work in small records: resumable, shared among processes and machines. Knows no net."""

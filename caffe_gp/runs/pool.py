@@ -1,0 +1,182 @@
+"""An evaluation shared among processes of this machine: one for each GPU, or for a share of the CPUs.
+
+Each worker loads the net, is handed batches one after the other and writes its own file of records. A worker
+that dies (out of memory, killed) is reported and its batches go to the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+from tqdm import tqdm
+
+from caffe_gp import engines
+from caffe_gp.errors import EngineError
+from caffe_gp.evaluation.results import RunFolder
+
+if TYPE_CHECKING:
+    from caffe_gp.evaluation.segmentation import Evaluation, OnRecords
+
+Batch = Sequence[str]
+
+# A batch being computed and one being decoded.
+_IN_HAND = 2
+_GOES_ON = "the same command goes on where this one stopped"
+
+
+def compute(
+    settings: Evaluation, folder: RunFolder, key: dict[str, Any], todo: Sequence[Batch], on_records: OnRecords
+) -> None:
+    """Compute the batches ``todo``; their records are in the folder, and were given to ``on_records``.
+
+    An error that a worker meets is raised here. EngineError if no worker is left, or if a batch has ended two
+    of them.
+    """
+    waiting = deque(todo)
+    killers: list[Batch] = []  # a worker died over these
+    workers = [_start(settings, folder, key, i) for i in range(min(settings.workers, len(todo)))]
+    alive = list(workers)
+    try:
+        while waiting or any(worker.in_hand for worker in alive):
+            for worker in alive:
+                while waiting and len(worker.in_hand) < _IN_HAND:
+                    worker.give(waiting.popleft())
+            for channel in connection.wait([worker.channel for worker in alive]):
+                worker = next(worker for worker in alive if worker.channel is channel)
+                message = worker.receive()
+                if message is not None:
+                    on_records(message)
+                    continue
+                alive.remove(worker)
+                why = worker.obituary()
+                waiting.extendleft(reversed(worker.in_hand))
+                if worker.in_hand and worker.in_hand[0] in killers:
+                    raise EngineError(f"{why}, over the same images as one before: {worker.in_hand[0]}")
+                killers += worker.in_hand[:1]
+                if not alive:
+                    raise EngineError(f"{why}; no worker is left; {_GOES_ON}")
+                if not settings.quiet:
+                    tqdm.write(f"  {why}; its images go to the others", file=sys.stderr)
+        for worker in alive:
+            worker.dismiss()
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+@dataclass
+class _Worker:
+    """The parent's side of one process. ``in_hand``: batches given and not yet returned."""
+
+    number: int
+    process: Any
+    channel: Any
+    in_hand: list[Batch] = field(default_factory=list)
+
+    def give(self, batch: Batch) -> None:
+        self._send(batch)
+        self.in_hand.append(batch)
+
+    def receive(self) -> Sequence[dict] | None:
+        """The records of its oldest batch; None if it has died. Raises the error that it met."""
+        try:
+            kind, value = self.channel.recv()
+        except (EOFError, OSError):
+            return None
+        if kind == "error":
+            raise value
+        self.in_hand.pop(0)
+        return value
+
+    def obituary(self) -> str:
+        self.process.join()
+        code = self.process.exitcode
+        how = f"exit code {code}"
+        if code < 0:
+            how = signal.Signals(-code).name
+            if how == "SIGKILL":
+                how += ", which is also how the system answers a lack of memory"
+        return f"worker {self.number} (process {self.process.pid}) died: {how}"
+
+    def dismiss(self) -> None:
+        self._send(None)
+        self.process.join()
+
+    def stop(self) -> None:
+        if self.process.is_alive():
+            self.process.terminate()
+        self.process.join()
+        self.channel.close()
+
+    def _send(self, message: Batch | None) -> None:
+        try:
+            self.channel.send(message)
+        except OSError:  # it died: receive() will tell
+            pass
+
+
+def _start(settings: Evaluation, folder: RunFolder, key: dict[str, Any], number: int) -> _Worker:
+    if settings.devices:
+        settings = replace(settings, device=settings.devices[number])
+    # Never forked: threads of the engine do not survive that.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(settings, folder, key, theirs), daemon=True)
+    with _threads_of_children(settings.threads):
+        process.start()
+    theirs.close()
+    return _Worker(number, process, ours)
+
+
+@contextmanager
+def _threads_of_children(threads: int | None) -> Iterator[None]:
+    """Libraries read their number of threads when they are loaded, so it has to be in the environment."""
+    names = (engines.THREADS_VARIABLE, "NUMBA_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: str(threads) for name in names})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+# ---- the worker's side
+
+
+def _work(settings: Evaluation, folder: RunFolder, key: dict[str, Any], channel: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    try:
+        from caffe_gp.evaluation.evaluator import Evaluator
+
+        engines.load_caffe(settings.engine, settings.device, settings.threads)
+        evaluator = Evaluator(settings, folder)
+        with folder.new_records(evaluator.head(key)) as writer:
+            for records in evaluator.run(_batches(channel)):
+                writer.write(*records)
+                channel.send(("records", records))
+    except BrokenPipeError:  # the parent is gone, and nobody waits for more
+        pass
+    except Exception as error:
+        channel.send(("error", error))
+
+
+def _batches(channel: Any) -> Iterator[Batch]:
+    while True:
+        try:
+            batch = channel.recv()
+        except (EOFError, OSError):
+            return
+        if batch is None:
+            return
+        yield batch

@@ -1,0 +1,70 @@
+"""Rows of a large array in a folder of HDF5 files, added piece by piece: each file is whole or not there."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from caffe_gp.errors import DataError
+from caffe_gp.files.atomic import write_bytes
+
+
+class RowFiles:
+    """Some rows of a (count, ...) array.
+
+    Each file holds 'rows', (n,) int64, and 'values', (n, ...). Files are only ever added, under names of
+    their own, so a stopped run goes on with what is there and two runs do not disturb each other.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        """Read which rows are there. DataError, naming the file, if one is damaged."""
+        self.folder, self.count = folder, count
+        self._files: list[tuple[Path, np.ndarray]] = []
+        for path in sorted(folder.glob("*.h5")):
+            self._files.append((path, self._read(path, "rows")))
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """Those of ``rows`` that are not there yet, in ascending order, each once."""
+        there = np.zeros(self.count, bool)
+        for _, stored in self._files:
+            there[stored] = True
+        wanted = np.unique(rows)
+        return wanted[~there[wanted]]
+
+    def add(self, rows: np.ndarray, values: np.ndarray) -> None:
+        """Store values (n, ...) of rows (n,)."""
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            file["rows"], file["values"] = rows.astype(np.int64), values
+        path = self.folder / f"{rows[0]:08d}-{uuid.uuid4().hex[:12]}.h5"
+        write_bytes(path, buffer.getvalue())
+        self._files.append((path, rows))
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The values (n, ...) of rows (n,), all of which must be there."""
+        found: np.ndarray | None = None
+        for path, stored in self._files:
+            place = np.full(self.count, -1)
+            place[stored] = np.arange(len(stored))
+            inside = place[rows] >= 0
+            if not inside.any():
+                continue
+            values = self._read(path, "values")
+            if found is None:
+                found = np.empty((len(rows), *values.shape[1:]), values.dtype)
+            found[inside] = values[place[rows[inside]]]
+        assert found is not None and not self.missing(rows).size
+        return found
+
+    def _read(self, path: Path, name: str) -> np.ndarray:
+        try:
+            with h5py.File(str(path), "r") as file:
+                return file[name][()]
+        except (OSError, KeyError) as error:
+            raise DataError(
+                f"{path}: not readable ({error}); remove this file, and its rows are computed again"
+            ) from None

@@ -1,0 +1,1 @@
+"""Edits of a net's description before it is loaded."""
