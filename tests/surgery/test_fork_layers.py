@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 from crfrnn_formula import mean_field
-from gp_nets import ENGINE
 
 from caffe_gp import GuidedPerturbation, engine, proto, surgery
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
+from conformance.gp_nets import ENGINE
 
 
 @pytest.fixture(scope="module")

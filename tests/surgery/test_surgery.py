@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gp_nets as nets
 import pytest
 
 from caffe_gp import proto, surgery
 from caffe_gp.errors import NetError
+from conformance import gp_nets as nets
 
 DATA = (
     'layer { name: "data" type: "Python" top: "data" top: "label" '
