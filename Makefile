@@ -90,10 +90,10 @@ bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, 
 	tools/bvlc_rootfs.sh
 
 test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests on it
-	tools/in_bvlc.sh python3 tests/bvlc/record.py --out .cache/bvlc-recordings
-	tools/in_bvlc.sh python3 tests/bvlc/record_gp.py
-	tools/in_bvlc.sh python3 tests/bvlc/record_classify.py
-	tools/in_bvlc.sh python3 tests/bvlc/networks/record_networks.py
+	tools/in_bvlc.sh python3 -m conformance.record
+	tools/in_bvlc.sh python3 -m conformance.record_gp
+	tools/in_bvlc.sh python3 -m conformance.record_classify
+	tools/in_bvlc.sh python3 -m conformance.networks.record
 	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider \
 	    tests/gp tests/surgery tests/crf tests/test_inspect.py tests/models/test_manifest.py \
 	    tests/models/test_convert_with_bvlc.py tests/proto/test_with_bvlc.py tests/bvlc/test_random_layers.py \
@@ -104,11 +104,11 @@ test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests o
 	OMP_NUM_THREADS=1 CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
 
 faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc), write the tables in docs/
-	OMP_NUM_THREADS=1 $(BIN)/python tests/bvlc/compare.py --recordings .cache/bvlc-recordings --table docs/faithfulness.md
-	OMP_NUM_THREADS=1 $(BIN)/python tests/bvlc/networks/compare_networks.py --table docs/networks.md
-	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --write-inputs
-	tools/in_bvlc.sh python3 tests/compatibility/record_released.py
-	OMP_NUM_THREADS=1 $(BIN)/python tests/compatibility/compare_released.py --table docs/compatibility.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.compare --recordings .cache/bvlc-recordings --table docs/faithfulness.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.networks.compare --table docs/networks.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.released.compare --write-inputs
+	tools/in_bvlc.sh python3 -m conformance.released.record
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.released.compare --table docs/compatibility.md
 
 docker: $(IMAGES:%=image-%)  ## build Docker images (IMAGES="torch bvlc cpu", MODELS="fcn-32s": weights inside)
 	docker tag caffe-gp:$(firstword $(IMAGES)) caffe-gp

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_networks.py [NAME ...] [--out benchmarks/results/networks.md]
 
-Random weights are those of the comparison of the engines (tests/bvlc/networks/zoo_nets.py); the image is a
+Random weights are those of the comparison of the engines (conformance/networks/nets.py); the image is a
 VOC photograph where CAFFE_GP_SHARED_DATA has it, else random waves.
 Each engine runs in a process of its own that loads the caffemodel, runs the net once to allocate, and then
 times guided perturbations of one image at the input (forward, backward, forward again), twice, and for two
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests"), str(ROOT / "tests/bvlc/networks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-import engine_agreement  # noqa: E402
 import numpy as np  # noqa: E402
 import workers  # noqa: E402
-import zoo_nets  # noqa: E402
 
 from caffe_gp.images.preprocess import Preprocess  # noqa: E402
 from caffe_gp.models import zoo  # noqa: E402
+from conformance import closeness  # noqa: E402
+from conformance.networks import nets  # noqa: E402
 
 # Both folders reach the file system of BVLC Caffe; what is written into the second one comes back.
 WEIGHTS, RESULTS = Path(".cache/bench_networks"), Path(".cache/bvlc-recordings/bench_networks")
@@ -47,7 +47,7 @@ def work(engine: str, name: str) -> dict[str, float]:
 
     workers.limit_memory()
     size = real_size(name)
-    loaded = zoo_nets.load(name, engine, str(_weights(name)), size)
+    loaded = nets.load(name, engine, str(_weights(name)), size)
     image = _image(name, size)
     loaded.net.blobs[loaded.data].data[...] = image
     loaded.net.forward()
@@ -58,7 +58,7 @@ def work(engine: str, name: str) -> dict[str, float]:
     while calls < wanted or time.perf_counter() - begin < 2:
         calls += 1
         start = time.perf_counter()
-        result = gp(image, zoo_nets.EPS * zoo.get(name).feed.scale)
+        result = gp(image, nets.EPS * zoo.get(name).feed.scale)
         best["gp"] = min(best["gp"], time.perf_counter() - start)
         best["forward"] = min(best["forward"], result.seconds["forward"])
     peak = workers.peak_gb()
@@ -73,7 +73,7 @@ def _image(name: str, size: tuple[int, int, int]) -> np.ndarray:
     path = data / "voc2012/VOCdevkit/VOC2012/JPEGImages" / f"{PHOTOGRAPH}.jpg"
     feed = zoo.get(name).feed
     if len(feed.mean) != 3 or not path.is_file():
-        return zoo_nets.images(name, size)
+        return nets.images(name, size)
     stretched = Preprocess(feed.mean, feed.scale, feed.channel_order, 3, resize=(size[2], size[1]))
     return stretched.load(path).data[np.newaxis]
 
@@ -100,7 +100,7 @@ def measure(name: str, threads: int) -> dict[str, dict]:
     engines = ENGINES if workers.bvlc_is_here() else ENGINES[:1]
     WEIGHTS.mkdir(parents=True, exist_ok=True)
     try:
-        zoo_nets.write_weights(name, str(_weights(name)), "torch")
+        nets.write_weights(name, str(_weights(name)), "torch")
         found: dict[str, dict] = {}
         for engine in engines:
             command = ["benchmarks/bench_networks.py", "--worker", engine, name]
@@ -120,8 +120,8 @@ def measure(name: str, threads: int) -> dict[str, dict]:
 
 def _apart(ours: Any, theirs: Any) -> dict[str, float]:
     return {
-        "scores": engine_agreement.relative_error(ours["score"], theirs["score"]),
-        **{key: engine_agreement.differing(ours[key], theirs[key]) for key in ("base", "moved")},
+        "scores": closeness.relative_error(ours["score"], theirs["score"]),
+        **{key: closeness.differing(ours[key], theirs[key]) for key in ("base", "moved")},
     }
 
 

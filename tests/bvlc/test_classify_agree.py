@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import record_classify
+
+from conformance import record_classify
 
 MAX_DISAGREEMENT = 1e-4  # another processor may round a tie differently
 
 
 def test_labels_agree_with_bvlc_caffe(shared_data):
     if not record_classify.RECORDING.exists():
-        pytest.skip("no recording of BVLC Caffe: tools/in_bvlc.sh python3 tests/bvlc/record_classify.py")
+        pytest.skip("no recording of BVLC Caffe: tools/in_bvlc.sh python3 -m conformance.record_classify")
     with np.load(record_classify.RECORDING) as recording:
         expected = {name: recording[name] for name in recording.files}
     found = record_classify.run("torch", shared_data)

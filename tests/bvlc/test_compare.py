@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="the embedded Caffe needs torch")
 
-import compare  # noqa: E402
-import recordings  # noqa: E402
-from cases import FAMILIES  # noqa: E402
-from net_case import Case  # noqa: E402
+from conformance import compare, goldens, recordings  # noqa: E402
+from conformance.case import Case  # noqa: E402
+from conformance.cases import FAMILIES  # noqa: E402
+from conformance.outcome import compare_case  # noqa: E402
 
-FOLDER = os.environ.get("CAFFE_GP_RECORDINGS", compare.GOLDENS)
+FOLDER = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(goldens.FOLDER)))
 
 
 @lru_cache(maxsize=None)
 def recorded(family: str) -> dict[str, Any]:
-    return recordings.load(os.path.join(FOLDER, family + ".npz"))
+    return recordings.load(FOLDER / f"{family}.npz")
 
 
 def all_cases() -> list[Any]:
     found = []
     for family, make_cases in FAMILIES.items():
         for case in make_cases():
-            if FOLDER != compare.GOLDENS or case.name in recorded(family):
+            if FOLDER != goldens.FOLDER or case.name in recorded(family):
                 found.append(pytest.param(family, case, id=case.name))
     return found
 
@@ -44,7 +45,7 @@ def caffe() -> Any:
 @pytest.mark.parametrize("family, case", all_cases())
 def test_agrees_with_bvlc_caffe(caffe: Any, family: str, case: Case) -> None:
     assert case.name in recorded(family), "not recorded: run 'make test-bvlc'"
-    outcome = compare.compare_case(caffe, case, recorded(family)[case.name])
+    outcome = compare_case(caffe, case, recorded(family)[case.name])
     assert not outcome.problems, "\n".join(outcome.problems)
 
 

@@ -12,11 +12,10 @@ import pytest
 
 pytest.importorskip("torch", reason="the embedded Caffe needs torch")
 
-import exchange  # noqa: E402
+from conformance import exchange, folders  # noqa: E402
 
-PROJECT = Path(exchange.PROJECT)
-BVLC_ROOT = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", PROJECT / ".cache/bvlc"))
-GOLDENS = Path(__file__).parent / "snapshots"  # some of what BVLC Caffe wrote in the second test
+BVLC_ROOT = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", folders.ROOT / ".cache/bvlc"))
+GOLDENS = folders.GOLDENS / "snapshots"  # some of what BVLC Caffe wrote in the second test
 LIMIT = 1e-5
 
 
@@ -66,16 +65,16 @@ def test_hdf5_output_writes_what_bvlc_writes(tmp_path):
                     reason="needs BVLC Caffe ('make bvlc') and root")
 def test_every_snapshot_in_both_directions():
     ours, theirs = Path(".cache/exchange"), Path(".cache/bvlc-recordings/exchange")
-    script = "tests/bvlc/exchange.py"
+    script = ("-m", "conformance.exchange")
 
     def run(*command: object) -> None:
-        subprocess.run(list(map(str, command)), cwd=PROJECT, check=True)
+        subprocess.run(list(map(str, command)), cwd=folders.ROOT, check=True)
 
-    run(sys.executable, script, "embedded", "write", ours / "written")
-    run("tools/in_bvlc.sh", "python3", script, "bvlc", "write", theirs / "written")
-    run("tools/in_bvlc.sh", "python3", script, "bvlc", "read", ours / "written", theirs / "continued")
-    run(sys.executable, script, "embedded", "read", theirs / "written", ours / "continued")
+    run(sys.executable, *script, "embedded", "write", ours / "written")
+    run("tools/in_bvlc.sh", "python3", *script, "bvlc", "write", theirs / "written")
+    run("tools/in_bvlc.sh", "python3", *script, "bvlc", "read", ours / "written", theirs / "continued")
+    run(sys.executable, *script, "embedded", "read", theirs / "written", ours / "continued")
     for case in exchange.CASES:
         name = case + ".npz"
         for found in (ours / "written", ours / "continued", theirs / "continued"):
-            assert_same(PROJECT / found / name, PROJECT / theirs / "written" / name)
+            assert_same(folders.ROOT / found / name, folders.ROOT / theirs / "written" / name)

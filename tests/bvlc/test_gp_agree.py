@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import record_gp
+
+from conformance import record_gp
 
 MAX_DISAGREEMENT = 1e-4
 
@@ -12,7 +13,7 @@ MAX_DISAGREEMENT = 1e-4
 def test_label_maps_agree_with_bvlc_caffe(name, shared_data):
     path = record_gp.RECORDINGS / f"{name}.npz"
     if not path.exists():
-        pytest.skip(f"no recording of BVLC Caffe: tools/in_bvlc.sh python3 tests/bvlc/record_gp.py {name}")
+        pytest.skip(f"no recording of BVLC Caffe: tools/in_bvlc.sh python3 -m conformance.record_gp {name}")
     with np.load(path) as recording:
         expected = {key: recording[key] for key in recording.files}
     inputs = [expected[key] for key in sorted(expected) if key.endswith("/input")]

@@ -1,24 +1,21 @@
 """Nets released by others, on the embedded Caffe: their scores, gradients and label maps are BVLC Caffe's.
 
-The committed goldens were recorded on BVLC Caffe (compare_released.py --write-goldens); they hold label maps
-and samples of scores and diffs. docs/compatibility.md is the comparison of the whole arrays.
+The committed goldens were recorded on BVLC Caffe (conformance/released); they hold label maps and samples of
+scores and diffs. docs/compatibility.md is the comparison of the whole arrays.
 """
 
 from __future__ import annotations
 
-import compare_released
-import engine_agreement as agreement
 import numpy as np
-import other_files
 import pytest
-import recordings
-import released
 
 from caffe_gp import proto
+from conformance import agreement, closeness, recordings
+from conformance.released import compare, nets, other_files
 
-GOLDENS = recordings.load(str(compare_released.GOLDENS))
+GOLDENS = recordings.load(compare.GOLDENS)
 # Other processors round otherwise than the one of the recordings.
-FORWARD_LIMIT = 2 * agreement.FORWARD_LIMIT
+FORWARD_LIMIT = 2 * closeness.FORWARD_LIMIT
 # Where an input of ReLU or MAX pooling lies within rounding of a kink, the gradient jumps.
 AT_KINKS = 0.1
 
@@ -30,9 +27,9 @@ def embedded(shared_data):
 
     def run(name):
         if name not in known:
-            net = released.NETS[name]
+            net = nets.NETS[name]
             images = net.images(shared_data)
-            known[name] = released.run(net, "torch", shared_data, images), images
+            known[name] = nets.run(net, "torch", shared_data, images), images
         return known[name]
 
     return run
@@ -49,23 +46,23 @@ def test_agrees_with_bvlc_caffe(name, embedded):
     unpools = "enet" in name
     kinks = AT_KINKS if unpools else 0
     assert agreement.far_samples(ours["score"], theirs["score"], FORWARD_LIMIT) <= kinks
-    assert agreement.far_samples(ours["diff"], theirs["diff"], agreement.BACKWARD_LIMIT) <= AT_KINKS
-    limit = compare_released.UNPOOLING_LABELS_LIMIT if unpools else agreement.LABELS_LIMIT
+    assert agreement.far_samples(ours["diff"], theirs["diff"], closeness.BACKWARD_LIMIT) <= AT_KINKS
+    limit = compare.UNPOOLING_LABELS_LIMIT if unpools else closeness.LABELS_LIMIT
     for key in ("base", "moved"):
-        differ = agreement.differing(ours[key], theirs[key])
+        differ = closeness.differing(ours[key], theirs[key])
         assert differ <= limit * theirs[key].size, f"{key}: {differ} of {theirs[key].size}"
 
 
-@pytest.mark.parametrize("name", [name for name, net in released.NETS.items() if net.as_it_is])
+@pytest.mark.parametrize("name", [name for name, net in nets.NETS.items() if net.as_it_is])
 def test_loads_as_it_is(name, embedded):
     found, _ = embedded(name)
     np.testing.assert_array_equal(found["as_it_is"], found["score"])
 
 
-@pytest.mark.parametrize("name", [name for name, net in released.NETS.items() if net.same_as])
+@pytest.mark.parametrize("name", [name for name, net in nets.NETS.items() if net.same_as])
 def test_other_copies_of_a_net_compute_the_same(name, embedded):
     np.testing.assert_array_equal(
-        embedded(name)[0]["score"], embedded(released.NETS[name].same_as)[0]["score"]
+        embedded(name)[0]["score"], embedded(nets.NETS[name].same_as)[0]["score"]
     )
 
 
@@ -81,13 +78,13 @@ def test_other_copies_of_a_net_compute_the_same(name, embedded):
     ],
 )
 def test_recognises_real_images(text, right, embedded, shared_data):
-    (name,) = [name for name in released.NETS if text in name]
-    labels = released.truth(shared_data, released.NETS[name].truth)
+    (name,) = [name for name in nets.NETS if text in name]
+    labels = nets.truth(shared_data, nets.NETS[name].truth)
     assert (embedded(name)[0]["base"].ravel() == labels).sum() >= right
 
 
 def test_the_mean_image_of_cifar10(shared_data):
-    mean = proto.read_blob(shared_data / released.SIMSHANG / "mean.binaryproto")
+    mean = proto.read_blob(shared_data / nets.SIMSHANG / "mean.binaryproto")
     assert mean.shape == (1, 3, 32, 32)
     # CIFAR-10's known channel means: red 125.3, green 123.0, blue 113.9.
     np.testing.assert_allclose(mean.mean((0, 2, 3)), [125.3, 123.0, 113.9], atol=0.5)
@@ -148,7 +145,7 @@ def test_other_files_are_read_or_refused_for_the_right_reason(file, shared_data,
 
 def test_every_file_of_the_collection_is_accounted_for(shared_data):
     used = set(other_files.FILES)
-    for net in released.NETS.values():
+    for net in nets.NETS.values():
         used.update((net.prototxt, net.weights))
     kinds = (".prototxt", ".caffemodel", ".net", ".binaryproto", ".origin")
     found = {

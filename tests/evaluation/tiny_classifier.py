@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gp_nets as nets
 import numpy as np
 
 from caffe_gp import engines
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.evaluation.classification import Classification
+from conformance import gp_nets as nets
 
 CLASSES = 4
 NET = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gp_nets as nets
 import numpy as np
 from PIL import Image
 
 from caffe_gp import engines
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.segmentation import Evaluation
+from conformance import gp_nets as nets
 
 CLASSES = 4
 SIZES = ((30, 24), (24, 30), (30, 24))  # width, height

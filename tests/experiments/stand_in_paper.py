@@ -1,6 +1,6 @@
 """Table 1 from the first command to the page, with stand-ins: a trial of everything but the weights.
 
-    CAFFE_GP_SHARED_DATA=... python tests/experiments/stand_in_paper.py --work /tmp/paper --limit 2
+    CAFFE_GP_SHARED_DATA=... python -m tests.experiments.stand_in_paper --work /tmp/paper --limit 2
 
 A server on this machine offers what the manifests name: random weights under the released files' names and
 in their archives, and the real VOC images at hand in the published tar. The tools then fetch, check, evaluate
@@ -21,14 +21,12 @@ import threading
 import zipfile
 from pathlib import Path
 
+from caffe_gp import proto
+from caffe_gp.models import weights
+from caffe_gp.surgery.param_shapes import param_shapes
+from conformance.networks import nets
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/bvlc/networks")]
-
-import zoo_nets  # noqa: E402
-
-from caffe_gp import proto  # noqa: E402
-from caffe_gp.models import weights  # noqa: E402
-from caffe_gp.surgery.param_shapes import param_shapes  # noqa: E402
 
 MODELS = ("fcn-32s", "fcn-8s", "fcn-8s-coco", "deeplab-vgg16", "deeplab-resnet101")
 
@@ -40,7 +38,7 @@ def make_weights(folder: Path) -> list[dict]:
     for model in MODELS:
         file = weights.find(model)
         net, path = file.models[0].net(), folder / file.name
-        proto.write_caffemodel(path, net, zoo_nets.weights(file.models[0].name, param_shapes(net)))
+        proto.write_caffemodel(path, net, nets.weights(file.models[0].name, param_shapes(net)))
         name = path.name
         if file.archive_member is not None:
             name = f"{path.stem}.zip"

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from caffe_gp import engines, proto
 from caffe_gp.errors import DataError, WeightsError
 from caffe_gp.training import trainer
+from conformance import record_training
 
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
@@ -204,19 +204,13 @@ def test_wrong_weights_are_refused(solver, tmp_path):
 
 # ---- LeNet on real digits
 
-GOLDEN = Path(__file__).with_name("golden")
-
-
 def test_lenet_trains_as_on_bvlc_caffe(shared_data, tmp_path, monkeypatch):
-    """The committed recipe from released weights, 12 iterations: golden/record_training.py."""
+    """The committed recipe from released weights, 12 iterations."""
     if engines.resolve() == "bvlc":
         pytest.skip("this compares the embedded Caffe with a recording")
     monkeypatch.setenv("CAFFE_GP_DATA", str(shared_data))
-    monkeypatch.syspath_prepend(str(GOLDEN))
-    import record_training
-
     found = record_training.numbers("torch", shared_data, tmp_path)
-    expected = json.loads((GOLDEN / "bvlc_lenet_training.json").read_text())
+    expected = json.loads(record_training.GOLDEN.read_text())
     assert [i for i, _ in found["loss"]] == [i for i, _ in expected["loss"]] == list(range(1, 13))
     losses = [[loss for _, loss in numbers["loss"]] for numbers in (found, expected)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-5)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import gp_nets as nets
 import numpy as np
 import pytest
 
 from caffe_gp.errors import DataError, NetError, ZeroGradientError
 from caffe_gp.gp import NeighbourPerturbation, encodings
 from caffe_gp.gp.classify import class_signal, find_features
+from conformance import gp_nets as nets
 
 SHAPE = (6, 2, 9, 9)
 CLASSES = 5

@@ -11,12 +11,12 @@ import time
 import types
 from pathlib import Path
 
-import gp_nets as nets
 import numpy as np
 import pytest
 
 from caffe_gp import engines
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
+from conformance import gp_nets as nets
 
 
 def test_which_engine(monkeypatch):

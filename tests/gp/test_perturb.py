@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 
-import gp_nets as nets
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.perturbed_net import find_score
+from conformance import gp_nets as nets
 
 SHAPE = (1, 3, 40, 52)
 SOFT = {"activation": "TanH", "pooling": "AVE"}  # smooth: differences of any size mean something

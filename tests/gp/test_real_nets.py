@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 
-import gp_nets as nets
 import numpy as np
 import pytest
 
 from caffe_gp import engines
 from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation, Neighbours
 from caffe_gp.images.preprocess import Preprocess
+from conformance import gp_nets as nets
 
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 MNV2 = "caffe_voc/mnv2_dm05_257"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gp_nets as nets
 import pytest
 
 from caffe_gp import proto
 from caffe_gp.errors import NetError
 from caffe_gp.surgery import prepare as surgery
+from conformance import gp_nets as nets
 
 DATA = (
     'layer { name: "data" type: "Python" top: "data" top: "label" '

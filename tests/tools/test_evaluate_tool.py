@@ -11,12 +11,12 @@ import sys
 import time
 from pathlib import Path
 
-import gp_nets as nets
 import numpy as np
 import pytest
 from PIL import Image
 
 from caffe_gp.evaluation.results import read_run
+from conformance import gp_nets as nets
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "evaluate.py"
 NET = nets.input_layer((1, 3, 24, 30)) + nets.conv("score", "data", 3, 3, pad=1)

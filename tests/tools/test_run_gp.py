@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import gp_nets as nets
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +20,7 @@ from caffe_gp import proto
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.images.preprocess import FCN_MEAN
 from caffe_gp.models import weights, zoo
+from conformance import gp_nets as nets
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"
 NET = nets.fcn("8s", width=3, classes=5)

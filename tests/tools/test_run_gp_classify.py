@@ -7,9 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-import gp_nets as nets
 import numpy as np
 import pytest
+
+from conformance import gp_nets as nets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "evaluation"))
 

@@ -1,0 +1,50 @@
+"""Records LeNet's recipe from released weights on BVLC Caffe: goldens/lenet_training.json.
+
+tools/in_bvlc.sh python3 -m conformance.record_training reports/lenet_training.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe_gp.training import trainer
+from conformance import folders
+
+GOLDEN = folders.GOLDENS / "lenet_training.json"
+RELEASED = "caffemodels/lenet_ethereon/examples/mnist/lenet_iter_10000.caffemodel"
+
+
+def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
+    """Losses, test scores and sizes of the weights in 12 iterations of the committed recipe.
+
+    Nothing in it is random once the weights are given: both engines see the same images in the same order.
+    CAFFE_GP_DATA and CAFFE_GP_ENGINE must be set to ``data`` and ``engine_name``.
+    """
+    recipe = trainer.read_recipe(
+        folders.ROOT / "prototxt/lenet/solver.prototxt",
+        net=folders.ROOT / "prototxt/lenet/train.prototxt",
+        out=out,
+        iterations=12,
+    )
+    every, trainer.LOG_EVERY = trainer.LOG_EVERY, 1
+    try:
+        run = trainer.train(recipe, engine=engine_name, weights=data / RELEASED, quiet=True)
+    finally:
+        trainer.LOG_EVERY = every
+    sums = {name: [float(np.abs(blob).sum()) for blob in blobs] for name, blobs in run.params().items()}
+    return {"loss": run.loss, "tests": run.tests, "sums": {name: each for name, each in sums.items() if each}}
+
+
+if __name__ == "__main__":
+    shared = Path(os.environ["CAFFE_GP_SHARED_DATA"])
+    os.environ.update(CAFFE_GP_DATA=str(shared), CAFFE_GP_ENGINE="bvlc")
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps(numbers("bvlc", shared, Path(folder)), indent=1)
+    Path(sys.argv[1]).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Nets and other files that others released, on both engines."""
