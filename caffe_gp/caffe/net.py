@@ -527,7 +527,7 @@ class Net:
                         f"{path}: layer '{name}' has no data for param {i}, which no other layer owns here"
                     )
                 continue
-            if not _same_shape(blob.shape, source):
+            if not source.fits(blob.shape):
                 raise WeightsError(
                     f"{path}: Cannot copy param {i} weights from layer '{name}': shape mismatch, the net has "
                     f"{blob.shape}, the file {tuple(source.shape)}; to learn this layer anew, rename it"
@@ -608,12 +608,6 @@ class Net:
 def _set_at(flags: list[bool], i: int, value: bool) -> None:
     flags.extend([True] * (i + 1 - len(flags)))
     flags[i] = value
-
-
-def _same_shape(shape: tuple[int, ...], source: Any) -> bool:
-    if source.legacy:  # num, channels, height, width: fewer axes are padded with ones in front
-        return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == tuple(source.shape)
-    return shape == tuple(source.shape)
 
 
 def _trimmed(results: dict[str, list[np.ndarray]], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
