@@ -92,7 +92,6 @@ class Solver:
         if self.param.snapshot:
             snapshots.check_folder(self.param, self._source)
 
-
     # ---- training
 
     def step(self, iterations: int) -> None:
