@@ -4,6 +4,7 @@ Inside the script ``import caffe`` and ``import caffe.io`` and so on mean the em
 BVLC Caffe is installed. ``-m MODULE ARGS...`` and ``-c CODE ARGS...`` work as with ``python`` itself.
 Caffe's log lines go to standard error; GLOG_minloglevel=1 leaves the warnings, 2 the errors.
 """
+
 from __future__ import annotations
 
 import importlib

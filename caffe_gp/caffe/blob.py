@@ -1,4 +1,5 @@
 """Blob: an N-dimensional float32 array with its gradient, as pycaffe shows it and as the layers use it."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """Classifier: a net with its preprocessing, for whole images (pycaffe's ``caffe.Classifier``)."""
+
 from __future__ import annotations
 
 import os

@@ -5,6 +5,7 @@ A map is (axis, scale, shift): the coordinate x of the input lies at ``scale * x
 scale 1/s and shift (p - (k - 1)/2) / s, because the centre of the kernel at output 0 is at (k - 1)/2 - p.
 Deconvolution is the inverse: scale s, shift (k - 1)/2 - p. Kernels are dilated first: k' = d (k - 1) + 1.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

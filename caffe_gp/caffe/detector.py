@@ -1,4 +1,5 @@
 """Detector: a net that classifies windows of images (pycaffe's ``caffe.Detector``; R-CNN)."""
+
 from __future__ import annotations
 
 import os

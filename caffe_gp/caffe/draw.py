@@ -3,6 +3,7 @@
 The picture is a graph in Graphviz's DOT language, written without any package. Graphviz's ``dot`` program
 turns it into a PNG and the like; ``get_pydot_graph`` also needs pydot.
 """
+
 from __future__ import annotations
 
 import os

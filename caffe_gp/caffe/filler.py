@@ -1,4 +1,5 @@
 """Fillers: initial values of parameters, by the rules of Caffe's ``FillerParameter``."""
+
 from __future__ import annotations
 
 import math

@@ -3,6 +3,7 @@
 Images are float32 (H, W, C) arrays in [0, 1], RGB, as ``load_image`` gives them; a Transformer turns them
 into a net's (C, H, W).
 """
+
 from __future__ import annotations
 
 import os

@@ -4,6 +4,7 @@ As in Caffe, the mode is read at every pass, so a net can be built first and mov
 on their next use. Unlike BVLC Caffe the setting is one for the whole process, not one a thread: a net
 used from a second thread runs where it was told to.
 """
+
 from __future__ import annotations
 
 from typing import Any

@@ -15,10 +15,9 @@ import torch
 from caffe_gp import proto
 from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
-from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
-from caffe_gp.caffe.shared_params import SharedParams
-from caffe_gp.caffe.splits import insert_splits
-from caffe_gp.errors import CaffeGPError, NetError, WeightsError
+from caffe_gp.caffe.construction import Construction, with_source
+from caffe_gp.caffe.layers import Layer
+from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
@@ -76,195 +75,26 @@ class Net:
         net._init(param, phase, level, stages, source)
         return net
 
-    # ---- construction (Caffe's Net::Init)
-
     def _init(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
-        self._source = source
-        param = proto.filter_net(param, phase, level, tuple(stages))
-        check_layer_types(param, source)
-        self._param = insert_splits(param, source)
+        built = Construction(param, phase, level, stages, source)
         self.phase = phase
-        self._name = self._param.name
-        self.layers: list[Layer] = []
-        self._layer_names: list[str] = []
-        self._blobs: list[Blob] = []
-        self._blob_names: list[str] = []
-        self._bottom_index: list[list[int]] = []
-        self._top_index: list[list[int]] = []
-        self._inputs: list[int] = []
-        self._loss_weights: list[float] = []
-        self._layer_losses: list[list[float]] = []
-        self._bottom_need_backward: list[list[bool]] = []
-        self._layer_need_backward: list[bool] = []
-        self._shared_params = SharedParams(source)
+        self.layers = built.layers
+        self.debug_info = built.param.debug_info  # log mean absolute values, layer by layer
+        self._source, self._param, self._name = source, built.param, built.param.name
+        self._layer_names = built.layer_names
+        self._bottom_index, self._top_index = built.bottom_index, built.top_index
+        self._layer_losses = built.layer_losses
+        self._layer_need_backward = built.need_backward
+        self._bottom_need_backward = built.bottom_need_backward
+        self._blobs, self._blob_names, self._loss_weights = built.blobs, built.blob_names, built.loss_weights
+        self._inputs, self._outputs = built.inputs, built.outputs
+        self._shared_params = built.shared_params
         self._callbacks: dict[str, list[Callback]] = {
             "before_forward": [],
             "after_forward": [],
             "before_backward": [],
             "after_backward": [],
         }
-        self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
-        blob_need_backward: list[bool] = []
-        with torch.no_grad():
-            for layer_param in self._param.layer:
-                try:
-                    self._add_layer(layer_param, blob_need_backward)
-                except CaffeGPError as error:
-                    raise _with_source(error, source) from error
-        self._outputs = [self._unread[name] for name in sorted(self._unread)]
-        self._skip_layers_without_loss()
-        if self._param.force_backward:
-            self._force_backward()
-        self._shared_params.share()
-        self._check_duplicate_names()
-        self.debug_info = self._param.debug_info  # log mean absolute values, layer by layer
-
-    def _add_layer(self, layer_param: Any, blob_need_backward: list[bool]) -> None:
-        if not layer_param.HasField("phase"):
-            layer_param.phase = self.phase
-        if layer_param.propagate_down and len(layer_param.propagate_down) != len(layer_param.bottom):
-            raise NetError(
-                f"layer '{layer_param.name}': propagate_down param must be specified either 0 or "
-                f"bottom_size times ({len(layer_param.bottom)}), found {len(layer_param.propagate_down)}"
-            )
-        layer = create_layer(layer_param, layer_param.phase)
-        # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe only the solver sees that: a
-        # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
-        written = [spec.lr_mult for spec in layer_param.param]
-        index = len(self.layers)
-        bottom_ids, bottom_need = self._append_bottoms(layer_param, blob_need_backward)
-        top_ids = self._append_tops(layer_param, layer, index, blob_need_backward)
-        bottom, top = [self._blobs[i] for i in bottom_ids], [self._blobs[i] for i in top_ids]
-        layer.check_blob_counts(len(bottom), len(top))
-        layer.setup(bottom, top)
-        layer.reshape(bottom, top)
-        losses = self._set_loss_weights(layer, top)
-        for top_id, weight in zip(top_ids, losses):
-            self._loss_weights[top_id] = weight
-        needs = any(bottom_need)
-        if len(layer_param.param) > len(layer.blobs):
-            raise layer.error(
-                f"Too many params specified: {len(layer_param.param)} for {len(layer.blobs)} blobs"
-            )
-        for i, blob in enumerate(layer.blobs):
-            spec = layer_param.param[i] if i < len(layer_param.param) else pb.ParamSpec()
-            trains = i >= len(written) or written[i] != 0
-            needs = needs or trains
-            _set_at(layer.param_propagate_down, i, trains)
-            self._shared_params.add(layer, i, blob, spec)
-        for top_id in top_ids:
-            blob_need_backward[top_id] = blob_need_backward[top_id] or needs
-        self.layers.append(layer)
-        self._layer_names.append(layer_param.name)
-        self._bottom_index.append(bottom_ids)
-        self._top_index.append(top_ids)
-        self._bottom_need_backward.append(bottom_need)
-        self._layer_need_backward.append(needs)
-        self._layer_losses.append(losses)
-
-    def _append_bottoms(
-        self, layer_param: Any, blob_need_backward: list[bool]
-    ) -> tuple[list[int], list[bool]]:
-        ids, needs = [], []
-        for i, name in enumerate(layer_param.bottom):
-            if name not in self._unread:
-                raise NetError(f"Unknown bottom blob '{name}' (layer '{layer_param.name}', bottom index {i})")
-            blob_id = self._unread.pop(name)
-            ids.append(blob_id)
-            needs.append(
-                layer_param.propagate_down[i] if layer_param.propagate_down else blob_need_backward[blob_id]
-            )
-        return ids, needs
-
-    def _append_tops(
-        self, layer_param: Any, layer: Layer, index: int, blob_need_backward: list[bool]
-    ) -> list[int]:
-        ids = []
-        for i, name in enumerate(layer_param.top):
-            if i < len(layer_param.bottom) and layer_param.bottom[i] == name:
-                blob_id = self._blob_names.index(name)  # in place
-            elif name in self._blob_names:
-                maker = self._layer_names[
-                    next(k for k, tops in enumerate(self._top_index) if self._blob_names.index(name) in tops)
-                ]
-                raise NetError(
-                    f"Top blob '{name}' produced by multiple sources: layers '{maker}' and "
-                    f"'{layer_param.name}'"
-                )
-            else:
-                blob_id = self._new_blob(name, blob_need_backward)
-                if layer_param.type == "Input":
-                    self._inputs.append(blob_id)
-            self._unread[name] = blob_id
-            ids.append(blob_id)
-        if layer.auto_top_blobs:
-            while len(ids) < max(layer.min_top or 0, layer.exact_num_top or 0):
-                ids.append(self._new_blob("(automatic)", blob_need_backward))
-        return ids
-
-    def _new_blob(self, name: str, blob_need_backward: list[bool]) -> int:
-        self._blobs.append(Blob())
-        self._blob_names.append(name)
-        self._loss_weights.append(0.0)
-        blob_need_backward.append(False)
-        return len(self._blobs) - 1
-
-    @staticmethod
-    def _set_loss_weights(layer: Layer, top: Sequence[Blob]) -> list[float]:
-        weights = list(layer.layer_param.loss_weight)
-        if not weights and layer.default_loss_weight(0):
-            weights = [layer.default_loss_weight(0)]
-        if weights and len(weights) != len(top):
-            raise layer.error(
-                "loss_weight must be unspecified or specified once per top blob: "
-                f"{len(weights)} weight(s) for {len(top)} top(s)"
-            )
-        for blob, weight in zip(top, weights):
-            if weight:
-                # Layers read the loss weight from the top's diff, where it stays (Caffe's convention).
-                blob.diff_tensor = torch.full_like(blob.diff_tensor, weight)
-        return weights or [0.0] * len(top)
-
-    def _skip_layers_without_loss(self) -> None:
-        """Drop need_backward where no loss lies downstream, or where propagate_down cuts every path."""
-        under_loss: set[int] = set()
-        skip: set[int] = set()
-        for i in reversed(range(len(self.layers))):
-            tops, bottoms = self._top_index[i], self._bottom_index[i]
-            contributes = any(self._layer_losses[i]) or any(t in under_loss for t in tops)
-            all_skipped = all(t in skip for t in tops)
-            if self._layer_need_backward[i] and all_skipped and tops:
-                self._layer_need_backward[i] = False
-                self._bottom_need_backward[i] = [False] * len(bottoms)
-            if not contributes:
-                self._layer_need_backward[i] = False
-            for k, bottom in enumerate(bottoms):
-                if contributes:
-                    under_loss.add(bottom)
-                else:
-                    self._bottom_need_backward[i][k] = False
-                if not self._bottom_need_backward[i][k]:
-                    skip.add(bottom)
-
-    def _force_backward(self) -> None:
-        for i, layer in enumerate(self.layers):
-            self._layer_need_backward[i] = True
-            self._bottom_need_backward[i] = [
-                need or layer.allow_force_backward(k) for k, need in enumerate(self._bottom_need_backward[i])
-            ]
-            layer.param_propagate_down = [True] * len(layer.param_propagate_down)
-
-    def _check_duplicate_names(self) -> None:
-        # Caffe accepts equal names and then loads weights into the first of them only.
-        seen: set[str] = set()
-        for name, layer in zip(self._layer_names, self.layers):
-            if layer.blobs and name in seen:
-                raise NetError(
-                    f"{self._source}: two layers with parameters are named '{name}'; weights are found by "
-                    "layer name, so give each its own"
-                )
-            if layer.blobs:
-                seen.add(name)
 
     # ---- structure
 
@@ -356,7 +186,7 @@ class Net:
                 layer.reshape(bottom, top)
                 layer.forward(bottom, top)
             except NetError as error:
-                raise _with_source(error, self._source) from error
+                raise with_source(error, self._source) from error
             for blob, weight in zip(top, self._layer_losses[i]):
                 if weight:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
@@ -527,7 +357,7 @@ class Net:
                         f"{path}: layer '{name}' has no data for param {i}, which no other layer owns here"
                     )
                 continue
-            if not _same_shape(blob.shape, source):
+            if not source.fits(blob.shape):
                 raise WeightsError(
                     f"{path}: Cannot copy param {i} weights from layer '{name}': shape mismatch, the net has "
                     f"{blob.shape}, the file {tuple(source.shape)}; to learn this layer anew, rename it"
@@ -605,21 +435,6 @@ class Net:
     _set_input_arrays = set_input_arrays
 
 
-def _set_at(flags: list[bool], i: int, value: bool) -> None:
-    flags.extend([True] * (i + 1 - len(flags)))
-    flags[i] = value
-
-
-def _same_shape(shape: tuple[int, ...], source: Any) -> bool:
-    if source.legacy:  # num, channels, height, width: fewer axes are padded with ones in front
-        return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == tuple(source.shape)
-    return shape == tuple(source.shape)
-
-
 def _trimmed(results: dict[str, list[np.ndarray]], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     total = len(next(iter(arrays.values()))) if arrays else None
     return {name: np.asarray(rows[:total]) for name, rows in results.items()}
-
-
-def _with_source(error: CaffeGPError, source: str) -> CaffeGPError:
-    return error if source in str(error) else type(error)(f"{source}: {error}")

@@ -1,5 +1,7 @@
 """Nets written in Python: ``NetSpec``, ``layers``, ``params``, ``to_proto`` (pycaffe's ``caffe.net_spec``).
 
+For example:
+
     from caffe_gp.caffe import NetSpec, layers as L, params as P
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=[1, 3, 8, 8]))
@@ -7,6 +9,7 @@
     n.pool = L.Pooling(n.conv, kernel_size=2, stride=2, pool=P.Pooling.MAX)
     print(n.to_proto())
 """
+
 from __future__ import annotations
 
 from collections import Counter

@@ -2,6 +2,7 @@
 
 On a CPU the compiled lattice of ``caffe_gp.crf.lattice`` is many times faster.
 """
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,5 @@
 """pycaffe's inner module ``caffe.pycaffe``: the net and the solvers under that name too."""
+
 from __future__ import annotations
 
 from caffe_gp.caffe.blob import Blob

@@ -1,4 +1,5 @@
 """The parameters of a net: which ones layers share by name, and the multipliers that go with each."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import debug_info, mode
+from caffe_gp.caffe import debug_info, mode, snapshots
 from caffe_gp.caffe.learning_rate import check_policy, learning_rate
 from caffe_gp.caffe.net import Net
 from caffe_gp.caffe.signals import Action, SignalHandler
-from caffe_gp.caffe.solver_state import SolverState, read_state, write_state
+from caffe_gp.caffe.solver_nets import make_test_nets, make_train_net
 from caffe_gp.caffe.updates import UPDATES
-from caffe_gp.errors import PrototxtError, WeightsError
+from caffe_gp.errors import PrototxtError
 from caffe_gp.proto import messages as pb
 
 __all__ = [
@@ -57,8 +57,8 @@ class Solver:
         self._check_param()
         if self.param.random_seed >= 0:
             mode.set_random_seed(self.param.random_seed)
-        self.net = self._make_train_net()
-        self.test_nets = self._make_test_nets()
+        self.net = make_train_net(self.param, self._source)
+        self.test_nets = make_test_nets(self.param, self._source)
         for net in (self.net, *self.test_nets):
             net.debug_info = self.param.debug_info
             for path in (path.strip() for paths in self.param.weights for path in paths.split(",")):
@@ -72,8 +72,6 @@ class Solver:
     def type(self) -> str:
         """Name of the update rule, as in a solver prototxt's ``type``."""
         return self.update_type
-
-    # ---- nets
 
     def _check_param(self) -> None:
         check_policy(self.param, self._source)
@@ -92,73 +90,7 @@ class Solver:
                 f"{self._source}: test_iter should be at least 1, found {list(self.param.test_iter)}"
             )
         if self.param.snapshot:
-            self._check_snapshot_folder()
-
-    def _check_snapshot_folder(self) -> None:
-        """Find out before the training, not at the first snapshot, that a snapshot cannot be written."""
-        if not self.param.snapshot_prefix:
-            raise PrototxtError(f"{self._source}: snapshot is specified but snapshot_prefix is not")
-        folder = os.path.dirname(self.param.snapshot_prefix) or "."
-        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise PrototxtError(
-                f"{self._source}: Cannot write to snapshot prefix '{self.param.snapshot_prefix}': "
-                f"make sure that the directory '{folder}' exists and is writable"
-            )
-
-    def _make_train_net(self) -> Net:
-        fields = ("net", "net_param", "train_net", "train_net_param")
-        given = [field for field in fields if self.param.HasField(field)]
-        if len(given) != 1:
-            raise PrototxtError(
-                f"{self._source}: SolverParameter must specify a train net using one of these fields: "
-                f"{', '.join(fields)}; found {', '.join(given) or 'none'}"
-            )
-        param, source = self._net_param(given[0], getattr(self.param, given[0]))
-        return self._build(param, source, pb.TRAIN, self.param.train_state)
-
-    def _make_test_nets(self) -> list[Net]:
-        generic = [(f, getattr(self.param, f)) for f in ("net_param", "net") if self.param.HasField(f)]
-        own = [(f, net) for f in ("test_net_param", "test_net") for net in getattr(self.param, f)]
-        runs = len(self.param.test_iter)
-        if generic:
-            if runs < len(own):
-                raise PrototxtError(f"{self._source}: test_iter must be specified for each test network")
-            own += generic * (runs - len(own))
-        elif runs != len(own):
-            raise PrototxtError(
-                f"{self._source}: test_iter must be specified for each test network: "
-                f"{runs} for {len(own)} nets"
-            )
-        states = list(self.param.test_state)
-        if states and len(states) != len(own):
-            raise PrototxtError(
-                f"{self._source}: test_state must be unspecified or specified once per test net: "
-                f"{len(states)} for {len(own)} nets"
-            )
-        if own and self.param.test_interval < 1:
-            raise PrototxtError(f"{self._source}: test nets need a positive test_interval")
-        states = states or [pb.NetState()] * len(own)
-        return [self._build(*self._net_param(*net), pb.TEST, state) for net, state in zip(own, states)]
-
-    def _net_param(self, field: str, given: Any) -> tuple[Any, str]:
-        if not isinstance(given, str):
-            return proto.upgrade_net(given, f"{self._source} ({field})"), f"{self._source} ({field})"
-        if not os.path.exists(given):
-            raise PrototxtError(
-                f"{self._source}: {field}: there is no file '{given}'; paths in a solver file are relative "
-                f"to the current directory, {os.getcwd()}"
-            )
-        return proto.read_net_param(given), given
-
-    @staticmethod
-    def _build(param: Any, source: str, phase: int, state: Any) -> Net:
-        # Lowest precedence first: the solver's phase, the net's own state, train_state or test_state.
-        merged = pb.NetState(phase=phase)
-        merged.MergeFrom(param.state)
-        merged.MergeFrom(state)
-        return Net.from_param(
-            param, merged.phase, level=merged.level, stages=tuple(state.stage), source=source
-        )
+            snapshots.check_folder(self.param, self._source)
 
     # ---- training
 
@@ -342,39 +274,15 @@ class Solver:
 
     def snapshot(self) -> None:
         """Write ``<snapshot_prefix>_iter_<n>.caffemodel`` and ``.solverstate`` (``.h5`` for HDF5)."""
-        if not self.param.snapshot_prefix:
-            raise PrototxtError(f"{self._source}: snapshot_prefix is not set, so a snapshot has no name")
-        hdf5 = self.param.snapshot_format == pb.SolverParameter.HDF5
-        stem, extension = f"{self.param.snapshot_prefix}_iter_{self.iter}", ".h5" if hdf5 else ""
-        kind = "HDF5" if hdf5 else "binary proto"
-        model, state = f"{stem}.caffemodel{extension}", f"{stem}.solverstate{extension}"
-        log.info("Snapshotting to %s file %s", kind, model)
-        save = self.net.save_hdf5 if hdf5 else self.net.save
-        save(model, self.param.snapshot_diff)
-        log.info("Snapshotting solver state to %s file %s", kind, state)
-        history = [tensor.cpu().numpy() for tensor in self._update.history]
-        write_state(state, SolverState(self.iter, model, self._current_step, history))
+        snapshots.write_snapshot(
+            self.net, self.param, self._source, self.iter, self._current_step, self._update.history
+        )
 
     def restore(self, state_file: str | os.PathLike[str]) -> None:
         """Continue from a solverstate and the weights that it names."""
-        path = os.fspath(state_file)
-        state, history = read_state(path), self._update.history
-        if len(history) != len(state.history):
-            raise WeightsError(
-                f"{path}: Incorrect length of history blobs: the solver {self.type} keeps {len(history)}, "
-                f"the file holds {len(state.history)}; was it written by another solver type or net?"
-            )
-        for k, (mine, theirs) in enumerate(zip(history, state.history)):
-            if mine.numel() != theirs.size:
-                raise WeightsError(
-                    f"{path}: history blob {k}: expected {tuple(mine.shape)}, found {theirs.shape}"
-                )
-        if state.learned_net:
-            self.net.copy_from(_beside_if_moved(state.learned_net, path))
+        state = snapshots.restore_snapshot(os.fspath(state_file), self.net, self._update.history, self.type)
         self.iter, self._current_step = state.iter, state.current_step
         self._displayed = (self.iter, time.perf_counter())
-        for mine, theirs in zip(history, state.history):
-            mine.copy_(torch.from_numpy(np.array(theirs, np.float32)).view(mine.shape))
 
     # ---- callbacks
 
@@ -446,12 +354,6 @@ def get_solver(solver_file: str | os.PathLike[str]) -> Solver:
             f"{solver_file}: Unknown solver type: {param.type} (known types: {', '.join(SOLVERS)})"
         )
     return SOLVERS[param.type](solver_file)
-
-
-def _beside_if_moved(model: str, state: str) -> str:
-    """The weights file that a state names, or its namesake beside the state when only that exists."""
-    beside = os.path.join(os.path.dirname(state), os.path.basename(model))
-    return beside if not os.path.exists(model) and os.path.exists(beside) else model
 
 
 def _log_outputs(kind: str, net: Net, values: Sequence[Any]) -> None:

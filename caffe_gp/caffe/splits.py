@@ -1,4 +1,5 @@
 """Automatic Split layers: one for every blob that several layers read (Caffe's InsertSplits)."""
+
 from __future__ import annotations
 
 from collections import Counter

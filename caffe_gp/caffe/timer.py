@@ -1,4 +1,5 @@
 """Timer: pycaffe's stop watch."""
+
 from __future__ import annotations
 
 import time

@@ -1,4 +1,5 @@
 """Reading PyTorch's state dicts without running anything that is in them."""
+
 from __future__ import annotations
 
 import os
@@ -25,8 +26,10 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: a PyTorch file that is damaged, or not safe to read: {reason}") from None
     if not isinstance(content, dict) or not all(isinstance(item, torch.Tensor) for item in content.values()):
         keys = f" with {', '.join(map(str, list(content)[:8]))}" if isinstance(content, dict) else ""
-        raise WeightsError(f"{path}: expected a state dict; found {type(content).__name__}{keys}. "
-                           "Save the model's state_dict() alone")
+        raise WeightsError(
+            f"{path}: expected a state dict; found {type(content).__name__}{keys}. "
+            "Save the model's state_dict() alone"
+        )
     return {str(key): _array(value) for key, value in content.items()}
 
 

@@ -1,4 +1,5 @@
 """Data transformer: crop, mirror, mean and scale of a data layer's images (``transform_param``)."""
+
 from __future__ import annotations
 
 import os

@@ -57,7 +57,6 @@ class SGD(Update):
     name = "SGD"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         torch._foreach_mul_(diffs, rates)
         torch._foreach_mul_(self.history, self.momentum)
         torch._foreach_add_(self.history, diffs)
@@ -70,7 +69,6 @@ class Nesterov(Update):
     name = "Nesterov"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         before = torch._foreach_mul(self.history, self.momentum)
         torch._foreach_mul_(diffs, rates)
         torch._foreach_copy_(self.history, torch._foreach_add(diffs, before))
@@ -86,7 +84,6 @@ class AdaGrad(Update):
     uses_momentum = False
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         torch._foreach_addcmul_(self.history, diffs, diffs)
         _divide_by_root(diffs, self.history, self.delta)
         torch._foreach_mul_(diffs, rates)
@@ -104,7 +101,6 @@ class RMSProp(Update):
             raise PrototxtError(f"{source}: rms_decay should lie between 0 and 1, found {param.rms_decay:g}")
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         _decay_square(self.history, diffs, self.rms_decay)
         _divide_by_root(diffs, self.history, self.delta)
         torch._foreach_mul_(diffs, rates)
@@ -119,7 +115,6 @@ class AdaDelta(Update):
     histories = 2
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         squares, updates = self._part(0), self._part(1)
         _decay_square(squares, diffs, self.momentum)
         ratio = torch._foreach_div(
@@ -140,7 +135,6 @@ class Adam(Update):
     histories = 2
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        """See the class."""
         mean, square = self._part(0), self._part(1)
         t = iteration + 1
         correction = math.sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)

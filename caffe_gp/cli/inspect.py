@@ -257,7 +257,7 @@ def _describe_weights(path: str) -> FileDescription:
             held = [blob for blob in blobs if blob is not None]  # HDF5 leaves out what belongs to others
             shapes = [blob.shape for blob in held]
             rows.append(LayerRow(name, type_name, shapes, _count(shapes), bool(blobs) and not held))
-            found.setdefault(name, [None if blob is None else (blob.shape, blob.legacy) for blob in blobs])
+            found.setdefault(name, blobs)
         version = "" if is_hdf5 else weights.format.split()[-1]
     kind = "HDF5 weights" if is_hdf5 else "caffemodel"
     models, unknown = _fitting_models(found)
@@ -340,7 +340,7 @@ def _describe_foreign(path: str, kind: str) -> FileDescription:
 
 
 def _fitting_models(found: dict[str, list]) -> tuple[list[str], list[str]]:
-    """The models that could be loaded from blobs of these (shape, legacy) by layer name.
+    """The models that could be loaded from these WeightBlobs by layer name.
 
     And those of which this cannot be told, for lack of the embedded Caffe.
     """
@@ -355,16 +355,14 @@ def _fitting_models(found: dict[str, list]) -> tuple[list[str], list[str]]:
         except EngineError:
             unknown.append(name)
             continue
-        if all(_equal(found[layer], shapes) for layer, shapes in needed.items() if layer in found):
+        if all(_fit(found[layer], shapes) for layer, shapes in needed.items() if layer in found):
             fits.append(name)
     return fits, unknown
 
 
-def _equal(blobs: Sequence, shapes: Sequence[tuple[int, ...]]) -> bool:
-    # The oldest files give every shape four axes; Caffe then fills the net's up with leading 1s.
+def _fit(blobs: Sequence, shapes: Sequence[tuple[int, ...]]) -> bool:
     return len(blobs) == len(shapes) and all(
-        blob is None or blob[0] == ((1,) * (4 - len(shape)) + shape if blob[1] else shape)
-        for blob, shape in zip(blobs, shapes)
+        blob is None or blob.fits(shape) for blob, shape in zip(blobs, shapes)
     )
 
 

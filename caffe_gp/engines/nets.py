@@ -150,7 +150,10 @@ def _check_weights(path: str, net: Any, probe: str) -> list[str]:
         found.add(name)
         expected = [tuple(blob.data.shape) for blob in net.params[name]]
         shapes = [None if blob is None else tuple(blob.shape) for blob in blobs]
-        if len(shapes) != len(expected) or not all(map(_same_shape, expected, blobs)):
+        # None: a shared blob, whose values are with its owner.
+        if len(shapes) != len(expected) or not all(
+            blob is None or blob.fits(shape) for blob, shape in zip(blobs, expected)
+        ):
             raise WeightsError(
                 f"{path}: layer '{name}' has blobs of shapes {shapes}, the net expects {expected}"
             )
@@ -165,11 +168,3 @@ def _check_weights(path: str, net: Any, probe: str) -> list[str]:
         if missing
         else []
     )
-
-
-def _same_shape(expected: tuple[int, ...], blob: Any) -> bool:
-    if blob is None:  # shared: its owner holds the values
-        return True
-    if blob.legacy and len(expected) < 4:  # num, channels, height, width: padded with ones in front
-        expected = (1,) * (4 - len(expected)) + expected
-    return expected == tuple(blob.shape)

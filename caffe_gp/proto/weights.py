@@ -29,8 +29,8 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 class WeightBlob:
     """One parameter blob of a file. ``shape`` is a tuple; ``count`` the number of its values.
 
-    ``legacy``: the shape was given as num, channels, height, width, so it always has 4 axes and
-    compares with a net's blob by those four (a bias of N values is (1, 1, 1, N)).
+    ``legacy``: the shape was given as num, channels, height, width, so it always has 4 axes (a bias of
+    N values is (1, 1, 1, N)); ``fits`` compares it with a net's.
     """
 
     def __init__(self, shape: tuple[int, ...], legacy: bool, where: str) -> None:
@@ -40,6 +40,15 @@ class WeightBlob:
         self.count = 1
         for dim in self.shape:
             self.count *= dim
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether these values may go into a net's blob of this shape, by Caffe's Blob::ShapeEquals.
+
+        The shapes must be equal; for a legacy blob the net's is first filled up with ones in front to 4 axes.
+        """
+        if self.legacy:
+            shape = (1,) * (4 - len(shape)) + tuple(shape)
+        return self.shape == tuple(shape)
 
     def copy_to(self, destination: np.ndarray) -> None:
         """Copy all values into ``destination``, a writeable C-contiguous float32 array of ``count`` values.

@@ -104,12 +104,9 @@ def check_layers(path: Path, nets: Sequence[Any]) -> None:
 
 
 def _compare(blobs: list, shapes: list[tuple[int, ...]], where: str, net: str) -> None:
-    # The oldest files give every shape four axes; Caffe then compares as if the net's were filled up with 1s.
-    fits = len(blobs) == len(shapes) and all(
-        blob is not None and blob.shape == ((1,) * (4 - len(shape)) + shape if blob.legacy else shape)
-        for blob, shape in zip(blobs, shapes)
-    )
-    if not fits:
+    if len(blobs) != len(shapes) or not all(
+        blob is not None and blob.fits(shape) for blob, shape in zip(blobs, shapes)
+    ):
         has = _text([() if blob is None else blob.shape for blob in blobs])
         raise WeightsError(f"{where} has {has}; {net} expects {_text(shapes)}")
 

@@ -99,6 +99,17 @@ def test_legacy_dims_win_over_shape(tmp_path):
     assert only.shape == (1, 1, 2, 1) and only.legacy
 
 
+def test_which_shapes_fit():
+    """Caffe's Blob::ShapeEquals: ones in front only for a shape given as num, channels, height, width."""
+    legacy = proto.WeightBlob((1, 1, 3, 2), True, "a blob")
+    assert [shape for shape in [(3, 2), (1, 3, 2), (1, 1, 3, 2)] if not legacy.fits(shape)] == []
+    assert not any(legacy.fits(shape) for shape in [(), (6,), (2, 3), (3, 2, 1, 1), (1, 1, 1, 3, 2)])
+    today = proto.WeightBlob((1, 1, 3, 2), False, "a blob")
+    assert today.fits((1, 1, 3, 2)) and not today.fits((3, 2))
+    assert proto.WeightBlob((1, 1, 1, 1), True, "a blob").fits(())
+    assert proto.WeightBlob((), False, "a blob").fits(())
+
+
 @pytest.mark.parametrize("blob, expected", [
     (b"\x2d" + f32(1) + b"\x2d" + f32(2) + SHAPE_1_2, [1, 2]),                   # unpacked floats
     (SHAPE_1_2 + ld(5, f32(1)) + ld(5, f32(2)), [1, 2]),                         # two packed chunks

@@ -1,4 +1,5 @@
 """The layer families, one module each; importing this package imports them all and so fills the registry."""
+
 import importlib
 import pkgutil
 

@@ -1,4 +1,5 @@
 """Accuracy and DeepLab's SegAccuracy: measures without a gradient."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ class AccuracyLayer(Layer):
     max_top = 2
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read the parameters."""
         param = self.layer_param.accuracy_param
         self._top_k = param.top_k
         self._ignored = param.ignore_label if param.HasField("ignore_label") else None
@@ -47,7 +47,6 @@ class AccuracyLayer(Layer):
             top[1].reshape(self._classes)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Count."""
         scores = bottom[0].data_tensor.reshape(self._outer, self._classes, self._inner)
         label = bottom[1].data_tensor.to(torch.int64).reshape(self._outer, 1, self._inner)
         valid = torch.ones_like(label, dtype=torch.bool) if self._ignored is None else label != self._ignored
@@ -64,12 +63,10 @@ class AccuracyLayer(Layer):
             top[1].data_tensor = hits / seen.clamp(min=1).to(torch.float32)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """There is none."""
         if any(propagate_down):
             raise self.error("has no gradient; do not use it as a loss")
 
     def allow_force_backward(self, bottom_index: int) -> bool:
-        """Never: force_backward leaves the layer alone."""
         return False
 
 
@@ -87,13 +84,11 @@ class SegAccuracyLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Start with an empty matrix."""
         classes = bottom[0].channels
         self._ignored = sorted(set(self.layer_param.seg_accuracy_param.ignore_label))
         self._matrix = torch.zeros(classes, classes, dtype=torch.int64)  # true class, predicted class
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Labels must have the scores' size."""
         score, label = bottom
         expected = (score.num, 1, score.height, score.width)
         if (label.num, label.channels, label.height, label.width) != expected:
@@ -101,7 +96,6 @@ class SegAccuracyLayer(Layer):
         top[0].reshape(1, 1, 1, 3)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Add to the matrix and report."""
         classes = self._matrix.shape[0]
         scores = bottom[0].data_tensor.reshape(bottom[0].num, classes, -1)
         predicted = classes - 1 - scores.flip(1).argmax(1)  # of ties the larger class
@@ -129,10 +123,8 @@ class SegAccuracyLayer(Layer):
         top[0].data_tensor = result.view(1, 1, 1, 3)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """There is none."""
         if any(propagate_down):
             raise self.error("has no gradient; do not use it as a loss")
 
     def allow_force_backward(self, bottom_index: int) -> bool:
-        """Never: force_backward leaves the layer alone."""
         return False

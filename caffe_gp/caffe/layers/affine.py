@@ -3,6 +3,7 @@
 The second operand is a learned parameter (one bottom) or ``bottom[1]``. Its shape is that of
 ``bottom[0]`` from ``axis`` on, ``num_axes`` axes long (-1: to the end; 0: one number for all).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -59,7 +60,6 @@ class BiasLayer(_OperandLayer):
     """``y = x + b``; ``blobs[0]`` or ``bottom[1]`` is b."""
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create and fill the parameter (zeros by default)."""
         param = self.layer_param.bias_param
         if len(bottom) == 1 and not self.blobs:
             shape = self.operand_shape(bottom[0], param.axis, param.num_axes)
@@ -67,14 +67,12 @@ class BiasLayer(_OperandLayer):
         self.param_propagate_down = [True] * len(self.blobs)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The top has the bottom's shape."""
         operand = bottom[1] if len(bottom) > 1 else self.blobs[0]
         self._view = self.operand_view(bottom[0], operand, self.layer_param.bias_param.axis)
         if bottom[0] is not top[0]:
             top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Add, in place if the net says so."""
         operand = bottom[1] if len(bottom) > 1 else self.blobs[0]
         bias = operand.data_tensor.reshape(self._view)
         if bottom[0] is top[0]:
@@ -102,7 +100,6 @@ class ScaleLayer(_OperandLayer):
     """
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create and fill what was not given."""
         param = self.layer_param.scale_param
         learned = len(bottom) == 1
         if learned and not self.blobs:
@@ -120,7 +117,6 @@ class ScaleLayer(_OperandLayer):
         self.param_propagate_down = [True] * len(self.blobs)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The top has the bottom's shape."""
         param: Any = self.layer_param.scale_param
         scale = self._scale(bottom)
         self._view = self.operand_view(bottom[0], scale, param.axis)

@@ -1,4 +1,5 @@
 """Layer: the base class of the built-in layers and of users' ``type: "Python"`` layers (``caffe.Layer``)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

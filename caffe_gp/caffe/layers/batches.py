@@ -1,4 +1,5 @@
 """What the layers that read batches from disk share: the batch loaded ahead, and errors about files."""
+
 from __future__ import annotations
 
 import functools

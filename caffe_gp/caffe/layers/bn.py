@@ -29,7 +29,6 @@ class BNLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create the blobs."""
         param = self.layer_param.bn_param
         self._keeps_statistics = any(
             param.HasField(field) for field in ("slope_filler", "bias_filler", "momentum", "frozen")
@@ -55,7 +54,6 @@ class BNLayer(Layer):
         self.param_propagate_down = [True, True, False, False][: len(self.blobs)]
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The bottom's shape."""
         if len(bottom[0].shape) != 4 or bottom[0].shape[1] != self.blobs[0].shape[1]:
             raise self.error(f"expected (N, {self.blobs[0].shape[1]}, H, W), found {bottom[0].shape}")
         top[0].reshape_like(bottom[0])

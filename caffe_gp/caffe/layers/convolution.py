@@ -136,9 +136,7 @@ class _Filters(SpatialLayer):
         for blob, out in zip(bottom, top):
             x = _channels_last(self.as_batch(blob.data_tensor))
             if self.transposed:
-                y = CONV_TRANSPOSE[self.dims](
-                    x, weight, bias, self.stride, self.pad, 0, group, self.dilation
-                )
+                y = CONV_TRANSPOSE[self.dims](x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
             else:
                 y = CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
             out.data_tensor = y.view(out.shape) if self.axis != 1 else y

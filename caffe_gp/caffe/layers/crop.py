@@ -24,7 +24,6 @@ class CropLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the number of offsets."""
         param = self.layer_param.crop_param
         self._axis = bottom[0].canonical_axis(param.axis)
         self._offsets = list(param.offset)
@@ -56,11 +55,9 @@ class CropLayer(Layer):
         top[0].reshape(*shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Copy the window."""
         top[0].data_tensor = bottom[0].data_tensor[tuple(self._window)].clone()
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Zeros, with the diff in the window."""
         if propagate_down[0]:
             dx = torch.zeros_like(bottom[0].data_tensor)
             dx[tuple(self._window)] = top[0].diff_tensor

@@ -1,4 +1,5 @@
 """Layers that make their own data: Input, DummyData and MemoryData."""
+
 from __future__ import annotations
 
 import functools
@@ -25,7 +26,7 @@ class SourceLayer(Layer):
         """Tops got their shapes in ``setup``; scripts may have changed them since."""
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Nothing below."""
+        pass  # there is nothing below
 
 
 @register("Input")
@@ -44,7 +45,7 @@ class InputLayer(SourceLayer):
             blob.reshape(*shapes[i if len(shapes) > 1 else 0].dim)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The data are already there."""
+        pass  # the data are already there
 
 
 @register("DummyData")
@@ -57,8 +58,11 @@ class DummyDataLayer(SourceLayer):
         legacy = [getattr(param, field) for field in ("num", "channels", "height", "width")]
         if any(legacy) and param.shape:
             raise self.error("dummy_data_param takes shape or num/channels/height/width, found both")
-        fields = {"shape": param.shape} if not any(legacy) else dict(
-            zip(("num", "channels", "height", "width"), legacy, strict=True))
+        fields = (
+            {"shape": param.shape}
+            if not any(legacy)
+            else dict(zip(("num", "channels", "height", "width"), legacy, strict=True))
+        )
         for field, values in fields.items():
             if len(values) not in (1, len(top)):
                 raise self.error(
@@ -95,7 +99,6 @@ class MemoryDataLayer(SourceLayer):
     exact_num_top = 2
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Shape the tops."""
         param = self.layer_param.memory_data_param
         self.shape = (param.batch_size, param.channels, param.height, param.width)
         if not all(self.shape):
@@ -125,8 +128,9 @@ class MemoryDataLayer(SourceLayer):
             if not array.flags.c_contiguous:
                 raise self.error(f"{name} must be C contiguous; numpy.ascontiguousarray makes it so")
         if data.ndim != 4 or data.shape[1:] != self.shape[1:]:
-            raise self.error(f"data array must have shape (n, {', '.join(map(str, self.shape[1:]))}), "
-                             f"found {data.shape}")
+            raise self.error(
+                f"data array must have shape (n, {', '.join(map(str, self.shape[1:]))}), found {data.shape}"
+            )
         if labels.shape[:1] != data.shape[:1] or math.prod(labels.shape[1:]) != 1:
             raise self.error(
                 "data and labels must have the same first dimension and one label an item, "
@@ -138,8 +142,11 @@ class MemoryDataLayer(SourceLayer):
                 f"for batches of {self.batch_size}"
             )
         if self.layer_param.HasField("transform_param"):
-            warnings.warn(f"layer '{self.name}': MemoryData does not transform the arrays it is given; "
-                          "transform_param has no effect", stacklevel=3)
+            warnings.warn(
+                f"layer '{self.name}': MemoryData does not transform the arrays it is given; "
+                "transform_param has no effect",
+                stacklevel=3,
+            )
         self._data, self._labels, self._position = data, labels.reshape(-1), 0
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

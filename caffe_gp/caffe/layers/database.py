@@ -1,4 +1,5 @@
 """Data: Datum messages out of an LMDB."""
+
 from __future__ import annotations
 
 import os
@@ -76,11 +77,14 @@ class DataLayer(BatchLayer):
             raise self.data_error(f"no database {self.source!r}; relative paths start at {os.getcwd()}")
         is_lmdb = os.path.isfile(os.path.join(self.source, "data.mdb"))
         if param.backend != pb.DataParameter.LMDB:
+            advice = (
+                "This folder holds an LMDB: add 'backend: LMDB' to data_param"
+                if is_lmdb
+                else "Make an LMDB of it: convert_imageset --backend=lmdb from the images, or copy the "
+                "records with plyvel and lmdb, and set 'backend: LMDB'"
+            )
             raise self.data_error(
-                f"{self.source}: backend LEVELDB (Caffe's default) cannot be read here. "
-                + ("This folder holds an LMDB: add 'backend: LMDB' to data_param" if is_lmdb else
-                   "Make an LMDB of it: convert_imageset --backend=lmdb from the images, or copy the records "
-                   "with plyvel and lmdb, and set 'backend: LMDB'")
+                f"{self.source}: backend LEVELDB (Caffe's default) cannot be read here. {advice}"
             )
         try:
             self._database = _open(self.source)

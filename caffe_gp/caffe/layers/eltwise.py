@@ -1,4 +1,5 @@
 """Eltwise: sum, product or maximum of blobs of one shape."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,7 +24,6 @@ class EltwiseLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the coefficients."""
         param = self.layer_param.eltwise_param
         self._operation = param.operation
         self._stable = param.stable_prod_grad
@@ -36,7 +36,6 @@ class EltwiseLayer(Layer):
         self._winner: torch.Tensor | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """All bottoms have one shape, which is the top's."""
         if any(blob is top[0] for blob in bottom):
             raise self.error("does not work in place (Caffe loses a bottom then); give the top another name")
         for i, blob in enumerate(bottom):

@@ -1,4 +1,5 @@
 """HDF5Data and HDF5Output: named arrays in HDF5 files."""
+
 from __future__ import annotations
 
 import os
@@ -113,7 +114,6 @@ class HDF5OutputLayer(Layer):
     exact_num_top = 0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the file name and its folder."""
         self._path = self.layer_param.hdf5_output_param.file_name
         folder = os.path.dirname(self._path) or "."
         if not self._path or not os.path.isdir(folder):
@@ -151,7 +151,7 @@ class HDF5OutputLayer(Layer):
             if dataset.shape[1:] != rows.shape[1:]:
                 raise self._error(f"{name} has rows of {dataset.shape[1:]}, the new ones of {rows.shape[1:]}")
             dataset.resize(len(dataset) + len(rows), axis=0)
-            dataset[-len(rows):] = rows
+            dataset[-len(rows) :] = rows
 
     def _error(self, message: str) -> DataError:
         return DataError(f"layer '{self.name}' (HDF5Output): cannot write {self._path}: {message}")

@@ -1,4 +1,5 @@
 """Im2col: the patches under a convolution's kernel as channels."""
+
 from __future__ import annotations
 
 import math
@@ -23,7 +24,6 @@ class Im2colLayer(SpatialLayer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read the geometry."""
         self.read_geometry(bottom)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -36,13 +36,11 @@ class Im2colLayer(SpatialLayer):
         top[0].reshape(*shape[: self.axis], self._channels * math.prod(self.kernel), *out)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Copy the patches out."""
         x = self.as_batch(bottom[0].data_tensor)
         y = CONV[self.dims](x, self._pickers(x), None, self.stride, self.pad, self.dilation, self._channels)
         top[0].data_tensor = y.reshape(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Sum each element's diffs over the patches that hold it."""
         if not propagate_down[0]:
             return
         dy = self.as_batch(top[0].diff_tensor)

@@ -1,4 +1,5 @@
 """Layers that read image files named in a list: ImageData, and DeepLab's ImageSegData."""
+
 from __future__ import annotations
 
 import os
@@ -37,8 +38,7 @@ class _ListedImages(BatchLayer):
             self._next = int(self._rng.integers(self.param.rand_skip))
             if self._next >= len(self._entries):
                 raise self.error(
-                    f"rand_skip: {self._next} images to skip, {self.param.source} lists "
-                    f"{len(self._entries)}"
+                    f"rand_skip: {self._next} images to skip, {self.param.source} lists {len(self._entries)}"
                 )
         self.transformer = DataTransformer(self.layer_param.transform_param, self.phase, self.data_error)
         self.shape_tops(top)
@@ -117,7 +117,7 @@ class ImageDataLayer(_ListedImages):
                 raise self.line_error(
                     number,
                     f"{path} has shape {image.shape}, the first image of its batch {data.shape[1:]}; "
-                    "set new_height and new_width, crop_size, or batch_size 1"
+                    "set new_height and new_width, crop_size, or batch_size 1",
                 )
             data[i] = image
         assert data is not None

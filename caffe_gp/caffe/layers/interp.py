@@ -21,7 +21,6 @@ class InterpLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check that one of the four ways to give the size was used."""
         fields = {field.name: value for field, value in self.layer_param.interp_param.ListFields()}
         try:
             self._rule = Interp(**fields)
@@ -40,7 +39,6 @@ class InterpLayer(Layer):
         top[0].reshape(n, c, *out)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Resample, or copy where the size stays."""
         rows, columns = self._rule.crop(bottom[0].shape[2:])
         x, out = bottom[0].data_tensor[:, :, rows, columns], top[0].shape[2:]
         same = x.shape[2:] == out

@@ -1,4 +1,5 @@
 """InnerProduct (fully connected) and Embed (its one-hot case)."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,7 +23,6 @@ class InnerProductLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create and fill the weights unless they were given."""
         param = self.layer_param.inner_product_param
         self._outputs = param.num_output
         if self._outputs < 1:
@@ -49,7 +49,6 @@ class InnerProductLayer(Layer):
         top[0].reshape(bottom[0].shape[:axis] + (self._outputs,))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """One matrix product."""
         weight = self.blobs[0].data_tensor
         if self._transpose:
             weight = weight.t()
@@ -89,7 +88,6 @@ class EmbedLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create and fill the table unless it was given."""
         param = self.layer_param.embed_param
         if param.num_output < 1 or param.input_dim < 1:
             raise self.error(
@@ -113,14 +111,12 @@ class EmbedLayer(Layer):
         return index
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Look up."""
         y = self.blobs[0].data_tensor.index_select(0, self._index(bottom[0]))
         if self.layer_param.embed_param.bias_term:
             y.add_(self.blobs[1].data_tensor)
         top[0].data_tensor = y.view(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Add the diffs to the rows they came from."""
         if propagate_down[0]:
             raise self.error("cannot propagate down to the indices")
         dy = top[0].diff_tensor.reshape(-1, self.layer_param.embed_param.num_output)

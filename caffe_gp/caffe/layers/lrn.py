@@ -23,7 +23,6 @@ class LRNLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read the parameters."""
         param = self.layer_param.lrn_param
         self._n, self._alpha, self._beta, self._k = param.local_size, param.alpha, param.beta, param.k
         self._across = param.norm_region == pb.LRNParameter.ACROSS_CHANNELS
@@ -31,7 +30,6 @@ class LRNLayer(Layer):
             raise self.error(f"LRN only supports odd values for local_size, found {self._n}")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The bottom's shape."""
         if len(bottom[0].shape) != 4:
             raise self.error(
                 f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}"
@@ -39,7 +37,6 @@ class LRNLayer(Layer):
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Keep the scale for backward."""
         x = bottom[0].data_tensor
         self._scale = self._k_term() + self._alpha * self._mean(x * x)
         top[0].data_tensor = x * self._scale.pow(-self._beta)

@@ -1,4 +1,5 @@
 """MatWrite: DeepLab's layer that saves its bottoms as MATLAB files."""
+
 from __future__ import annotations
 
 import os

@@ -32,7 +32,6 @@ class MultiStageMeanfieldLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Create and fill the three matrices."""
         # Imported here: numba takes a while, and few nets need it.
         from caffe_gp.crf import MeanFieldParameters
 
@@ -53,7 +52,6 @@ class MultiStageMeanfieldLayer(Layer):
         self._device: torch.device | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The top has the unary scores' shape."""
         unary, initial, image = (blob.shape for blob in bottom)
         if unary != initial or unary[1:2] != (self._classes,):
             raise self.error(

@@ -1,4 +1,5 @@
 """Softmax, BatchNorm and MVN: layers that normalise over axes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,12 +26,10 @@ class SoftmaxLayer(Layer):
     exact_num_top = 1
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The top has the bottom's shape."""
         self._axis = bottom[0].canonical_axis(self.layer_param.softmax_param.axis)
         top[0].reshape_like(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Probabilities."""
         top[0].data_tensor = softmax(bottom[0].data_tensor, self._axis)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -145,7 +144,6 @@ class MVNLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read the parameters."""
         param = self.layer_param.mvn_param
         self._variance, self._across, self._eps = param.normalize_variance, param.across_channels, param.eps
         self._std: torch.Tensor | None = None
@@ -158,7 +156,6 @@ class MVNLayer(Layer):
         top[0].reshape(self._shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Normalise."""
         x = bottom[0].data_tensor.reshape(self._shape)
         y = x - x.mean(self._axes, keepdim=True)
         if self._variance:

@@ -32,7 +32,6 @@ class PoolingLayer(Layer):
     min_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read kernel, stride, pad and method."""
         param = self.layer_param.pooling_param
         self._method = param.pool
         self.max_top = 2 if self._method == pb.PoolingParameter.MAX else 1
@@ -80,7 +79,6 @@ class PoolingLayer(Layer):
             blob.reshape(n, c, *self._out)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Pool by the layer's method."""
         x = bottom[0].data_tensor
         if self._method == pb.PoolingParameter.MAX:
             y, self._index = self._max(x)

@@ -11,6 +11,7 @@ Without ``expose_hidden`` the state is kept from one forward to the next, so tha
 than T. Backward does not reach into the earlier forward, nor into an exposed initial state (Caffe's rule).
 As in Caffe, backward always computes the gradients of x, of the static input and of all parameters.
 """
+
 from __future__ import annotations
 
 import logging
@@ -40,7 +41,6 @@ class _RecurrentLayer(Layer):
         self.min_bottom, self.max_bottom, self.exact_num_top = 2 + exposed, 3 + exposed, 1 + exposed
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the shapes and create the parameters."""
         self.param = self.layer_param.recurrent_param
         self.num_output = self.param.num_output
         if self.num_output < 1:
@@ -161,7 +161,6 @@ class RNNLayer(_RecurrentLayer):
         self.add_parameter(self.param.bias_filler, self.num_output)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Run the steps."""
         w_hh, w_ho, b_o = (blob.data_tensor for blob in self.blobs[-3:])
         cont = bottom[1].data_tensor.unsqueeze(-1)
         (h,) = self.initial_state(bottom)
@@ -175,7 +174,6 @@ class RNNLayer(_RecurrentLayer):
         self.finish_forward(self._outputs.clone(), [h], top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Back through time."""
         w_hh, w_ho, _ = (blob.data_tensor for blob in self.blobs[-3:])
         cont = bottom[1].data_tensor.unsqueeze(-1)
         before_tanh = top[0].diff_tensor * (1 - self._outputs**2)
@@ -205,7 +203,6 @@ class LSTMLayer(_RecurrentLayer):
     num_gates = 4
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Run the steps."""
         w_hc = self.blobs[-1].data_tensor.t()
         cont = bottom[1].data_tensor.unsqueeze(-1)
         h, c = self.initial_state(bottom)
@@ -219,7 +216,6 @@ class LSTMLayer(_RecurrentLayer):
         self.finish_forward(torch.stack(hidden), [h, c], top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Back through time."""
         w_hc = self.blobs[-1].data_tensor
         cont = bottom[1].data_tensor.unsqueeze(-1)
         top_diff = top[0].diff_tensor
@@ -278,7 +274,6 @@ class LSTMUnitLayer(Layer):
             blob.reshape(*c)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Apply the gates."""
         c_prev, gates, cont = (blob.data_tensor for blob in bottom)
         self._step = _UnitStep(c_prev.clone(), gates, cont.unsqueeze(-1))
         top[0].data_tensor = self._step.c.clone()

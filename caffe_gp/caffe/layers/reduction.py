@@ -1,4 +1,5 @@
 """Reduction and ArgMax: a few numbers for many."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -29,7 +30,6 @@ class ReductionLayer(Layer):
             self._coeff /= max(self._length, 1)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Reduce."""
         x = bottom[0].data_tensor.reshape(self._rows, self._length)
         if self._operation == pb.ReductionParameter.ASUM:
             x = x.abs()
@@ -62,7 +62,6 @@ class ArgMaxLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check ``top_k``."""
         param = self.layer_param.argmax_param
         self._k, self._values = param.top_k, param.out_max_val
         self._axis = bottom[0].canonical_axis(param.axis) if param.HasField("axis") else None
@@ -83,7 +82,6 @@ class ArgMaxLayer(Layer):
         top[0].reshape(shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Find them."""
         x = bottom[0].data_tensor
         if self._axis is None:
             values, indices = _largest(x.reshape(x.shape[0], -1), 1, self._k)
@@ -94,12 +92,10 @@ class ArgMaxLayer(Layer):
             top[0].data_tensor = values if self._values else indices.to(x.dtype)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """There is none."""
         if propagate_down[0]:
             raise self.error("has no gradient")
 
     def allow_force_backward(self, bottom_index: int) -> bool:
-        """Never: force_backward leaves the layer alone."""
         return False
 
 

@@ -1,4 +1,5 @@
 """Layer types by name: ``@register("Convolution")`` and the factory that nets use."""
+
 from __future__ import annotations
 
 import difflib

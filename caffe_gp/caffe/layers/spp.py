@@ -61,14 +61,12 @@ class SPPLayer(Layer):
         return layer, blob
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Pool every level, then list the bins."""
         for layer, blob in self._levels:
             layer.forward(bottom, [blob])
         parts = [blob.data_tensor for _, blob in self._levels]
         top[0].data_tensor = parts[0] if self._height == 1 else torch.cat([p.flatten(1) for p in parts], 1)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Sum of the levels' diffs."""
         if not propagate_down[0]:
             return
         total = torch.zeros(bottom[0].shape, device=bottom[0].data_tensor.device)

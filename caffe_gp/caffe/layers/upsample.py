@@ -23,7 +23,6 @@ class UpsampleLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Read the two ways to give the size."""
         param = self.layer_param.upsample_param
         self._given = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
         if (param.HasField("upsample_h")) != (param.HasField("upsample_w")):
@@ -48,7 +47,6 @@ class UpsampleLayer(Layer):
         top[0].reshape(n, c, *size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Scatter the values to their places."""
         n, c, h, w = top[0].shape
         index = self._index(bottom, h * w)
         y = torch.zeros(n, c, h * w, device=index.device)

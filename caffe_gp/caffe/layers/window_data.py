@@ -1,4 +1,5 @@
 """WindowData: windows of images, as R-CNN trained on them."""
+
 from __future__ import annotations
 
 import math
