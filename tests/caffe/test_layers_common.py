@@ -4,10 +4,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from layer_harness import TEST, TRAIN, Run, assert_close, check_layer, make_blob, make_layer, numeric_gradient
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.errors import NetError
+from tests.caffe.layer_harness import (
+    TEST,
+    TRAIN,
+    Run,
+    assert_close,
+    check_layer,
+    make_blob,
+    make_layer,
+    numeric_gradient,
+)
 
 SHAPE = (2, 3, 4, 5)
 

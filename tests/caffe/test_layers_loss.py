@@ -3,10 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_harness import Run, assert_close, check_layer, make_layer, numeric_gradient
 
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.proto import messages as pb
+from tests.caffe.layer_harness import Run, assert_close, check_layer, make_layer, numeric_gradient
 
 SHAPE = (2, 3, 4, 5)
 FLT_MIN = np.finfo(np.float32).tiny

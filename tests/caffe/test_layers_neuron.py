@@ -5,9 +5,9 @@ import logging
 
 import numpy as np
 import pytest
-from layer_harness import TEST, TRAIN, Run, assert_close, check_layer, make_layer
 
 from caffe_gp.errors import NetError
+from tests.caffe.layer_harness import TEST, TRAIN, Run, assert_close, check_layer, make_layer
 
 SHAPES = [(2, 3, 4, 5), (3, 7), (6,), (1, 2, 3, 1, 2)]
 

@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 import pytest
-from layer_harness import Run, assert_close, check_layer, make_blob, make_layer
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.pooling import pooled_size
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
+from tests.caffe.layer_harness import Run, assert_close, check_layer, make_blob, make_layer
 
 RNG = np.random.RandomState(3)
 

@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from crfrnn_formula import mean_field
-from layer_harness import Run, check_layer
 
 from caffe_gp.caffe.permutohedral import TensorPermutohedral, TensorRows
 from caffe_gp.crf import CRFSettings, DenseCRF, Kernel, MeanField, Permutohedral
 from caffe_gp.errors import NetError
+from tests.caffe.layer_harness import Run, check_layer
+from tests.crfrnn_formula import mean_field
 
 ALPHA, BETA, GAMMA = 5.0, 8.0, 2.0
 

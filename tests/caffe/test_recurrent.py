@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layer_harness import Run, assert_close, check_layer
 
 from caffe_gp import proto
 from caffe_gp.caffe.net import Net
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
+from tests.caffe.layer_harness import Run, assert_close, check_layer
 
 FILLERS = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "uniform" min: -1 max: 1 }'
 T, N, X, D, S = 4, 3, 5, 2, 3

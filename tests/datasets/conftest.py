@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "models"))
-
-import small_cifar  # noqa: E402
-import weights_server  # noqa: E402
-
-from caffe_gp.datasets import cifar  # noqa: E402
+from caffe_gp.datasets import cifar
+from tests.datasets import small_cifar
+from tests.models import weights_server
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from small_cifar import NUMBER, python2_pickle
 
 from caffe_gp.datasets import cifar, classification
 from caffe_gp.datasets.class_names import CIFAR10
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
+from tests.datasets.small_cifar import NUMBER, python2_pickle
 
 # SHA-256 of the unpacked files as others publish them; the first images' labels and the classes' counts are
 # in every introduction to MNIST.

@@ -16,7 +16,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_dockerfiles import DOCKER, ROOT, context, index, instructions
+
+from tests.docker.dockerfiles import DOCKER, ROOT, context, index, instructions
 
 FILE_SYSTEM = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", ROOT / ".cache" / "bvlc"))
 CALLER = (4321, 4322)

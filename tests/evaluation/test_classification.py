@@ -9,13 +9,13 @@ from math import comb
 
 import numpy as np
 import pytest
-import tiny_classifier as tiny
 
 from caffe_gp.errors import CaffeGPError, DataError, NetError
 from caffe_gp.evaluation import classification_page
 from caffe_gp.evaluation.classification import Variant, Work, evaluate, toward_each
 from caffe_gp.evaluation.classification_results import ClassificationResults, mcnemar, table
 from caffe_gp.gp import NeighbourPerturbation
+from tests.evaluation import tiny_classifier as tiny
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_run
 from PIL import Image
 
 from caffe_gp import engines
@@ -29,6 +28,7 @@ from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.runs import pool
+from tests.evaluation import tiny_run
 
 WEAK_CRF = CRFSettings(bi_w=2, bi_xy_std=9, bi_rgb_std=20, pos_w=1, pos_xy_std=2, max_iter=3)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import tiny_run
 
 from caffe_gp.cli import cost
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.segmentation import evaluate
+from tests.evaluation import tiny_run
 
 
 def test_a_job_by_hand():

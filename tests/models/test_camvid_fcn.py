@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from normalised_nets import as_net, check_folding, made_up, params_of
 
 from caffe_gp.models import camvid_fcn
 from caffe_gp.surgery.crops import align_legacy_crops
+from tests.models.normalised_nets import as_net, check_folding, made_up, params_of
 
 
 def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):

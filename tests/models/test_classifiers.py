@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 
-import nets_of_the_zoo as nets
 import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.models import zoo
+from tests.models import nets_of_the_zoo as nets
 
 
 def count(net):

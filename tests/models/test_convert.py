@@ -12,7 +12,15 @@ import zlib
 
 import numpy as np
 import pytest
-from foreign_files import (
+from scipy.io import savemat
+
+from caffe_gp import proto
+from caffe_gp.errors import CaffeGPError, WeightsError
+from caffe_gp.models import zoo
+from caffe_gp.models.convert import FORMATS, convert_file, fitting_models, guess_format
+from caffe_gp.models.convert.archives import open_archive
+from caffe_gp.surgery.param_shapes import param_shapes
+from tests.models.foreign_files import (
     CLASSES,
     CRF_NAMES,
     ENDINGS,
@@ -23,14 +31,6 @@ from foreign_files import (
     write_torch_2017,
     write_torch_crf,
 )
-from scipy.io import savemat
-
-from caffe_gp import proto
-from caffe_gp.errors import CaffeGPError, WeightsError
-from caffe_gp.models import zoo
-from caffe_gp.models.convert import FORMATS, convert_file, fitting_models, guess_format
-from caffe_gp.models.convert.archives import open_archive
-from caffe_gp.surgery.param_shapes import param_shapes
 
 h5py = pytest.importorskip("h5py")
 torch = pytest.importorskip("torch")

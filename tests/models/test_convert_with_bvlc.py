@@ -11,11 +11,10 @@ caffe = pytest.importorskip("caffe", reason="BVLC Caffe is not here (make test-b
 if not hasattr(caffe, "_caffe") and not hasattr(caffe, "pycaffe"):
     pytest.skip("this 'caffe' is not BVLC's", allow_module_level=True)
 
-from foreign_files import ENDINGS, WRITERS, random_arrays, shrunk  # noqa: E402
-
 from caffe_gp.models import zoo  # noqa: E402
 from caffe_gp.models.convert import convert_file  # noqa: E402
 from caffe_gp.proto import to_text  # noqa: E402
+from tests.models.foreign_files import ENDINGS, WRITERS, random_arrays, shrunk  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
-import nets_of_the_zoo as nets
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from caffe_gp import proto
 from caffe_gp.errors import NetError
 from caffe_gp.models import zoo
 from caffe_gp.surgery.prepare import prepare
+from tests.models import nets_of_the_zoo as nets
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from normalised_nets import as_net, check_folding, made_up, params_of
 
 from caffe_gp.errors import WeightsError
 from caffe_gp.models import digit_fcn
+from tests.models.normalised_nets import as_net, check_folding, made_up, params_of
 
 RNG = np.random.RandomState(0)
 

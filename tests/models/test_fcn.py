@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 
-import nets_of_the_zoo as nets
 import pytest
 
 from caffe_gp.models import zoo
 from caffe_gp.surgery import crops
 from caffe_gp.surgery.prepare import prepare
+from tests.models import nets_of_the_zoo as nets
 
 # Counts of the released files, from their descriptions by hand.
 PARAMETERS = {

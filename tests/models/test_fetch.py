@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import weights_server
 
 from caffe_gp import proto
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.files import checks, http, workplace
 from caffe_gp.models import fetch, weights, zoo
 from caffe_gp.models.builder import Builder
+from tests.models import weights_server
 
 NAME = "tiny.caffemodel"
 LAYERS = {"conv1": [(64, 3, 5, 5), (64,)], "score": [(21, 64, 7, 7), (21,)]}
@@ -600,12 +600,10 @@ def test_mirror_in_a_real_format(server, tiny, get, tmp_path, format):
 # ------------------------------------------------------------------------------------- processes and signals
 
 RUN = """
-import sys
-sys.path[:0] = [{root!r}, {tests!r}]
 from dataclasses import replace
 from pathlib import Path
-import test_fetch as t
 from caffe_gp.models import fetch, weights, zoo
+from tests.models import test_fetch as t
 zoo.MODELS["tiny"] = zoo.Model("tiny", "", t.tiny_net, "score", (), 70950, t.NAME, None, "")
 weights.MANIFEST[t.NAME] = replace(
     weights.find("fcn-32s"), name=t.NAME, urls=({url!r},), mirrors=(), parameters=70950)
@@ -615,12 +613,12 @@ print(fetch.fetch("tiny", Path({folder!r}), progress=False))
 
 def start(url, folder):
     """Another process that fetches 'tiny'."""
-    root = Path(__file__).resolve().parents[2]
-    code = textwrap.dedent(RUN).format(
-        root=str(root), tests=str(Path(__file__).parent), url=url, folder=str(folder)
-    )
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", textwrap.dedent(RUN).format(url=url, folder=str(folder))],
+        cwd=str(Path(__file__).resolve().parents[2]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 

@@ -6,7 +6,6 @@ ones) and read as a user's file would be. Scores and the diff at the input must 
 
 from __future__ import annotations
 
-import nets_of_the_zoo as nets
 import numpy as np
 import pytest
 
@@ -14,6 +13,7 @@ from caffe_gp import engines, proto
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.upgrade import V1_TYPES
+from tests.models import nets_of_the_zoo as nets
 
 caffe = pytest.importorskip("caffe_gp.caffe")
 

@@ -5,13 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from crfrnn_formula import mean_field
 
 from caffe_gp import GuidedPerturbation, engines, proto
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.prepare import prepare
 from conformance.gp_nets import ENGINE
+from tests.crfrnn_formula import mean_field
 
 
 @pytest.fixture(scope="module")

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conformance import gp_nets as nets
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "evaluation"))
-
-import tiny_classifier as tiny  # noqa: E402
-
 from caffe_gp.datasets import classification as sets  # noqa: E402
 from caffe_gp.errors import DataError  # noqa: E402
 from caffe_gp.evaluation.classification import evaluate  # noqa: E402
 from caffe_gp.gp import NeighbourPerturbation  # noqa: E402
+from conformance import gp_nets as nets
+from tests.evaluation import tiny_classifier as tiny
 
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp_classify.py"
 SETS = {
