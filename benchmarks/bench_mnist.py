@@ -47,13 +47,13 @@ def shared() -> Path:
 
 def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
     """The project's own evaluation: once with a bank of features only, once more with the gradients kept."""
-    from caffe_gp.evaluation.classification import Classification, Work
+    from caffe_gp.evaluation.classification import Classification, ClassificationTask, run_task
 
     train, test = (sets.get(name, shared()) for name in ("mnist-train", "mnist-test"))
     with tempfile.TemporaryDirectory() as folder:
 
-        def work(name: str) -> Work:
-            return Work(
+        def task(name: str) -> ClassificationTask:
+            return ClassificationTask.of(
                 Classification(
                     prototxt=str(shared() / LENET / "lenet.prototxt"),
                     caffemodel=str(shared() / LENET / "lenet_iter_5000.caffemodel"),
@@ -70,13 +70,14 @@ def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
                 )
             )
 
-        times, first = {}, work("first")
+        times, first = {}, task("first")
+        bank = first.open(first.device).bank
         start = clock()
-        first.bank.features()
+        bank.features()
         times["bank"] = clock() - start
         for name, key in (("first", "gp"), ("second", "gp_kept")):
             start = clock()
-            run = work(name).evaluate()
+            run = run_task(task(name))
             times[key] = clock() - start
     labels = run.at(run.variants[0], EPS)
     return {**times, "labels": labels.tolist(), "accuracy": float((labels == run.truth).mean())}

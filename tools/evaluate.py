@@ -89,6 +89,7 @@ def parse(arguments: list[str]) -> Evaluation:
         data = data.available()
     if "limit" in options:
         data = data.first(options.pop("limit"))
+    options["save"] = ("labels",) if options.pop("label_maps") else ()
     if options.get("crf") == "none":
         del options["crf"]
     if "devices" in options:

@@ -15,6 +15,7 @@ from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.cli.options import add_method, add_net, add_preprocessing, settings_from  # noqa: E402
 from caffe_gp.evaluation import images  # noqa: E402
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES  # noqa: E402
+from caffe_gp.evaluation.results import table  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -41,7 +42,7 @@ exit codes: 0 done, 2 bad input or options, 3 zero gradient, 4 engine, 130 inter
 """
 
 
-def parse(arguments: list[str]) -> images.Settings:
+def parse(arguments: list[str]) -> images.ImageRun:
     """The command line as settings; WeightsError where the model's weights have to be fetched first."""
     parser = argparse.ArgumentParser(
         prog="run_gp.py",
@@ -71,9 +72,9 @@ def parse(arguments: list[str]) -> images.Settings:
     group.add_argument(
         "--save",
         type=_save,
-        default=images.Settings.save,
+        default=images.ImageRun.save,
         metavar="KIND,...",
-        help=f"any of {','.join(SAVE_CHOICES)}, or none (default {','.join(images.Settings.save)})",
+        help=f"any of {','.join(SAVE_CHOICES)}, or none (default {','.join(images.ImageRun.save)})",
     )
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
     group.add_argument(
@@ -85,7 +86,7 @@ def parse(arguments: list[str]) -> images.Settings:
     if not options["images"]:
         parser.error("give images with --image or --images")
     options["command"] = " ".join(map(shlex.quote, ["run_gp.py", *arguments]))
-    return settings_from(parser, images.Settings, options)
+    return settings_from(parser, images.ImageRun, options)
 
 
 def _save(text: str) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def main(arguments: list[str]) -> int:
         else:
             results = images.run(settings)
         if not settings.quiet:
-            print(images.table(results))
+            print(table(results))
 
     return finish(work, tool="run_gp", on_interrupt="The same command goes on where this one stopped.")
 

@@ -48,7 +48,7 @@ def _run(args: argparse.Namespace) -> None:
             data=data,
             out=folder / "run",
             eps=None if args.eps is None else [args.eps],
-            label_maps=True,
+            save=("labels",),
             engine=args.engine,
             device=args.device,
             workers=args.workers,

@@ -83,12 +83,15 @@ class SegmentationSet:
             raise DataError(f"{path}: no such label map for set '{self.name}'")
         return path
 
-    def truth(self, item: str) -> np.ndarray:
-        """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image."""
+    def truth(self, item: str, classes: int | None = None) -> np.ndarray:
+        """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image.
+
+        classes   how many labels there may be; default: the set's
+        """
         path = self.label_file(item)
         if path is None:
             raise DataError(f"set '{self.name}' has no ground truth")
-        labels = self.read(path, len(self.classes))
+        labels = self.read(path, classes or len(self.classes))
         size = image_size(self.image(item))
         if labels.shape[::-1] != size:
             found = f"{labels.shape[1]} x {labels.shape[0]}"
@@ -133,6 +136,11 @@ class SegmentationSet:
                 "ones that are there"
             )
         return self
+
+    def absolute(self) -> SegmentationSet:
+        """The same with absolute paths, for processes with another current folder."""
+        labels = None if self.labels is None else self.labels.resolve()
+        return replace(self, images=self.images.resolve(), labels=labels)
 
     def describe(self) -> dict[str, Any]:
         """What a result says about its images."""

@@ -20,7 +20,7 @@ from caffe_gp.engines.load import (
     load_caffe,
     resolve,
 )
-from caffe_gp.engines.nets import GPNet, load_net, prepare_net
+from caffe_gp.engines.nets import GPNet, load_net, open_net, prepare_net
 
 __all__ = [
     "DEVICE_VARIABLE",
@@ -32,6 +32,7 @@ __all__ = [
     "describe",
     "load_caffe",
     "load_net",
+    "open_net",
     "prepare_net",
     "resolve",
     "run_guarded",

@@ -59,14 +59,25 @@ def load_net(
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc', wrong weights abort the
     process: call through ``run_guarded``.
     """
-    engine = resolve(engine)
-    prototxt = os.fspath(prototxt)
     prepared = prepare_net(prototxt, caffemodel, engine=engine, score=score, input_shape=input_shape)
-    caffe = load_caffe(engine, device)
-    net = _build_net(caffe, prepared.net, prototxt)
+    return open_net(prepared, prototxt, caffemodel, engine=engine, device=device)
+
+
+def open_net(
+    prepared: Prepared,
+    prototxt: str,
+    caffemodel: str | None = None,
+    *,
+    engine: str = "auto",
+    device: str = "cpu",
+) -> GPNet:
+    """``load_net`` of a description that ``prepare_net`` has made already for the same engine."""
+    engine, prototxt = resolve(engine), os.fspath(prototxt)
+    net = _build_net(load_caffe(engine, device), prepared.net, prototxt)
+    changes = list(prepared.changes)
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)
-        prepared.changes.extend(_check_weights(caffemodel, net, prepared.probe))
+        changes += _check_weights(caffemodel, net, prepared.probe)
         net.copy_from(caffemodel)
     return GPNet(
         net,
@@ -78,7 +89,7 @@ def load_net(
         prototxt,
         caffemodel,
         prepared,
-        prepared.changes,
+        changes,
     )
 
 

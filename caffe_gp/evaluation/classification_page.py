@@ -7,8 +7,9 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp.evaluation.classification import Classification, Work
-from caffe_gp.evaluation.classification_results import ClassificationResults, Example, Variant
+from caffe_gp.evaluation.classification import Classification, ClassificationTask, run_task
+from caffe_gp.evaluation.classification_examples import Example, examples
+from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Table, points, signed
 
@@ -18,9 +19,9 @@ HEADER = ["perturbation", "eps", "accuracy", "gain", "fixed", "broken", "p (McNe
 
 def evaluate_with_page(settings: Classification) -> ClassificationResults:
     """``evaluate``, and the page beside its ``results.json``."""
-    work = Work(settings)
-    run = work.evaluate()
-    write_page(run, work)
+    task = ClassificationTask.of(settings)
+    run = run_task(task)
+    write_page(run, task)
     return run
 
 
@@ -81,11 +82,11 @@ def curve(run: ClassificationResults, x_title: str, variants: Sequence[Variant] 
     return figure
 
 
-def sheet(work: Work, examples: Sequence[Example]) -> Any:
+def sheet(task: ClassificationTask, shown: Sequence[Example]) -> Any:
     """Test image, neighbours, sum of their gradients' signs, perturbed input; one row an example."""
-    train, test = work.settings.train, work.settings.test
+    train, test = task.settings.train, task.settings.test
     rows = []
-    for i, example in enumerate(examples):
+    for i, example in enumerate(shown):
         names = [test.classes[label] for label in (example.base, example.after, example.truth)]
         neighbours = [train.images[row] for row in example.neighbours]
         cells = [colours(image) for image in (test.images[example.row], *neighbours)]
@@ -96,7 +97,7 @@ def sheet(work: Work, examples: Sequence[Example]) -> Any:
         classes = ", ".join(test.classes[label] for label in example.neighbour_classes)
         fixed = example.after == example.truth
         heading = ""
-        if not i or fixed != (examples[i - 1].after == examples[i - 1].truth):
+        if not i or fixed != (shown[i - 1].after == shown[i - 1].truth):
             heading = "corrected" if fixed else "broken"
         rows.append(
             figures.PictureRow(
@@ -122,17 +123,17 @@ def shown(run: ClassificationResults) -> tuple[Variant, float]:
     return variant, run.chosen_eps(variant) or (positive or run.eps)[0]
 
 
-def write_page(run: ClassificationResults, work: Work) -> Path:
+def write_page(run: ClassificationResults, task: ClassificationTask) -> Path:
     """Write table.md, index.html and the figures into the run's folder; returns the page."""
-    settings, data, folder = work.settings, run.origin["data"], work.folder
+    settings, data, folder = task.settings, run.origin["data"], task.folder.path
     net = settings.model or Path(settings.prototxt).name
     variant, eps = shown(run)
-    figures.save(curve(run, f"eps (units of {work.method.blob})"), folder, "curve")
+    figures.save(curve(run, f"eps (units of {run.origin['method']['blob']})"), folder, "curve")
     over = data["images"]["name"]
     drawn = [("curve", f"Accuracy on {over} over eps. Negative steps go against the neighbours' classes.")]
-    examples = work.examples(run, variant, eps, FIXED, BROKEN)
-    if examples:
-        figures.save(sheet(work, examples), folder, "examples")
+    changed = examples(task, run, variant, eps, FIXED, BROKEN)
+    if changed:
+        figures.save(sheet(task, changed), folder, "examples")
         rule = "the first images that were corrected, then the first that were broken"
         drawn.append(("examples", f"{title_of(variant)}, eps {eps:g}: {rule}."))
     tables = [outcomes(run, f"{len(run.truth)} images of {over}")]

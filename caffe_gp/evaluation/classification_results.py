@@ -1,4 +1,4 @@
-"""Labels of a test set before and after guided perturbations, and what they amount to."""
+"""Labels of a test set before and after guided perturbations, what they amount to, and the reports of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
+from caffe_gp.evaluation.results import digest, provenance
 from caffe_gp.gp import majority
+from caffe_gp.report.results_file import SCHEMA, Results
+from caffe_gp.runs.folder import RunFolder, merged
 
 
 class Variant(NamedTuple):
@@ -46,27 +50,6 @@ def mcnemar(fixed: int, broken: int) -> float:
     if not fixed + broken:
         return 1.0
     return float(min(1.0, 2 * stats.binom.cdf(min(fixed, broken), fixed + broken, 0.5)))
-
-
-@dataclass
-class Example:
-    """An image whose label a perturbation changed.
-
-    row          in the test set
-    neighbours   (K,) rows of the training set, and their classes
-    truth, base, after   labels
-    step         int8 like the blob: the sum of the signs; eps / K times it was added
-    perturbed    (H, W, 3) uint8 BGR, the perturbed input; None where an inner blob was moved
-    """
-
-    row: int
-    neighbours: np.ndarray
-    neighbour_classes: np.ndarray
-    truth: int
-    base: int
-    after: int
-    step: np.ndarray
-    perturbed: np.ndarray | None
 
 
 @dataclass
@@ -149,6 +132,63 @@ class ClassificationResults:
         correct = int((self.base == self.truth).sum())
         base = {"images": len(self.truth), "correct": correct, "accuracy": self.accuracy()}
         return {"base": base, "variants": rows}
+
+
+def read_results(
+    folder: RunFolder, images: ClassificationSet, train_labels: np.ndarray
+) -> ClassificationResults:
+    """What the records of a finished run amount to.
+
+    images         the classified set; ``train_labels`` (N,): of the set that neighbours come from
+    """
+    parts, ids = folder.parts(), folder.ids()
+    records, key = merged(parts), parts[0][0]["key"]
+    found = [records[item] for item in ids]
+    neighbours = {
+        name: np.concatenate([record["neighbours"][name] for record in found]) for name in key["features"]
+    }
+    variants = [
+        Variant(features, place, k)
+        for features in key["features"]
+        for place in key["gradient_at"]
+        for k in key["k"]
+    ]
+    labels = {
+        variant: np.concatenate([record["labels"][variant.name] for record in found], axis=1)
+        for variant in variants
+    }
+    return ClassificationResults(
+        eps=[float(eps) for eps in key["eps"]],
+        truth=images.labels,
+        base=np.concatenate([record["base"] for record in found]),
+        labels=labels,
+        neighbours=neighbours,
+        neighbour_classes={name: train_labels[rows] for name, rows in neighbours.items()},
+        origin={**provenance(parts, ids), "class_names": list(images.classes)},
+    )
+
+
+def write_reports(folder: RunFolder, run: ClassificationResults) -> None:
+    """Write ``results.json`` and ``provenance.json`` of a finished run."""
+    records = folder.records()
+    ordered = [records[item] for item in folder.ids()]
+    results: Results = {
+        "schema": SCHEMA,
+        "task": "classification",
+        "key": folder.key(),
+        "images": len(run.truth),
+        "classes": len(run.origin["class_names"]),
+        "class_names": run.origin["class_names"],
+        "records_sha256": digest(ordered),
+        "summary": run.summary(),
+    }
+    if run.tuning is not None:
+        results["tuning"] = {"data": run.tuning.origin["data"]["images"], **run.tuning.summary()}
+    seconds: dict[str, float] = {}
+    for record in ordered:
+        for phase, value in record["seconds"].items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+    folder.write_reports(results, {**run.origin, "seconds": seconds})
 
 
 def table(run: ClassificationResults) -> str:

@@ -10,18 +10,17 @@ be added to it. Neither depends on the test images, so every run over them share
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Iterator
 from urllib.parse import quote
 
 import numpy as np
-from tqdm import tqdm
 
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.files.json_files import read_json, write_json
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.runs.progress import progress_bar
 from caffe_gp.runs.records import as_read_back, check_key
 from caffe_gp.runs.row_files import RowFiles
 
@@ -103,14 +102,7 @@ class FeatureBank:
     ) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
         """Rows in pieces of one file each, and the batches of each piece, under a progress bar."""
         step = self.batch_size * max(1, _FILE_BYTES // (row_bytes * self.batch_size))
-        with tqdm(
-            total=len(rows),
-            desc=what,
-            unit="image",
-            disable=self.quiet or not len(rows),
-            file=sys.stderr,
-            mininterval=0.2 if sys.stderr.isatty() else 10,
-        ) as bar:
+        with progress_bar(len(rows), what=what, quiet=self.quiet or not len(rows)) as bar:
             for first in range(0, len(rows), step):
                 piece = rows[first : first + step]
                 yield piece, self._batches(piece, bar)

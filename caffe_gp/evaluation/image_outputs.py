@@ -30,27 +30,21 @@ class ImageWriter:
         canvas: Canvas,
         truth: np.ndarray | None,
         maps: Sequence[np.ndarray],
+        behind_crf: Sequence[np.ndarray],
         result: GPResult,
         i: int,
     ) -> list[str]:
         """Write the files of image ``i`` of a result; returns their names, relative to the folder.
 
-        maps: label maps in the image's own pixels, base first (or single numbers for a class); truth: the
-        ground truth in the same pixels, or None.
+        maps: label maps in the image's own pixels, base first (or single numbers for a class); behind_crf:
+        the same behind a CRF, or nothing; truth: the ground truth in the same pixels, or None.
         """
         files: list[str] = []
         variants = ["base", *(f"eps_{eps:g}" for eps in result.eps)]
         if maps[0].ndim == 2:
-            for variant, labels in zip(variants, maps):
-                if "labels" in self.save:
-                    path = self._name(files, "labels", variant, f"{name}.png")
-                    save_label_png(path, labels, self.palette)
-                if "overlay" in self.save:
-                    path = self._name(files, "overlay", variant, f"{name}.png")
-                    pictures.save_png(path, pictures.overlay(canvas.image, labels, self.palette))
-                if "changed" in self.save and variant != "base":
-                    path = self._name(files, "changed", variant, f"{name}.png")
-                    pictures.save_png(path, pictures.changed_map(maps[0], labels, truth))
+            self._label_maps(files, name, canvas, truth, dict(zip(variants, maps)))
+            crf_variants = dict(zip((f"{variant}_crf" for variant in variants), behind_crf))
+            self._label_maps(files, name, canvas, truth, crf_variants)
             if "panel" in self.save:
                 path = self._name(files, "panel", f"{name}.png")
                 pictures.save_png(path, self._panel(canvas, truth, maps, result, i))
@@ -62,6 +56,27 @@ class ImageWriter:
             arrays = {variant: _without_padding(y[i], canvas) for variant, y in zip(variants, every)}
             _save_arrays(self._name(files, "probabilities", f"{name}.npz"), arrays)
         return files
+
+    def _label_maps(
+        self,
+        files: list[str],
+        name: str,
+        canvas: Canvas,
+        truth: np.ndarray | None,
+        maps: dict[str, np.ndarray],
+    ) -> None:
+        """Label maps by variant, base first: as indices, painted over the image, and where they changed."""
+        base = next(iter(maps.values()), None)
+        for variant, labels in maps.items():
+            if "labels" in self.save:
+                path = self._name(files, "labels", variant, f"{name}.png")
+                save_label_png(path, labels, self.palette)
+            if "overlay" in self.save:
+                path = self._name(files, "overlay", variant, f"{name}.png")
+                pictures.save_png(path, pictures.overlay(canvas.image, labels, self.palette))
+            if "changed" in self.save and labels is not base and base is not None:
+                path = self._name(files, "changed", variant, f"{name}.png")
+                pictures.save_png(path, pictures.changed_map(base, labels, truth))
 
     def _name(self, files: list[str], *parts: str) -> Path:
         files.append("/".join(parts))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp import engines
-from caffe_gp.errors import DataError
 from caffe_gp.evaluation.confusion import confusion, sparse
-from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.perturb import Watch
 from caffe_gp.images.label_maps import IGNORE
@@ -24,32 +21,23 @@ class Labeller:
 
     gp, preprocess   the method and how images are fed
     classes          channels of the score blob
-    prepared         the net's description; ``prepared.changes`` says what was done to it
+    net              what ``engines.open_net`` gave; ``net.changes`` says what was done to it
     """
 
-    def __init__(self, settings: NetSettings) -> None:
-        """Load the net. Raises the errors of ``engines.load_net``, ``GuidedPerturbation``, ``Preprocess``."""
-        settings.check_eps()
-        self.settings = settings
-        loaded = engines.load_net(
-            settings.prototxt,
-            settings.caffemodel,
-            engine=settings.engine,
-            device=settings.device,
-            score=settings.score,
-            input_shape=settings.input_shape,
-        )
-        self.prepared = loaded.prepared
-        self.preprocess = settings.preprocess(loaded.prepared)
+    def __init__(self, resolved: Resolved, device: str | None = None) -> None:
+        """Load the net. Raises the errors of ``engines.open_net`` and ``GuidedPerturbation``."""
+        self.settings = settings = resolved.settings
+        self.net = resolved.open_net(device)
+        self.preprocess = resolved.preprocess
         self.gp = GuidedPerturbation(
-            loaded,
+            self.net,
             blob=settings.blob,
             encoding=settings.encoding,
             iterations=settings.iterations,
             inject=settings.inject,
             seed=settings.seed,
         )
-        self.classes = loaded.net.blobs[self.gp.score].data.shape[1]
+        self.classes: int = self.net.net.blobs[self.gp.score].data.shape[1]
 
     def label(
         self,
@@ -78,15 +66,6 @@ class Labeller:
         if result.base_labels.ndim == 3:
             maps = [self.preprocess.labels_to_image(labels, canvas) for labels in maps]
         return maps
-
-
-def check_truth(truth: np.ndarray, canvas: Canvas, path: str | Path) -> np.ndarray:
-    """``truth`` if it has the image's size; DataError otherwise."""
-    height, width = canvas.image.shape[:2]
-    if truth.shape != (height, width):
-        found = f"{truth.shape[1]} x {truth.shape[0]}"
-        raise DataError(f"{path}: labels of {found} for an image of {width} x {height}")
-    return truth
 
 
 def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, classes: int) -> dict[str, Any]:

@@ -1,19 +1,24 @@
-"""What every run is told about its net, how images are fed to it, and the method."""
+"""What every run is told about its net, how images are fed to it, and the method; what follows from it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
-from caffe_gp import engines, provenance
+import caffe_gp
+from caffe_gp import engines, proto, provenance
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.files.hashes import sha256_of
+from caffe_gp.files.hashes import sha256_of, sha256_of_text
 from caffe_gp.gp import encodings
 from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
 from caffe_gp.models import weights, zoo
+from caffe_gp.runs.folder import RunFolder, keyed_folder
 from caffe_gp.surgery.prepare import Prepared
 
 Given = TypeVar("Given", bound="NetSettings")
+Run = TypeVar("Run", bound="RunSettings")
 
 
 def required() -> Any:
@@ -71,17 +76,29 @@ class NetSettings:
         own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
         return cls(**{**own, **given})
 
-    @property
-    def input_shape(self) -> tuple[int | None, ...] | None:
-        """The canvas' shape where it is fixed, so that a net of one size is built for it at once."""
-        size = self.pad_to or (self.resize if isinstance(self.resize, tuple) else None)
-        return None if size is None else (1, None, size[1], size[0])
+    def resolve(self) -> Resolved:
+        """Read the files and find out everything that follows, once.
 
-    @property
-    def eps_source(self) -> str:
-        """Where eps comes from: the model's own words, or 'given'."""
-        model = zoo.get(self.model) if self.model is not None else None
-        return model.eps_source if model is not None and self.eps == [model.eps] else "given"
+        Raises CaffeGPError for an input that is no image or two steps of one name, and the errors of
+        ``engines.prepare_net`` and ``Preprocess``.
+        """
+        self.check_eps()
+        prepared = engines.prepare_net(
+            self.prototxt,
+            self.caffemodel,
+            engine=self.engine,
+            score=self.score,
+            input_shape=self._input_shape(),
+        )
+        return Resolved(
+            self,
+            prepared,
+            self._preprocess(prepared),
+            self._method(prepared),
+            engines.describe(self.engine, self.device),
+            sha256_of(self.prototxt),
+            sha256_of(self.caffemodel),
+        )
 
     def check_eps(self) -> None:
         """CaffeGPError if two steps would get one name in files and tables."""
@@ -96,18 +113,17 @@ class NetSettings:
         names = zoo.get(self.model).classes if self.model is not None else ()
         return list(names) if len(names) == classes else None
 
-    def prepare(self) -> Prepared:
-        """The net's description as it will be loaded, without loading it."""
-        return engines.prepare_net(
-            self.prototxt,
-            self.caffemodel,
-            engine=self.engine,
-            score=self.score,
-            input_shape=self.input_shape,
-        )
+    def eps_source(self) -> str:
+        """Where eps comes from: the model's own words, or 'given'."""
+        model = zoo.get(self.model) if self.model is not None else None
+        return model.eps_source if model is not None and self.eps == [model.eps] else "given"
 
-    def preprocess(self, prepared: Prepared) -> Preprocess:
-        """How images are fed to the net. CaffeGPError if its input is no image."""
+    def _input_shape(self) -> tuple[int | None, ...] | None:
+        """The canvas' shape where it is fixed, so that a net of one size is built for it at once."""
+        size = self.pad_to or (self.resize if isinstance(self.resize, tuple) else None)
+        return None if size is None else (1, None, size[1], size[0])
+
+    def _preprocess(self, prepared: Prepared) -> Preprocess:
         shape = tuple(prepared.input_shape.dim)
         if len(shape) != 4:
             raise CaffeGPError(
@@ -118,8 +134,8 @@ class NetSettings:
             mean = FCN_MEAN if shape[1] == 3 else (0.0,)
         return Preprocess(mean, self.scale, self.channel_order, shape[1], self.resize, self.pad_to)
 
-    def method(self, prepared: Prepared) -> dict[str, Any]:
-        """The method's settings as they will be used, for results."""
+    def _method(self, prepared: Prepared) -> dict[str, Any]:
+        """The method's settings as they will be used."""
         made = {top for layer in prepared.net.layer for top in layer.top}
         return {
             "eps": [float(eps) for eps in self.eps],
@@ -131,21 +147,124 @@ class NetSettings:
             "seed": self.seed,
         }
 
-    def origin(self, prepared: Prepared) -> dict[str, Any]:
-        """What a result must say about its net, engine, method and preprocessing."""
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings and what follows from them and from the files they name; found out once, then only read.
+
+    prepared     the net's description as it is loaded
+    preprocess   how images are fed to it
+    method       the method's settings, for results
+    engine       ``engines.describe`` of the process that resolved
+    """
+
+    settings: Any
+    prepared: Prepared
+    preprocess: Preprocess
+    method: dict[str, Any]
+    engine: dict[str, Any]
+    prototxt_sha256: str
+    caffemodel_sha256: str
+
+    def open_net(self, device: str | None = None) -> engines.GPNet:
+        """The net loaded, with its weights."""
+        settings = self.settings
+        return engines.open_net(
+            self.prepared,
+            settings.prototxt,
+            settings.caffemodel,
+            engine=settings.engine,
+            device=device or settings.device,
+        )
+
+    def net_key(self) -> dict[str, Any]:
+        """What the numbers depend on of the net, how it is fed, and the engine."""
+        versions = [self.engine[name] for name in ("engine_version", "torch") if name in self.engine]
+        return {
+            "caffemodel_sha256": self.caffemodel_sha256,
+            "prepared_prototxt_sha256": sha256_of_text(proto.to_text(self.prepared.net)),
+            **self.preprocess.describe(),
+            "engine": self.engine["engine"],
+            "engine_version": ", torch ".join(versions),
+            "device": self.settings.device.split(":")[0],
+            "version": caffe_gp.__version__,
+        }
+
+    def origin(self, net: engines.GPNet) -> dict[str, Any]:
+        """What a result must say of its net as it was loaded in this process, of engine and method."""
+        settings = self.settings
         return {
             "code_version": provenance.code_version(),
-            "command": self.command,
+            "command": settings.command,
             "model": {
-                "name": self.model,
-                "prototxt": self.prototxt,
-                "prototxt_sha256": sha256_of(self.prototxt),
-                "caffemodel": self.caffemodel,
-                "caffemodel_sha256": sha256_of(self.caffemodel),
-                "surgery": prepared.changes,
-                "eps_source": self.eps_source,
+                "name": settings.model,
+                "prototxt": settings.prototxt,
+                "prototxt_sha256": self.prototxt_sha256,
+                "caffemodel": settings.caffemodel,
+                "caffemodel_sha256": self.caffemodel_sha256,
+                "surgery": net.changes,
+                "eps_source": settings.eps_source(),
             },
-            "engine": engines.describe(self.engine, self.device),
-            "method": self.method(prepared),
-            "preprocessing": self.preprocess(prepared).describe(),
+            "engine": engines.describe(settings.engine, net.device),
+            "method": self.method,
+            "preprocessing": self.preprocess.describe(),
         }
+
+
+@dataclass
+class RunSettings(NetSettings):
+    """Settings of what leaves a run's folder.
+
+    out       the run's own folder
+    by_key    put the run into a folder of ``out`` that is named after its key: many runs share one ``out``
+    workers   processes on this machine, or actors of ``cluster``
+    threads   CPU threads of each worker. They change last bits, so a run keeps to the number it began with;
+              default: OMP_NUM_THREADS, else the machine's share
+    devices   one worker for each, instead of ``device`` and ``workers``
+    cluster   None, or a Ray cluster: 'local', 'auto' or 'ray://host:port' (see ``runs.cluster``)
+    """
+
+    out: Path = field(default_factory=required)
+    by_key: bool = False
+    workers: int = 1
+    threads: int | None = None
+    devices: tuple[str, ...] = ()
+    cluster: str | None = None
+
+    def check(self) -> None:
+        """CaffeGPError for settings that make no sense together."""
+        self.check_eps()
+        if self.workers < 1 or self.batch_size < 1 or (self.threads or 1) < 1:
+            raise CaffeGPError("workers, threads and batch_size must be at least 1")
+        if self.cluster is not None and self.devices:
+            raise CaffeGPError("a cluster chooses its devices itself: give device 'cpu' or 'cuda'")
+
+    def with_workers(self: Run) -> Run:
+        """The settings with the number of workers and their threads decided, and paths for a cluster."""
+        settings = self
+        if settings.devices:
+            settings = replace(settings, device=settings.devices[0], workers=len(settings.devices))
+        if settings.threads is None:
+            threads = int(engines.describe(settings.engine, settings.device)["threads"])
+            if not os.environ.get(engines.THREADS_VARIABLE):
+                threads = max(1, threads // settings.workers)
+                begun = None if settings.by_key else RunFolder(settings.out)
+                if begun is not None and begun.is_begun():
+                    threads = begun.key().get("threads") or threads
+            settings = replace(settings, threads=threads)
+        if settings.cluster is not None:  # other machines have other current folders
+            paths = {name: os.path.abspath(getattr(settings, name)) for name in ("prototxt", "caffemodel")}
+            settings = replace(settings, **paths)
+        return settings
+
+    def folder(self, data: str, key: dict[str, Any]) -> RunFolder:
+        """Where a run over the images ``data`` lies."""
+        if not self.by_key:
+            return RunFolder(self.out)
+        source = Path(self.prototxt)
+        net = self.model or f"{source.resolve().parent.name}-{source.stem}"
+        return RunFolder(keyed_folder(self.out, f"{net}-{data}", key))
+
+    def sharing(self) -> dict[str, Any]:
+        """What ``runs.run`` is told about workers."""
+        return {name: getattr(self, name) for name in ("workers", "devices", "cluster", "quiet")}

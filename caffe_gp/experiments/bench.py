@@ -117,7 +117,7 @@ class Context:
 
     def labeller(self, net: Net, eps: Sequence[float], **method: Any) -> Labeller:
         """The net loaded, for figures that look inside it."""
-        return Labeller(NetSettings(**self._settings(net, eps, method)))
+        return Labeller(NetSettings(**self._settings(net, eps, method)).resolve())
 
     def tune(
         self, net: Net, grid: Sequence[float], tuning: SegmentationSet | None = None, **method: Any

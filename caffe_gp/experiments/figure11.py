@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-from caffe_gp.evaluation.classification import Work
+from caffe_gp.evaluation.classification import ClassificationTask, run_task
+from caffe_gp.evaluation.classification_examples import examples
 from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
 from caffe_gp.experiments import classifiers
 from caffe_gp.experiments.bench import Context
@@ -30,21 +31,21 @@ def run(context: Context) -> Report:
     """A sheet of LeNet's digits: the first that were corrected, then the first that were broken."""
     classifier = classifiers.CLASSIFIERS[0]
     caffemodel = classifier.weights()[0]
-    work = Work(classifiers.settings(context, classifier, caffemodel))
-    found = work.evaluate()
+    task = ClassificationTask.of(classifiers.settings(context, classifier, caffemodel))
+    found = run_task(task)
     (variant,) = found.variants
     eps = found.chosen_eps(variant) or min(step for step in found.eps if step > 0)
     outcome = found.outcome(variant, eps)
-    examples = work.examples(found, variant, eps, FIXED, BROKEN)
+    shown = examples(task, found, variant, eps, FIXED, BROKEN)
     drawn = []
-    if examples:
-        figures.save(sheet(work, examples), context.out / NAME, NAME)
+    if shown:
+        figures.save(sheet(task, shown), context.out / NAME, NAME)
         rule = "The first test images that became right, then the first that became wrong."
         drawn.append((NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
-    names = found.origin["data"]["class_names"]
+    names = found.origin["class_names"]
     header = ["test image", "label", "base", "with GP", "neighbours"]
     table = Table(f"{outcome.fixed} digits corrected, {outcome.broken} broken; shown:", header)
-    for one in examples:
+    for one in shown:
         labels = [names[label] for label in (one.truth, one.base, one.after)]
         table.add(str(one.row), *labels, ", ".join(names[label] for label in one.neighbour_classes))
     numbers = {
@@ -57,7 +58,7 @@ def run(context: Context) -> Report:
                 "after": one.after,
                 "neighbours": one.neighbours.tolist(),
             }
-            for one in examples
+            for one in shown
         ],
     }
     provenance = {"command": context.command, "runs": {classifier.name: found.origin}}

@@ -23,7 +23,7 @@ def run(context: Context) -> Report:
     """A row a layer, for the image that guided perturbations improve most."""
     (net,) = nets(context.suite)
     eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, label_maps=True)
+    found = context.run(net, [eps], data, save=("labels",))
     picked = chosen_images.best(found, eps)
     labeller = context.labeller(net, [eps])
     canvas = labeller.preprocess.load(data.image(picked.item))

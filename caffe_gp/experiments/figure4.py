@@ -38,7 +38,7 @@ def run(context: Context) -> Report:
     """The images with most pixels changed for the better, and the distances over all images."""
     (net,) = nets(context.suite)
     eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, label_maps=True)
+    found = context.run(net, [eps], data, save=("labels",))
     chosen = chosen_images.successes(found, eps, ROWS) or [chosen_images.best(found, eps)]
     rows = [
         PictureRow(_cells(context, found, eps, image.item), image.text(), () if k else _TITLES)

@@ -25,11 +25,11 @@ def run(context: Context) -> Report:
     (net,) = nets(context.suite)
     eps, data = chosen_images.step(context, net), context.data()
     variants: dict[str, RunResults] = {
-        "true gradient": context.run(net, [eps], data, encoding="ground-truth", label_maps=True)
+        "true gradient": context.run(net, [eps], data, encoding="ground-truth", save=("labels",))
     }
     for iterations in ITERATIONS:
         name = "GP, 1 iteration" if iterations == 1 else f"GP, {iterations} iterations"
-        variants[name] = context.run(net, [eps], data, iterations=iterations, label_maps=True)
+        variants[name] = context.run(net, [eps], data, iterations=iterations, save=("labels",))
     first = variants["GP, 1 iteration"]
     base = mean_iu(first.base)
     table = Table(f"{net.title}, eps {eps:g}, {len(data)} images", ["perturbation", "mean IU", "gain"])

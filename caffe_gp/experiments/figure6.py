@@ -74,7 +74,7 @@ def run(context: Context) -> Report:
     """The patch across eps, and the scores of its 3 x 3 positions."""
     (net,) = nets(context.suite)
     eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, label_maps=True)
+    found = context.run(net, [eps], data, save=("labels",))
     picked = chosen_images.best(found, eps)
     steps = sorted({*chosen_images.symmetric(net), eps})
     seen, fixed, truth = _look(context, net, picked.item, steps, eps)

@@ -48,7 +48,7 @@ def run(context: Context) -> Report:
         runs.append(all_images)
         if not chosen:
             continue
-        shown = context.run(net, [eps], context.data().only(chosen), label_maps=True)
+        shown = context.run(net, [eps], context.data().only(chosen), save=("labels",))
         rows = [
             PictureRow(_cells(context, shown, eps, image.item), image.text(), *_titles(name, k))
             for name, group in groups.items()

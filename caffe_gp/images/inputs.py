@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 from PIL import Image
 
 from caffe_gp.errors import DataError
+from caffe_gp.images.label_maps import read_label_png
+from caffe_gp.images.reading import image_size
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files by name, with label maps if there are any: ``evaluation.labelled_images.LabelledImages``.
+
+    ids     names, the files' without folder and suffix; results are named after them
+    paths   the files, in the same order
+    labels  folder of the label maps, NAME.png
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: Path | None = None
+    name: str = "image files"
+    classes: tuple[str, ...] = ()
+    background_counts: bool = True
+
+    @classmethod
+    def of(cls, paths: Sequence[str], labels: str | None = None) -> ImageFiles:
+        """The files at ``paths``. DataError for names that repeat, broken files and missing label maps."""
+        seen: dict[str, str] = {}
+        for path in paths:
+            name = Path(path).stem
+            if name in seen:
+                raise DataError(
+                    f"{path} and {seen[name]}: results are named after the image, so names must differ"
+                )
+            seen[name] = path
+            image_size(path)  # a missing or broken file is reported now, not after an hour
+            if labels is not None and not (Path(labels) / f"{name}.png").is_file():
+                raise DataError(f"{Path(labels) / name}.png: no label map for image {path}")
+        folder = None if labels is None else Path(labels)
+        return cls(tuple(seen), tuple(map(Path, seen.values())), folder)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there are label maps."""
+        return self.labels is not None
+
+    def image(self, item: str) -> Path:
+        """The image file of a name."""
+        return self.paths[self.ids.index(item)]
+
+    def label_file(self, item: str) -> Path | None:
+        """The label file of a name; None without label maps."""
+        return None if self.labels is None else self.labels / f"{item}.png"
+
+    def truth(self, item: str, classes: int | None = None) -> np.ndarray:
+        """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image."""
+        path = self.label_file(item)
+        if path is None:
+            raise DataError(f"{self.image(item)}: there are no label maps")
+        labels, (width, height) = read_label_png(path, classes), image_size(self.image(item))
+        if labels.shape != (height, width):
+            found = f"{labels.shape[1]} x {labels.shape[0]}"
+            raise DataError(f"{path}: labels of {found} for an image of {width} x {height}")
+        return labels
+
+    def absolute(self) -> ImageFiles:
+        """The same with absolute paths, for processes with another current folder."""
+        labels = None if self.labels is None else self.labels.resolve()
+        return replace(self, paths=tuple(path.resolve() for path in self.paths), labels=labels)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about its images."""
+        labels = None if self.labels is None else str(self.labels)
+        return {"name": self.name, "images": len(self.ids), "labels": labels}
 
 
 def find_images(sources: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, List, Sequence, Union
 from caffe_gp.files.atomic import write_text
 from caffe_gp.files.json_files import write_json
 from caffe_gp.report.page import file_uri, render, save_page
+from caffe_gp.report.results_file import SCHEMA
 
 GOOD, BAD = "good", "bad"
 
@@ -78,7 +79,8 @@ class Report:
         """Write the three files into ``folder``; each appears only when it is whole. Returns their paths."""
         path = folder / "results.json"
         results = {
-            "schema": "caffe_gp.experiment/1",
+            "schema": SCHEMA,
+            "task": "experiment",
             "name": self.name,
             "title": self.title,
             "warnings": self.warnings,

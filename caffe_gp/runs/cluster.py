@@ -1,6 +1,6 @@
-"""An evaluation on a Ray cluster: actors that hold one net each, on any number of machines.
+"""A run on a Ray cluster: actors that hold one net each, on any number of machines.
 
-``cluster`` is 'local' (a cluster of this machine alone), 'auto' (the one that this machine belongs to) or
+``address`` is 'local' (a cluster of this machine alone), 'auto' (the one that this machine belongs to) or
 'ray://host:port'. Files do not travel: prototxt, weights, images and labels must lie under the same paths on
 every machine, on a shared file system. The code travels, so that all machines compute with this one. See
 docs/scale.md.
@@ -15,29 +15,28 @@ import pickle
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import caffe_gp
-from caffe_gp import engines
+from caffe_gp.engines import THREADS_VARIABLE
 from caffe_gp.errors import CaffeGPError, EngineError
-from caffe_gp.evaluation.results import RunFolder
-from caffe_gp.runs.records import as_read_back, check_key
-
-if TYPE_CHECKING:
-    from caffe_gp.evaluation.segmentation import Evaluation, OnRecords
+from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.records import check_key
+from caffe_gp.runs.task import Batch, Record, Task
 
 # A task for each batch loses least when a machine dies; beyond so many the driver would only count tasks.
 _MOST_TASKS = 20_000
 
 
 def compute(
-    settings: Evaluation,
+    task: Task,
     folder: RunFolder,
-    key: dict[str, Any],
-    todo: Sequence[Sequence[str]],
-    on_records: OnRecords,
+    key: Mapping[str, Any],
+    todo: Sequence[Batch],
+    workers: int,
+    address: str,
+    on_records: Callable[[Sequence[Record]], object],
 ) -> None:
     """Compute the batches ``todo``; their records are in the folder, and were given to ``on_records``.
 
@@ -46,12 +45,11 @@ def compute(
     EngineError without Ray or a cluster.
     """
     ray = _ray()
-    given = _with_absolute_paths(settings), RunFolder(folder.path.resolve()), todo
-    with _connected(ray, settings), ExitStack() as files:
-        rows = _rows(*given)
-        if str(settings.cluster).startswith("ray://"):
+    with _connected(ray, address, task.threads), ExitStack() as files:
+        rows = _rows(task, todo, workers)
+        if address.startswith("ray://"):
             # Ray's data sets do not run in a client, so an actor on the cluster drives this one.
-            driver = ray.remote(num_cpus=0)(_Driver).remote(*given)
+            driver = ray.remote(num_cpus=0)(_Driver).remote(task, todo, workers)
             rows = iter(lambda: ray.get(driver.next.remote()), None)
         writers: dict[str, Any] = {}
         for row in rows:
@@ -66,25 +64,25 @@ def compute(
             on_records(records)
 
 
-def _rows(settings: Evaluation, folder: RunFolder, todo: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
+def _rows(task: Task, todo: Sequence[Batch], workers: int) -> Iterator[dict[str, Any]]:
     """What the actors answer, a batch at a time, as it comes."""
     ray = _ray()
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    on_gpu = settings.device != "cpu"
+    on_gpu = task.device != "cpu"
     batches = ray.data.from_items(
-        [{"batch": json.dumps(batch)} for batch in todo],
+        [{"batch": json.dumps(list(batch))} for batch in todo],
         override_num_blocks=min(len(todo), _MOST_TASKS),
     )
     answers = batches.map_batches(
         _Actor,
-        fn_constructor_args=(settings, folder),
+        fn_constructor_args=(task,),
         batch_size=1,
-        num_cpus=1 if on_gpu else settings.threads,
+        num_cpus=1 if on_gpu else task.threads,
         num_gpus=1 if on_gpu else None,
         # Two calls at a time: one decodes while the other computes.
         compute=ray.data.ActorPoolStrategy(
-            size=min(settings.workers, len(todo)),
+            size=min(workers, len(todo)),
             enable_true_multi_threading=True,
             max_concurrent_calls_per_actor=2,
         ),
@@ -95,8 +93,8 @@ def _rows(settings: Evaluation, folder: RunFolder, todo: Sequence[Sequence[str]]
 class _Driver:
     """``_rows`` in an actor."""
 
-    def __init__(self, settings: Evaluation, folder: RunFolder, todo: Sequence[Sequence[str]]) -> None:
-        self._rows = _rows(settings, folder, todo)
+    def __init__(self, task: Task, todo: Sequence[Batch], workers: int) -> None:
+        self._rows = _rows(task, todo, workers)
 
     def next(self) -> dict[str, Any] | None:
         """The next row, None after the last."""
@@ -106,10 +104,10 @@ class _Driver:
 class _Actor:
     """One net somewhere in the cluster. Errors travel as values: Ray would wrap them, or start again."""
 
-    def __init__(self, settings: Evaluation, folder: RunFolder) -> None:
-        self._settings, self._folder = settings, folder
+    def __init__(self, task: Task) -> None:
+        self._task = task
         self._lock = threading.Lock()
-        self._evaluator: Any = None
+        self._worker: Any = None
         self._head = ""
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -118,24 +116,22 @@ class _Actor:
         try:
             batch = json.loads(str(row["batch"][0]))
             with self._lock:
-                self._load_net()
-            loaded = self._evaluator.load(batch)
+                self._open()
+            loaded = self._worker.load(batch)
             with self._lock:
-                records = self._evaluator.records(batch, *loaded)
+                groups = self._worker.records(batch, loaded)
+                records = [record for group in groups for record in group]
             out.update(head=self._head, records=json.dumps(records))
         except CaffeGPError as error:
             out["error"] = pickle.dumps(error)
         return {name: [value] for name, value in out.items()}
 
-    def _load_net(self) -> None:
-        if self._evaluator is None:
-            from caffe_gp.evaluation.evaluator import Evaluator
-
-            engines.load_caffe(self._settings.engine, self._settings.device, self._settings.threads)
-            evaluator = Evaluator(self._settings, self._folder)
+    def _open(self) -> None:
+        if self._worker is None:
             # This machine's own key: the driver refuses records of other files or other versions.
-            self._head = json.dumps(evaluator.head(as_read_back(self._settings.key())))
-            self._evaluator = evaluator
+            task = self._task.on_this_machine()
+            self._worker = task.open(task.device)
+            self._head = json.dumps(self._worker.head())
 
 
 def _ray() -> Any:
@@ -148,35 +144,25 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _connected(ray: Any, settings: Evaluation) -> Iterator[None]:
-    threads = {engines.THREADS_VARIABLE: str(settings.threads), "NUMBA_NUM_THREADS": str(settings.threads)}
-    environment = {"env_vars": threads, "py_modules": [str(Path(caffe_gp.__file__).parent)]}
+def _connected(ray: Any, address: str, threads: int | None) -> Iterator[None]:
+    names = (THREADS_VARIABLE, "NUMBA_NUM_THREADS") if threads is not None else ()
+    variables = {name: str(threads) for name in names}
+    environment = {"env_vars": variables, "py_modules": [str(Path(caffe_gp.__file__).parent)]}
     mine = not ray.is_initialized()
     if mine:
         try:
             ray.init(
-                address=settings.cluster,
+                address=address,
                 runtime_env=environment,
                 log_to_driver=False,
                 logging_level="warning",
                 # Shows in a browser what a cluster does; a cluster of one process's own needs none.
-                include_dashboard=False if settings.cluster == "local" else None,
+                include_dashboard=False if address == "local" else None,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise EngineError(f"no Ray cluster at '{settings.cluster}': {error}") from error
+            raise EngineError(f"no Ray cluster at '{address}': {error}") from error
     try:
         yield
     finally:
         if mine:
             ray.shutdown()
-
-
-def _with_absolute_paths(settings: Evaluation) -> Evaluation:
-    data = settings.data
-    labels = None if data.labels is None else data.labels.resolve()
-    return replace(
-        settings,
-        prototxt=os.path.abspath(settings.prototxt),
-        caffemodel=os.path.abspath(settings.caffemodel),
-        data=replace(data, images=data.images.resolve(), labels=labels),
-    )

@@ -1,6 +1,6 @@
-"""An evaluation shared among processes of this machine: one for each GPU, or for a share of the CPUs.
+"""A run shared among processes of this machine: one for each GPU, or for a share of the CPUs.
 
-Each worker loads the net, is handed batches one after the other and writes its own file of records. A worker
+Each worker opens the task, is handed batches one after the other and writes its own file of records. A worker
 that dies (out of memory, killed) is reported and its batches go to the others.
 """
 
@@ -9,40 +9,40 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
-from tqdm import tqdm
-
-from caffe_gp import engines
+from caffe_gp.engines import THREADS_VARIABLE
 from caffe_gp.errors import EngineError
-from caffe_gp.evaluation.results import RunFolder
-
-if TYPE_CHECKING:
-    from caffe_gp.evaluation.segmentation import Evaluation, OnRecords
-
-Batch = Sequence[str]
+from caffe_gp.runs.batches import loaded_ahead
+from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.progress import say
+from caffe_gp.runs.task import Batch, Record, Task
 
 # A batch being computed and one being decoded.
 _IN_HAND = 2
-_GOES_ON = "the same command goes on where this one stopped"
+_RESUMES = "the same command resumes where this one stopped"
 
 
 def compute(
-    settings: Evaluation, folder: RunFolder, key: dict[str, Any], todo: Sequence[Batch], on_records: OnRecords
+    task: Task,
+    folder: RunFolder,
+    todo: Sequence[Batch],
+    devices: Sequence[str],
+    quiet: bool,
+    on_records: Callable[[Sequence[Record]], object],
 ) -> None:
-    """Compute the batches ``todo``; their records are in the folder, and were given to ``on_records``.
+    """Compute the batches ``todo`` with a worker on each device; their records are in the folder.
 
-    An error that a worker meets is raised here. EngineError if no worker is left, or if a batch has ended two
-    of them.
+    They were given to ``on_records`` too. An error that a worker meets is raised here. EngineError if no
+    worker is left, or if a batch has ended two of them.
     """
     waiting = deque(todo)
     killers: list[Batch] = []  # a worker died over these
-    workers = [_start(settings, folder, key, i) for i in range(min(settings.workers, len(todo)))]
+    workers = [_start(task, folder, device, i) for i, device in enumerate(devices[: len(todo)])]
     alive = list(workers)
     try:
         while waiting or any(worker.in_hand for worker in alive):
@@ -59,12 +59,12 @@ def compute(
                 why = worker.obituary()
                 waiting.extendleft(reversed(worker.in_hand))
                 if worker.in_hand and worker.in_hand[0] in killers:
-                    raise EngineError(f"{why}, over the same images as one before: {worker.in_hand[0]}")
+                    raise EngineError(f"{why}, over the same items as one before: {worker.in_hand[0]}")
                 killers += worker.in_hand[:1]
                 if not alive:
-                    raise EngineError(f"{why}; no worker is left; {_GOES_ON}")
-                if not settings.quiet:
-                    tqdm.write(f"  {why}; its images go to the others", file=sys.stderr)
+                    raise EngineError(f"{why}; no worker is left; {_RESUMES}")
+                if not quiet:
+                    say(f"  {why}; its images go to the others")
         for worker in alive:
             worker.dismiss()
     finally:
@@ -123,14 +123,12 @@ class _Worker:
             pass
 
 
-def _start(settings: Evaluation, folder: RunFolder, key: dict[str, Any], number: int) -> _Worker:
-    if settings.devices:
-        settings = replace(settings, device=settings.devices[number])
+def _start(task: Task, folder: RunFolder, device: str, number: int) -> _Worker:
     # Never forked: threads of the engine do not survive that.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(settings, folder, key, theirs), daemon=True)
-    with _threads_of_children(settings.threads):
+    process = context.Process(target=_work, args=(task, folder, device, theirs), daemon=True)
+    with _threads_of_children(task.threads):
         process.start()
     theirs.close()
     return _Worker(number, process, ours)
@@ -139,7 +137,7 @@ def _start(settings: Evaluation, folder: RunFolder, key: dict[str, Any], number:
 @contextmanager
 def _threads_of_children(threads: int | None) -> Iterator[None]:
     """Libraries read their number of threads when they are loaded, so it has to be in the environment."""
-    names = (engines.THREADS_VARIABLE, "NUMBA_NUM_THREADS")
+    names = (THREADS_VARIABLE, "NUMBA_NUM_THREADS") if threads is not None else ()
     before = {name: os.environ.get(name) for name in names}
     os.environ.update({name: str(threads) for name in names})
     try:
@@ -154,17 +152,17 @@ def _threads_of_children(threads: int | None) -> Iterator[None]:
 # ---- the worker's side
 
 
-def _work(settings: Evaluation, folder: RunFolder, key: dict[str, Any], channel: Any) -> None:
+def _work(task: Task, folder: RunFolder, device: str, channel: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     try:
-        from caffe_gp.evaluation.evaluator import Evaluator
-
-        engines.load_caffe(settings.engine, settings.device, settings.threads)
-        evaluator = Evaluator(settings, folder)
-        with folder.new_records(evaluator.head(key)) as writer:
-            for records in evaluator.run(_batches(channel)):
-                writer.write(*records)
-                channel.send(("records", records))
+        worker = task.open(device)
+        with folder.new_records(worker.head()) as writer:
+            for batch, loaded in loaded_ahead(_batches(channel), worker.load):
+                found: list[Record] = []
+                for records in worker.records(batch, loaded):
+                    writer.write(*records)
+                    found += records
+                channel.send(("records", found))
     except BrokenPipeError:  # the parent is gone, and nobody waits for more
         pass
     except Exception as error:

@@ -1,7 +1,7 @@
-"""A run's records on disk: one JSON line an item, so that an interrupted run goes on where it stopped.
+"""A run's records on disk: one JSON line an item, so that an interrupted run is resumed where it stopped.
 
 The first line of a file holds the key, every setting that the numbers depend on. A run with another key
-refuses to continue. Each record is flushed to the disk when it is written; a line torn by a crash is dropped.
+refuses to continue. Records are on the disk when they are written; a line torn by a crash is dropped.
 """
 
 from __future__ import annotations
@@ -9,71 +9,20 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Mapping
 
 from caffe_gp.errors import DataError
 
 
-class Records:
-    """The records of one run in one file, by item name. Use it as a context manager."""
-
-    def __init__(self, path: str | os.PathLike, key: dict[str, Any]) -> None:
-        """Open ``path``, reading what is there; DataError names the field in which the keys differ."""
-        self.path = Path(path)
-        self.key: dict[str, Any] = as_read_back(key)
-        self._records: dict[str, dict[str, Any]] = {}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        whole = 0
-        if self.path.exists():
-            head, records, whole = read_records(self.path)
-            if head is not None:
-                check_key(self.path, head["key"], self.key)
-            self._records = {record["item"]: record for record in records}
-        self._writer = RecordWriter(self.path, {"key": self.key}, go_on_at=whole)
-
-    def __contains__(self, item: str) -> bool:
-        return item in self._records
-
-    def __getitem__(self, item: str) -> dict[str, Any]:
-        return self._records[item]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._records)
-
-    def add(self, item: str, record: dict[str, Any]) -> None:
-        """Store the record of a finished item; it is on the disk when this returns."""
-        entry = as_read_back({"item": item, **record})
-        self._writer.write(entry)
-        self._records[item] = entry
-
-    def close(self) -> None:
-        """Close the file."""
-        self._writer.close()
-
-    def __enter__(self) -> Records:
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self.close()
-
-
 class RecordWriter:
-    """Appends records to a file; each is on the disk when ``write`` returns."""
+    """Writes a new file of records; each is on the disk when ``write`` returns."""
 
-    def __init__(self, path: Path, head: dict[str, Any], go_on_at: int | None = None) -> None:
-        """Make a new file whose first line is ``head``; FileExistsError if there is one already.
+    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
+        """``head``: the first line. FileExistsError if there is such a file already."""
+        self._file = open(path, "xb")
+        self.write(head)
 
-        go_on_at   append to the file instead, after this many bytes; 0 starts it anew
-        """
-        self._file = open(path, "xb" if go_on_at is None else "ab")
-        self._file.truncate(go_on_at or 0)
-        if not go_on_at:
-            self.write(head)
-
-    def write(self, *entries: dict[str, Any]) -> None:
+    def write(self, *entries: Mapping[str, Any]) -> None:
         """Append lines, together."""
         self._file.write(b"".join(json.dumps(entry).encode("utf-8") + b"\n" for entry in entries))
         self._file.flush()
@@ -84,15 +33,14 @@ class RecordWriter:
         self._file.close()
 
 
-def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]], int]:
-    """First line, records and size in bytes of the whole lines of a file; a torn last line is left out.
+def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """First line and records of a file; a torn last line is left out.
 
     The first line is None in a file that was torn before its end. DataError for anything but such a file.
     """
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
     entries = []
-    for number, line in enumerate(content[:whole].splitlines(), 1):
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
         try:
             entry = json.loads(line.decode("utf-8"))
             # Anything else raises one of the errors below.
@@ -102,10 +50,10 @@ def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]
             raise DataError(
                 f"{path}, line {number}: not a record of this tool; remove the file to start again"
             ) from None
-    return (entries[0] if entries else None), entries[1:], whole
+    return (entries[0] if entries else None), entries[1:]
 
 
-def check_key(path: Path, found: dict[str, Any], key: dict[str, Any]) -> None:
+def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> None:
     """DataError if the settings of a finished part differ from the present ones: names the field."""
     if found == key:
         return
@@ -118,7 +66,7 @@ def check_key(path: Path, found: dict[str, Any], key: dict[str, Any]) -> None:
             )
 
 
-def as_read_back(entry: dict[str, Any]) -> dict[str, Any]:
+def as_read_back(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What JSON makes of it."""
     return json.loads(json.dumps(entry))
 

@@ -54,11 +54,21 @@ class Prepared:
     channels_are_guess: bool
     changes: list[str] = field(default_factory=list)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Messages of a private descriptor pool cannot be pickled; their bytes can.
+        rest = {name: value for name, value in vars(self).items() if name != "net"}
+        return _restored, (self.net.SerializePartialToString(), rest)
+
     @property
     def input_shape(self) -> Any:
         """The BlobShape of the image input, in the net."""
         layer = next(layer for layer in self.net.layer if self.data in layer.top)
         return layer.input_param.shape[0]
+
+
+def _restored(net: bytes, rest: dict[str, Any]) -> Prepared:
+    """A pickled ``Prepared``."""
+    return Prepared(net=pb.NetParameter.FromString(net), **rest)
 
 
 def prepare(

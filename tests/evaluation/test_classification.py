@@ -12,8 +12,10 @@ import pytest
 
 from caffe_gp.errors import CaffeGPError, DataError, NetError
 from caffe_gp.evaluation import classification_page
-from caffe_gp.evaluation.classification import Variant, Work, evaluate, toward_each
+from caffe_gp.evaluation.classification import ClassificationTask, Variant, evaluate, run_task
+from caffe_gp.evaluation.classification_examples import examples
 from caffe_gp.evaluation.classification_results import ClassificationResults, mcnemar, table
+from caffe_gp.evaluation.neighbour_worker import toward_each
 from caffe_gp.gp import NeighbourPerturbation
 from tests.evaluation import tiny_classifier as tiny
 
@@ -80,7 +82,7 @@ def test_gradients_towards_several_classes(folder):
 def test_an_inner_blob(folder, tmp_path):
     run = evaluate(tiny.settings(folder, tmp_path, blob="conv1", eps=[0.3]))
     assert (run.labels[run.variants[0]] != run.base).any()
-    assert json.loads((tmp_path / "results.json").read_text())["method"]["blob"] == "conv1"
+    assert json.loads((tmp_path / "provenance.json").read_text())["method"]["blob"] == "conv1"
 
 
 def test_eps_0_changes_nothing_and_batches_do_not_matter(folder, tmp_path):
@@ -150,22 +152,21 @@ def count_looks(monkeypatch, stop_at=None):
 
 
 def make_bank(folder, path, **options):
-    settings = tiny.settings(folder, path, **options)
-    work = Work(settings)
-    return work.bank, work
+    worker = ClassificationTask.of(tiny.settings(folder, path, **options)).open("cpu")
+    return worker.bank, worker
 
 
 def test_the_bank_holds_each_image_s_features_and_gradient(folder, tmp_path):
-    bank, work = make_bank(folder, tmp_path, features=("ip1", "conv1"))
-    features, train = bank.features(), work.settings.train
+    bank, worker = make_bank(folder, tmp_path, features=("ip1", "conv1"))
+    features, train = bank.features(), bank.data
     rows = np.array([50, 3, 3, 17])
     directions = bank.directions(rows)
     assert features["ip1"].shape == (60, 6) and features["conv1"].shape == (60, 5 * 6 * 6)
     for i, row in enumerate(rows):
-        image = work.preprocess.batch(train.images[row : row + 1])
-        expected = work.method.directions(image, train.labels[row : row + 1])
+        image = worker.preprocess.batch(train.images[row : row + 1])
+        expected = worker.method.directions(image, train.labels[row : row + 1])
         np.testing.assert_array_equal(directions[i], expected[0])
-        _, found = work.method.look(image)
+        _, found = worker.method.look(image)
         for name in features:
             np.testing.assert_allclose(features[name][row], found[name][0], atol=1e-5)
     again, _ = make_bank(folder, tmp_path, features=("ip1", "conv1"))
@@ -231,7 +232,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
         count_looks(patch, stop_at=5 + 2)  # five batches are searched, two perturbed
         with pytest.raises(KeyboardInterrupt):
             evaluate(settings)
-    lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    lines = (tmp_path / "run" / "records" / "0.jsonl").read_text().splitlines()
     assert [json.loads(line).get("item") for line in lines] == [None, "0-4", "5-9"]
     assert not (tmp_path / "run" / "results.json").exists()
     seen = count_looks(monkeypatch)
@@ -282,8 +283,9 @@ def test_runs_that_share_a_folder(folder, tmp_path, monkeypatch):
 def test_what_a_result_says_about_its_origin(folder, tmp_path):
     settings = tiny.settings(folder, tmp_path, **EVERYTHING)
     evaluate(settings)
-    report = json.loads((tmp_path / "results.json").read_text())
-    assert report["schema"] == "caffe_gp.classification/1"
+    results = json.loads((tmp_path / "results.json").read_text())
+    report = json.loads((tmp_path / "provenance.json").read_text())
+    assert results["schema"] == "caffe_gp.results/2" and results["task"] == "classification"
     assert report["method"] == {
         "eps": [0.05, -0.1], "blob": "data", "score": "ip2", "k": [1, 3], "features": ["ip1", "conv1"],
         "gradient_at": ["neighbour", "test"],
@@ -291,7 +293,7 @@ def test_what_a_result_says_about_its_origin(folder, tmp_path):
     assert report["data"]["train"]["images"] == 60 and report["data"]["images"]["images"] == 23
     assert len(report["model"]["caffemodel_sha256"]) == 64 and report["engine"]["engine"]
     assert set(report["seconds"]) == {"features", "search", "gradients", "perturbed"}
-    assert len(report["summary"]["variants"]) == 8
+    assert len(results["summary"]["variants"]) == 8
 
 
 def test_the_page(folder, tmp_path):
@@ -317,15 +319,15 @@ def test_the_curve_has_a_line_for_each_variant(folder, tmp_path):
 
 def test_examples_are_images_whose_label_changed(folder, tmp_path):
     settings = tiny.settings(folder, tmp_path, eps=[0.4], k=(3,))
-    work = Work(settings)
-    run = work.evaluate()
+    task = ClassificationTask.of(settings)
+    run = run_task(task)
     variant = run.variants[0]
-    examples = work.examples(run, variant, 0.4, fixed=3, broken=3)
-    assert 1 < len(examples) <= 6
-    assert [example.after == example.truth for example in examples] == sorted(
-        (example.after == example.truth for example in examples), reverse=True
+    found = examples(task, run, variant, 0.4, fixed=3, broken=3)
+    assert 1 < len(found) <= 6
+    assert [example.after == example.truth for example in found] == sorted(
+        (example.after == example.truth for example in found), reverse=True
     )
-    for example in examples:
+    for example in found:
         assert example.base != example.after
         np.testing.assert_array_equal(example.neighbours, run.neighbours["ip1"][example.row])
         pixels = settings.test.images[example.row, :, :, 0] + 0.4 / 3 * 64 * example.step[0].astype(float)

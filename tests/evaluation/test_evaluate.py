@@ -66,7 +66,7 @@ def loop_counts(truth, labels):
 
 
 def test_numbers_equal_loops_over_the_maps_of_direct_calls(net, data, tmp_path):
-    run = evaluate(tiny_run.settings(net, data, tmp_path / "run", crf=WEAK_CRF, label_maps=True))
+    run = evaluate(tiny_run.settings(net, data, tmp_path / "run", crf=WEAK_CRF, save=("labels",)))
     assert run.ids == list(data.ids) and run.eps == [0.5, -1.0] and run.classes == 4
     assert run.base.shape == (9, 4, 4) and run.after.shape == run.after_crf.shape == (2, 9, 4, 4)
     assert run.base.dtype == np.int64 and run.confidence.shape == (3, 9)
@@ -184,7 +184,7 @@ def test_a_torn_record_is_computed_again(net, data, whole, tmp_path):
 
 
 def test_a_finished_run_loads_no_net(net, data, whole, monkeypatch):
-    monkeypatch.setattr(engines, "load_net", None)
+    monkeypatch.setattr(engines, "open_net", None)
     before = results(whole)
     run = evaluate(tiny_run.settings(net, data, whole))
     assert len(run.ids) == 9 and results(whole) == before
@@ -264,7 +264,7 @@ def test_a_run_without_workers_left_goes_on(net, data, whole, tmp_path, monkeypa
     settings = tiny_run.settings(net, data, tmp_path / "run", workers=2)
     with monkeypatch.context() as patch:
         patch.setattr(pool._Worker, "receive", receive)
-        with pytest.raises(EngineError, match="no worker is left; the same command|over the same images"):
+        with pytest.raises(EngineError, match="no worker is left; the same command|over the same items"):
             evaluate(settings)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     # Another number of workers keeps to the run's threads.
@@ -288,8 +288,8 @@ def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tm
     from caffe_gp.evaluation import segmentation as module
 
     data = tiny_run.make_data(tmp_path, 60)
-    settings = tiny_run.settings(net, data, tmp_path / "ray", workers=2, cluster="local", label_maps=True)
-    score = module._RunningScore.add
+    settings = tiny_run.settings(net, data, tmp_path / "ray", workers=2, cluster="local", save=("labels",))
+    score = module._RunningScore.__call__
     killed = []
 
     def add(self, records):
@@ -299,7 +299,7 @@ def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tm
             os.kill(killed[0], signal.SIGKILL)
         return score(self, records)
 
-    monkeypatch.setattr(module._RunningScore, "add", add)
+    monkeypatch.setattr(module._RunningScore, "__call__", add)
     evaluate(settings)
     assert killed and len(list((tmp_path / "ray" / "records").glob("*.jsonl"))) == 3
     evaluate(replace(settings, out=tmp_path / "plain", workers=1, cluster=None))
@@ -376,7 +376,7 @@ def test_a_net_without_gradient_is_told_early(tmp_path, data):
 
 
 def test_without_ground_truth_there_are_label_maps_only(net, data, tmp_path):
-    run = evaluate(tiny_run.settings(net, replace(data, labels=None), tmp_path / "run", label_maps=True))
+    run = evaluate(tiny_run.settings(net, replace(data, labels=None), tmp_path / "run", save=("labels",)))
     assert not run.has_truth and not run.base.any() and (run.changed > 0).any()
     assert len(list((tmp_path / "run" / "labels" / "eps_0.5").iterdir())) == 9
     assert "changed" in table(run) and "mean IU" not in table(run)

@@ -76,7 +76,7 @@ def test_table_and_files(run, case, tmp_path):
     assert found.ids == ["03", "07", "11"]
     assert found.origin["parts"][0]["command"].startswith("evaluate.py --prototxt")
     report = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert report["schema"] == "caffe_gp.evaluation/1" and report["key"]["eps"] == [1.0, 2.0]
+    assert report["schema"] == "caffe_gp.results/2" and report["key"]["eps"] == [1.0, 2.0]
     assert f"mean IU {100 * report['summary']['base']['mean_iu']:6.2f}" in rows[0]
     _, stderr = run(tmp_path / "out", "--eps", 1, 3, "--list", tmp_path / "some.txt", "--limit", 3, code=2)
     assert "has eps = [1.0, 2.0], now it is [1.0, 3.0]" in stderr

@@ -87,7 +87,9 @@ def read_picture(path):
 
 
 def results(out):
-    return json.loads((out / "results.json").read_text())
+    """Both reports in one."""
+    reports = (json.loads((out / f"{name}.json").read_text()) for name in ("results", "provenance"))
+    return {name: value for report in reports for name, value in report.items()}
 
 
 def test_everything_at_once(run, model, tmp_path):
@@ -101,9 +103,10 @@ def test_everything_at_once(run, model, tmp_path):
     assert "replaced data layer 'd' (Data)" in stderr and "3/3" in stderr
     report = results(out)
     assert (
-        report["schema"] == "caffe_gp.run_gp/1"
-        and report["data"]["images"] == 3
-        and report["data"]["classes"] == 5
+        report["schema"] == "caffe_gp.results/2"
+        and report["task"] == "images"
+        and report["images"] == report["data"]["images"] == 3
+        and report["classes"] == 5
     )
     assert report["method"] == {
         "eps": [0.5, -1.0], "blob": "data", "score": "score", "encoding": "onehot", "inject": "score",
@@ -111,8 +114,8 @@ def test_everything_at_once(run, model, tmp_path):
     }  # fmt: skip
     assert report["preprocessing"]["mean"] == list(FCN_MEAN) and report["engine"]["engine"] == nets.ENGINE
     assert len(report["model"]["caffemodel_sha256"]) == 64 and report["model"]["surgery"]
-    assert report["code_version"] and report["date"].endswith("+00:00")
-    assert set(report["summary"]["seconds_per_image"]) == {"forward", "backward", "forward_perturbed"}
+    assert report["code_versions"] and report["date"].endswith("+00:00")
+    assert set(report["seconds_per_image"]) == {"forward", "backward", "forward_perturbed"}
 
     # The numbers, from the label maps that were written and from the method called directly.
     loaded = nets.load(tmp_path, nets.input_layer((1, 3, 40, 50)) + NET)
@@ -143,7 +146,7 @@ def test_everything_at_once(run, model, tmp_path):
         assert row["mean_iu"] == pytest.approx(iu.mean())
         assert row["pixel_accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
     gain = report["summary"]["gp"][0]["mean_iu"] - report["summary"]["base"]["mean_iu"]
-    assert report["summary"]["gp"][0]["gain"] == pytest.approx(gain)
+    assert report["summary"]["gp"][0]["gain"]["gain"] == pytest.approx(100 * gain)
     assert not list(out.rglob(".*"))  # no temporary files are left
 
 
@@ -157,10 +160,16 @@ def test_inner_blobs_lists_and_quiet(run, model, tmp_path):
     )  # fmt: skip
     assert stdout == stderr == ""
     report = results(tmp_path / "out")
-    assert [image["item"] for image in report["images"]] == ["c", "a"]
+    assert [image["item"] for image in report["records"]] == ["c", "a"]
     assert report["method"]["blob"] == "pool3" and report["method"]["iterations"] == 2
     assert "mean_iu" not in report["summary"]["base"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["records.jsonl", "results.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "ids.txt",
+        "key.json",
+        "provenance.json",
+        "records",
+        "results.json",
+    ]
 
 
 @pytest.fixture()
@@ -200,13 +209,11 @@ def test_a_model_by_name_is_the_same_net_with_its_options_written_out(run, run_p
     )  # fmt: skip
     by_name, plain = results(tmp_path / "named"), results(tmp_path / "plain")
     for part in ("method", "preprocessing", "summary"):
-        by_name[part].pop("seconds_per_image", None)
-        plain[part].pop("seconds_per_image", None)
         assert by_name[part] == plain[part], part
     assert by_name["model"]["name"] == "named" and plain["model"]["name"] is None
     assert by_name["model"]["eps_source"] == "somebody said so" and plain["model"]["eps_source"] == "given"
-    assert by_name["data"]["class_names"] == ["a", "b", "c", "d", "e"]
-    assert plain["data"]["class_names"] is None
+    assert by_name["class_names"] == ["a", "b", "c", "d", "e"]
+    assert plain["class_names"] is None
     assert by_name["model"]["caffemodel"] == str(tmp_path / "models" / "named.caffemodel")
 
 
@@ -236,7 +243,7 @@ def test_lenet_by_name(run_plain, tmp_path):
     )  # fmt: skip
     report = results(tmp_path / "out")
     assert report["preprocessing"]["scale"] == 1 / 256 and report["preprocessing"]["mean"] == [0.0]
-    assert report["data"]["class_names"] == list("0123456789") and report["method"]["score"] == "ip2"
+    assert report["class_names"] == list("0123456789") and report["method"]["score"] == "ip2"
 
 
 @pytest.mark.parametrize(
@@ -274,13 +281,13 @@ def test_finished_images_are_skipped_and_other_settings_refused(run, model, tmp_
     _, stderr = run(model, out, *options)
     assert "3/3" in stderr
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == stamps
-    assert results(out)["images"] == first["images"] and results(out)["summary"] == first["summary"]
+    assert results(out)["records"] == first["records"] and results(out)["summary"] == first["summary"]
     (out / "labels" / "base" / "b.png").unlink()
     before = read_picture(model / "images" / "c.png")[3]
     Image.fromarray(255 - before).save(model / "images" / "c.png")
     run(model, out, *options)
     assert (out / "labels" / "base" / "b.png").exists()
-    pairs = zip(first["images"], results(out)["images"])
+    pairs = zip(first["records"], results(out)["records"])
     Image.fromarray(before).save(model / "images" / "c.png")
     assert [old["item"] for old, new in pairs if old["image_sha256"] != new["image_sha256"]] == ["c"]
     _, stderr = run(model, out, *options[:2], "--eps", "0.7", "--save", "labels", code=2)
@@ -310,7 +317,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, numb
         time.sleep(0.01)
     os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=60)
-    done = [line for line in (out / "records.jsonl").read_text().splitlines() if '"item"' in line]
+    done = [line for line in (out / "records/0.jsonl").read_text().splitlines() if '"item"' in line]
     assert 2 <= len(done) < 16, "the run was not stopped in its middle"
     if number == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in stderr
@@ -323,7 +330,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, numb
     run(model, whole, *options)
 
     def numbers(folder):
-        return [{**image, "seconds": None, "code_version": None} for image in results(folder)["images"]]
+        return [{**image, "seconds": None} for image in results(folder)["records"]]
 
     assert numbers(out) == numbers(whole)
     for path in whole.rglob("*.png"):
@@ -345,7 +352,7 @@ def test_ground_truth_encoding_needs_labels(run, model, tmp_path):
     assert "give --labels DIR" in stderr
     run(model, tmp_path / "out2", *options, "--labels", str(model / "labels"))
     summary = results(tmp_path / "out2")["summary"]
-    assert summary["gp"][0]["gain"] > 0
+    assert summary["gp"][0]["gain"]["gain"] > 0
 
 
 def test_resizing_padding_and_palette(run, model, tmp_path):
@@ -374,7 +381,7 @@ def test_a_net_that_labels_whole_images(run, model, tmp_path):
         tmp_path / "plain.caffemodel", "--images", model / "images", "--resize", "12,12",
         "--scale", "0.00390625", "--eps", "0.1", "--save", "labels,perturbation",
     )  # fmt: skip
-    images = results(tmp_path / "out")["images"]
+    images = results(tmp_path / "out")["records"]
     assert all(0 <= image["gp"][0]["label"] < 3 for image in images)
     assert images[0]["files"] == ["perturbation/a.npz"]
 

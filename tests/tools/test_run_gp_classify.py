@@ -63,7 +63,9 @@ def run(folder, tmp_path, monkeypatch, capfd):
 
 
 def results(out):
-    return json.loads((out / "results.json").read_text())
+    """Both reports in one."""
+    reports = (json.loads((out / f"{name}.json").read_text()) for name in ("results", "provenance"))
+    return {name: value for report in reports for name, value in report.items()}
 
 
 def test_everything_at_once(run, folder, tmp_path):
@@ -75,10 +77,10 @@ def test_everything_at_once(run, folder, tmp_path):
     everything = {"k": (1, 3), "features": ("ip1", "conv1"), "gradient_at": ("neighbour", "test")}
     expected = evaluate(tiny.settings(folder, tmp_path / "direct", **everything))
     assert report["summary"] == json.loads(json.dumps(expected.summary()))
-    assert report["command"].startswith("run_gp_classify.py --prototxt")
+    assert report["parts"][0]["command"].startswith("run_gp_classify.py --prototxt")
     assert stdout.count("eps 0.05") == 8 and "23 image(s)" in stdout
     assert f"accuracy {100 * expected.accuracy():.2f}" in stdout
-    assert "lr_mult 0 on every weight" in stderr and "perturbed: 100%" in stderr
+    assert "lr_mult 0 on every weight" in stderr and "23/23" in stderr and "perturbed" in stderr
     assert (tmp_path / "out" / "index.html").is_file() and (tmp_path / "out" / "table.md").is_file()
 
 
@@ -116,7 +118,7 @@ def test_ctrl_c_and_the_same_command_again(run, tmp_path, monkeypatch):
     options = ("--eps", "0.1", "--batch-size", "5", "--gradient-at", "test", "--no-page")
     _, stderr = run(*options, code=130)
     assert "run_gp_classify: interrupted. The same command goes on where this one stopped." in stderr
-    assert len((tmp_path / "out" / "records.jsonl").read_text().splitlines()) == 3
+    assert len((tmp_path / "out" / "records/0.jsonl").read_text().splitlines()) == 3
     run(*options)
     assert sum(looks[20:]) == 2 * 13
     assert results(tmp_path / "out")["summary"]["base"]["images"] == 23

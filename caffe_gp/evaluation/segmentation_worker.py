@@ -1,92 +1,96 @@
-"""One worker's part of an evaluation: a net, loaded once, that turns batches of images into records."""
+"""One worker's part of a run over images: a net, loaded once, that turns batches of images into records."""
 
 from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, provenance
 from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
-from caffe_gp.evaluation import results
+from caffe_gp.evaluation.image_outputs import ImageWriter
+from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.gp import GPResult
-from caffe_gp.images.label_maps import save_label_png
 from caffe_gp.images.preprocess import Canvas
-from caffe_gp.runs import batches
+from caffe_gp.runs.task import Batch, Record
 
 if TYPE_CHECKING:
-    from caffe_gp.evaluation.segmentation import Evaluation
-
-Batch = Sequence[str]
+    from caffe_gp.evaluation.segmentation import Evaluation, SegmentationTask
 
 # Images in a row, the first ones of a worker, that no step moves: then it is the net, not the images.
 _ZERO_GRADIENTS = 5
 
+Loaded = Sequence[Any]  # canvases and truths
 
-class Evaluator:
-    """A net with everything that one worker needs; ``run`` does all, ``load`` and ``records`` a batch.
 
-    changes   what was done to the net, one sentence each
-    """
+class SegmentationWorker:
+    """The net of a task with everything that is needed to label; a ``runs.task.Worker``."""
 
-    def __init__(self, settings: Evaluation, folder: results.RunFolder) -> None:
-        """Load the net. ``folder`` is where label maps go, if they are asked for."""
-        self._settings, self._folder = settings, folder
-        self._labeller = Labeller(settings)
+    def __init__(self, task: SegmentationTask, device: str) -> None:
+        """Load the net."""
+        self._task, self._settings = task, task.settings
+        self._device = device
+        self._threads_before = int(engines.describe(self._settings.engine, device)["threads"])
+        engines.load_caffe(self._settings.engine, device, self._settings.threads)
+        self._labeller = Labeller(task.resolved, device)
+        self._writer = ImageWriter(task.folder.path, self._settings.save, self._settings.palette)
         # One image without a gradient must not stop a run of thousands; see _check_moved.
-        self._labeller.gp.allow_zero_gradient = True
+        self._labeller.gp.allow_zero_gradient = task.kind == "segmentation"
         self._moved, self._unmoved = False, 0
-        self.changes = self._labeller.prepared.changes
-        classes, known = self._labeller.classes, len(settings.data.classes)
-        if known > classes:
+        self.on_progress: Callable[[str], None] | None = None
+        self._labeller.gp.on_progress = self._report
+        classes, data = self._labeller.classes, self._settings.data
+        if len(data.classes) > classes:
             raise DataError(
-                f"set '{settings.data.name}' has {known} classes, the net's scores have {classes} channels"
+                f"set '{data.name}' has {len(data.classes)} classes, the net's scores have {classes} channels"
             )
 
-    def head(self, key: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def changes(self) -> Sequence[str]:
+        return self._labeller.net.changes
+
+    def close(self) -> None:
+        """Give the process its threads back."""
+        engines.load_caffe(self._settings.engine, self._device, self._threads_before)
+
+    def head(self) -> dict[str, Any]:
         """First line of this worker's file of records: the key and where the records come from."""
-        settings = self._settings
-        names = settings.class_names(self._labeller.classes) or settings.data.classes
+        settings, classes = self._settings, self._labeller.classes
         return {
-            "key": key,
-            "classes": self._labeller.classes,
-            "class_names": list(names),
+            "key": self._task.key,
+            "classes": classes,
+            "class_names": settings.class_names(classes) or list(settings.data.classes) or None,
             "background_counts": settings.data.background_counts,
             "made": {
                 "date": provenance.now(),
                 "process": os.getpid(),
-                **settings.origin(self._labeller.prepared),
+                **self._task.resolved.origin(self._labeller.net),
                 "data": settings.data.describe(),
             },
         }
 
-    def run(self, todo: Iterable[Batch]) -> Iterator[list[dict[str, Any]]]:
-        """The records of each batch; the next batch is decoded while one is computed."""
-        for batch, loaded in batches.loaded_ahead(todo, self.load):
-            yield self.records(batch, *loaded)
-
-    def load(self, batch: Batch) -> tuple[list[Canvas], list[np.ndarray | None]]:
+    def load(self, batch: Batch) -> Loaded:
         """The decoded images of a batch and their ground truth."""
         data = self._settings.data
         canvases = [self._labeller.preprocess.load(data.image(item)) for item in batch]
         truths: list[np.ndarray | None] = [None] * len(batch)
         if data.has_truth:
-            truths = [data.truth(item) for item in batch]
+            truths = [data.truth(item, len(data.classes) or self._labeller.classes) for item in batch]
         return canvases, truths
 
-    def records(
-        self, batch: Batch, canvases: Sequence[Canvas], truths: Sequence[np.ndarray | None]
-    ) -> list[dict[str, Any]]:
-        """The records of a loaded batch."""
+    def records(self, batch: Batch, loaded: Loaded) -> Iterator[list[Record]]:
+        """The records of a loaded batch, and the files that are asked for."""
+        canvases, truths = loaded
         crf = None if self._settings.crf is None else _BehindCRF(self._settings, self._labeller, canvases)
-        result = self._labeller.label(canvases, truths, on_probabilities=crf)
-        if result.base_labels.ndim != 3:
+        keep = "probabilities" in self._settings.save
+        result = self._labeller.label(canvases, truths, keep_probabilities=keep, on_probabilities=crf)
+        if result.base_labels.ndim != 3 and self._task.kind == "segmentation":
             raise CaffeGPError("this net labels whole images; evaluations are of nets that label pixels")
         self._check_moved(result)
-        return [
+        yield [
             self._record(item, canvas, truth, result, i, crf)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))
         ]
@@ -99,37 +103,41 @@ class Evaluator:
         result: GPResult,
         i: int,
         crf: _BehindCRF | None,
-    ) -> dict[str, Any]:
+    ) -> Record:
         settings, classes = self._settings, self._labeller.classes
         height, width = canvas.image.shape[:2]
-        image_sha256, truth_sha256 = results.hashes(settings.data, item)
+        image_sha256, truth_sha256 = hashes(settings.data, item)
         maps = self._labeller.maps(result, i, canvas)
         scores = [scores_of(labels, truth, maps[0], classes) for labels in maps]
         for entry, confidence in zip(scores, [result.base_confidence, *result.confidence]):
             entry["confidence"] = float(confidence[i].mean())
         seconds = {kind: passes / len(result.base_labels) for kind, passes in result.seconds.items()}
-        record: dict[str, Any] = {
+        record: Record = {
             "item": item,
             "image_sha256": image_sha256,
             "truth_sha256": truth_sha256,
             "width": width,
             "height": height,
         }
+        behind: list[np.ndarray] = []
         if crf is not None:
             behind = [of_batch[i] for of_batch in crf.maps]
             record["base_crf"], *record["gp_crf"] = [
                 scores_of(labels, truth, behind[0], classes) for labels in behind
             ]
-            maps = [*maps, *behind]
             seconds["crf"] = crf.seconds[i]
         record["base"], *record["gp"] = scores
         for name in CHANGES:
             for base in ("base", "base_crf"):
                 record.get(base, {}).pop(name, None)
-        if settings.label_maps:
-            for path, labels in zip(self._folder.label_files(item, settings), maps):
-                save_label_png(path, labels)
+        if settings.save:
+            record["save"] = sorted(settings.save)
+            record["files"] = self._writer.write(item, canvas, truth, maps, behind, result, i)
         return {**record, "seconds": seconds}
+
+    def _report(self, done: int, total: int, what: str) -> None:
+        if self.on_progress is not None and self._task.kind == "images":
+            self.on_progress(f"{what.replace('_', ' ')} {done}/{total}")
 
     def _check_moved(self, result: GPResult) -> None:
         """ZeroGradientError if the first images are all without a gradient."""
@@ -141,7 +149,7 @@ class Evaluator:
             raise ZeroGradientError(
                 f"the diff of blob '{self._labeller.gp.blob}' was zero everywhere in the first "
                 f"{self._unmoved} image(s). Likely causes: the weights do not belong to this net, the images "
-                "are not scaled as it expects, or a layer passes no gradient; tools/run_gp.py on one of them "
+                "are not scaled as it expects, or a layer passes no gradient; 'caffe_gp run' on one of them "
                 "says more"
             )
 
@@ -158,13 +166,14 @@ class _BehindCRF:
 
         self._labeller, self._canvases = labeller, canvases
         self.maps: list[list[np.ndarray]] = []
-        self.seconds, self._crfs = [], []
+        self.seconds: list[float] = []
+        self._crfs = []
         for canvas in canvases:
             begin = time.perf_counter()
             self._crfs.append(DenseCRF(canvas.image, settings.crf_settings()))
             self.seconds.append(time.perf_counter() - begin)
         # numba, when it starts, gives OpenMP its own number of threads, hence PyTorch too.
-        engines.load_caffe(settings.engine, settings.device, settings.threads)
+        engines.load_caffe(settings.engine, labeller.net.device, settings.threads)
 
     def __call__(self, k: int, probabilities: np.ndarray) -> None:
         self.maps.append([])

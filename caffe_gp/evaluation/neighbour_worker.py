@@ -1,0 +1,188 @@
+"""A classifier with the bank of its training images: neighbours, their gradients, labels after a step.
+
+One worker of a classification run, which turns batches of test images into records.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+
+import numpy as np
+
+from caffe_gp import engines, provenance
+from caffe_gp.engines import GPNet
+from caffe_gp.evaluation.classification_results import Variant
+from caffe_gp.evaluation.feature_bank import FeatureBank
+from caffe_gp.gp import NeighbourPerturbation, Neighbours
+from caffe_gp.runs.task import Batch, Record
+
+if TYPE_CHECKING:
+    from caffe_gp.evaluation.classification import ClassificationTask
+
+
+class NeighbourWorker:
+    """The net of a task, loaded, and its bank; a ``runs.task.Worker``.
+
+    method, bank   the perturbation, and the training images' features and gradients
+    """
+
+    def __init__(self, task: ClassificationTask, net: GPNet) -> None:
+        """Open the bank. DataError, naming the setting, for one that belongs to something else."""
+        self._task, self._net, settings = task, net, task.settings
+        self.method = NeighbourPerturbation(self._net, blob=settings.blob, features=settings.features)
+        self.preprocess = task.resolved.preprocess
+        self.on_progress: Callable[[str], None] | None = None
+        self.bank = FeatureBank(
+            task.bank_folder,
+            self.method,
+            settings.train,
+            self.preprocess,
+            task.bank_key,
+            batch_size=settings.batch_size,
+            quiet=settings.quiet,
+        )
+        # The embedded Caffe multiplies on its device.
+        caffe = engines.load_caffe(settings.engine, self._net.device)
+        self._product = getattr(caffe, "matmul", np.matmul)
+        self._banks: dict[str, Neighbours] = {}
+        self._gradients: dict[int, np.ndarray] = {}
+
+    @property
+    def changes(self) -> Sequence[str]:
+        return self._net.changes
+
+    def close(self) -> None:
+        """Nothing of the process was changed."""
+
+    def head(self) -> dict[str, Any]:
+        """First line of this worker's file of records: the key and where the records come from."""
+        settings, task = self._task.settings, self._task
+        data = {
+            "train": task.train_description,
+            "images": task.description,
+            "class_names": list(task.images.classes),
+        }
+        return {
+            "key": task.key,
+            "made": {
+                "date": provenance.now(),
+                "process": os.getpid(),
+                **task.resolved.origin(self._net),
+                "method": settings.method(task.resolved),
+                "data": data,
+            },
+        }
+
+    def load(self, batch: Batch) -> list[np.ndarray]:
+        """The images of every item of a batch, as the net wants them."""
+        return [self.preprocess.batch(self._task.images.images[self._task.rows(item)]) for item in batch]
+
+    def records(self, batch: Batch, loaded: list[np.ndarray]) -> Iterator[list[Record]]:
+        """Search for all items together, then perturb one after the other."""
+        seconds: dict[str, float] = {}
+        nearest, done = self._nearest(loaded, seconds), 0
+        for item, images in zip(batch, loaded):
+            rows = {name: found[done : done + len(images)] for name, found in nearest.items()}
+            done += len(images)
+            yield [self._record(item, images, rows, seconds)]
+            seconds = {}
+
+    def steps(self, images: np.ndarray, neighbours: np.ndarray, gradient_at: str) -> np.ndarray:
+        """Sums of signs for some images, int8 like the blob; times eps / K they are what is added.
+
+        images       (n, H, W, C) uint8
+        neighbours   (n, K) rows of the training set
+        """
+        self.method.look(self.preprocess.batch(images))
+        return self._signs(neighbours, gradient_at).sum(axis=1, dtype=np.int8)
+
+    def _nearest(
+        self, loaded: Sequence[np.ndarray], seconds: dict[str, float]
+    ) -> dict[str, np.ndarray]:
+        """(n, K) rows of the training set for each feature blob, nearest first."""
+        if not self._banks:
+            with _clock(seconds, "features"):
+                features = self.bank.features()
+                self._banks = {name: Neighbours(bank, self._product) for name, bank in features.items()}
+        self._say("neighbours")
+        with _clock(seconds, "search"):
+            looks = [self.method.look(images)[1] for images in loaded]
+            most, found = max(self._task.settings.k), {}
+            for name, bank in self._banks.items():
+                found[name], _ = bank.nearest(np.concatenate([features[name] for features in looks]), most)
+        return found
+
+    def _record(
+        self, item: str, images: np.ndarray, neighbours: dict[str, np.ndarray], seconds: dict[str, float]
+    ) -> Record:
+        """``seconds``: what was spent before on what this item stands for."""
+        settings = self._task.settings
+        self._say("perturbed")
+        if "neighbour" in settings.gradient_at:
+            with _clock(seconds, "gradients"):
+                self._fetch_gradients(np.concatenate([rows.ravel() for rows in neighbours.values()]))
+        with _clock(seconds, "perturbed"):
+            base, _ = self.method.look(images)
+            labels = {}
+            for features, rows in neighbours.items():
+                for place in settings.gradient_at:
+                    signs = self._signs(rows, place)
+                    for k in settings.k:
+                        step = signs[:, :k].sum(axis=1, dtype=np.int8)
+                        after = [self.method.after(step, eps / k).tolist() for eps in settings.eps]
+                        labels[Variant(features, place, k).name] = after
+        nearest = {name: rows.tolist() for name, rows in neighbours.items()}
+        return {
+            "item": item,
+            "base": base.tolist(),
+            "neighbours": nearest,
+            "labels": labels,
+            "seconds": seconds,
+        }
+
+    def _say(self, phase: str) -> None:
+        if self.on_progress is not None:
+            self.on_progress(phase)
+
+    def _fetch_gradients(self, rows: np.ndarray) -> None:
+        """Have the signs of the gradients of training images at hand."""
+        missing = np.array([row for row in np.unique(rows).tolist() if row not in self._gradients], np.int64)
+        if len(missing):
+            self._gradients.update(zip(missing.tolist(), self.bank.directions(missing)))
+
+    def _signs(self, neighbours: np.ndarray, gradient_at: str) -> np.ndarray:
+        """(n, K, ...) int8: each neighbour's sign, its own or, 'test', at the images just looked at."""
+        if gradient_at == "test":
+            return toward_each(self.method, self._task.settings.train.labels[neighbours])
+        self._fetch_gradients(neighbours)
+        return np.stack([[self._gradients[row] for row in rows] for rows in neighbours.tolist()])
+
+
+@contextmanager
+def _clock(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+def toward_each(method: NeighbourPerturbation, classes: np.ndarray) -> np.ndarray:
+    """(n, K, ...) int8: signs of the gradients towards several classes (n, K) at the images last looked at.
+
+    Most images' neighbours are of one class, so classes that repeat in a row are computed once.
+    """
+    signs = None
+    left = np.ones(classes.shape, bool)
+    while left.any():
+        now = classes[np.arange(len(classes)), left.argmax(axis=1)]
+        found = method.toward(now)
+        if signs is None:
+            signs = np.empty((*classes.shape, *found.shape[1:]), np.int8)
+        same = classes == now[:, np.newaxis]
+        for j in range(classes.shape[1]):
+            signs[same[:, j], j] = found[same[:, j]]
+        left &= ~same
+    assert signs is not None
+    return signs

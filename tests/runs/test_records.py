@@ -1,0 +1,90 @@
+"""Records of a run: torn lines, other keys, runs of earlier versions, files of something else."""
+
+from __future__ import annotations
+
+import pytest
+
+from caffe_gp.errors import DataError
+from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.records import RecordWriter, check_key, read_records
+
+KEY = {"eps": [0.5], "blob": "data", "scale": 1 / 256}
+
+
+def write(path, *records):
+    """A file of records."""
+    writer = RecordWriter(path, {"key": KEY})
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run of three items, begun."""
+    run = RunFolder(tmp_path / "sub" / "run")
+    run.begin(KEY, ["a", "b", "c"])
+    return run
+
+
+def test_records_are_there_again(folder):
+    with folder.new_records({"key": KEY}) as writer:
+        writer.write({"item": "a", "value": (1, 2)})
+    with folder.new_records({"key": KEY}) as writer:
+        writer.write({"item": "b", "value": 3}, {"item": "a", "value": 4})
+    assert folder.records() == {"a": {"item": "a", "value": 4}, "b": {"item": "b", "value": 3}}
+    again = RunFolder(folder.path)
+    assert again.is_begun() and again.key() == KEY and again.ids() == ["a", "b", "c"]
+    assert list(again.finished(KEY, lambda item, record: item != "b")) == ["a"]
+    assert [path.name for path in sorted((folder.path / "records").iterdir())] == ["0.jsonl", "1.jsonl"]
+
+
+@pytest.mark.parametrize("torn", [1, 5, 20])
+def test_a_torn_last_line_is_dropped(folder, torn):
+    path = folder.path / "records" / "0.jsonl"
+    write(path, {"item": "a", "value": 1}, {"item": "b", "value": 2})
+    path.write_bytes(path.read_bytes()[:-torn])
+    assert list(folder.records()) == ["a"]
+    with folder.new_records({"key": KEY}) as writer:
+        writer.write({"item": "c", "value": 1})
+    assert list(folder.records()) == ["a", "c"]
+
+
+def test_another_key_names_the_field(folder):
+    write(folder.path / "records" / "0.jsonl")
+    with pytest.raises(DataError, match=r"eps = \[0.5\], now it is \[0.7\]; give another output folder"):
+        folder.finished({**KEY, "eps": [0.7]}, lambda item, record: True)
+    with pytest.raises(DataError, match="seed = null, now it is 1"):
+        check_key(folder.path, KEY, {**KEY, "seed": 1})
+
+
+@pytest.mark.parametrize("content", ["hello\n", '{"key": 1}\n', "[1]\n", '{"a": 2}\n'])
+def test_a_file_of_something_else_is_not_touched(folder, content):
+    path = folder.path / "records" / "0.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match="line 1"):
+        folder.parts()
+    assert path.read_text() == content
+
+
+def test_a_file_torn_in_its_first_line_holds_nothing(folder):
+    path = folder.path / "records" / "0.jsonl"
+    path.write_text('{"key": {"e')
+    assert read_records(path) == (None, []) and folder.records() == {}
+    with folder.new_records({"key": KEY}) as writer:
+        writer.write({"item": "a"})
+    assert list(folder.records()) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "unfinished"])
+def test_a_run_of_an_earlier_version_is_refused_in_one_sentence(tmp_path, name):
+    (tmp_path / name).mkdir()
+    message = "an earlier version of caffe_gp began this run.*another output folder"
+    with pytest.raises(DataError, match=message):
+        RunFolder(tmp_path).finished(KEY, lambda item, record: True)
+
+
+def test_a_list_that_grew_is_written_again(folder):
+    write(folder.path / "records" / "0.jsonl", {"item": "a"})
+    folder.begin(KEY, ["a", "b", "c", "d"])
+    assert folder.ids() == ["a", "b", "c", "d"] and list(folder.records()) == ["a"]
