@@ -19,6 +19,8 @@ from caffe_gp.datasets.class_names import CIFAR10
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 
+pytestmark = pytest.mark.engine
+
 # SHA-256 of the unpacked files as others publish them; the first images' labels and the classes' counts are
 # in every introduction to MNIST.
 PUBLISHED = {

@@ -16,6 +16,8 @@ from caffe_gp.datasets.fetch import fetch, verify
 from caffe_gp.datasets.image_files import read_image
 from caffe_gp.errors import DataError
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def scenes():

@@ -9,6 +9,8 @@ import pytest
 
 from caffe_gp.evaluation.batches import loaded_ahead, plan
 
+pytestmark = pytest.mark.engine
+
 
 def test_plan_groups_equal_sizes_in_their_order():
     sizes = [(5, 4), (4, 5), (5, 4), (5, 4), (4, 5), (5, 4), (5, 4)]

@@ -17,6 +17,8 @@ from caffe_gp.evaluation.classification import Variant, Work, evaluate, toward_e
 from caffe_gp.evaluation.classification_results import ClassificationResults, mcnemar, table
 from caffe_gp.gp import NeighbourPerturbation
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

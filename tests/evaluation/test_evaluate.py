@@ -30,6 +30,8 @@ from caffe_gp.evaluation.runs import read_run, table
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.preprocess import Preprocess
 
+pytestmark = pytest.mark.engine
+
 WEAK_CRF = CRFSettings(bi_w=2, bi_xy_std=9, bi_rgb_std=20, pos_w=1, pos_xy_std=2, max_iter=3)
 
 

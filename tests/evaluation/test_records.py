@@ -7,6 +7,8 @@ import pytest
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.records import Records
 
+pytestmark = pytest.mark.engine
+
 KEY = {"eps": [0.5], "blob": "data", "scale": 1 / 256}
 
 

@@ -14,6 +14,8 @@ from caffe_gp.errors import DataError, NetError
 from caffe_gp.experiments import trainer
 from caffe_gp.models.builder import Builder
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -18,6 +18,8 @@ from caffe_gp import engine
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 
 def test_which_engine(monkeypatch):
     monkeypatch.delenv("CAFFE_GP_ENGINE", raising=False)

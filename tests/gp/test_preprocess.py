@@ -10,6 +10,8 @@ from caffe_gp.datasets.image_files import image_size
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.gp.preprocess import Preprocess, nearest
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture()
 def picture(tmp_path):

@@ -12,6 +12,8 @@ from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 from conformance.gp_nets import ENGINE
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def caffe():

@@ -8,6 +8,8 @@ from caffe_gp import proto, surgery
 from caffe_gp.errors import NetError
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 DATA = (
     'layer { name: "data" type: "Python" top: "data" top: "label" '
     'python_param { module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{}" } }\n'
