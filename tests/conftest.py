@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from caffe_gp import engine
+
 ROOT = Path(__file__).resolve().parent.parent
+
+# Beside BVLC Caffe the modules for the embedded one alone cannot be imported: torch is not there.
+if engine.resolve() == "bvlc":
+    collect_ignore = [
+        str(path)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if "pytest.mark.engine" not in path.read_text(encoding="utf-8")
+    ]
 
 # A shell starts background jobs with Ctrl-C ignored, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -11,6 +11,8 @@ from caffe_gp import engines
 
 if engines.resolve() == "torch":
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
+
+pytestmark = pytest.mark.engine
 NET = """
 force_backward: true
 layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 4 dim: 2 dim: 5 dim: 6 } } }

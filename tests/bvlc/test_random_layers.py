@@ -11,6 +11,8 @@ from caffe_gp import engines
 
 if engines.resolve() == "torch":
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
+
+pytestmark = pytest.mark.engine
 SHAPE = (60, 40, 3, 5)  # outputs, inputs, height, width of the weights that the fillers fill
 COUNT = 60 * 40 * 3 * 5
 FAN_IN, FAN_OUT = 40 * 3 * 5, 60 * 3 * 5

@@ -10,6 +10,8 @@ from caffe_gp.evaluation.confusion import ConfusionMatrix
 
 pydensecrf = pytest.importorskip("pydensecrf.densecrf")
 
+pytestmark = pytest.mark.engine
+
 NORMALIZATIONS = {
     "after": pydensecrf.NORMALIZE_AFTER,
     "symmetric": pydensecrf.NORMALIZE_SYMMETRIC,

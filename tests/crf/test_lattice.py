@@ -11,6 +11,8 @@ import pytest
 
 from caffe_gp.crf import PRESETS, Kernel, Permutohedral, bilateral_features, spatial_features
 
+pytestmark = pytest.mark.engine
+
 RNG = np.random.RandomState
 
 

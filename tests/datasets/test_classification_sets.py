@@ -19,6 +19,8 @@ from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from tests.datasets.small_cifar import NUMBER, python2_pickle
 
+pytestmark = pytest.mark.engine
+
 # SHA-256 of the unpacked files as others publish them; the first images' labels and the classes' counts are
 # in every introduction to MNIST.
 PUBLISHED = {

@@ -16,6 +16,8 @@ from caffe_gp.datasets.fetch import fetch, verify
 from caffe_gp.errors import DataError
 from caffe_gp.images.reading import read_image
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def scenes():

@@ -377,15 +377,16 @@ def test_killed_while_unpacking(server, monkeypatch, tmp_path):
     body = packed("tgz", files)
     url = server.serve("voc", body)
     code = f"""
-        import sys, time, shutil
+        import itertools, shutil, signal, sys
         from dataclasses import replace
         from pathlib import Path
         from caffe_gp.datasets import fetch, sources
-        copy = shutil.copyfileobj
-        def slow(*args):
-            time.sleep(0.01)
+        copy, copies = shutil.copyfileobj, itertools.count()
+        def copy_a_part(*args):
+            if next(copies) == 50:
+                signal.pause()  # until the kill
             copy(*args)
-        shutil.copyfileobj = slow
+        shutil.copyfileobj = copy_a_part
         archive = replace(sources.SOURCES["voc2012"].archive, urls=({url!r},), sha256=None, md5=None,
                           lists=(), counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
         sources.SOURCES["voc2012"] = replace(sources.SOURCES["voc2012"], archive=archive)

@@ -13,6 +13,8 @@ from caffe_gp.datasets import pascal_context, segmentation
 from caffe_gp.datasets.class_names import PASCAL_CONTEXT
 from caffe_gp.errors import DataError
 
+pytestmark = pytest.mark.engine
+
 IDS = ("2007_000001", "2007_000002", "2008_000003")
 
 

@@ -14,6 +14,8 @@ from caffe_gp.datasets.voc_submission import write_archive
 from caffe_gp.errors import DataError
 from caffe_gp.images.label_maps import save_label_png
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture
 def images(tmp_path):

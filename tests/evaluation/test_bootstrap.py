@@ -9,6 +9,8 @@ from caffe_gp.errors import DataError
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 
+pytestmark = pytest.mark.engine
+
 
 def images(seed, number=40, classes=3, right=(0.7, 0.75)):
     """Per-image matrices of two methods that label a pixel rightly with the given chances."""

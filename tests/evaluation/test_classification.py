@@ -19,6 +19,8 @@ from caffe_gp.evaluation.neighbour_worker import toward_each
 from caffe_gp.gp import NeighbourPerturbation
 from tests.evaluation import tiny_classifier as tiny
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

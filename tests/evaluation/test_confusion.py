@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix, add_sparse, confusion, sparse
 
+pytestmark = pytest.mark.engine
+
 
 def brute_force(truth, predicted, classes):
     counts = [[0] * classes for _ in range(classes)]

@@ -30,6 +30,8 @@ from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.runs import pool
 from tests.evaluation import tiny_run
 
+pytestmark = pytest.mark.engine
+
 WEAK_CRF = CRFSettings(bi_w=2, bi_xy_std=9, bi_rgb_std=20, pos_w=1, pos_xy_std=2, max_iter=3)
 
 
@@ -124,11 +126,6 @@ def test_stretched_inputs_get_their_probabilities_back_bilinearly(net, data, tmp
 # ---- stopping and going on
 
 
-def lines(out):
-    """Whole lines of all files of records, first lines included."""
-    return sum(path.read_bytes().count(b"\n") for path in out.glob("records/*.jsonl"))
-
-
 def kill_and_resume(settings, kills, seed=0):
     """Start, kill -9 after some images at a random moment, start again, ...; then let it finish.
 
@@ -139,14 +136,10 @@ def kill_and_resume(settings, kills, seed=0):
     chance = random.Random(seed)
     killed = 0
     while killed < kills:
-        wanted = lines(settings.out) + chance.choice((0, 1, 2, 3, 4))
-        process = context.Process(target=evaluate, args=(settings,))
+        wanted = tiny_run.lines(settings.out) + chance.choice((0, 1, 2, 3, 4))
+        delay = chance.random() * 0.005
+        process = context.Process(target=tiny_run.evaluate_until_killed, args=(settings, wanted, delay))
         process.start()
-        deadline = time.time() + 60
-        while process.is_alive() and lines(settings.out) < wanted and time.time() < deadline:
-            time.sleep(0.001)
-        process.join(chance.random() * 0.005)
-        process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the run was over before it was killed"
         killed += 1
@@ -294,7 +287,7 @@ def test_a_ray_cluster_loses_and_doubles_nothing_when_an_actor_is_killed(net, tm
 
     def add(self, records):
         files = list((tmp_path / "ray" / "records").glob("*.jsonl"))
-        if not killed and lines(tmp_path / "ray") > 12 and len(files) == 2:
+        if not killed and tiny_run.lines(tmp_path / "ray") > 12 and len(files) == 2:
             killed.append(json.loads(sorted(files)[0].read_text().splitlines()[0])["made"]["process"])
             os.kill(killed[0], signal.SIGKILL)
         return score(self, records)

@@ -9,6 +9,8 @@ from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.segmentation import evaluate
 from tests.evaluation import tiny_run
 
+pytestmark = pytest.mark.engine
+
 
 def test_a_job_by_hand():
     # 8 workers of 0.5 s an image: 16 images/s; 57,600 images take an hour; a minute to start.

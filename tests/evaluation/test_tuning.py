@@ -8,6 +8,8 @@ import pytest
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.tuning import best_eps, cross_validate, mean_iu
 
+pytestmark = pytest.mark.engine
+
 
 def matrix(right, wrong):
     """Two classes with ``right`` pixels of each labelled rightly and ``wrong`` taken for the other."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 from PIL import Image
 
 from caffe_gp import engines
 from caffe_gp.datasets.segmentation import SegmentationSet
-from caffe_gp.evaluation.segmentation import Evaluation
+from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from conformance import gp_nets as nets
 
 CLASSES = 4
@@ -54,3 +59,24 @@ def settings(folder, data, out, **options):
     given = {"eps": [0.5, -1.0], "threads": 1, "quiet": True, "engine": nets.ENGINE, **options}
     files = {"prototxt": str(folder / "net.prototxt"), "caffemodel": str(folder / "net.caffemodel")}
     return Evaluation(**files, data=data, out=out, **given)
+
+
+def lines(out):
+    """Whole lines of all files of records, first lines included."""
+    return sum(path.read_bytes().count(b"\n") for path in out.glob("records/*.jsonl"))
+
+
+def evaluate_until_killed(settings, wanted, delay):
+    """Evaluate, and kill -9 this process ``delay`` seconds after it has written ``wanted`` lines.
+
+    The killer is a thread here: a busy machine holds it up no more than the evaluation itself.
+    """
+
+    def kill():
+        while lines(settings.out) < wanted:
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+    evaluate(settings)

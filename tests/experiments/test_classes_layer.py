@@ -14,6 +14,8 @@ from caffe_gp.errors import DataError, NetError
 from caffe_gp.models.builder import Builder
 from caffe_gp.training import trainer
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture
 def folder(tmp_path):

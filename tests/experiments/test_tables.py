@@ -16,6 +16,8 @@ from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.models import weights
 
+pytestmark = pytest.mark.engine
+
 CLASSES = 3  # of the fixture "suite"
 
 

@@ -16,6 +16,8 @@ from caffe_gp.errors import DataError, WeightsError
 from caffe_gp.training import trainer
 from conformance import record_training
 
+pytestmark = pytest.mark.engine
+
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
         hdf5_data_param { source: "FOLDER/train.txt" batch_size: 8 } }

@@ -9,7 +9,10 @@ import pytest
 from caffe_gp import engines
 from caffe_gp.errors import EngineError
 
-pytestmark = pytest.mark.skipif(engines.resolve() != "bvlc", reason="needs BVLC Caffe (CAFFE_GP_ENGINE=bvlc)")
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(engines.resolve() != "bvlc", reason="needs BVLC Caffe (CAFFE_GP_ENGINE=bvlc)"),
+]
 NET = """
 layer { name: "in" type: "Input" top: "data" input_param { shape { %s } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "score"

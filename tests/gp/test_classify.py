@@ -12,6 +12,8 @@ from caffe_gp.gp import NeighbourPerturbation, encodings
 from caffe_gp.gp.classify import class_signal, find_features
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 SHAPE = (6, 2, 9, 9)
 CLASSES = 5
 

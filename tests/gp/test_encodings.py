@@ -9,6 +9,8 @@ from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.gp import encodings
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 UNIMODAL = [0.2, 0.6, 0.07, 0.1, 0.03]
 BIMODAL = [0.35, 0.1, 0.45, 0.06, 0.04]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import select
 import signal
 import sys
 import threading
-import time
 import types
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import pytest
 from caffe_gp import engines
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
 from conformance import gp_nets as nets
+
+pytestmark = pytest.mark.engine
 
 
 def test_which_engine(monkeypatch):
@@ -175,7 +177,6 @@ def test_exceptions_come_back_as_they_were():
 
 def test_an_interrupted_child_interrupts_the_parent():
     def interrupted():
-        time.sleep(0.05)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -201,29 +202,45 @@ def test_many_messages_beside_a_large_result(capfd):
 
 
 def test_a_grandchild_that_holds_stderr_is_not_waited_for():
+    let_go, alive = os.pipe(), os.pipe()
+
     def leave_one():
         if os.fork() == 0:
-            time.sleep(30)
+            select.select([let_go[0]], [], [], 60)
             os._exit(0)
         return "done"
 
-    start = time.monotonic()
     assert engines.run_guarded(leave_one) == "done"
-    assert time.monotonic() - start < 20
+    os.close(alive[1])
+    ended, _, _ = select.select([alive[0]], [], [], 0)
+    os.write(let_go[1], b"x")
+    assert not ended, "the grandchild was waited for"
+    assert os.read(alive[0], 1) == b""  # now it ends
+    for end in (*let_go, alive[0]):
+        os.close(end)
 
 
-def test_ctrl_c_lets_the_child_finish_its_file(tmp_path):
+def test_ctrl_c_lets_the_child_finish_its_file(tmp_path, monkeypatch):
     """The terminal's Ctrl-C reaches both; the child keeps on until its file is whole."""
     path = tmp_path / "scores.txt"
+    read_end, write_end = os.pipe()
+
+    def wait_until_the_parent_listens():
+        """It passes on what the child writes to stderr."""
+        os.write(2, b"x")
+        assert select.select([read_end], [], [], 60)[0] and os.read(read_end, 1) == b"x"
 
     def finish():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        wait_until_the_parent_listens()
         os.kill(os.getppid(), signal.SIGINT)
-        time.sleep(0.3)
+        wait_until_the_parent_listens()
         path.write_text("whole")
 
-    with pytest.raises(KeyboardInterrupt):
-        engines.run_guarded(finish)
+    with os.fdopen(read_end, "rb"), os.fdopen(write_end, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(KeyboardInterrupt):
+            engines.run_guarded(finish)
     assert path.read_text() == "whole"
 
 

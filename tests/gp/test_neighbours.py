@@ -9,6 +9,8 @@ from caffe_gp.errors import DataError
 from caffe_gp.gp import Neighbours, majority
 from caffe_gp.gp import neighbours as module
 
+pytestmark = pytest.mark.engine
+
 
 def brute_force(bank, queries, k):
     """All distances in float64, one after the other; ties by row."""

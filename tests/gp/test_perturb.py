@@ -14,6 +14,8 @@ from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.perturbed_net import find_score
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 SHAPE = (1, 3, 40, 52)
 SOFT = {"activation": "TanH", "pooling": "AVE"}  # smooth: differences of any size mean something
 LOSS = 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }\n'

@@ -10,6 +10,8 @@ from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.images.preprocess import Preprocess, nearest
 from caffe_gp.images.reading import image_size
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture()
 def picture(tmp_path):

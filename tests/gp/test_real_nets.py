@@ -12,6 +12,8 @@ from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation, Neighbours
 from caffe_gp.images.preprocess import Preprocess
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 MNV2 = "caffe_voc/mnv2_dm05_257"
 STRETCHED = Preprocess(mean=(127.5,), resize=(257, 257))

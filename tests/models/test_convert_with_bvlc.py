@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 caffe = pytest.importorskip("caffe", reason="BVLC Caffe is not here (make test-bvlc)")
+
+pytestmark = pytest.mark.engine
 if not hasattr(caffe, "_caffe") and not hasattr(caffe, "pycaffe"):
     pytest.skip("this 'caffe' is not BVLC's", allow_module_level=True)
 

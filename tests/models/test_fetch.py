@@ -614,7 +614,7 @@ print(fetch.fetch("tiny", Path({folder!r}), progress=False))
 def start(url, folder):
     """Another process that fetches 'tiny'."""
     return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(RUN).format(url=url, folder=str(folder))],
+        [sys.executable, "-u", "-c", textwrap.dedent(RUN).format(url=url, folder=str(folder))],
         cwd=str(Path(__file__).resolve().parents[2]),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -632,12 +632,13 @@ def wait_for(condition):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_then_resumed(server, tiny, get, how):
     body = caffemodel()
-    url = server.serve("a", body, pause=0.2)
+    url = server.serve("a", body, hold=80_000)
     process = start(url, get.folder)
     wait_for(lambda: any(p.stat().st_size > 60_000 for p in get.folder.glob(".incoming/*.part")))
     process.send_signal(how)
     process.wait(timeout=60)
     process.stdout.close()
+    server.pages["a"].go.set()
     assert not (get.folder / NAME).exists() and not (get.folder / "weights.lock").exists()
     (part,) = get.folder.glob(".incoming/*.part")
     size = part.stat().st_size
@@ -651,8 +652,13 @@ def test_killed_in_the_middle_then_resumed(server, tiny, get, how):
 
 def test_two_processes_at_once_download_once(server, tiny, get):
     body = caffemodel()
-    url = server.serve("a", body, pause=0.05)
-    processes = [start(url, get.folder) for _ in range(2)]
+    url = server.serve("a", body, hold=80_000)
+    first = start(url, get.folder)
+    wait_for(lambda: server.asked)
+    second = start(url, get.folder)
+    assert "waiting for another process" in second.stdout.readline()
+    server.pages["a"].go.set()
+    processes = [first, second]
     said = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert (get.folder / NAME).read_bytes() == body

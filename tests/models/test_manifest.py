@@ -15,6 +15,8 @@ from caffe_gp.models.builder import Builder
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.param_shapes import check_layers, param_shapes, shared_layers
 
+pytestmark = pytest.mark.engine
+
 FILES = list(weights.MANIFEST.values())
 WITH_WEIGHTS = [model for model in zoo.MODELS.values() if model.weights]
 FORMATS = {"keras-crfasrnn", "torch-crfasrnn", "torch-fcn", "chainer-fcn", "matconvnet-fcn"}

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,15 +12,16 @@ class Page:
 
     ranges   Range requests are honoured, else ignored
     cut      connections are closed after these numbers of bytes, one number a request, then never again
-    pause    seconds to wait after every 16 KiB
+    hold     after this many bytes nothing more is sent until ``go`` is set
     etag     sent, and compared with If-Range
     """
 
-    def __init__(self, body, *, ranges=True, cut=(), pause=0.0, etag=None, status=200):
+    def __init__(self, body, *, ranges=True, cut=(), hold=None, etag=None, status=200):
         self.body = body
         self.ranges = ranges
         self.cut = list(cut)
-        self.pause = pause
+        self.hold = hold
+        self.go = threading.Event()
         self.etag = etag
         self.status = status
 
@@ -77,10 +77,11 @@ def serving():
             self.end_headers()
             end = start + page.cut.pop(0) if page.cut else len(body)
             try:
-                while start < min(end, len(body)):
-                    self.wfile.write(body[start : min(start + (16 << 10), end)])
-                    start += 16 << 10
-                    time.sleep(page.pause)
+                if page.hold is not None and start < page.hold < end:
+                    self.wfile.write(body[start : page.hold])
+                    page.go.wait()
+                    start = page.hold
+                self.wfile.write(body[start:end])
             except (BrokenPipeError, ConnectionResetError):
                 pass
             self.close_connection = True

@@ -7,6 +7,8 @@ from google.protobuf import descriptor_pb2
 
 caffe = pytest.importorskip("caffe", reason="BVLC Caffe is not here (make test-bvlc)")
 caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2", reason="BVLC Caffe is not here (make test-bvlc)")
+
+pytestmark = pytest.mark.engine
 if not hasattr(caffe, "_caffe") and not hasattr(caffe, "pycaffe"):
     pytest.skip("this 'caffe' is not BVLC's", allow_module_level=True)
 

@@ -9,6 +9,8 @@ import pytest
 
 from caffe_gp.runs.batches import loaded_ahead, plan
 
+pytestmark = pytest.mark.engine
+
 
 def test_plan_groups_equal_sizes_in_their_order():
     sizes = [(5, 4), (4, 5), (5, 4), (5, 4), (4, 5), (5, 4), (5, 4)]
@@ -27,7 +29,7 @@ def test_the_next_item_is_loaded_while_one_is_in_use():
 
     found = loaded_ahead(range(3), load)
     assert next(found) == (0, 0)
-    assert loading.wait(timeout=10)  # nobody has asked for item 1 yet
+    assert loading.wait(timeout=60)  # nobody has asked for item 1 yet
     assert list(found) == [(1, 10), (2, 20)]
 
 
@@ -46,7 +48,7 @@ def test_a_reader_that_stops_leaves_no_thread_behind():
     found = loaded_ahead(iter(range(1000)), lambda item: item)
     next(found)
     found.close()
-    deadline = time.time() + 10
+    deadline = time.time() + 60
     while threading.active_count() > before and time.time() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before

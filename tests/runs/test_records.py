@@ -8,6 +8,8 @@ from caffe_gp.errors import DataError
 from caffe_gp.runs.folder import RunFolder
 from caffe_gp.runs.records import RecordWriter, check_key, read_records
 
+pytestmark = pytest.mark.engine
+
 KEY = {"eps": [0.5], "blob": "data", "scale": 1 / 256}
 
 

@@ -9,6 +9,8 @@ import pytest
 from caffe_gp.errors import DataError
 from caffe_gp.runs.row_files import RowFiles
 
+pytestmark = pytest.mark.engine
+
 
 def test_rows_come_back_in_any_order_from_several_files(tmp_path):
     values = np.random.RandomState(0).standard_normal((50, 2, 3)).astype(np.float32)

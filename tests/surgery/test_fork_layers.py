@@ -13,6 +13,8 @@ from caffe_gp.surgery.prepare import prepare
 from conformance.gp_nets import ENGINE
 from tests.crfrnn_formula import mean_field
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(scope="module")
 def caffe():

@@ -9,6 +9,8 @@ from caffe_gp.errors import NetError
 from caffe_gp.surgery import prepare as surgery
 from conformance import gp_nets as nets
 
+pytestmark = pytest.mark.engine
+
 DATA = (
     'layer { name: "data" type: "Python" top: "data" top: "label" '
     'python_param { module: "voc_layers" layer: "VOCSegDataLayer" param_str: "{}" } }\n'

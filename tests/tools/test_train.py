@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.engine
+
 TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "train.py"
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label"
