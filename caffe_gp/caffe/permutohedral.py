@@ -135,7 +135,7 @@ def _embed(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class TensorRows:
-    """Tensors for ``caffe_gp.crf.MeanField``, on one device; see ``caffe_gp.crf.rows.NumpyRows``."""
+    """``caffe_gp.crf.rows.Rows`` of tensors on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
