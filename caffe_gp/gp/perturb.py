@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, List, Sequence, Union
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -21,27 +21,29 @@ from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
+from caffe_gp.gp.pycaffe import AnyNet, Net
 
 Progress = Callable[[int, int, str], None]
 Watch = Callable[[int, np.ndarray], None]
-Arrays = Union[np.ndarray, List[np.ndarray]]
 
 
 @dataclass
 class GPResult:
     """What one call found; every array is a copy that no later pass overwrites.
 
-    ``labels``, ``confidence``, ``perturbation`` and ``probabilities`` hold one array for a single eps and
-    a list with one array per value for a list of eps. For classification nets (score N x C) there is no
-    H, W.
+    The four of after the perturbation, ``labels``, ``confidence``, ``perturbation`` and ``probabilities``,
+    have the shapes below for a single eps. For a list of E values these are stacked: one axis E is in front,
+    ``labels`` are (E, N, H, W), and ``labels[k]`` belongs to ``eps[k]``. For classification nets (score
+    N x C) there is no H, W.
 
     eps                 the values, in the units of the perturbed blob
-    base_labels         (N, H, W) integers: argmax before the perturbation
-    labels              (N, H, W) integers: argmax after it
+    base_labels         (N, H, W): argmax before the perturbation, uint8 for up to 256 classes, else int32
+    labels              (N, H, W): argmax after it, likewise
     base_confidence     (N, H, W) float32: largest Softmax probability before
     confidence          (N, H, W) float32: the same after
     perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
-                        what was added
+                        what was added. With one iteration it is the same for every eps, and read-only for a
+                        list of them: all share one array.
     base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
     seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
     passes              number of passes of each of these kinds
@@ -50,11 +52,11 @@ class GPResult:
     eps: tuple[float, ...]
     base_labels: np.ndarray
     base_confidence: np.ndarray
-    labels: Arrays
-    confidence: Arrays
-    perturbation: Arrays
+    labels: np.ndarray
+    confidence: np.ndarray
+    perturbation: np.ndarray
     base_probabilities: np.ndarray | None = None
-    probabilities: Arrays | None = None
+    probabilities: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     passes: dict[str, int] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ class GuidedPerturbation(PerturbedNet):
 
     def __init__(
         self,
-        net: Any,
+        net: AnyNet,
         *,
         score: str | None = None,
         blob: str = "data",
@@ -128,9 +130,7 @@ class GuidedPerturbation(PerturbedNet):
                  what needs them all but not all at once.
         Raises DataError for images or labels that do not fit, ZeroGradientError (see there), NetError.
         """
-        values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
-        if not values or not np.isfinite(values).all():
-            raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+        values = _step_sizes(eps)
         images = np.asarray(images)
         clock = _Clock(self.on_progress, total=2 + len(values) + (self.iterations - 1) * 2 * len(values))
         seeds = self._seeds(images)
@@ -140,7 +140,8 @@ class GuidedPerturbation(PerturbedNet):
         with clock("forward"):
             self.net.forward()
         probabilities = self._probabilities()
-        base = _Opinion(probabilities, keep_probabilities)
+        base = _Opinions(1, keep_probabilities)
+        base.add(probabilities)
         if on_probabilities is not None:
             on_probabilities(0, probabilities)
 
@@ -150,36 +151,22 @@ class GuidedPerturbation(PerturbedNet):
         start = self.net.blobs[self.blob].data.copy()
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
-        opinions, perturbations = [], []
-        for k, value in enumerate(values, 1):
+        after = _Opinions(len(values), keep_probabilities)
+        perturbations = []
+        for k, value in enumerate(values):
             moved = direction
             probabilities = self._step(start, value, moved, clock)
             for iteration in range(1, self.iterations):
                 signal = self._signal(probabilities, labels, valid, seeds, iteration)
                 moved = moved + self._push_back(signal, valid, clock)
                 probabilities = self._step(start, value, moved, clock)
-            opinions.append(_Opinion(probabilities, keep_probabilities))
+            after.add(probabilities)
             perturbations.append(moved)
             if on_probabilities is not None:
-                on_probabilities(k, probabilities)
+                on_probabilities(k + 1, probabilities)
             if self.debug:
-                self._check_moved(base, opinions[-1], value, moved)
-
-        one = np.ndim(eps) == 0
-        return GPResult(
-            eps=values,
-            base_labels=base.labels,
-            base_confidence=base.confidence,
-            labels=_one_or_all([opinion.labels for opinion in opinions], one),
-            confidence=_one_or_all([opinion.confidence for opinion in opinions], one),
-            perturbation=_one_or_all(perturbations, one),
-            base_probabilities=base.probabilities,
-            probabilities=_one_or_all([op.probabilities for op in opinions], one)
-            if keep_probabilities
-            else None,
-            seconds=clock.seconds,
-            passes=clock.passes,
-        )
+                self._check_moved(base.confidence[0], after.confidence[k], value, moved)
+        return _result(eps, values, base, after, perturbations, clock)
 
     # ---- the parts of a step
 
@@ -197,7 +184,7 @@ class GuidedPerturbation(PerturbedNet):
         y: np.ndarray,
         truth: np.ndarray | None,
         valid: np.ndarray | None,
-        seeds: Callable[[int], list] | None,
+        seeds: Callable[[int], list[list[int]]] | None,
         iteration: int,
     ) -> np.ndarray:
         distribution = encodings.label_distribution(
@@ -236,7 +223,7 @@ class GuidedPerturbation(PerturbedNet):
             self.restart.forward()
         return self._probabilities()
 
-    def _seeds(self, images: np.ndarray) -> Callable[[int], list] | None:
+    def _seeds(self, images: np.ndarray) -> Callable[[int], list[list[int]]] | None:
         if self.encoding != "random-onehot":
             return None
         images = np.asarray(images, dtype=np.float32)
@@ -251,8 +238,8 @@ class GuidedPerturbation(PerturbedNet):
             "the net expects?)"
         )
 
-    def _check_moved(self, base: _Opinion, now: _Opinion, eps: float, direction: np.ndarray) -> None:
-        if eps and direction.any() and np.array_equal(base.confidence, now.confidence):
+    def _check_moved(self, base: np.ndarray, now: np.ndarray, eps: float, direction: np.ndarray) -> None:
+        if eps and direction.any() and np.array_equal(base, now):
             raise NetError(
                 f"blob '{self.blob}' was moved by {eps:g} but no confidence at '{self.score}' changed: eps "
                 f"is below the float32 resolution of the blob, or layer '{self.restart.first_reader}' does "
@@ -260,7 +247,7 @@ class GuidedPerturbation(PerturbedNet):
             )
 
 
-def _softmax_top(net: Any, score: str) -> str | None:
+def _softmax_top(net: Net, score: str) -> str | None:
     """Blob with the Softmax over classes of ``score`` if the net computes one, not in place."""
     layers = view_layers(net)
     copies = {score}.union(
@@ -274,12 +261,69 @@ def _softmax_top(net: Any, score: str) -> str | None:
     return None
 
 
-class _Opinion:
-    """Labels and confidences of one forward pass, copied out of the net."""
+class _Opinions:
+    """Labels and confidences of ``count`` forward passes, and probabilities if kept: (count, N, ...) each.
 
-    def __init__(self, y: np.ndarray, keep_probabilities: bool) -> None:
-        self.labels, self.confidence = encodings.most_confident(y)
-        self.probabilities = y.copy() if keep_probabilities else None
+    Copied out of the net pass by pass into arrays that hold them all, so that nothing is held twice.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    def __init__(self, count: int, keep_probabilities: bool) -> None:
+        self._count, self._keep, self._done = count, keep_probabilities, 0
+
+    def add(self, y: np.ndarray) -> None:
+        """Take the opinion of a pass from its probabilities (N, C, ...)."""
+        labels, confidence = encodings.most_confident(y)
+        if not self._done:
+            self.labels = np.empty((self._count, *labels.shape), labels.dtype)
+            self.confidence = np.empty((self._count, *confidence.shape), confidence.dtype)
+            if self._keep:
+                self.probabilities = np.empty((self._count, *y.shape), y.dtype)
+        self.labels[self._done], self.confidence[self._done] = labels, confidence
+        if self.probabilities is not None:
+            self.probabilities[self._done] = y
+        self._done += 1
+
+
+def _result(
+    eps: float | Sequence[float],
+    values: tuple[float, ...],
+    base: _Opinions,
+    after: _Opinions,
+    perturbations: Sequence[np.ndarray],
+    clock: _Clock,
+) -> GPResult:
+    which: Any = 0 if np.ndim(eps) == 0 else slice(None)  # the only one of a single eps, or all
+    return GPResult(
+        eps=values,
+        base_labels=base.labels[0],
+        base_confidence=base.confidence[0],
+        labels=after.labels[which],
+        confidence=after.confidence[which],
+        perturbation=perturbations[0] if which == 0 else _stacked(perturbations),
+        base_probabilities=None if base.probabilities is None else base.probabilities[0],
+        probabilities=None if after.probabilities is None else after.probabilities[which],
+        seconds=clock.seconds,
+        passes=clock.passes,
+    )
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """The arrays with an axis in front; a read-only view where all are one and the same."""
+    first = arrays[0]
+    if all(array is first for array in arrays):
+        return np.broadcast_to(first, (len(arrays), *first.shape))
+    return np.stack(arrays)
+
+
+def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
+    values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
+    if not values or not np.isfinite(values).all():
+        raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+    return values
 
 
 class _Clock:
@@ -303,7 +347,3 @@ class _Clock:
         self._done += 1
         if error is None and self._on_progress is not None:
             self._on_progress(self._done, self._total, self._kind)
-
-
-def _one_or_all(items: list[Any], one: bool) -> Any:
-    return items[0] if one else items
