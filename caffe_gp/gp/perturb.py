@@ -12,7 +12,6 @@ The diff does not depend on eps, so a list of n values costs n + 2 passes.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -22,43 +21,10 @@ from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.result import GPResult, Opinions, gp_result
 
 Progress = Callable[[int, int, str], None]
 Watch = Callable[[int, np.ndarray], None]
-
-
-@dataclass
-class GPResult:
-    """What one call found; every array is a copy that no later pass overwrites.
-
-    The four of after the perturbation, ``labels``, ``confidence``, ``perturbation`` and ``probabilities``,
-    have the shapes below for a single eps. For a list of E values these are stacked: one axis E is in front,
-    ``labels`` are (E, N, H, W), and ``labels[k]`` belongs to ``eps[k]``. For classification nets (score
-    N x C) there is no H, W.
-
-    eps                 the values, in the units of the perturbed blob
-    base_labels         (N, H, W): argmax before the perturbation, uint8 for up to 256 classes, else int32
-    labels              (N, H, W): argmax after it, likewise
-    base_confidence     (N, H, W) float32: largest Softmax probability before
-    confidence          (N, H, W) float32: the same after
-    perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
-                        what was added. With one iteration it is the same for every eps, and read-only for a
-                        list of them: all share one array.
-    base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
-    seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
-    passes              number of passes of each of these kinds
-    """
-
-    eps: tuple[float, ...]
-    base_labels: np.ndarray
-    base_confidence: np.ndarray
-    labels: np.ndarray
-    confidence: np.ndarray
-    perturbation: np.ndarray
-    base_probabilities: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    passes: dict[str, int] = field(default_factory=dict)
 
 
 class GuidedPerturbation(PerturbedNet):
@@ -140,7 +106,7 @@ class GuidedPerturbation(PerturbedNet):
         with clock("forward"):
             self.net.forward()
         probabilities = self._probabilities()
-        base = _Opinions(1, keep_probabilities)
+        base = Opinions(1, keep_probabilities)
         base.add(probabilities)
         if on_probabilities is not None:
             on_probabilities(0, probabilities)
@@ -151,7 +117,7 @@ class GuidedPerturbation(PerturbedNet):
         start = self.net.blobs[self.blob].data.copy()
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
-        after = _Opinions(len(values), keep_probabilities)
+        after = Opinions(len(values), keep_probabilities)
         perturbations = []
         for k, value in enumerate(values):
             moved = direction
@@ -166,7 +132,7 @@ class GuidedPerturbation(PerturbedNet):
                 on_probabilities(k + 1, probabilities)
             if self.debug:
                 self._check_moved(base.confidence[0], after.confidence[k], value, moved)
-        return _result(eps, values, base, after, perturbations, clock)
+        return gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
 
     # ---- the parts of a step
 
@@ -259,64 +225,6 @@ def _softmax_top(net: Net, score: str) -> str | None:
             if net.blobs[layer.tops[0]].data.shape == shape:
                 return layer.tops[0]
     return None
-
-
-class _Opinions:
-    """Labels and confidences of ``count`` forward passes, and probabilities if kept: (count, N, ...) each.
-
-    Copied out of the net pass by pass into arrays that hold them all, so that nothing is held twice.
-    """
-
-    labels: np.ndarray
-    confidence: np.ndarray
-    probabilities: np.ndarray | None = None
-
-    def __init__(self, count: int, keep_probabilities: bool) -> None:
-        self._count, self._keep, self._done = count, keep_probabilities, 0
-
-    def add(self, y: np.ndarray) -> None:
-        """Take the opinion of a pass from its probabilities (N, C, ...)."""
-        labels, confidence = encodings.most_confident(y)
-        if not self._done:
-            self.labels = np.empty((self._count, *labels.shape), labels.dtype)
-            self.confidence = np.empty((self._count, *confidence.shape), confidence.dtype)
-            if self._keep:
-                self.probabilities = np.empty((self._count, *y.shape), y.dtype)
-        self.labels[self._done], self.confidence[self._done] = labels, confidence
-        if self.probabilities is not None:
-            self.probabilities[self._done] = y
-        self._done += 1
-
-
-def _result(
-    eps: float | Sequence[float],
-    values: tuple[float, ...],
-    base: _Opinions,
-    after: _Opinions,
-    perturbations: Sequence[np.ndarray],
-    clock: _Clock,
-) -> GPResult:
-    which: Any = 0 if np.ndim(eps) == 0 else slice(None)  # the only one of a single eps, or all
-    return GPResult(
-        eps=values,
-        base_labels=base.labels[0],
-        base_confidence=base.confidence[0],
-        labels=after.labels[which],
-        confidence=after.confidence[which],
-        perturbation=perturbations[0] if which == 0 else _stacked(perturbations),
-        base_probabilities=None if base.probabilities is None else base.probabilities[0],
-        probabilities=None if after.probabilities is None else after.probabilities[which],
-        seconds=clock.seconds,
-        passes=clock.passes,
-    )
-
-
-def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The arrays with an axis in front; a read-only view where all are one and the same."""
-    first = arrays[0]
-    if all(array is first for array in arrays):
-        return np.broadcast_to(first, (len(arrays), *first.shape))
-    return np.stack(arrays)
 
 
 def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
