@@ -72,24 +72,20 @@ class NumpyRows:
 
     @staticmethod
     def array(values: np.ndarray) -> np.ndarray:
-        """A numpy array as the backend's own kind of array."""
         return values
 
     @staticmethod
     def numpy(values: np.ndarray) -> np.ndarray:
-        """The way back."""
         return values
 
     @staticmethod
     def spatial_kernel(height: int, width: int, deviation: float, normalization: str = "after") -> Kernel:
-        """Over the pixels of an image of this size."""
         return Kernel(Permutohedral(spatial_features(height, width, deviation)), normalization)
 
     @staticmethod
     def bilateral_kernel(
         image: np.ndarray, deviation: float, colour_deviation: float, normalization: str = "after"
     ) -> Kernel:
-        """Over the pixels of ``image`` (C, H, W)."""
         features = bilateral_features(image, deviation, colour_deviation)
         return Kernel(Permutohedral(features), normalization)
 
@@ -103,12 +99,10 @@ class NumpyRows:
 
     @staticmethod
     def maps(rows: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """The way back, to ``shape`` = (L, H, W)."""
         return np.ascontiguousarray(rows[:, : shape[0]].T).reshape(shape)
 
     @staticmethod
     def stack(maps: Sequence[np.ndarray]) -> np.ndarray:
-        """(L, H, W) each -> (N, L, H, W)."""
         return np.stack(maps)
 
     @staticmethod
@@ -120,27 +114,22 @@ class NumpyRows:
 
     @staticmethod
     def empty_like(rows: np.ndarray) -> np.ndarray:
-        """Rows to be written."""
         return np.empty_like(rows)
 
     @staticmethod
     def copy(rows: np.ndarray, into: np.ndarray) -> None:
-        """into <- rows."""
         np.copyto(into, rows)
 
     @staticmethod
     def softmax(rows: np.ndarray, classes: int, into: np.ndarray) -> None:
-        """into <- softmax of every row over its first ``classes`` columns; 0 in the others."""
         _softmax(rows, classes, into)
 
     @staticmethod
     def softmax_backward(probabilities: np.ndarray, diff: np.ndarray) -> None:
-        """diff <- p o (diff - p . diff): the softmax's input diff from that of its output."""
         _softmax_backward(probabilities, diff)
 
     @staticmethod
     def outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """a.T @ b."""
         return outer(a, b)
 
 
