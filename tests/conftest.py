@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from caffe_gp import engine
+from caffe_gp import engines
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Beside BVLC Caffe the modules for the embedded one alone cannot be imported: torch is not there.
-if engine.resolve() == "bvlc":
+if engines.resolve() == "bvlc":
     collect_ignore = [
         str(path)
         for path in (ROOT / "tests").rglob("test_*.py")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import takewhile, zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -438,3 +438,10 @@ class Net:
 def _trimmed(results: dict[str, list[np.ndarray]], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     total = len(next(iter(arrays.values()))) if arrays else None
     return {name: np.asarray(rows[:total]) for name, rows in results.items()}
+
+
+if TYPE_CHECKING:
+    from caffe_gp.gp import pycaffe
+
+    def _has_what_guided_perturbations_use(net: Net) -> pycaffe.Net:
+        return net

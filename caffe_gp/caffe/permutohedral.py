@@ -15,7 +15,7 @@ from caffe_gp.crf.kernels import Kernel
 
 
 class TensorPermutohedral:
-    """The lattice of one set of points, on their device; see ``caffe_gp.crf.Permutohedral``.
+    """The lattice of one set of points, on their device; see ``caffe_gp.crf.kernels.Lattice``.
 
     features   (n, d) float32. ValueError if they are not finite or lie so far apart that a lattice point
                cannot be numbered in 62 bits.
@@ -43,14 +43,12 @@ class TensorPermutohedral:
         return torch.where(found[at] == wanted, at, self.vertices)
 
     def splat(self, values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Values of the points (n, C) gathered at the corners: (vertices + 1, C), the last row zero."""
         rows = values.new_zeros((self.vertices + 1, values.shape[1]))
         for corner in range(self.dimensions + 1):
             rows.index_add_(0, self._vertex[:, corner], values * weight[:, corner, None])
         return rows
 
     def blur(self, rows: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-        """Values of the corners blurred along every direction; ``reverse``: the transpose."""
         for before, behind in reversed(self._neighbours) if reverse else self._neighbours:
             blurred = rows.clone()
             blurred[:-1] += 0.5 * (rows[before] + rows[behind])
@@ -58,17 +56,14 @@ class TensorPermutohedral:
         return rows
 
     def mix(self, rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-        """rows @ matrix."""
         return rows @ matrix
 
     def slice(self, rows: torch.Tensor, weight: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
-        """Adds to ``onto`` (n, C) what the corners hold, times ``weight`` (n, d + 1); returns ``onto``."""
         for corner in range(self.dimensions + 1):
             onto.addcmul_(weight[:, corner, None], rows[self._vertex[:, corner]])
         return onto
 
     def sums(self) -> torch.Tensor:
-        """What ``filter`` makes of ones: (n, 1)."""
         return self.filter(self.weight.new_ones((self.points, 1)))
 
     def filter(self, values: torch.Tensor) -> torch.Tensor:
@@ -135,29 +130,25 @@ def _embed(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class TensorRows:
-    """Tensors for ``caffe_gp.crf.MeanField``, on one device; see ``caffe_gp.crf.rows.NumpyRows``."""
+    """``caffe_gp.crf.rows.Rows`` of tensors on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def array(self, values: np.ndarray) -> torch.Tensor:
-        """A numpy array as a tensor on the device."""
         return torch.as_tensor(values, device=self.device)
 
     def numpy(self, values: torch.Tensor) -> np.ndarray:
-        """The way back."""
         return values.cpu().numpy()
 
     def spatial_kernel(
         self, height: int, width: int, deviation: float, normalization: str = "after"
     ) -> Kernel:
-        """Over the pixels of an image of this size."""
         return Kernel(TensorPermutohedral(self._places(height, width) / deviation), normalization)
 
     def bilateral_kernel(
         self, image: torch.Tensor, deviation: float, colour_deviation: float, normalization: str = "after"
     ) -> Kernel:
-        """Over the pixels of ``image`` (C, H, W)."""
         channels, height, width = image.shape
         colours = image.reshape(channels, -1).t() / colour_deviation
         features = torch.cat([self._places(height, width) / deviation, colours], dim=1)
@@ -177,11 +168,9 @@ class TensorRows:
         return maps.flatten(1).t().contiguous()
 
     def maps(self, rows: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """The way back, to ``shape`` = (L, H, W)."""
         return rows.t().reshape(tuple(shape))
 
     def stack(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(L, H, W) each -> (N, L, H, W)."""
         return torch.stack(list(maps))
 
     def matrix(self, matrix: torch.Tensor) -> torch.Tensor:
@@ -189,21 +178,17 @@ class TensorRows:
         return matrix.contiguous()
 
     def empty_like(self, rows: torch.Tensor) -> torch.Tensor:
-        """Rows to be written."""
         return torch.empty_like(rows)
 
     def copy(self, rows: torch.Tensor, into: torch.Tensor) -> None:
-        """into <- rows."""
         into.copy_(rows)
 
     def softmax(self, rows: torch.Tensor, classes: int, into: torch.Tensor) -> None:
-        """into <- softmax of every row."""
+        """All columns are classes here."""
         torch.softmax(rows, dim=1, out=into)
 
     def softmax_backward(self, probabilities: torch.Tensor, diff: torch.Tensor) -> None:
-        """diff <- p o (diff - p . diff)."""
         diff.sub_((probabilities * diff).sum(1, keepdim=True)).mul_(probabilities)
 
     def outer(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """a.T @ b."""
         return a.t() @ b

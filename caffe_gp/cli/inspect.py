@@ -27,7 +27,8 @@ from caffe_gp.models.convert.archives import kind_of, open_archive
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
 from caffe_gp.proto.text import expand_variables, parse_message, read_text
-from caffe_gp.proto.upgrade import V0_TYPES, V1_TYPES
+from caffe_gp.proto.upgrade import V1_TYPES
+from caffe_gp.proto.upgrade_v0 import V0_TYPES
 from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
 from caffe_gp.surgery.prepare import blob_count, prepare
 

@@ -9,12 +9,11 @@ Potts model, a spatial and a bilateral Gaussian kernel, mean-field inference wit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from caffe_gp.crf.meanfield import Steps
-from caffe_gp.crf.rows import NumpyRows
+from caffe_gp.crf.rows import NumpyRows, Rows
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,21 @@ class DenseCRF:
     image     (H, W, 3) or (H, W), grey levels 0..255, the order of channels does not matter. DeepLab takes
               the photograph itself, also after guided perturbations.
     settings  see CRFSettings and PRESETS
-    arrays    where to compute: NumpyRows or its like (arguments and results are numpy's in any case)
+    arrays    where to compute, see Rows (arguments and results are numpy's in any case)
     """
 
-    def __init__(self, image: np.ndarray, settings: CRFSettings, arrays: Any = NumpyRows) -> None:
+    def __init__(self, image: np.ndarray, settings: CRFSettings, arrays: Rows = NumpyRows) -> None:
         if image.ndim not in (2, 3):
             raise ValueError(f"an image has shape (H, W) or (H, W, channels), found {image.shape}")
         self.settings = settings
-        self.size = image.shape[:2]
+        height, width = image.shape[:2]
+        self.size = height, width
         self._arrays = arrays
         channels = arrays.array(np.ascontiguousarray(np.atleast_3d(image).transpose(2, 0, 1)))
         s = settings
         self._weights = s.pos_w, s.bi_w
         self._kernels = (
-            arrays.spatial_kernel(*self.size, s.pos_xy_std, s.normalization),
+            arrays.spatial_kernel(height, width, s.pos_xy_std, s.normalization),
             arrays.bilateral_kernel(channels, s.bi_xy_std, s.bi_rgb_std, s.normalization),
         )
 

@@ -6,11 +6,34 @@ row by row over the image; x is the column, y the row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+Array = Any  # numpy's, or an engine's own: see ``rows.Rows``
+
 NORMALIZATIONS = ("after", "symmetric", "none")
+
+
+class Lattice(Protocol):
+    """What a Kernel needs of a lattice: ``lattice.Permutohedral`` on numpy arrays or its like."""
+
+    weight: Array
+
+    def splat(self, values: Array, weight: Array) -> Array:
+        """Values of the points (n, C) gathered at the corners: (vertices + 1, C), the last row zero."""
+
+    def blur(self, rows: Array, reverse: bool = False) -> Array:
+        """Values of the corners blurred along every lattice direction; ``reverse``: the transpose."""
+
+    def mix(self, rows: Array, matrix: Array) -> Array:
+        """rows @ matrix, with a matrix (C, C)."""
+
+    def slice(self, rows: Array, weight: Array, onto: Array) -> Array:
+        """Adds to ``onto`` (n, C) what the corners hold, times ``weight`` (n, d + 1); returns ``onto``."""
+
+    def sums(self) -> Array:
+        """What splat, blur and slice make of ones: (n, 1)."""
 
 
 class Kernel:
@@ -20,13 +43,11 @@ class Kernel:
     'symmetric'  sqrt(n) o (K (sqrt(n) o v)): Kraehenbuehl's default
     'none'       K v
 
-    lattice   a Permutohedral or its like
-
     The normalisation is folded into the weights with which values enter the lattice, ``into``, and leave it,
     ``out_of``, (n, d + 1) each.
     """
 
-    def __init__(self, lattice: Any, normalization: str = "after") -> None:
+    def __init__(self, lattice: Lattice, normalization: str = "after") -> None:
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"unknown normalization '{normalization}'; known: {', '.join(NORMALIZATIONS)}")
         self.lattice = lattice

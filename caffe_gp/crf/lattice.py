@@ -18,6 +18,7 @@ would keep the cores from ours.
 from __future__ import annotations
 
 import math
+from typing import Tuple
 
 import numpy as np
 from numba import njit, prange
@@ -154,7 +155,9 @@ def _scales(d: int) -> np.ndarray:
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _embed(features, scales, keys, weight):  # pragma: no cover - compiled
+def _embed(
+    features: np.ndarray, scales: np.ndarray, keys: np.ndarray, weight: np.ndarray
+) -> None:  # pragma: no cover - compiled
     """The d + 1 corners of every point's simplex (their first d coordinates) and its barycentric weights."""
     n, d = features.shape
     for i in prange(n):
@@ -201,7 +204,7 @@ def _embed(features, scales, keys, weight):  # pragma: no cover - compiled
 
 
 @njit(inline="always")
-def _slot(key, size_mask):  # pragma: no cover - compiled
+def _slot(key: np.ndarray, size_mask: int) -> np.int64:  # pragma: no cover - compiled
     code = np.uint64(1469598103934665603)
     for j in range(len(key)):
         code = (code ^ np.uint64(np.uint32(key[j]))) * np.uint64(1099511628211)
@@ -210,7 +213,7 @@ def _slot(key, size_mask):  # pragma: no cover - compiled
 
 
 @njit(inline="always")
-def _find(key, found, table):  # pragma: no cover - compiled
+def _find(key: np.ndarray, found: np.ndarray, table: np.ndarray) -> np.int64:  # pragma: no cover - compiled
     """Number of the vertex with this key, or ~slot where it would be entered."""
     mask = len(table) - 1
     slot = _slot(key, mask)
@@ -229,7 +232,7 @@ def _find(key, found, table):  # pragma: no cover - compiled
 
 
 @njit(cache=CACHE)
-def _number(keys):  # pragma: no cover - compiled
+def _number(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     """Vertices numbered as they first appear: number of every key, the distinct keys, their hash table."""
     n, d = keys.shape
     capacity = 1 << 12
@@ -251,14 +254,16 @@ def _number(keys):  # pragma: no cover - compiled
                 at = _find(keys[i], found, table)
             table[~at] = count
             found[count] = keys[i]
-            at = count
+            at = np.int64(count)
             count += 1
         vertex[i] = at
     return vertex, found[:count].copy(), table
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _link(found, table, neighbours):  # pragma: no cover - compiled
+def _link(
+    found: np.ndarray, table: np.ndarray, neighbours: np.ndarray
+) -> None:  # pragma: no cover - compiled
     """Both neighbours of every vertex along every axis; entries of missing ones are left as they are."""
     count, d = found.shape
     for axis in prange(d + 1):
@@ -275,7 +280,9 @@ def _link(found, table, neighbours):  # pragma: no cover - compiled
 
 
 @njit(cache=CACHE)
-def _rows_of_bands(vertex, bands, count):  # pragma: no cover - compiled
+def _rows_of_bands(
+    vertex: np.ndarray, bands: int, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     """One row for each vertex that a band of points touches: rows of the corners, vertices of the rows, and
     where each band's rows start."""
     n, corners = vertex.shape
@@ -300,7 +307,9 @@ def _rows_of_bands(vertex, bands, count):  # pragma: no cover - compiled
 
 
 @njit(cache=CACHE)
-def _by_vertex(vertex_of_row, count):  # pragma: no cover - compiled
+def _by_vertex(
+    vertex_of_row: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     """The rows of every vertex, in their order: where its list starts, and the rows."""
     start = np.zeros(count + 1, np.int64)
     for v in vertex_of_row:
@@ -318,21 +327,22 @@ def _by_vertex(vertex_of_row, count):  # pragma: no cover - compiled
 
 # The eight lanes of a group travel as a tuple, which LLVM keeps in one vector register. In a loop over the
 # lanes of two arrays it would not dare: for all it knows the arrays overlap.
+Lanes = Tuple[np.float32, ...]
 _ZEROS = (np.float32(0),) * LANES
 
 
 @njit(inline="always")
-def _load(row):  # pragma: no cover - compiled
+def _load(row: np.ndarray) -> Lanes:  # pragma: no cover - compiled
     return row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
 
 
 @njit(inline="always")
-def _store(row, s):  # pragma: no cover - compiled
+def _store(row: np.ndarray, s: Lanes) -> None:  # pragma: no cover - compiled
     row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7] = s
 
 
 @njit(inline="always")
-def _add(s, w, x):  # pragma: no cover - compiled
+def _add(s: Lanes, w: np.float32, x: Lanes) -> Lanes:  # pragma: no cover - compiled
     """s + w x."""
     return (
         s[0] + w * x[0],
@@ -347,7 +357,9 @@ def _add(s, w, x):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
+def _splat(
+    values: np.ndarray, row: np.ndarray, weight: np.ndarray, band_start: np.ndarray, out: np.ndarray
+) -> None:  # pragma: no cover - compiled
     n, corners = row.shape
     bands = len(band_start) - 1
     for band in prange(bands):
@@ -363,7 +375,9 @@ def _splat(values, row, weight, band_start, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
+def _add_up(
+    parts: np.ndarray, start: np.ndarray, rows: np.ndarray, out: np.ndarray
+) -> None:  # pragma: no cover - compiled
     one = np.float32(1)
     for v in prange(len(start) - 1):
         for g in range(parts.shape[1]):
@@ -374,7 +388,7 @@ def _add_up(parts, start, rows, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _blur(values, neighbours, out):  # pragma: no cover - compiled
+def _blur(values: np.ndarray, neighbours: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover - compiled
     half = np.float32(0.5)
     for v in prange(len(neighbours)):
         for g in range(values.shape[1]):
@@ -384,7 +398,9 @@ def _blur(values, neighbours, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
+def _slice(
+    values: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray
+) -> None:  # pragma: no cover - compiled
     for i in prange(len(vertex)):
         for g in range(values.shape[1]):
             s = _load(out[i, g])
@@ -394,7 +410,7 @@ def _slice(values, vertex, weight, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _mix(values, matrix, out):  # pragma: no cover - compiled
+def _mix(values: np.ndarray, matrix: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover - compiled
     for v in prange(len(values)):
         for g in range(matrix.shape[1]):
             s = _ZEROS
@@ -404,7 +420,7 @@ def _mix(values, matrix, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE, fastmath={"contract"})
-def _outer(a, b, parts):  # pragma: no cover - compiled
+def _outer(a: np.ndarray, b: np.ndarray, parts: np.ndarray) -> None:  # pragma: no cover - compiled
     chunks = len(parts)
     for chunk in prange(chunks):
         for v in range(len(a) * chunk // chunks, len(a) * (chunk + 1) // chunks):

@@ -16,7 +16,8 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp.crf.rows import NumpyRows
+from caffe_gp.crf.kernels import Array, Kernel
+from caffe_gp.crf.rows import NumpyRows, Rows
 
 
 class MeanField:
@@ -26,7 +27,7 @@ class MeanField:
     theta_alpha   the bilateral kernel's standard deviation in pixels
     theta_beta    its standard deviation in units of the image blob
     theta_gamma   the spatial kernel's standard deviation in pixels
-    arrays        what the arrays are: NumpyRows or its like
+    arrays        what the arrays are, see Rows
 
     M_k = C W_k with the compatibility matrix C and the kernel's weights W_k. Kernels are normalised after
     filtering. Any number of images, classes and pixels.
@@ -38,25 +39,25 @@ class MeanField:
         theta_alpha: float,
         theta_beta: float,
         theta_gamma: float,
-        arrays: Any = NumpyRows,
+        arrays: Rows = NumpyRows,
     ) -> None:
         self.iterations = iterations
         self.theta_alpha, self.theta_beta, self.theta_gamma = theta_alpha, theta_beta, theta_gamma
         self._arrays = arrays
-        self._spatial: tuple[Any, Any] = (None, None)  # a size and its kernel, which depends on nothing else
+        self._spatial: tuple[tuple[int, int], Kernel] | None = None  # of a size
         self._steps: list[Steps] = []  # one an image; kept for their memory
 
     def forward(
         self,
-        unary: Any,
-        initial: Any,
-        image: Any,
-        spatial_weights: Any,
-        bilateral_weights: Any,
-        compatibility: Any,
+        unary: Array,
+        initial: Array,
+        image: Array,
+        spatial_weights: Array,
+        bilateral_weights: Array,
+        compatibility: Array,
         *,
         learn: bool = True,
-    ) -> Any:
+    ) -> Array:
         """Scores q_T, (N, L, H, W) float32.
 
         unary, initial   scores u and q_0, (N, L, H, W) float32
@@ -66,9 +67,8 @@ class MeanField:
         """
         arrays = self._arrays
         classes, height, width = unary.shape[1:]
-        if self._spatial[0] != (height, width):
-            kernel = arrays.spatial_kernel(height, width, self.theta_gamma)
-            self._spatial = (height, width), kernel
+        if self._spatial is None or self._spatial[0] != (height, width):
+            self._spatial = (height, width), arrays.spatial_kernel(height, width, self.theta_gamma)
         self._weights = spatial_weights, bilateral_weights
         self._compatibility = compatibility
         mixes = [arrays.matrix(-(compatibility @ weights).T) for weights in self._weights]
@@ -90,7 +90,7 @@ class MeanField:
             tops.append(arrays.maps(rows, u.shape))
         return arrays.stack(tops)
 
-    def backward(self, diff: Any) -> tuple[Any, Any, Any, Any, Any]:
+    def backward(self, diff: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Diffs of unary and initial (N, L, H, W) and of W_s, W_b and C (L, L) from that of q_T.
 
         The last three are None after ``forward(learn=False)``. The image gets none: CRF-RNN stops there.
@@ -115,26 +115,26 @@ class MeanField:
 class Steps:
     """The steps over one image, in rows (pixels, classes); ``arrays`` as in MeanField."""
 
-    def __init__(self, arrays: Any) -> None:
+    def __init__(self, arrays: Rows) -> None:
         self._arrays = arrays
-        self._kernels: Sequence[Any] = ()
-        self._mixes: Sequence[Any] = ()
-        self._probabilities: list[Any] = []  # p of every iteration
-        self._blurred: list[list[Any]] = []  # and what each kernel blurred, on its corners
-        self._memory: dict[str, Any] = {}
+        self._kernels: Sequence[Kernel] = ()
+        self._mixes: Sequence[Array] = ()
+        self._probabilities: list[Array] = []  # p of every iteration
+        self._blurred: list[list[Array]] = []  # and what each kernel blurred, on its corners
+        self._memory: dict[str, Array] = {}
 
     def forward(
         self,
-        kernels: Sequence[Any],
-        mixes: Sequence[Any],
-        unary: Any,
-        initial: Any,
+        kernels: Sequence[Kernel],
+        mixes: Sequence[Array],
+        unary: Array,
+        initial: Array,
         classes: int,
         iterations: int,
         *,
         remember: bool = False,
         learn: bool = False,
-    ) -> Any:
+    ) -> Array:
         """q after the iterations, in memory that the next call overwrites.
 
         kernels          the K_k
@@ -160,7 +160,7 @@ class Steps:
         self._probabilities = [self._memory[f"p{step}"] for step in range(iterations)] if remember else []
         return q
 
-    def backward(self, diff: Any) -> tuple[Any, Any, list[Any]]:
+    def backward(self, diff: Array) -> tuple[Array, Array, list[Array]]:
         """Diffs of unary, of initial and, after ``forward(learn=True)``, of every M_k.
 
         Overwrites ``diff``; the diffs are in memory that the next call overwrites.
@@ -182,7 +182,7 @@ class Steps:
             diff, d_p = d_p, diff
         return d_unary, diff, d_mixes
 
-    def _rows_like(self, rows: Any, name: str) -> Any:
+    def _rows_like(self, rows: Array, name: str) -> Array:
         """Memory for rows, the same at every call while the size stays: fresh memory is slow to come by."""
         memory = self._memory.get(name)
         if memory is None or memory.shape != rows.shape:
@@ -219,7 +219,7 @@ class MeanFieldParameters:
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
-    def mean_field(self, arrays: Any = NumpyRows) -> MeanField:
+    def mean_field(self, arrays: Rows = NumpyRows) -> MeanField:
         """What does the work."""
         return MeanField(self.num_iterations, self.theta_alpha, self.theta_beta, self.theta_gamma, arrays)
 

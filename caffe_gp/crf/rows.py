@@ -1,44 +1,91 @@
 """Arrays as the mean field wants them: one row a pixel, classes side by side, filled up to whole LANES.
 
-``NumpyRows`` is all that the mean field asks of its arrays; the embedded Caffe has the same for tensors.
+``Rows`` is all that the mean field asks of its arrays. ``NumpyRows`` is for numpy arrays; the embedded Caffe
+has its own for tensors.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Sequence
+from typing import Protocol, Sequence
 
 import numpy as np
 from numba import njit, prange
 
 from caffe_gp.crf.compiled import CACHE
-from caffe_gp.crf.kernels import Kernel, bilateral_features, spatial_features
+from caffe_gp.crf.kernels import Array, Kernel, bilateral_features, spatial_features
 from caffe_gp.crf.lattice import Permutohedral, outer, padded
 
 
+class Rows(Protocol):
+    """A kind of arrays, and what the mean field needs to do with them.
+
+    ``Array`` is numpy's ndarray or an engine's own: what slicing and arithmetic mean is the same.
+    """
+
+    def array(self, values: np.ndarray) -> Array:
+        """A numpy array as this kind of array."""
+
+    def numpy(self, values: Array) -> np.ndarray:
+        """The way back."""
+
+    def spatial_kernel(
+        self, height: int, width: int, deviation: float, normalization: str = "after"
+    ) -> Kernel:
+        """Over the pixels of an image of this size."""
+
+    def bilateral_kernel(
+        self, image: Array, deviation: float, colour_deviation: float, normalization: str = "after"
+    ) -> Kernel:
+        """Over the pixels of ``image`` (C, H, W)."""
+
+    def rows(self, maps: Array) -> Array:
+        """(L, H, W) -> (H * W, at least L) float32, zeros in the columns beyond L."""
+
+    def maps(self, rows: Array, shape: Sequence[int]) -> Array:
+        """The way back, to ``shape`` = (L, H, W)."""
+
+    def stack(self, maps: Sequence[Array]) -> Array:
+        """(L, H, W) each -> (N, L, H, W)."""
+
+    def matrix(self, matrix: Array) -> Array:
+        """(L, L) -> a square as wide as the rows, zeros around."""
+
+    def empty_like(self, rows: Array) -> Array:
+        """Rows to be written."""
+
+    def copy(self, rows: Array, into: Array) -> None:
+        """into <- rows."""
+
+    def softmax(self, rows: Array, classes: int, into: Array) -> None:
+        """into <- softmax of every row over its first ``classes`` columns; 0 in the others."""
+
+    def softmax_backward(self, probabilities: Array, diff: Array) -> None:
+        """diff <- p o (diff - p . diff): the softmax's input diff from that of its output."""
+
+    def outer(self, a: Array, b: Array) -> Array:
+        """a.T @ b."""
+
+
 class NumpyRows:
-    """numpy arrays and the compiled lattice."""
+    """``Rows`` of numpy arrays, LANES wide or a multiple, with the compiled lattice."""
 
     @staticmethod
     def array(values: np.ndarray) -> np.ndarray:
-        """A numpy array as the backend's own kind of array."""
         return values
 
     @staticmethod
     def numpy(values: np.ndarray) -> np.ndarray:
-        """The way back."""
         return values
 
     @staticmethod
     def spatial_kernel(height: int, width: int, deviation: float, normalization: str = "after") -> Kernel:
-        """Over the pixels of an image of this size."""
         return Kernel(Permutohedral(spatial_features(height, width, deviation)), normalization)
 
     @staticmethod
     def bilateral_kernel(
         image: np.ndarray, deviation: float, colour_deviation: float, normalization: str = "after"
     ) -> Kernel:
-        """Over the pixels of ``image`` (C, H, W)."""
         features = bilateral_features(image, deviation, colour_deviation)
         return Kernel(Permutohedral(features), normalization)
 
@@ -52,12 +99,10 @@ class NumpyRows:
 
     @staticmethod
     def maps(rows: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """The way back, to ``shape`` = (L, H, W)."""
         return np.ascontiguousarray(rows[:, : shape[0]].T).reshape(shape)
 
     @staticmethod
     def stack(maps: Sequence[np.ndarray]) -> np.ndarray:
-        """(L, H, W) each -> (N, L, H, W)."""
         return np.stack(maps)
 
     @staticmethod
@@ -69,32 +114,27 @@ class NumpyRows:
 
     @staticmethod
     def empty_like(rows: np.ndarray) -> np.ndarray:
-        """Rows to be written."""
         return np.empty_like(rows)
 
     @staticmethod
     def copy(rows: np.ndarray, into: np.ndarray) -> None:
-        """into <- rows."""
         np.copyto(into, rows)
 
     @staticmethod
     def softmax(rows: np.ndarray, classes: int, into: np.ndarray) -> None:
-        """into <- softmax of every row over its first ``classes`` columns; 0 in the others."""
         _softmax(rows, classes, into)
 
     @staticmethod
     def softmax_backward(probabilities: np.ndarray, diff: np.ndarray) -> None:
-        """diff <- p o (diff - p . diff): the softmax's input diff from that of its output."""
         _softmax_backward(probabilities, diff)
 
     @staticmethod
     def outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """a.T @ b."""
         return outer(a, b)
 
 
 @njit(parallel=True, cache=CACHE, error_model="numpy")
-def _softmax(rows, classes, out):  # pragma: no cover - compiled
+def _softmax(rows: np.ndarray, classes: int, out: np.ndarray) -> None:  # pragma: no cover - compiled
     for i in prange(len(rows)):
         row = rows[i]
         top = row[0]
@@ -113,7 +153,7 @@ def _softmax(rows, classes, out):  # pragma: no cover - compiled
 
 
 @njit(parallel=True, cache=CACHE)
-def _softmax_backward(probabilities, diff):  # pragma: no cover - compiled
+def _softmax_backward(probabilities: np.ndarray, diff: np.ndarray) -> None:  # pragma: no cover - compiled
     for i in prange(len(diff)):
         total = np.float32(0)
         for k in range(diff.shape[1]):

@@ -52,7 +52,8 @@ class ImageWriter:
             signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
             _save_arrays(self._name(files, "perturbation", f"{name}.npz"), signs)
         if "probabilities" in self.save:
-            every = [result.base_probabilities, *(result.probabilities or [])]
+            assert result.base_probabilities is not None and result.probabilities is not None
+            every = [result.base_probabilities, *result.probabilities]
             arrays = {variant: _without_padding(y[i], canvas) for variant, y in zip(variants, every)}
             _save_arrays(self._name(files, "probabilities", f"{name}.npz"), arrays)
         return files

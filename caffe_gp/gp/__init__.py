@@ -11,7 +11,8 @@ from caffe_gp.gp.encodings import (
     softmax_output_signal,
 )
 from caffe_gp.gp.neighbours import Neighbours, majority
-from caffe_gp.gp.perturb import GPResult, GuidedPerturbation
+from caffe_gp.gp.perturb import GuidedPerturbation
+from caffe_gp.gp.result import GPResult
 
 __all__ = [
     "ENCODINGS",

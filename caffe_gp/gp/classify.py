@@ -14,13 +14,14 @@ goes towards the label, as in the paper's Figures 8 and 9; ``-eps`` is the adver
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError, ZeroGradientError
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
+from caffe_gp.gp.pycaffe import AnyNet, Net
 
 
 class NeighbourPerturbation(PerturbedNet):
@@ -36,7 +37,7 @@ class NeighbourPerturbation(PerturbedNet):
 
     def __init__(
         self,
-        net: Any,
+        net: AnyNet,
         *,
         score: str | None = None,
         blob: str = "data",
@@ -143,7 +144,7 @@ def class_signal(scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return signal.astype(np.float32)
 
 
-def find_features(net: Any, score: str) -> str:
+def find_features(net: Net, score: str) -> str:
     """The blob that the class scores are computed from: the bottom of the layer with weights that makes them.
 
     Layers without weights between that layer and the score (pooling, Flatten, ReLU) are passed over. In-place

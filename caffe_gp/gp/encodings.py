@@ -62,7 +62,7 @@ def label_distribution(
     y: np.ndarray,
     *,
     truth: np.ndarray | None = None,
-    seeds: list | None = None,
+    seeds: list[list[int]] | None = None,
 ) -> np.ndarray:
     """The distribution ``l`` of one encoding, shaped like ``y``; sums to 1 over classes at every pixel.
 
@@ -96,7 +96,7 @@ def label_distribution(
     raise CaffeGPError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
 
 
-def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list:
+def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list[list[int]]:
     """One seed an image, from the user's seed, the iteration and the image's content.
 
     So a random label map depends neither on the batch an image is in nor on what ran before it.

@@ -13,9 +13,10 @@ Works on any pycaffe net. Three rules of Caffe are settled here so that callers 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from caffe_gp.errors import NetError
+from caffe_gp.gp.pycaffe import Net
 
 
 class LayerView(NamedTuple):
@@ -34,7 +35,7 @@ class TruncatedPass:
     Raises NetError if a name is not a blob of the net or no layer leads from one to the other.
     """
 
-    def __init__(self, net: Any, blob: str, score: str) -> None:
+    def __init__(self, net: Net, blob: str, score: str) -> None:
         layers = view_layers(net)
         for name in (blob, score):
             _check_blob(net, layers, name)
@@ -68,7 +69,9 @@ class TruncatedPass:
         for first, last in self._forward_runs:
             self._call(self.net.forward, self.net._forward, first, last)
 
-    def _call(self, by_name: Any, by_index: Any, start: int, end: int) -> None:
+    def _call(
+        self, by_name: Callable[..., Any], by_index: Callable[[int, int], Any], start: int, end: int
+    ) -> None:
         # pycaffe finds a name's first layer: layers that share a name are reached by their index.
         names = self._names[start], self._names[end]
         if self._repeated.intersection(names):
@@ -81,7 +84,7 @@ class TruncatedPass:
             pass
 
 
-def view_layers(net: Any) -> list[LayerView]:
+def view_layers(net: Net) -> list[LayerView]:
     """The layers of a net in the order they run, automatic Split layers included."""
     blobs = list(net._blob_names)
     return [
@@ -95,7 +98,7 @@ def view_layers(net: Any) -> list[LayerView]:
     ]
 
 
-def _check_blob(net: Any, layers: Sequence[LayerView], name: str) -> None:
+def _check_blob(net: Net, layers: Sequence[LayerView], name: str) -> None:
     if name not in net.blobs:
         made = [top for layer in layers if layer.type != "Split" for top in layer.tops]
         raise NetError(f"the net has no blob '{name}'; its blobs are {', '.join(dict.fromkeys(made))}")

@@ -12,8 +12,7 @@ The diff does not depend on eps, so a list of n values costs n + 2 passes.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Any, Callable, List, Sequence, Union
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -21,42 +20,11 @@ from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
+from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.result import GPResult, Opinions, gp_result
 
 Progress = Callable[[int, int, str], None]
 Watch = Callable[[int, np.ndarray], None]
-Arrays = Union[np.ndarray, List[np.ndarray]]
-
-
-@dataclass
-class GPResult:
-    """What one call found; every array is a copy that no later pass overwrites.
-
-    ``labels``, ``confidence``, ``perturbation`` and ``probabilities`` hold one array for a single eps and
-    a list with one array per value for a list of eps. For classification nets (score N x C) there is no
-    H, W.
-
-    eps                 the values, in the units of the perturbed blob
-    base_labels         (N, H, W) integers: argmax before the perturbation
-    labels              (N, H, W) integers: argmax after it
-    base_confidence     (N, H, W) float32: largest Softmax probability before
-    confidence          (N, H, W) float32: the same after
-    perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
-                        what was added
-    base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
-    seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
-    passes              number of passes of each of these kinds
-    """
-
-    eps: tuple[float, ...]
-    base_labels: np.ndarray
-    base_confidence: np.ndarray
-    labels: Arrays
-    confidence: Arrays
-    perturbation: Arrays
-    base_probabilities: np.ndarray | None = None
-    probabilities: Arrays | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-    passes: dict[str, int] = field(default_factory=dict)
 
 
 class GuidedPerturbation(PerturbedNet):
@@ -79,7 +47,7 @@ class GuidedPerturbation(PerturbedNet):
 
     def __init__(
         self,
-        net: Any,
+        net: AnyNet,
         *,
         score: str | None = None,
         blob: str = "data",
@@ -128,9 +96,7 @@ class GuidedPerturbation(PerturbedNet):
                  what needs them all but not all at once.
         Raises DataError for images or labels that do not fit, ZeroGradientError (see there), NetError.
         """
-        values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
-        if not values or not np.isfinite(values).all():
-            raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+        values = _step_sizes(eps)
         images = np.asarray(images)
         clock = _Clock(self.on_progress, total=2 + len(values) + (self.iterations - 1) * 2 * len(values))
         seeds = self._seeds(images)
@@ -140,7 +106,8 @@ class GuidedPerturbation(PerturbedNet):
         with clock("forward"):
             self.net.forward()
         probabilities = self._probabilities()
-        base = _Opinion(probabilities, keep_probabilities)
+        base = Opinions(1, keep_probabilities)
+        base.add(probabilities)
         if on_probabilities is not None:
             on_probabilities(0, probabilities)
 
@@ -150,36 +117,22 @@ class GuidedPerturbation(PerturbedNet):
         start = self.net.blobs[self.blob].data.copy()
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
-        opinions, perturbations = [], []
-        for k, value in enumerate(values, 1):
+        after = Opinions(len(values), keep_probabilities)
+        perturbations = []
+        for k, value in enumerate(values):
             moved = direction
             probabilities = self._step(start, value, moved, clock)
             for iteration in range(1, self.iterations):
                 signal = self._signal(probabilities, labels, valid, seeds, iteration)
                 moved = moved + self._push_back(signal, valid, clock)
                 probabilities = self._step(start, value, moved, clock)
-            opinions.append(_Opinion(probabilities, keep_probabilities))
+            after.add(probabilities)
             perturbations.append(moved)
             if on_probabilities is not None:
-                on_probabilities(k, probabilities)
+                on_probabilities(k + 1, probabilities)
             if self.debug:
-                self._check_moved(base, opinions[-1], value, moved)
-
-        one = np.ndim(eps) == 0
-        return GPResult(
-            eps=values,
-            base_labels=base.labels,
-            base_confidence=base.confidence,
-            labels=_one_or_all([opinion.labels for opinion in opinions], one),
-            confidence=_one_or_all([opinion.confidence for opinion in opinions], one),
-            perturbation=_one_or_all(perturbations, one),
-            base_probabilities=base.probabilities,
-            probabilities=_one_or_all([op.probabilities for op in opinions], one)
-            if keep_probabilities
-            else None,
-            seconds=clock.seconds,
-            passes=clock.passes,
-        )
+                self._check_moved(base.confidence[0], after.confidence[k], value, moved)
+        return gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
 
     # ---- the parts of a step
 
@@ -197,7 +150,7 @@ class GuidedPerturbation(PerturbedNet):
         y: np.ndarray,
         truth: np.ndarray | None,
         valid: np.ndarray | None,
-        seeds: Callable[[int], list] | None,
+        seeds: Callable[[int], list[list[int]]] | None,
         iteration: int,
     ) -> np.ndarray:
         distribution = encodings.label_distribution(
@@ -236,7 +189,7 @@ class GuidedPerturbation(PerturbedNet):
             self.restart.forward()
         return self._probabilities()
 
-    def _seeds(self, images: np.ndarray) -> Callable[[int], list] | None:
+    def _seeds(self, images: np.ndarray) -> Callable[[int], list[list[int]]] | None:
         if self.encoding != "random-onehot":
             return None
         images = np.asarray(images, dtype=np.float32)
@@ -251,8 +204,8 @@ class GuidedPerturbation(PerturbedNet):
             "the net expects?)"
         )
 
-    def _check_moved(self, base: _Opinion, now: _Opinion, eps: float, direction: np.ndarray) -> None:
-        if eps and direction.any() and np.array_equal(base.confidence, now.confidence):
+    def _check_moved(self, base: np.ndarray, now: np.ndarray, eps: float, direction: np.ndarray) -> None:
+        if eps and direction.any() and np.array_equal(base, now):
             raise NetError(
                 f"blob '{self.blob}' was moved by {eps:g} but no confidence at '{self.score}' changed: eps "
                 f"is below the float32 resolution of the blob, or layer '{self.restart.first_reader}' does "
@@ -260,7 +213,7 @@ class GuidedPerturbation(PerturbedNet):
             )
 
 
-def _softmax_top(net: Any, score: str) -> str | None:
+def _softmax_top(net: Net, score: str) -> str | None:
     """Blob with the Softmax over classes of ``score`` if the net computes one, not in place."""
     layers = view_layers(net)
     copies = {score}.union(
@@ -274,12 +227,11 @@ def _softmax_top(net: Any, score: str) -> str | None:
     return None
 
 
-class _Opinion:
-    """Labels and confidences of one forward pass, copied out of the net."""
-
-    def __init__(self, y: np.ndarray, keep_probabilities: bool) -> None:
-        self.labels, self.confidence = encodings.most_confident(y)
-        self.probabilities = y.copy() if keep_probabilities else None
+def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
+    values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
+    if not values or not np.isfinite(values).all():
+        raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+    return values
 
 
 class _Clock:
@@ -303,7 +255,3 @@ class _Clock:
         self._done += 1
         if error is None and self._on_progress is not None:
             self._on_progress(self._done, self._total, self._kind)
-
-
-def _one_or_all(items: list[Any], one: bool) -> Any:
-    return items[0] if one else items

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.gp.passes import TruncatedPass, view_layers
+from caffe_gp.gp.pycaffe import AnyNet, Net
 
 
 class PerturbedNet:
@@ -22,18 +23,18 @@ class PerturbedNet:
     score. Raises NetError when the blobs do not suit.
     """
 
-    def __init__(self, net: Any, *, score: str | None = None, blob: str = "data") -> None:
+    def __init__(self, net: AnyNet, *, score: str | None = None, blob: str = "data") -> None:
         score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
-        self.net = net = getattr(net, "net", net)
-        if not net.inputs:
+        self.net: Net = getattr(net, "net", cast(Net, net))
+        if not self.net.inputs:
             raise NetError(
                 "the net has no Input layer to put images in; load it with engine.load_net, which adds one"
             )
-        self.input = image_blob or net.inputs[0]
-        self.blob = self.input if blob == "data" and blob not in net.blobs else blob
-        self.score = score or find_score(net)
-        self.restart = TruncatedPass(net, self.blob, self.score)
-        if net.blobs[self.score].data.shape[1:2] == (1,):
+        self.input = image_blob or self.net.inputs[0]
+        self.blob = self.input if blob == "data" and blob not in self.net.blobs else blob
+        self.score = score or find_score(self.net)
+        self.restart = TruncatedPass(self.net, self.blob, self.score)
+        if self.net.blobs[self.score].data.shape[1:2] == (1,):
             raise NetError(
                 f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
                 "and sends nothing back; guided perturbations need a channel for every class"
@@ -88,7 +89,7 @@ class PerturbedNet:
         )
 
 
-def find_score(net: Any) -> str:
+def find_score(net: Net) -> str:
     """Name of the class-score blob of a net: the bottom of its last Softmax, else its only output.
 
     Raises NetError, listing the candidates, when that leaves a choice.

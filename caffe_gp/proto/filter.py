@@ -1,4 +1,5 @@
 """Which layers a net has in a given state: the include and exclude rules (Net::FilterNet)."""
+
 from __future__ import annotations
 
 from typing import Iterable
@@ -7,7 +8,7 @@ from ..errors import NetError
 from . import messages as pb
 
 
-def state_meets_rule(state, rule) -> bool:
+def state_meets_rule(state: pb.NetState, rule: pb.NetStateRule) -> bool:
     """True if the NetState ``state`` satisfies every field that the NetStateRule ``rule`` sets."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return False
@@ -19,7 +20,7 @@ def state_meets_rule(state, rule) -> bool:
     return stages.issuperset(rule.stage) and stages.isdisjoint(rule.not_stage)
 
 
-def layer_is_included(layer, state) -> bool:
+def layer_is_included(layer: pb.LayerParameter, state: pb.NetState) -> bool:
     """True if ``layer`` belongs to a net in ``state``: any include rule met, or no exclude rule met.
 
     Raises NetError for a layer that has both kinds, as Caffe does.
@@ -31,7 +32,9 @@ def layer_is_included(layer, state) -> bool:
     return not any(state_meets_rule(state, rule) for rule in layer.exclude)
 
 
-def filter_net(param, phase: int, level: int = 0, stages: Iterable[str] = ()):
+def filter_net(
+    param: pb.NetParameter, phase: int, level: int = 0, stages: Iterable[str] = ()
+) -> pb.NetParameter:
     """A copy of ``param`` (V2) holding only the layers of the given state, which is recorded in it.
 
     ``phase`` is pb.TRAIN or pb.TEST; ``stages`` are added to those the net's own ``state`` names, and

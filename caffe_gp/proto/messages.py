@@ -8,6 +8,7 @@ The classes live in a descriptor pool of their own: BVLC's ``caffe_pb2`` (same p
 names) can be imported in the same process. There is no generated file to fall out of step with the
 protobuf runtime; 3.12 and the current releases take the same descriptors.
 """
+
 from __future__ import annotations
 
 import re
@@ -20,8 +21,14 @@ from . import schema
 _FIELD = re.compile(r"(\d+) (\w+) (\w+)([*+!]?)(?: =(?: (\S+))?| (=))?$")
 _F = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
-    "int32": _F.TYPE_INT32, "int64": _F.TYPE_INT64, "uint32": _F.TYPE_UINT32, "bool": _F.TYPE_BOOL,
-    "float": _F.TYPE_FLOAT, "double": _F.TYPE_DOUBLE, "string": _F.TYPE_STRING, "bytes": _F.TYPE_BYTES,
+    "int32": _F.TYPE_INT32,
+    "int64": _F.TYPE_INT64,
+    "uint32": _F.TYPE_UINT32,
+    "bool": _F.TYPE_BOOL,
+    "float": _F.TYPE_FLOAT,
+    "double": _F.TYPE_DOUBLE,
+    "string": _F.TYPE_STRING,
+    "bytes": _F.TYPE_BYTES,
 }
 
 
@@ -84,7 +91,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
     return proto
 
 
-def _message_class(descriptor):
+def _message_class(descriptor: Any) -> Any:
     if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22; the factory object left with 5
         return message_factory.GetMessageClass(descriptor)
     return _FACTORY.GetPrototype(descriptor)
@@ -93,15 +100,16 @@ def _message_class(descriptor):
 FILE_DESCRIPTOR_PROTO = _file_descriptor()
 POOL = descriptor_pool.DescriptorPool()
 POOL.AddSerializedFile(FILE_DESCRIPTOR_PROTO.SerializeToString())
-_FACTORY = message_factory.MessageFactory(POOL) if not hasattr(message_factory, "GetMessageClass") else None
+_FACTORY: Any = None if hasattr(message_factory, "GetMessageClass") else message_factory.MessageFactory(POOL)
 DESCRIPTOR = POOL.FindFileByName(FILE_DESCRIPTOR_PROTO.name)
 
 #: All message classes by name, also attributes of this module.
-MESSAGES = {name: _message_class(DESCRIPTOR.message_types_by_name[name])
-            for name in DESCRIPTOR.message_types_by_name}
+MESSAGES: dict[str, Any] = {
+    name: _message_class(DESCRIPTOR.message_types_by_name[name]) for name in DESCRIPTOR.message_types_by_name
+}
 globals().update(MESSAGES)
 globals().update({name: number for values in schema.TOP_LEVEL_ENUMS.values() for name, number in values})
 
 if TYPE_CHECKING:  # the classes above are made at import, where a type checker cannot see them
-
+    # ``pb.NetParameter`` and its like are used as types too: they tell a reader what is meant, and are Any.
     def __getattr__(name: str) -> Any: ...

@@ -7,9 +7,10 @@ is held twice. Every file appears under its name only when it is complete.
 from __future__ import annotations
 
 import os
-from typing import Callable, Mapping, Sequence
+from typing import IO, Callable, Mapping, Sequence, TypeVar, Union
 
 import numpy as np
+from google.protobuf.message import Message
 
 from ..errors import WeightsError
 from ..files.atomic import replacing, write_atomically
@@ -18,6 +19,8 @@ from . import schema
 from .wire import INT_MAX
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
+Part = Union[bytes, np.ndarray]  # of a file: bytes, or values that become little-endian float32
+M = TypeVar("M", bound=Message)
 
 
 def _varint(value: int) -> bytes:
@@ -34,9 +37,9 @@ def _prefix(number: int, length: int) -> bytes:
     return _varint(number << 3 | 2) + _varint(length)
 
 
-def _blob_parts(data: np.ndarray, diff: np.ndarray | None = None) -> list:
+def _blob_parts(data: np.ndarray, diff: np.ndarray | None = None) -> list[Part]:
     """A BlobProto as byte strings and arrays to be written one after another."""
-    parts: list = []
+    parts: list[Part] = []
     for number, values in ((5, data), (6, diff)):
         if values is not None and values.size:
             parts += [_prefix(number, 4 * values.size), values]
@@ -47,11 +50,11 @@ def _blob_parts(data: np.ndarray, diff: np.ndarray | None = None) -> list:
     return parts
 
 
-def _length(parts: Sequence) -> int:
+def _length(parts: Sequence[Part]) -> int:
     return sum(len(part) if isinstance(part, bytes) else 4 * part.size for part in parts)
 
 
-def _write_part(stream, part) -> None:
+def _write_part(stream: IO[bytes], part: Part) -> None:
     """Write bytes, or an array as little-endian float32 without a copy where it already is that."""
     if isinstance(part, bytes):
         stream.write(part)
@@ -64,27 +67,27 @@ def _write_part(stream, part) -> None:
         stream.write(flat[start:start + (1 << 20)].astype("<f4").tobytes())
 
 
-def _write_bounded(path, parts: Sequence) -> None:
+def _write_bounded(path: str | os.PathLike[str], parts: Sequence[Part]) -> None:
     size = _length(parts)
     if size > INT_MAX:
         raise WeightsError(f"{os.fspath(path)}: would be {size} bytes; protobuf files end at {INT_MAX} "
                            "(2 GiB - 1). Write HDF5 weights instead")
 
-    def write(stream) -> None:
+    def write(stream: IO[bytes]) -> None:
         for part in parts:
             _write_part(stream, part)
 
     _atomically(path, lambda: write_atomically(path, write))
 
 
-def _atomically(path, write: Callable[[], None]) -> None:
+def _atomically(path: str | os.PathLike[str], write: Callable[[], None]) -> None:
     try:
         write()
     except OSError as error:
         raise WeightsError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}") from None
 
 
-def _without_fork_fields(message):
+def _without_fork_fields(message: M) -> M:
     """Remove, in place and at every depth, the fields whose numbers are ours: BVLC knows others there."""
     for field, value in message.ListFields():
         if field.number >= schema.FORK_NUMBERS:
@@ -95,7 +98,9 @@ def _without_fork_fields(message):
     return message
 
 
-def _arrays_of(arrays: Arrays | None, net, path) -> dict[str, list[np.ndarray]]:
+def _arrays_of(
+    arrays: Arrays | None, net: pb.NetParameter, path: str | os.PathLike[str]
+) -> dict[str, list[np.ndarray]]:
     """The arrays by layer name as float arrays, after checking that the net has those layers, once each."""
     checked: dict[str, list[np.ndarray]] = {}
     names = [layer.name for layer in net.layer]
@@ -111,7 +116,9 @@ def _arrays_of(arrays: Arrays | None, net, path) -> dict[str, list[np.ndarray]]:
     return checked
 
 
-def write_caffemodel(path, net, arrays: Arrays, diffs: Arrays | None = None) -> None:
+def write_caffemodel(
+    path: str | os.PathLike[str], net: pb.NetParameter, arrays: Arrays, diffs: Arrays | None = None
+) -> None:
     """Write a caffemodel (V2).
 
     ``net`` is a V2 NetParameter with the structure to record (its own ``blobs`` are ignored; fields
@@ -121,13 +128,13 @@ def write_caffemodel(path, net, arrays: Arrays, diffs: Arrays | None = None) -> 
     """
     data = _arrays_of(arrays, net, path)
     diff = _arrays_of(diffs, net, path)
-    parts: list = []
+    parts: list[Part] = []
     if net.HasField("name"):
         name = net.name.encode("utf-8")
         parts += [_prefix(1, len(name)), name]
     for layer in net.layer:
         before, after = _split_at_blobs(layer)
-        inner: list = [before]
+        inner: list[Part] = [before]
         for i, blob in enumerate(data.get(layer.name, ())):
             blob_diffs = diff.get(layer.name, ())
             blob_parts = _blob_parts(blob, blob_diffs[i] if i < len(blob_diffs) else None)
@@ -137,7 +144,7 @@ def write_caffemodel(path, net, arrays: Arrays, diffs: Arrays | None = None) -> 
     _write_bounded(path, parts)
 
 
-def _split_at_blobs(layer) -> tuple[bytes, bytes]:
+def _split_at_blobs(layer: pb.LayerParameter) -> tuple[bytes, bytes]:
     """The serialised fields of a LayerParameter before and after field 7, ``blobs``."""
     halves = []
     for wanted in (lambda number: number < 7, lambda number: number > 7):
@@ -150,7 +157,9 @@ def _split_at_blobs(layer) -> tuple[bytes, bytes]:
     return halves[0], halves[1]
 
 
-def write_hdf5(path, net, arrays: Arrays, diffs: Arrays | None = None) -> None:
+def write_hdf5(
+    path: str | os.PathLike[str], net: pb.NetParameter, arrays: Arrays, diffs: Arrays | None = None
+) -> None:
     """Write HDF5 weights as Net::ToHDF5 does: a group data/<layer> for every layer, datasets 0, 1, ... in it.
 
     Arguments and errors as for ``write_caffemodel``; ``diffs`` go to a second tree, diff/<layer>.
@@ -176,7 +185,7 @@ def write_hdf5(path, net, arrays: Arrays, diffs: Arrays | None = None) -> None:
     _atomically(path, write)
 
 
-def write_blob(path, array: np.ndarray) -> None:
+def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
     """Write one blob as a BlobProto file, float32.
 
     A 4-D array gets num, channels, height, width instead of a shape, as compute_image_mean writes it.
@@ -184,7 +193,7 @@ def write_blob(path, array: np.ndarray) -> None:
     array = np.asarray(array)
     if array.ndim == 4:
         dims = b"".join(_varint(i + 1 << 3) + _varint(dim) for i, dim in enumerate(array.shape))
-        parts: list = [dims]
+        parts: list[Part] = [dims]
         if array.size:
             parts += [_prefix(5, 4 * array.size), array]
     else:
@@ -192,11 +201,16 @@ def write_blob(path, array: np.ndarray) -> None:
     _write_bounded(path, parts)
 
 
-def write_solverstate(path, iter: int, learned_net: str, current_step: int,
-                      history: Sequence[np.ndarray]) -> None:
+def write_solverstate(
+    path: str | os.PathLike[str],
+    iter: int,
+    learned_net: str,
+    current_step: int,
+    history: Sequence[np.ndarray],
+) -> None:
     """Write a binary solver state: iteration, the caffemodel it belongs to, the solver's history blobs."""
     name = learned_net.encode("utf-8")
-    parts: list = [b"\x08" + _varint(iter), _prefix(2, len(name)), name]
+    parts: list[Part] = [b"\x08" + _varint(iter), _prefix(2, len(name)), name]
     for array in history:
         blob = _blob_parts(np.asarray(array))
         parts += [_prefix(3, _length(blob))] + blob

@@ -15,12 +15,13 @@ Fields of Caffe's forks. A prototxt of a fork holds only names, so the forks' me
 in one schema. Their field *numbers* cannot: DeepLab v2 gave 143..147 to interp, seg_accuracy,
 mat_write and dense_crf, the numbers BVLC uses for input, crop, parameter and recurrent. The fork
 fields below therefore carry numbers of our own, from ``FORK_NUMBERS`` (10000) up, and no binary of a
-fork is ever parsed with this schema: ``weights.py`` reads layer names and blobs, whose numbers never moved.
+fork is ever parsed with this schema: ``load.py`` reads layer names and blobs, whose numbers never moved.
 Sources of the fork fields: DeepLab v1 (V1 types from 10000, hole, has_label), DeepLab v2 (ImageSegData,
 Interp, SegAccuracy, MatWrite, DenseCRF), CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet
 (BN with scale/shift fillers, Upsample, DenseImageData, class weights), PSPNet (BN with slope/bias fillers,
 ceil_mode).
 """
+
 from __future__ import annotations
 
 #: Numbers from here up are ours; a field below it has Caffe's own number.
@@ -363,12 +364,15 @@ FORKS_OF_UNKNOWN_FIELDS = {
     "ENet (TimoSaemann/caffe-enet)": "spatial_dropout_param",
     "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "roi_pooling_param smooth_l1_loss_param",
     "R-FCN (daijifeng001/caffe-rfcn)": "psroi_pooling_param box_annotator_ohem_param",
-    "NVIDIA Caffe (NVcaffe)": "forward_type backward_type forward_math backward_math default_forward_type "
-                              "default_backward_type global_grad_scale rampup_interval rampup_lr",
+    "NVIDIA Caffe (NVcaffe)": (
+        "forward_type backward_type forward_math backward_math default_forward_type default_backward_type "
+        "global_grad_scale rampup_interval rampup_lr"
+    ),
     "Intel Caffe": "mkl2017_param batch_norm_stats_batch_size compile_net_state bn_stats_batch_size",
     "Caffe OpenCL (Greentea)": "device buffer mergecrop_param affinity_param",
-    "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)":
-        "yolo_seg_param yolov3_param region_loss_param detection_yolov3_param mish_param reorg_param",
+    "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)": (
+        "yolo_seg_param yolov3_param region_loss_param detection_yolov3_param mish_param reorg_param"
+    ),
     "FlowNet (lmb-freiburg)": "correlation_param flow_warp_param resample_param l1_loss_param",
     "old Caffe with Depthwise layers": "conv_dw_param depthwise_param",
 }

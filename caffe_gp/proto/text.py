@@ -8,14 +8,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import Mapping
+from typing import IO, Any, Iterable, Mapping, TypeVar
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from ..errors import PrototxtError
 from ..files.atomic import write_atomically
 from . import messages as pb
 from . import schema
+
+M = TypeVar("M", bound=Message)
 
 #: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 16 << 20
@@ -56,7 +59,7 @@ def decode_text(data: bytes, filename: str) -> str:
         return data.decode("latin-1")  # comments in other encodings are common and harmless
 
 
-def read_text(path, filename: str | None = None) -> str:
+def read_text(path: str | os.PathLike[str] | IO[Any], filename: str | None = None) -> str:
     """Text of the prototxt at ``path`` (a path or an object with ``read()``). Raises PrototxtError."""
     if hasattr(path, "read"):
         data = path.read()
@@ -84,13 +87,13 @@ def expand_variables(text: str, variables: Mapping[str, object] | None = None,
     known = {**os.environ, **(variables or {})}
     unset: dict[str, int] = {}  # name: where it stands first, of those that must have a value
 
-    def lookup(match, position: int, may_stay: bool) -> str:
+    def lookup(match: re.Match[str], position: int, may_stay: bool) -> str:
         name = match.group(1)
         if name not in known and not may_stay:
             unset.setdefault(name, position)
         return str(known.get(name, match.group(0)))
 
-    def replace(match) -> str:
+    def replace(match: re.Match[str]) -> str:
         if match.group("comment") is not None:
             return match.group(0)
         may_stay, start = strings_may_keep and match.group("string") is not None, match.start()
@@ -115,7 +118,7 @@ def _unset(where: str, name: str, text: str) -> str:
             f"{', '.join(names)}")
 
 
-def reject_unset_names(param, text: str, filename: str) -> None:
+def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None:
     """Raise PrototxtError for a template variable in the name of a layer or blob: no weights would match it.
 
     param   an upgraded NetParameter; ``text``: what ``expand_variables`` made of its prototxt
@@ -128,13 +131,13 @@ def reject_unset_names(param, text: str, filename: str) -> None:
                 raise PrototxtError(_unset(f"{filename}: layer or blob '{name}'", found.group(1), text))
 
 
-def _nearest(word: str, known) -> str:
+def _nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), sorted({name.lower() for name in known}), n=3, cutoff=0.6)
     by_lower = {name.lower(): name for name in known}
     return ", ".join(f"'{by_lower[name]}'" for name in close)
 
 
-def _message_named(full_name: str):
+def _message_named(full_name: str) -> Any:
     try:
         return pb.POOL.FindMessageTypeByName(full_name)
     except KeyError:
@@ -171,7 +174,7 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     return PrototxtError(f"{where}: {text}")
 
 
-def parse_message(text: str, message, filename: str = "<string>"):
+def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
     try:
         text_format.Parse(text, message, descriptor_pool=pb.POOL)
@@ -185,7 +188,7 @@ def parse_message(text: str, message, filename: str = "<string>"):
     return message
 
 
-def reject_mixed_dialects(param, text: str, filename: str) -> None:
+def reject_mixed_dialects(param: pb.NetParameter, text: str, filename: str) -> None:
     """Raise PrototxtError when a net has both ``layer { }`` (V2) and ``layers { }`` (V1) entries."""
     if not (len(param.layer) and len(param.layers)):
         return
@@ -199,11 +202,11 @@ def reject_mixed_dialects(param, text: str, filename: str) -> None:
                         f"entries{f' ({at})' if at else ''}. Use one dialect for all of them")
 
 
-def to_text(message) -> str:
+def to_text(message: Message) -> str:
     """A message as prototxt, fields in the order of their numbers, as Caffe's tools print it."""
     return text_format.MessageToString(message, as_utf8=True)
 
 
-def write_text(message, path) -> None:
+def write_text(message: Message, path: str | os.PathLike[str]) -> None:
     """Write ``message`` as a prototxt; it appears under its name when it is whole."""
     write_atomically(path, lambda stream: stream.write(to_text(message).encode("utf-8")))

@@ -3,13 +3,16 @@
 The rules and their order are those of Caffe's UpgradeNetAsNeeded. Caffe logs what it cannot carry
 over and goes on with half a net; here that is a PrototxtError.
 """
+
 from __future__ import annotations
 
 import os
 
 from ..errors import PrototxtError
 from . import messages as pb
+from .upgrade_v0 import upgrade_v0
 
+# fmt: off
 #: V1 enum name -> V2 type string, CRF-RNN's three included.
 V1_TYPES = {
     "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL",
@@ -28,155 +31,18 @@ V1_TYPES = {
     "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
     "SEG_ACCURACY": "SegAccuracy",
 }
-
-#: V0 type string -> V1 enum name.
-V0_TYPES = {
-    "accuracy": "ACCURACY", "bnll": "BNLL", "concat": "CONCAT", "conv": "CONVOLUTION", "data": "DATA",
-    "dropout": "DROPOUT", "euclidean_loss": "EUCLIDEAN_LOSS", "flatten": "FLATTEN", "hdf5_data": "HDF5_DATA",
-    "hdf5_output": "HDF5_OUTPUT", "im2col": "IM2COL", "images": "IMAGE_DATA",
-    "infogain_loss": "INFOGAIN_LOSS", "innerproduct": "INNER_PRODUCT", "lrn": "LRN",
-    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
-    "pool": "POOLING", "relu": "RELU", "sigmoid": "SIGMOID", "softmax": "SOFTMAX",
-    "softmax_loss": "SOFTMAX_LOSS", "split": "SPLIT", "tanh": "TANH", "window_data": "WINDOW_DATA",
-}
-
-# V0 field -> {V0 type: (V1 parameter message, field in it)}; "*" stands for every type.
-_CONV, _POOL, _IP = "convolution_param", "pooling_param", "inner_product_param"
-_WINDOW, _IMAGES = "window_data_param", "image_data_param"
-_V0_FIELDS: dict[str, dict] = {
-    "num_output": {"conv": (_CONV, "num_output"), "innerproduct": (_IP, "num_output")},
-    "biasterm": {"conv": (_CONV, "bias_term"), "innerproduct": (_IP, "bias_term")},
-    "weight_filler": {"conv": (_CONV, "weight_filler"), "innerproduct": (_IP, "weight_filler")},
-    "bias_filler": {"conv": (_CONV, "bias_filler"), "innerproduct": (_IP, "bias_filler")},
-    "pad": {"conv": (_CONV, "pad"), "pool": (_POOL, "pad")},
-    "kernelsize": {"conv": (_CONV, "kernel_size"), "pool": (_POOL, "kernel_size")},
-    "group": {"conv": (_CONV, "group")},
-    "stride": {"conv": (_CONV, "stride"), "pool": (_POOL, "stride")},
-    "pool": {"pool": (_POOL, "pool")},  # the two enums have the same numbers
-    "dropout_ratio": {"dropout": ("dropout_param", "dropout_ratio")},
-    "local_size": {"lrn": ("lrn_param", "local_size")},
-    "alpha": {"lrn": ("lrn_param", "alpha")},
-    "beta": {"lrn": ("lrn_param", "beta")},
-    "k": {"lrn": ("lrn_param", "k")},
-    "source": {"data": ("data_param", "source"), "hdf5_data": ("hdf5_data_param", "source"),
-               "images": (_IMAGES, "source"), "window_data": (_WINDOW, "source"),
-               "infogain_loss": ("infogain_loss_param", "source")},
-    "scale": {"*": ("transform_param", "scale")},
-    "meanfile": {"*": ("transform_param", "mean_file")},
-    "cropsize": {"*": ("transform_param", "crop_size")},
-    "mirror": {"*": ("transform_param", "mirror")},
-    "batchsize": {"data": ("data_param", "batch_size"), "hdf5_data": ("hdf5_data_param", "batch_size"),
-                  "images": (_IMAGES, "batch_size"), "window_data": (_WINDOW, "batch_size")},
-    "rand_skip": {"data": ("data_param", "rand_skip"), "images": (_IMAGES, "rand_skip")},
-    "shuffle_images": {"images": (_IMAGES, "shuffle")},
-    "new_height": {"images": (_IMAGES, "new_height")},
-    "new_width": {"images": (_IMAGES, "new_width")},
-    "concat_dim": {"concat": ("concat_param", "concat_dim")},
-    "det_fg_threshold": {"window_data": (_WINDOW, "fg_threshold")},
-    "det_bg_threshold": {"window_data": (_WINDOW, "bg_threshold")},
-    "det_fg_fraction": {"window_data": (_WINDOW, "fg_fraction")},
-    "det_context_pad": {"window_data": (_WINDOW, "context_pad")},
-    "det_crop_mode": {"window_data": (_WINDOW, "crop_mode")},
-    "hdf5_output_param": {"hdf5_output": ("hdf5_output_param", None)},
-}
-_V0_CARRIED_ELSEWHERE = ("name", "type", "blobs", "blobs_lr", "weight_decay")
-
-
-def _set(message, name: str, value) -> None:
-    """Assign ``value`` to a field that may be a scalar, a repeated scalar or a message."""
-    field = message.DESCRIPTOR.fields_by_name[name]
-    if field.message_type is not None:
-        getattr(message, name).CopyFrom(value)
-    elif hasattr(getattr(message, name), "append"):
-        getattr(message, name).append(value)
-    else:
-        setattr(message, name, value)
-
-
-def _without_padding_layers(net, filename: str):
-    """V0 'padding' layers dropped, their pad given to the conv or pool layer that reads them."""
-    upgraded = pb.NetParameter()
-    upgraded.CopyFrom(net)
-    del upgraded.layers[:]
-    last_top = {name: None for name in net.input}  # blob -> the connection that made it last
-    for connection in net.layers:
-        layer = connection.layer
-        target = None
-        if layer.type != "padding":
-            target = upgraded.layers.add()
-            target.CopyFrom(connection)
-        for j, bottom in enumerate(connection.bottom):
-            if bottom not in last_top:
-                raise PrototxtError(f"{filename}: layer '{layer.name}': unknown bottom blob '{bottom}'")
-            source = last_top[bottom]
-            if source is None or source.layer.type != "padding":
-                continue
-            if layer.type not in ("conv", "pool"):
-                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer may only feed a "
-                                    f"conv or pool layer, not '{layer.type}'")
-            if len(connection.bottom) != 1 or len(source.bottom) != 1 or len(source.top) != 1:
-                raise PrototxtError(f"{filename}: layer '{layer.name}': a padding layer and the layer it "
-                                    "feeds take one blob each")
-            target.layer.pad = source.layer.pad
-            target.bottom[j] = source.bottom[0]
-        for top in connection.top:
-            last_top[top] = connection
-    return upgraded
-
-
-def _upgrade_v0_layer(connection, filename: str):
-    v1 = pb.V1LayerParameter()
-    v1.bottom.extend(connection.bottom)
-    v1.top.extend(connection.top)
-    if not connection.HasField("layer"):
-        return v1
-    v0 = connection.layer
-    if v0.HasField("name"):
-        v1.name = v0.name
-    if v0.HasField("type"):
-        if v0.type not in V0_TYPES:
-            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown V0 layer type '{v0.type}'")
-        v1.type = pb.V1LayerParameter.LayerType.Value(V0_TYPES[v0.type])
-    v1.blobs.extend(v0.blobs)
-    v1.blobs_lr.extend(v0.blobs_lr)
-    v1.weight_decay.extend(v0.weight_decay)
-    for field, value in v0.ListFields():
-        if field.name in _V0_CARRIED_ELSEWHERE:
-            continue
-        targets = _V0_FIELDS.get(field.name, {})
-        target = targets.get(v0.type) or targets.get("*")
-        if target is None:
-            raise PrototxtError(f"{filename}: layer '{v0.name}': unknown parameter '{field.name}' for "
-                                f"V0 layer type '{v0.type}'")
-        param, name = target
-        if name is None:
-            getattr(v1, param).CopyFrom(value)
-        else:
-            _set(getattr(v1, param), name, value)
-    return v1
-
-
-def upgrade_v0(net, filename: str = "<string>"):
-    """A V0 NetParameter (``layers { layer { } bottom top }``) as a V1 one. Raises PrototxtError."""
-    net = _without_padding_layers(net, filename)
-    v1 = pb.NetParameter()
-    if net.HasField("name"):
-        v1.name = net.name
-    v1.layers.extend(_upgrade_v0_layer(connection, filename) for connection in net.layers)
-    v1.input.extend(net.input)
-    v1.input_dim.extend(net.input_dim)
-    if net.HasField("force_backward"):
-        v1.force_backward = net.force_backward
-    return v1
-
+# fmt: on
 
 _TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
 
 
-def upgrade_data_transform(net) -> None:
+def upgrade_data_transform(net: pb.NetParameter) -> None:
     """scale, mean_file, crop_size and mirror of V1 data layers moved to their transform_param, in place."""
-    data_params = {pb.V1LayerParameter.DATA: "data_param", pb.V1LayerParameter.IMAGE_DATA: "image_data_param",
-                   pb.V1LayerParameter.WINDOW_DATA: "window_data_param"}
+    data_params = {
+        pb.V1LayerParameter.DATA: "data_param",
+        pb.V1LayerParameter.IMAGE_DATA: "image_data_param",
+        pb.V1LayerParameter.WINDOW_DATA: "window_data_param",
+    }
     layers = [(layer, data_params[layer.type]) for layer in net.layers if layer.type in data_params]
     if not any(getattr(layer, name).HasField(field) for layer, name in layers for field in _TRANSFORM_FIELDS):
         return
@@ -190,7 +56,7 @@ def upgrade_data_transform(net) -> None:
                 old.ClearField(field)
 
 
-def _upgrade_v1_layer(v1, filename: str):
+def _upgrade_v1_layer(v1: pb.V1LayerParameter, filename: str) -> pb.LayerParameter:
     layer = pb.LayerParameter()
     layer.bottom.extend(v1.bottom)
     layer.top.extend(v1.top)
@@ -221,7 +87,7 @@ def _upgrade_v1_layer(v1, filename: str):
     return layer
 
 
-def upgrade_v1(net, filename: str = "<string>"):
+def upgrade_v1(net: pb.NetParameter, filename: str = "<string>") -> pb.NetParameter:
     """A V1 NetParameter (``layers { type: CONVOLUTION }``) as a V2 one. Raises PrototxtError."""
     v2 = pb.NetParameter()
     v2.CopyFrom(net)
@@ -231,7 +97,7 @@ def upgrade_v1(net, filename: str = "<string>"):
     return v2
 
 
-def upgrade_input(net, filename: str = "<string>") -> None:
+def upgrade_input(net: pb.NetParameter, filename: str = "<string>") -> None:
     """``input`` with ``input_shape`` or ``input_dim`` turned into an Input layer named "input", in front.
 
     In place. Inputs without any shape are only stripped: such nets are the structure part of old
@@ -242,14 +108,18 @@ def upgrade_input(net, filename: str = "<string>") -> None:
         return
     if shapes or dims:
         if shapes and len(shapes) < len(inputs):
-            raise PrototxtError(f"{filename}: {len(inputs)} input blobs but {len(shapes)} input_shape "
-                                "entries; one each is needed")
+            raise PrototxtError(
+                f"{filename}: {len(inputs)} input blobs but {len(shapes)} input_shape "
+                "entries; one each is needed"
+            )
         if not shapes and len(dims) < 4 * len(inputs):
-            raise PrototxtError(f"{filename}: {len(inputs)} input blobs need {4 * len(inputs)} input_dim "
-                                f"values (num, channels, height, width each); {len(dims)} found")
+            raise PrototxtError(
+                f"{filename}: {len(inputs)} input blobs need {4 * len(inputs)} input_dim "
+                f"values (num, channels, height, width each); {len(dims)} found"
+            )
         layer = pb.LayerParameter(name="input", type="Input", top=inputs)
         for i in range(len(inputs)):
-            layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i:4 * i + 4])
+            layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i : 4 * i + 4])
         others = list(net.layer)
         del net.layer[:]
         net.layer.extend([layer] + others)
@@ -257,7 +127,7 @@ def upgrade_input(net, filename: str = "<string>") -> None:
         net.ClearField(field)
 
 
-def upgrade_batch_norm(net) -> None:
+def upgrade_batch_norm(net: pb.NetParameter) -> None:
     """BatchNorm layers that declare all three ``param`` get lr_mult and decay_mult 0 in each, in place.
 
     The three blobs are running statistics; older definitions had the user protect them from the solver.
@@ -269,7 +139,7 @@ def upgrade_batch_norm(net) -> None:
                 spec.decay_mult = 0
 
 
-def upgrade_ceil_mode(net) -> None:
+def upgrade_ceil_mode(net: pb.NetParameter) -> None:
     """PSPNet's ``ceil_mode: false`` of pooling layers turned into BVLC's ``round_mode: FLOOR``, in place."""
     for layer in net.layer:
         if layer.pooling_param.HasField("ceil_mode"):
@@ -278,7 +148,7 @@ def upgrade_ceil_mode(net) -> None:
             pooling.ClearField("ceil_mode")
 
 
-def upgrade_deeplab_v1(net, filename: str = "<string>") -> None:
+def upgrade_deeplab_v1(net: pb.NetParameter, filename: str = "<string>") -> None:
     """DeepLab v1's fields in today's: ``hole`` is ``dilation``, ``has_label: false`` ``label_type: NONE``.
 
     In place. A hole of 1 is none.
@@ -287,8 +157,9 @@ def upgrade_deeplab_v1(net, filename: str = "<string>") -> None:
         convolution, data = layer.convolution_param, layer.image_data_param
         if any(convolution.HasField(name) for name in ("hole", "hole_h", "hole_w")):
             if len(convolution.dilation):
-                raise PrototxtError(f"{filename}: layer '{layer.name}' has both hole (DeepLab v1) and "
-                                    "dilation; keep dilation")
+                raise PrototxtError(
+                    f"{filename}: layer '{layer.name}' has both hole (DeepLab v1) and dilation; keep dilation"
+                )
             if convolution.HasField("hole"):
                 convolution.dilation.append(convolution.hole)
             else:
@@ -301,7 +172,7 @@ def upgrade_deeplab_v1(net, filename: str = "<string>") -> None:
             data.ClearField("has_label")
 
 
-def upgrade_net(net, filename: str = "<string>"):
+def upgrade_net(net: pb.NetParameter, filename: str = "<string>") -> pb.NetParameter:
     """Any NetParameter as V2, by Caffe's rules in Caffe's order. Returns a new message or ``net`` itself."""
     if any(layer.HasField("layer") for layer in net.layers):
         net = upgrade_v0(net, filename)
@@ -315,16 +186,23 @@ def upgrade_net(net, filename: str = "<string>"):
     return net
 
 
-_SOLVER_TYPES = {"SGD": "SGD", "NESTEROV": "Nesterov", "ADAGRAD": "AdaGrad", "RMSPROP": "RMSProp",
-                 "ADADELTA": "AdaDelta", "ADAM": "Adam"}
+_SOLVER_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
 
 
-def upgrade_solver(solver, filename: str = "<string>") -> None:
+def upgrade_solver(solver: pb.SolverParameter, filename: str = "<string>") -> None:
     """The enum ``solver_type`` turned into the string ``type``, and nested nets upgraded, in place."""
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
-            raise PrototxtError(f"{filename}: solver_type (old enum) and type (string) are both given; "
-                                "keep 'type'")
+            raise PrototxtError(
+                f"{filename}: solver_type (old enum) and type (string) are both given; keep 'type'"
+            )
         name = pb.SolverParameter.SolverType.Name(solver.solver_type)
         solver.type = _SOLVER_TYPES[name]
         solver.ClearField("solver_type")
@@ -335,7 +213,7 @@ def upgrade_solver(solver, filename: str = "<string>") -> None:
         net.CopyFrom(upgrade_net(net, filename))
 
 
-def complete_snapshot_prefix(solver, filename: str) -> None:
+def complete_snapshot_prefix(solver: pb.SolverParameter, filename: str) -> None:
     """Caffe's default for ``snapshot_prefix``: the solver's file name without extension, in place.
 
     Where the prefix is an existing folder, that name inside it.

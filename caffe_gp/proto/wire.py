@@ -5,17 +5,21 @@ Python is nothing; turning the floats into Python objects is what makes other re
 scanner returns where a blob's values lie in the (memory-mapped) file and touches only the tags.
 Format: https://protobuf.dev/programming-guides/encoding/ (a tag is ``number << 3 | wire type``).
 """
+
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+import mmap
+from typing import Iterator, NamedTuple, Union
 
 import numpy as np
 
 from ..errors import WeightsError
 
+Buffer = Union[bytes, mmap.mmap]
+
 VARINT, I64, LEN, I32 = 0, 1, 2, 5
 #: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
-INT_MAX = 2 ** 31 - 1
+INT_MAX = 2**31 - 1
 _RUN_CHUNK = 1 << 20
 
 
@@ -54,7 +58,7 @@ class BlobEntry(NamedTuple):
     segments: list[Segment]
 
 
-def read_varint(buffer, position: int, end: int) -> tuple[int, int]:
+def read_varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
     """(value, position after it) of the varint at ``position``. Raises Damage."""
     value = shift = 0
     start = position
@@ -75,7 +79,7 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def fields(buffer, start: int, end: int) -> Iterator[Field]:
+def fields(buffer: Buffer, start: int, end: int) -> Iterator[Field]:
     """The fields of the message buffer[start:end], in file order. Raises Damage with the offset."""
     position = start
     while position < end:
@@ -96,8 +100,11 @@ def fields(buffer, start: int, end: int) -> Iterator[Field]:
             payload = position
             position += length
             if position > end:
-                raise Damage(offset, f"field {number} should be {length} bytes long but only {end - payload} "
-                                     "bytes are left: the file is truncated or damaged")
+                raise Damage(
+                    offset,
+                    f"field {number} should be {length} bytes long but only {end - payload} "
+                    "bytes are left: the file is truncated or damaged",
+                )
         else:
             raise Damage(offset, f"invalid wire type {wire_type} (field {number})")
         yield Field(number, wire_type, offset, payload, position, value)
@@ -109,7 +116,7 @@ def expect(field: Field, wire_type: int, what: str) -> None:
         raise Damage(field.offset, f"invalid wire type {field.wire_type} for {what} (expected {wire_type})")
 
 
-def _run_length(buffer, start: int, end: int, stride: int) -> int:
+def _run_length(buffer: Buffer, start: int, end: int, stride: int) -> int:
     """How many fields of ``stride`` bytes with tag byte buffer[start] follow each other from ``start``."""
     tag = buffer[start]
     limit = (end - start) // stride
@@ -124,7 +131,7 @@ def _run_length(buffer, start: int, end: int, stride: int) -> int:
     return limit
 
 
-def _varints(buffer, field: Field, what: str) -> list[int]:
+def _varints(buffer: Buffer, field: Field, what: str) -> list[int]:
     """Values of a repeated varint field, packed or not."""
     if field.wire_type == VARINT:
         return [_signed(field.value)]
@@ -140,7 +147,7 @@ def _varints(buffer, field: Field, what: str) -> list[int]:
 _VALUE_FIELDS = {5: (4, True), 6: (4, False), 8: (8, True), 9: (8, False)}
 
 
-def scan_blob(buffer, start: int, end: int) -> BlobEntry:
+def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
     """Shape and data segments of the BlobProto buffer[start:end], checked against each other.
 
     Caffe's rules (Blob::FromProto): any of num/channels/height/width makes the shape 4-D, else
@@ -191,7 +198,7 @@ def scan_blob(buffer, start: int, end: int) -> BlobEntry:
     return BlobEntry(shape, legacy, used)
 
 
-def _check_shape(shape, legacy: bool, has_shape: bool, found: int, has_diff: bool) -> None:
+def _check_shape(shape: tuple[int, ...], legacy: bool, has_shape: bool, found: int, has_diff: bool) -> None:
     if any(dim < 0 for dim in shape):
         raise WeightsError(f"the shape {shape} has a negative dimension")
     if len(shape) > 32:

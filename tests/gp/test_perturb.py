@@ -150,6 +150,19 @@ def test_a_list_of_eps_costs_one_backward_and_equals_single_calls(tmp_path):
     np.testing.assert_array_equal(together.probabilities[2], together.base_probabilities)
 
 
+def test_the_results_of_a_list_are_the_single_ones_stacked(tmp_path):
+    gp = GuidedPerturbation(fcn_net(tmp_path))
+    for method in (gp, GuidedPerturbation(gp.net, score=gp.score, iterations=2)):
+        alone = method(images(), 0.2, keep_probabilities=True)
+        together = method(images(), [0.2, -0.2], keep_probabilities=True)
+        for name in ("labels", "confidence", "perturbation", "probabilities"):
+            one, both = getattr(alone, name), getattr(together, name)
+            assert both.shape == (2, *one.shape) and both.dtype == one.dtype, name
+            np.testing.assert_array_equal(both[0], one)
+        assert alone.labels.shape == alone.confidence.shape == SHAPE[:1] + SHAPE[2:]
+        assert method(images(), [0.2]).labels.shape == (1, *alone.labels.shape)
+
+
 def test_iterations_take_the_labels_anew_and_add_their_signs(tmp_path):
     loaded = fcn_net(tmp_path)
     done = []

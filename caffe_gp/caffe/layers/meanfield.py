@@ -67,9 +67,10 @@ class MultiStageMeanfieldLayer(Layer):
         device = mode.device()
         if self._meanfield is None or self._device != device:
             from caffe_gp.caffe.permutohedral import TensorRows
+            from caffe_gp.crf import NumpyRows
 
-            arrays = {} if device.type == "cpu" else {"arrays": TensorRows(device)}
-            self._meanfield, self._device = self._parameters.mean_field(**arrays), device
+            arrays = NumpyRows if device.type == "cpu" else TensorRows(device)
+            self._meanfield, self._device = self._parameters.mean_field(arrays), device
         blobs = [blob.data_tensor for blob in bottom]
         matrices = [blob.data_tensor.view(self._classes, self._classes) for blob in self.blobs]
         threads = torch.get_num_threads()

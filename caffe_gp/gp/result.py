@@ -1,0 +1,103 @@
+"""What a guided perturbation found: labels and confidences, for one eps or stacked for several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Sequence
+
+import numpy as np
+
+from caffe_gp.gp import encodings
+
+
+@dataclass
+class GPResult:
+    """What one call found; every array is a copy that no later pass overwrites.
+
+    ``labels``, ``confidence``, ``perturbation`` and ``probabilities`` have the shapes below for a single eps.
+    For a list of E values they are stacked: an axis E is in front, so ``labels`` is (E, N, H, W) and
+    ``labels[k]`` belongs to ``eps[k]``. For classification nets (score N x C) there is no H, W.
+
+    eps                 the values, in the units of the perturbed blob
+    base_labels         (N, H, W): argmax before the perturbation, uint8 for up to 256 classes, else int32
+    labels              (N, H, W): argmax after it, likewise
+    base_confidence     (N, H, W) float32: largest Softmax probability before
+    confidence          (N, H, W) float32: the same after
+    perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
+                        what was added. With one iteration it is the same for every eps: for a list, a
+                        read-only view of one array.
+    base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
+    seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
+    passes              number of passes of each of these kinds
+    """
+
+    eps: tuple[float, ...]
+    base_labels: np.ndarray
+    base_confidence: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    perturbation: np.ndarray
+    base_probabilities: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    passes: dict[str, int] = field(default_factory=dict)
+
+
+class Opinions:
+    """Labels and confidences of ``count`` forward passes, and probabilities if kept: (count, N, ...) each.
+
+    Copied out of the net pass by pass into arrays that hold them all, so that nothing is held twice.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    def __init__(self, count: int, keep_probabilities: bool) -> None:
+        self._count, self._keep, self._done = count, keep_probabilities, 0
+
+    def add(self, y: np.ndarray) -> None:
+        """Take the opinion of a pass from its probabilities (N, C, ...)."""
+        labels, confidence = encodings.most_confident(y)
+        if not self._done:
+            self.labels = np.empty((self._count, *labels.shape), labels.dtype)
+            self.confidence = np.empty((self._count, *confidence.shape), confidence.dtype)
+            if self._keep:
+                self.probabilities = np.empty((self._count, *y.shape), y.dtype)
+        self.labels[self._done], self.confidence[self._done] = labels, confidence
+        if self.probabilities is not None:
+            self.probabilities[self._done] = y
+        self._done += 1
+
+
+def gp_result(
+    eps: float | Sequence[float],
+    values: tuple[float, ...],
+    base: Opinions,
+    after: Opinions,
+    perturbations: Sequence[np.ndarray],
+    seconds: dict[str, float],
+    passes: dict[str, int],
+) -> GPResult:
+    """The result of a call: of its only pass for a single eps, of all its passes for a list."""
+    which: Any = 0 if np.ndim(eps) == 0 else slice(None)  # the only one of a single eps, or all
+    return GPResult(
+        eps=values,
+        base_labels=base.labels[0],
+        base_confidence=base.confidence[0],
+        labels=after.labels[which],
+        confidence=after.confidence[which],
+        perturbation=perturbations[0] if which == 0 else _stacked(perturbations),
+        base_probabilities=None if base.probabilities is None else base.probabilities[0],
+        probabilities=None if after.probabilities is None else after.probabilities[which],
+        seconds=seconds,
+        passes=passes,
+    )
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """The arrays with an axis in front; a read-only view where all are one and the same."""
+    first = arrays[0]
+    if all(array is first for array in arrays):
+        return np.broadcast_to(first, (len(arrays), *first.shape))
+    return np.stack(arrays)

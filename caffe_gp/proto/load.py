@@ -1,0 +1,129 @@
+"""Reading weights: caffemodels of every age, HDF5 weights, mean files, solver states.
+
+    with read_weights("net.caffemodel") as weights:
+        for name, blobs in weights:
+            for blob in blobs:
+                blob.copy_to(destination)          # float32, one copy, file to destination
+
+Only layer names and blobs are read: the fields around them have different numbers in different forks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from ..errors import WeightsError
+from . import wire
+from .hdf5_weights import read_hdf5
+from .mapped import HDF5_MAGIC, map_file, mapped_blob, refuse_other_files
+from .weights import Layer, SolverStateFile, WeightBlob, Weights
+from .wire import LEN, VARINT, Damage
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights:
+    """Open a weight file: a caffemodel (V0, V1 or V2) or HDF5 weights, told apart by content.
+
+    Everything but the values themselves is checked here. Raises WeightsError for what is missing,
+    damaged, truncated or no weight file at all, naming file, layer, blob and byte offset.
+    """
+    path = os.fspath(path)
+    buffer, head = map_file(path)
+    if head.startswith(HDF5_MAGIC):
+        buffer.close()
+        return read_hdf5(path)
+    refuse_other_files(path, head)
+    try:
+        format, layers = _scan_net(buffer, path)
+    except Damage as damage:
+        raise WeightsError(f"{path}: {damage}. If it is a caffemodel, it is damaged: get it again") from None
+    return Weights(path, format, layers)
+
+
+def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
+    """(format, layers) of a NetParameter: field 100 is a V2 layer, field 2 a V1 (or V0) one."""
+    v1, v2 = [], []
+    for field in wire.fields(buffer, 0, len(buffer)):
+        if field.number == 1 and field.wire_type == VARINT:
+            raise WeightsError(f"{path}: this is no caffemodel; it looks like a mean file or a solverstate")
+        if field.number in (1, 2, 100):
+            expected = {1: "the net's name", 2: "a V1 layer", 100: "a layer"}[field.number]
+            wire.expect(field, LEN, expected)
+        if field.number == 2:
+            v1.append(_scan_layer(buffer, field, path, name_field=4, blobs_field=6, v0_field=1))
+        elif field.number == 100:
+            v2.append(_scan_layer(buffer, field, path, name_field=1, blobs_field=7))
+    if not v1 and not v2:
+        raise WeightsError(f"{path}: no layers found; this is no caffemodel, or a damaged one")
+    if v1:  # Caffe's upgrade keeps the V1 layers where a file has both
+        is_v0 = any(v0 for _, _, v0 in v1)
+        return "caffemodel V0" if is_v0 else "caffemodel V1", [(name, blobs) for name, blobs, _ in v1]
+    return "caffemodel V2", [(name, blobs) for name, blobs, _ in v2]
+
+
+def _scan_layer(
+    buffer: mmap.mmap,
+    outer: wire.Field,
+    path: str,
+    name_field: int,
+    blobs_field: int,
+    v0_field: int | None = None,
+) -> tuple[str, list[WeightBlob | None], bool]:
+    """(name, blobs, is V0) of one layer; a V1 entry may wrap a V0 one, whose name and blobs then count."""
+    name = ""
+    spans: list[wire.Field] = []
+    for field in wire.fields(buffer, outer.start, outer.end):
+        if field.number == name_field:
+            wire.expect(field, LEN, "a layer's name")
+            name = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
+        elif field.number == blobs_field:
+            wire.expect(field, LEN, f"a blob of layer '{name}'")
+            spans.append(field)
+        elif field.number == v0_field:
+            wire.expect(field, LEN, "a V0 layer")
+            return (*_scan_layer(buffer, field, path, name_field=1, blobs_field=50)[:2], True)
+    blobs: list[WeightBlob | None] = []
+    for index, field in enumerate(spans):
+        where = f"{path}: layer '{name}', blob {index}"
+        blobs.append(mapped_blob(buffer, field.start, field.end, where))
+    return name, blobs, False
+
+
+def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
+    """The single blob of a BlobProto file (``mean.binaryproto``) as a float32 array of its shape.
+
+    Mean images are (1, channels, height, width), grey levels, in the channel order of the data base
+    (BGR with Caffe's tools). Raises WeightsError.
+    """
+    path = os.fspath(path)
+    buffer, head = map_file(path)
+    refuse_other_files(path, head)
+    with buffer:
+        return np.array(mapped_blob(buffer, 0, len(buffer), path).array())
+
+
+def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
+    """Open a binary solver state as Caffe's snapshots write it. Raises WeightsError."""
+    path = os.fspath(path)
+    buffer, head = map_file(path)
+    refuse_other_files(path, head)
+    values = {1: 0, 4: 0}
+    learned_net = ""
+    history: list[WeightBlob] = []
+    try:
+        for field in wire.fields(buffer, 0, len(buffer)):
+            if field.number in values:
+                wire.expect(field, VARINT, "iter" if field.number == 1 else "current_step")
+                values[field.number] = field.value
+            elif field.number == 2:
+                wire.expect(field, LEN, "learned_net")
+                learned_net = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
+            elif field.number == 3:
+                wire.expect(field, LEN, "history")
+                where = f"{path}: history blob {len(history)}"
+                history.append(mapped_blob(buffer, field.start, field.end, where))
+    except Damage as damage:
+        raise WeightsError(f"{path}: {damage}. Is it a solverstate?") from None
+    return SolverStateFile(path, values[1], learned_net, values[4], history)

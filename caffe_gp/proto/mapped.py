@@ -1,0 +1,111 @@
+"""Protobuf files of weights, memory-mapped: their blobs are views of the file.
+
+``copy_to`` gives pages back as it goes, so that loading 545 MB takes 545 MB (the destination) and not twice
+that.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import numpy as np
+
+from ..errors import WeightsError
+from . import wire
+from .weights import WeightBlob
+from .wire import Damage
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+_COPY_CHUNK = 8 << 20
+_PAGE = mmap.ALLOCATIONGRANULARITY
+
+
+def map_file(path: str) -> tuple[mmap.mmap, bytes]:
+    """(read-only memory map, its first bytes) of a protobuf file. Raises WeightsError."""
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size == 0:
+                raise WeightsError(f"{path}: the file is empty")
+            head = stream.read(512)
+            if size > wire.INT_MAX and not head.startswith(HDF5_MAGIC):
+                raise WeightsError(
+                    f"{path}: {size} bytes; protobuf files end at {wire.INT_MAX} (2 GiB - 1). "
+                    "Bigger nets need HDF5 weights (.caffemodel.h5)"
+                )
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), head
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def refuse_other_files(path: str, head: bytes) -> None:
+    """Raise WeightsError for the files that people most often pass by mistake."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path}: this is a git-LFS pointer, not the weights. Run 'git lfs pull' in its "
+            "repository or download the real file"
+        )
+    if start.startswith(b"<"):
+        raise WeightsError(
+            f"{path}: this is a web page, not weights. Download the raw file (a release page, "
+            "a login page or an error page was saved instead)"
+        )
+    if start.startswith(b"PK\x03\x04") or start.startswith(b"\x1f\x8b"):
+        raise WeightsError(f"{path}: this is a compressed archive. Unpack it and pass the caffemodel inside")
+    # Lengths and floats put control bytes into the first 512 bytes of any caffemodel.
+    if not any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in head) and b"{" in head:
+        raise WeightsError(f"{path}: this is text (a prototxt?), not weights")
+
+
+class MappedBlob(WeightBlob):
+    """A blob whose values lie in a memory-mapped protobuf file."""
+
+    def __init__(self, buffer: mmap.mmap, entry: wire.BlobEntry, where: str) -> None:
+        super().__init__(entry.shape, entry.legacy, where)
+        self._buffer = buffer
+        self._segments = entry.segments
+
+    def array(self) -> np.ndarray:
+        if len(self._segments) == 1 and self._segments[0].stride == 4:
+            start = self._segments[0].start
+            return np.frombuffer(self._buffer, "<f4", self.count, start).reshape(self.shape)
+        return super().array()
+
+    def _copy(self, destination: np.ndarray) -> None:
+        done = 0
+        for segment in self._segments:
+            step = max(1, _COPY_CHUNK // segment.stride)
+            for first in range(0, segment.count, step):
+                n = min(step, segment.count - first)
+                start = segment.start + first * segment.stride
+                destination[done : done + n] = self._values(segment, start, n)
+                done += n
+                _forget(self._buffer, start, start + n * segment.stride)
+
+    def _values(self, segment: wire.Segment, start: int, n: int) -> np.ndarray:
+        if segment.stride == segment.width:
+            return np.frombuffer(self._buffer, f"<f{segment.width}", n, start)
+        # unpacked: every value but the last is followed by the tag of the next
+        values = np.ndarray((n,), f"<f{segment.width}", self._buffer, start, (segment.stride,))
+        return values
+
+
+def mapped_blob(buffer: mmap.mmap, start: int, end: int, where: str) -> MappedBlob:
+    """The BlobProto buffer[start:end]; WeightsError, with ``where`` in front, for one that is damaged."""
+    try:
+        entry = wire.scan_blob(buffer, start, end)
+    except Damage as damage:
+        raise WeightsError(f"{where}: {damage}") from None
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from None
+    return MappedBlob(buffer, entry, where)
+
+
+def _forget(buffer: mmap.mmap, start: int, end: int) -> None:
+    """Give the whole pages of buffer[start:end] back to the page cache; they are not needed again."""
+    first, last = -(-start // _PAGE) * _PAGE, end // _PAGE * _PAGE
+    if last > first and hasattr(buffer, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED, first, last - first)
