@@ -58,7 +58,7 @@ class NetSettings:
         """The settings for a net of the zoo: what is not ``given`` (or None) is the model's or the default.
 
         Raises CaffeGPError for an unknown name, or when eps (or caffemodel) is needed because the model has
-        none; WeightsError when the weights are neither given nor in ``weights.weights_folder()``.
+        none; WeightsError when the weights are neither given nor in ``places.models_folder()``.
         """
         model = zoo.get(name)
         given = {key: value for key, value in given.items() if value is not None}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.files import places
 from caffe_gp.models import weights, zoo
 
 # Grey levels at the input. The paper's steps lie inside; its figure 10 shows a broad optimum there.
@@ -190,14 +191,14 @@ def _trained_here(name: str, target: str, **net: Any) -> Net:
     """A net whose files are part of the project; ``make target`` trains it again."""
 
     def caffemodel() -> Path:
-        path = zoo.ROOT / "models" / name / f"{name}.caffemodel"
+        path = places.shipped("models", name, f"{name}.caffemodel")
         if not path.is_file():
             raise DataError(f"{path}: not there; 'make {target}' trains it")
         return path
 
     return Net(
         name=name,
-        prototxt=lambda: zoo.PROTOTXT / name / "deploy.prototxt",
+        prototxt=lambda: places.shipped("prototxt", name, "deploy.prototxt"),
         caffemodel=caffemodel,
         score="score",
         feed={"mean": (104.0, 117.0, 123.0)},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from caffe_gp.files import places
 from caffe_gp.models import weights, zoo
 
-DOCUMENT = zoo.ROOT / "docs" / "models.md"
+DOCUMENT = places.shipped("docs", "models.md")
 MARKER = "<!-- models -->"
 
 

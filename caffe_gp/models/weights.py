@@ -10,13 +10,12 @@ Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py).
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
-from caffe_gp.files import manifest
+from caffe_gp.files import manifest, places
 from caffe_gp.files.json_files import write_json
 from caffe_gp.models import zoo
 
@@ -126,11 +125,6 @@ def _read_manifest() -> dict[str, WeightsFile]:
 MANIFEST = _read_manifest()
 
 
-def weights_folder() -> Path:
-    """Where weights lie: the folder that CAFFE_GP_MODELS names, or models/ of the checkout."""
-    return Path(os.environ.get("CAFFE_GP_MODELS") or zoo.ROOT / "models")
-
-
 def find(name: str) -> WeightsFile:
     """The file of this name, or the one that the model of this name reads. Raises CaffeGPError."""
     if name in MANIFEST:
@@ -149,7 +143,7 @@ def find(name: str) -> WeightsFile:
 
 def path_of(name: str, folder: Path | None = None) -> Path:
     """Where the file of a model (or the file of this name) lies once it is there. Raises CaffeGPError."""
-    return (folder or weights_folder()) / find(name).name
+    return (folder or places.models_folder()) / find(name).name
 
 
 def require(name: str, folder: Path | None = None) -> Path:
@@ -157,7 +151,7 @@ def require(name: str, folder: Path | None = None) -> Path:
 
     Raises WeightsError with the command that gets it otherwise.
     """
-    trained = zoo.ROOT / "models" / name / f"{name}.caffemodel"  # part of the checkout, not of ``folder``
+    trained = places.shipped("models", name, f"{name}.caffemodel")
     if name in zoo.MODELS and trained.is_file():
         return trained
     path = path_of(name, folder)

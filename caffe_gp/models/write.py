@@ -18,6 +18,7 @@ from typing import Iterable, Iterator
 from caffe_gp import proto
 from caffe_gp.cli.exit_codes import finish
 from caffe_gp.errors import PrototxtError
+from caffe_gp.files import places
 from caffe_gp.files.atomic import write_text
 from caffe_gp.models import tables, zoo
 from caffe_gp.surgery.prepare import prepare
@@ -37,8 +38,9 @@ def texts(model: zoo.Model) -> dict[str, str]:
     }
 
 
-def files(models: Iterable[zoo.Model], root: Path = zoo.PROTOTXT) -> Iterator[tuple[Path, str]]:
-    """(path, content) of the files of ``models`` in ``root``/<name>/."""
+def files(models: Iterable[zoo.Model], root: Path | None = None) -> Iterator[tuple[Path, str]]:
+    """(path, content) of the files of ``models`` in ``root``/<name>/, by default the checkout's prototxt/."""
+    root = root or places.shipped("prototxt")
     for model in models:
         for kind, text in texts(model).items():
             yield root / model.name / f"{kind}.prototxt", text

@@ -14,11 +14,9 @@ from typing import Any, Callable
 
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp.files import places
 from caffe_gp.images.preprocess import FCN_MEAN
 from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-PROTOTXT = ROOT / "prototxt"
 
 # Mean grey levels in the order blue, green, red, as each net was trained with.
 CONTEXT_MEAN = (104.007, 116.669, 122.679)
@@ -78,7 +76,7 @@ class Model:
 
     def prototxt(self, kind: str = "deploy") -> Path:
         """The file written from ``net``: 'deploy', or 'gp', which is prepared for guided perturbations."""
-        return PROTOTXT / self.name / f"{kind}.prototxt"
+        return places.shipped("prototxt", self.name, f"{kind}.prototxt")
 
 
 _TVG_WEIGHTS = "TVG_CRFRNN_COCO_VOC.caffemodel"

@@ -21,15 +21,14 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import os
 from typing import Any
 
 import numpy as np
 
 from caffe_gp import engines
 from caffe_gp.datasets import classification
-from caffe_gp.datasets.segmentation import DATA_VARIABLE
 from caffe_gp.errors import NetError
+from caffe_gp.files import places
 
 # The base class of the engine in use.
 _Layer: Any = importlib.import_module("caffe" if engines.resolve() == "bvlc" else "caffe_gp.caffe").Layer
@@ -99,7 +98,7 @@ class ClassesLayer(_Layer):
 
 
 def _part(name: str, part: str | None) -> classification.ClassificationSet:
-    root = os.environ.get(DATA_VARIABLE, "data")
+    root = str(places.data_folder())
     if part is None:
         return classification.get(name, root)
     learning, tuning = _split(name, root)

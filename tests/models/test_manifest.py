@@ -173,8 +173,6 @@ def test_folder_and_missing_file(tmp_path, monkeypatch):
         weights.require("fcn-32s")
     (tmp_path / "fcn32s-heavy-pascal.caffemodel").write_bytes(b"x")
     assert weights.require("fcn-32s") == weights.path_of("fcn-32s")
-    monkeypatch.delenv("CAFFE_GP_MODELS")
-    assert weights.weights_folder() == zoo.ROOT / "models"
 
 
 def test_released_weights_cannot_be_committed_by_accident(project_root):
