@@ -25,13 +25,13 @@ def main() -> int:
     parser.add_argument(
         "--out",
         type=Path,
-        default=ROOT / "models" / "camvid_fcn",
-        help="folder for camvid_fcn.caffemodel, training.json and training/ (snapshots)",
+        default=ROOT / "models" / "camvid",
+        help="folder for camvid.caffemodel, training.json and training/ (snapshots)",
     )
     parser.add_argument(
         "--prototxts",
         type=Path,
-        default=ROOT / "prototxt" / "camvid_fcn",
+        default=ROOT / "prototxt" / "camvid",
         help="folder with train, deploy and solver.prototxt",
     )
     parser.add_argument("--data-root", help="folder that holds camvid/ (default: CAFFE_GP_DATA, else data)")
