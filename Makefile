@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-demo train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench \
+.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench \
     faithfulness clean docker docker-models
 
 PYTHON ?= python3
@@ -71,8 +71,8 @@ reproduce-voc-small: $(READY)  ## the same with two small VOC nets
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
 	$(BIN)/python tools/demo.py
 
-train-demo: $(READY)  ## train the demo's net again
-	$(BIN)/python tools/train_demo.py
+train-digits: $(READY)  ## train the digits net again
+	$(BIN)/python tools/train_digits.py
 
 train-camvid: $(READY)  ## train the CamVid net again (CAFFE_GP_DATA: the folder that holds camvid/)
 	$(BIN)/python tools/train_camvid.py

@@ -28,8 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     add = parser.add_argument
     add("--out", type=Path, default=Path("reports/demo"), help="folder for results.json and index.html")
-    add("--prototxt", type=Path, default=ROOT / "prototxt" / "digit_fcn" / "deploy.prototxt")
-    add("--caffemodel", type=Path, default=ROOT / "models" / "digit_fcn" / "digit_fcn.caffemodel")
+    add("--prototxt", type=Path, default=ROOT / "prototxt" / "digits" / "deploy.prototxt")
+    add("--caffemodel", type=Path, default=ROOT / "models" / "digits" / "digits.caffemodel")
     add("--scenes", type=int, default=400, help="test scenes")
     add("--validation", type=int, default=200, help="validation scenes, on which every eps is chosen")
     add("--batch-size", type=int, default=20, help="scenes in one pass")

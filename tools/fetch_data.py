@@ -11,7 +11,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,9 +19,9 @@ sys.path.insert(0, str(ROOT))
 
 from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.datasets import fetch  # noqa: E402
-from caffe_gp.datasets.segmentation import DATA_VARIABLE  # noqa: E402
 from caffe_gp.datasets.sources import SOURCES, find  # noqa: E402
 from caffe_gp.errors import DataError  # noqa: E402
+from caffe_gp.files import places  # noqa: E402
 
 
 def main() -> int:
@@ -30,14 +29,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)}")
     parser.add_argument("--from-dir", type=Path, help="take the archive, lists or unpacked folders from here")
-    parser.add_argument("--data-root", type=Path, help=f"where they go (default: ${DATA_VARIABLE} or data)")
+    parser.add_argument("--data-root", type=Path, help="where they go (default: $CAFFE_GP_DATA or data)")
     parser.add_argument("--verify", action="store_true", help="check what is here against what was published")
     parser.add_argument("--list", action="store_true", help="print a table")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     args = parser.parse_args()
     if not (args.names or args.list or args.verify):
         parser.error(f"name data sets ({', '.join(SOURCES)}), or --list")
-    root = (args.data_root or Path(os.environ.get(DATA_VARIABLE, "data"))).expanduser()
+    root = (args.data_root or places.data_folder()).expanduser()
 
     def work() -> None:
         names = [find(name).name for name in args.names]

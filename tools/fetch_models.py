@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.errors import WeightsError  # noqa: E402
+from caffe_gp.files import places  # noqa: E402
 from caffe_gp.models import fetch, weights  # noqa: E402
 from caffe_gp.surgery.param_shapes import param_shapes  # noqa: E402
 
@@ -46,7 +47,7 @@ def main() -> int:
         files = list(weights.MANIFEST.values())
         if not everything:
             files = list({weights.find(name).name: weights.find(name) for name in args.names}.values())
-        folder = (args.folder or weights.weights_folder()).expanduser()
+        folder = (args.folder or places.models_folder()).expanduser()
         if args.list:
             print_table(files, folder)
         elif args.verify:

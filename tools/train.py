@@ -18,6 +18,7 @@ from caffe_gp import engines  # noqa: E402
 from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.cli.options import add_engine  # noqa: E402
 from caffe_gp.training import trainer  # noqa: E402
+from caffe_gp.training.recipe import read_recipe  # noqa: E402
 
 EXAMPLES = """
 examples:
@@ -67,7 +68,7 @@ def main() -> int:
     def work() -> None:
         chosen = engines.resolve(args.engine)
         os.environ[engines.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
-        recipe = trainer.read_recipe(
+        recipe = read_recipe(
             args.solver, out=args.out, iterations=args.iterations, seed=args.seed, data=args.data
         )
         options = {"engine": chosen, "device": args.device, "quiet": args.quiet}

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from caffe_gp.cli.exit_codes import finish  # noqa: E402
+from caffe_gp.files import places  # noqa: E402
 
 
 def main() -> int:
@@ -24,13 +25,13 @@ def main() -> int:
     parser.add_argument(
         "--out",
         type=Path,
-        default=ROOT / "models" / "camvid_fcn",
-        help="folder for camvid_fcn.caffemodel, training.json and training/ (snapshots)",
+        default=ROOT / "models" / "camvid",
+        help="folder for camvid.caffemodel, training.json and training/ (snapshots)",
     )
     parser.add_argument(
         "--prototxts",
         type=Path,
-        default=ROOT / "prototxt" / "camvid_fcn",
+        default=ROOT / "prototxt" / "camvid",
         help="folder with train, deploy and solver.prototxt",
     )
     parser.add_argument("--data-root", help="folder that holds camvid/ (default: CAFFE_GP_DATA, else data)")
@@ -39,12 +40,11 @@ def main() -> int:
     args = parser.parse_args()
 
     def work() -> None:
-        from caffe_gp.datasets import segmentation
         from caffe_gp.training import camvid
 
         if args.data_root:
             # The data layer reads it there: a prototxt has no place for a path of this machine.
-            os.environ[segmentation.DATA_VARIABLE] = args.data_root
+            os.environ[places.DATA_VARIABLE] = args.data_root
         record = camvid.train(args.prototxts, args.out, args.steps, args.quiet)
         images, score = record["validation"]["images"], 100 * record["validation"]["mean_iu"]
         print(

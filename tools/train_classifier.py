@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from caffe_gp import engines  # noqa: E402
 from caffe_gp.cli.exit_codes import finish  # noqa: E402
 from caffe_gp.cli.options import add_engine  # noqa: E402
-from caffe_gp.datasets.segmentation import DATA_VARIABLE  # noqa: E402
+from caffe_gp.files import places  # noqa: E402
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="for NAME.caffemodel, training.json, training/ (models/NAME)"
     )
-    parser.add_argument("--data-root", help=f"folder of the data sets (default: {DATA_VARIABLE}, else data)")
+    parser.add_argument("--data-root", help="folder of the data sets (default: CAFFE_GP_DATA, else data)")
     parser.add_argument(
         "--data", nargs=2, metavar=("TRAIN", "TEST"), help="other sets, such as folder:DIR1 folder:DIR2"
     )
@@ -45,7 +45,7 @@ def main() -> int:
         os.environ[engines.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
         if args.data_root:
             # The data layer reads it there: a prototxt has no place for a path of this machine.
-            os.environ[DATA_VARIABLE] = args.data_root
+            os.environ[places.DATA_VARIABLE] = args.data_root
         out = args.out or ROOT / "models" / args.name
         record = (
             engines.run_guarded(train, args, chosen, out) if chosen == "bvlc" else train(args, chosen, out)

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from caffe_gp import engines
 from caffe_gp.datasets.fetch import what_is_missing
-from caffe_gp.datasets.segmentation import DATA_VARIABLE
 from caffe_gp.datasets.sources import SOURCES
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import suites
 from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
+from caffe_gp.files import places
 from caffe_gp.models import weights
 from caffe_gp.provenance import cpu_name
 
 
 def report(data_root: Path | None = None) -> str:
     """The whole report as text: engines, machine, data, weights, experiments."""
-    root = data_root or Path(os.environ.get(DATA_VARIABLE, "data"))
-    folder = weights.weights_folder()
+    root = data_root or places.data_folder()
+    folder = places.models_folder()
     sections = [
         ("machine", _machine(root)),
         ("engines", [_engine(name) for name in engines.ENGINES[1:]]),

@@ -24,8 +24,9 @@ import numpy as np
 
 from caffe_gp.datasets import cifar
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS
-from caffe_gp.datasets.segmentation import DATA_VARIABLE, FETCH
+from caffe_gp.datasets.segmentation import FETCH
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.files import places
 from caffe_gp.images.reading import read_image
 
 # Images of a training set that are kept from training: eps and every other choice is tuned on these.
@@ -105,7 +106,7 @@ class ClassificationSet:
 
 
 def get(name: str, root: str | os.PathLike | None = None) -> ClassificationSet:
-    """The set of this name under ``root`` (default: CAFFE_GP_DATA, else the folder ``data``).
+    """The set of this name under ``root`` (default: ``places.data_folder()``).
 
     ``folder:DIR`` is a set of one's own: a sub-folder a class, images of one size in it, both in the order of
     their names. Raises DataError for an unknown name, missing files and files that are not what they should
@@ -116,7 +117,7 @@ def get(name: str, root: str | os.PathLike | None = None) -> ClassificationSet:
     if name not in _SETS:
         hint = did_you_mean(name, _SETS, most=2)
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:DIR)")
-    return _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+    return _SETS[name](name, Path(root or places.data_folder()))
 
 
 # ---- MNIST: idx files

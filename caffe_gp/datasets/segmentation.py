@@ -20,13 +20,13 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from caffe_gp.datasets import digit_scenes, pascal_context, sbd
-from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
+from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, DIGIT_SCENES, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.files import places
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.images.reading import image_size
 
 VOID = 255
-DATA_VARIABLE = "CAFFE_GP_DATA"
 FETCH = "tools/fetch_data.py"
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
@@ -163,7 +163,7 @@ REDUCED_SHA1 = "c2e5fe4130ef81fcf4c6a44f05b45be722d54095"
 
 
 def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
-    """The set of this name under ``root`` (default: CAFFE_GP_DATA, else the folder ``data``).
+    """The set of this name under ``root`` (default: ``places.data_folder()``).
 
     ``folder:IMAGES:LABELS:CLASSES`` is a set of one's own: label maps named as the images are, CLASSES a
     number or a text file with a name a line. Raises DataError for an unknown name or missing lists.
@@ -173,7 +173,7 @@ def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
     if name not in _SETS:
         hint = did_you_mean(name, _SETS, most=2)
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:...)")
-    images = _SETS[name](name, Path(root or os.environ.get(DATA_VARIABLE, "data")))
+    images = _SETS[name](name, Path(root or places.data_folder()))
     return replace(images, sources=SOURCES_OF[name])
 
 
@@ -278,7 +278,7 @@ def _digit_scenes(name: str, root: Path) -> SegmentationSet:
     part = name.split("-")[-1]
     folder = root / "digit-scenes" / part
     ids = tuple(f"{index:04d}" for index in range(digit_scenes.NUMBERS[part]))
-    classes, colours = digit_scenes.CLASS_NAMES, digit_scenes.PALETTE
+    classes, colours = DIGIT_SCENES, digit_scenes.PALETTE
     return SegmentationSet(name, classes, ids, folder / "images", folder / "labels", colours=colours)
 
 

@@ -63,7 +63,7 @@ class NetSettings:
         """The settings for a net of the zoo: what is not ``given`` (or None) is the model's or the default.
 
         Raises CaffeGPError for an unknown name, or when eps (or caffemodel) is needed because the model has
-        none; WeightsError when the weights are neither given nor in ``weights.weights_folder()``.
+        none; WeightsError when the weights are neither given nor in ``places.models_folder()``.
         """
         model = zoo.get(name)
         given = {key: value for key, value in given.items() if value is not None}
@@ -73,7 +73,7 @@ class NetSettings:
             given["eps"] = [model.eps]
         if "caffemodel" not in given:
             given["caffemodel"] = str(weights.require(name))
-        own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
+        own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **model.feed_options()}
         return cls(**{**own, **given})
 
     def resolve(self) -> Resolved:

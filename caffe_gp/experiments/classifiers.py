@@ -15,6 +15,7 @@ from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.classification import Classification
 from caffe_gp.experiments.bench import Context
+from caffe_gp.files import places
 from caffe_gp.models import zoo
 
 
@@ -53,7 +54,7 @@ class Classifier:
 
     def weights(self) -> list[Path]:
         """The caffemodels, one for each seed that it was trained with; DataError where there is none."""
-        folder = zoo.ROOT / "models" / self.name
+        folder = places.shipped("models", self.name)
         found = sorted(folder.glob("*.caffemodel"))
         if not found:
             raise DataError(f"{folder}: no caffemodel there; 'make train-{self.name}' makes one")

@@ -51,7 +51,7 @@ def fetch(
 ) -> Path:
     """The path of the weights of a model (or of the file of this name), which are got if they are not there.
 
-    folder                 of the weights; ``weights_folder()`` by default
+    folder                 of the weights; ``places.models_folder()`` by default
     from_dir               look for the file here, and nowhere else
     accept_non_commercial  the user accepts a licence without commercial use; only asked before a download
     say                    receives what is being done, line by line

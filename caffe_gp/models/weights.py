@@ -4,19 +4,19 @@
     file.licence, file.parameters, file.scores
     weights.require("fcn-32s")              # its path, or an error that says how to get it
 
-Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py).
+Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py). Weights of nets that are trained here come
+with the project: models/NAME/NAME.caffemodel.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
-from caffe_gp.files import manifest
+from caffe_gp.files import manifest, places
 from caffe_gp.files.json_files import write_json
 from caffe_gp.models import zoo
 
@@ -126,11 +126,6 @@ def _read_manifest() -> dict[str, WeightsFile]:
 MANIFEST = _read_manifest()
 
 
-def weights_folder() -> Path:
-    """Where weights lie: the folder that CAFFE_GP_MODELS names, or models/ of the checkout."""
-    return Path(os.environ.get("CAFFE_GP_MODELS") or zoo.ROOT / "models")
-
-
 def find(name: str) -> WeightsFile:
     """The file of this name, or the one that the model of this name reads. Raises CaffeGPError."""
     if name in MANIFEST:
@@ -149,17 +144,16 @@ def find(name: str) -> WeightsFile:
 
 def path_of(name: str, folder: Path | None = None) -> Path:
     """Where the file of a model (or the file of this name) lies once it is there. Raises CaffeGPError."""
-    return (folder or weights_folder()) / find(name).name
+    return (folder or places.models_folder()) / find(name).name
 
 
 def require(name: str, folder: Path | None = None) -> Path:
-    """``path_of`` a file that is there, or the weights of a model that were trained here.
+    """The weights of a model, which are there: ``path_of`` its file, or those that were trained here.
 
-    Raises WeightsError with the command that gets it otherwise.
+    Raises WeightsError with the command that gets or makes them otherwise.
     """
-    trained = zoo.ROOT / "models" / name / f"{name}.caffemodel"  # part of the checkout, not of ``folder``
-    if name in zoo.MODELS and trained.is_file():
-        return trained
+    if name in zoo.MODELS and zoo.MODELS[name].weights is None:
+        return _trained_here(name, folder)
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(
@@ -167,6 +161,16 @@ def require(name: str, folder: Path | None = None) -> Path:
             "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
         )
     return path
+
+
+def _trained_here(name: str, folder: Path | None) -> Path:
+    """Those that ship with the package, or those that were trained into the weights folder since."""
+    shipped = places.shipped("models", name, f"{name}.caffemodel")
+    trained = (folder or places.models_folder()) / name / shipped.name
+    for path in (shipped, trained):
+        if path.is_file():
+            return path
+    raise WeightsError(f"{shipped}: not there, nor {trained}; 'make train-{name}' trains it")
 
 
 def status(name: str, folder: Path | None = None) -> str:

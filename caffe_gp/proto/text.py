@@ -22,6 +22,8 @@ M = TypeVar("M", bound=Message)
 
 #: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 16 << 20
+#: Of what ``to_text`` writes.
+LINE_LENGTH = 110
 
 _FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
@@ -203,8 +205,25 @@ def reject_mixed_dialects(param: pb.NetParameter, text: str, filename: str) -> N
 
 
 def to_text(message: Message) -> str:
-    """A message as prototxt, fields in the order of their numbers, as Caffe's tools print it."""
-    return text_format.MessageToString(message, as_utf8=True)
+    """A message as prototxt, fields in the order of their numbers, laid out as people write it.
+
+    A message that holds no other stands on one line where it fits; layers never do.
+    """
+    lines: list[str] = []
+    innermost: int | None = None  # where the open message starts that holds no other so far
+    for line in text_format.MessageToString(message, as_utf8=True).split("\n"):
+        if line.endswith(" {"):  # a string ends with a quote
+            innermost = len(lines)
+        elif line.lstrip(" ") == "}":
+            if innermost is not None and lines[innermost].strip() not in ("layer {", "layers {"):
+                inside = [part.lstrip(" ") for part in lines[innermost + 1:]]
+                joined = " ".join([lines[innermost], *inside, "}"])
+                if len(joined) <= LINE_LENGTH:
+                    del lines[innermost:]
+                    line = joined
+            innermost = None
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def write_text(message: Message, path: str | os.PathLike[str]) -> None:

@@ -16,6 +16,7 @@ from caffe_gp.experiments import classifiers, figure11, suites, table6
 from caffe_gp.experiments.bench import Context
 from caffe_gp.experiments.classifiers import Classifier
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
+from caffe_gp.files import places
 from caffe_gp.models import zoo
 
 LENET = Classifier("lenet", "mnist-train", "mnist-test", (-32.0, 8.0, 64.0), ("ip1",), (98.92, 99.15))
@@ -90,7 +91,7 @@ def test_figure11_shows_digits_whose_label_changed(context):
 
 
 def test_what_is_missing_is_said_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "ROOT", tmp_path)
+    monkeypatch.setattr(places, "checkout", lambda: tmp_path)
     context = Context(suites.get("paper"), tmp_path, data_root=tmp_path)
     text = "\n".join(missing(["table6", "figure11"], context))
     for part in ("models/lenet: no caffemodel there", "models/cifar10: no", "train-images-idx3", "cifar10"):
