@@ -95,12 +95,12 @@ test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests o
 	tools/in_bvlc.sh python3 -m conformance.record_classify
 	tools/in_bvlc.sh python3 -m conformance.networks.record
 	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider \
-	    tests/gp tests/surgery tests/crf tests/test_inspect.py tests/models/test_manifest.py \
+	    tests/gp tests/surgery tests/crf tests/cli/test_inspect.py tests/models/test_manifest.py \
 	    tests/models/test_convert_with_bvlc.py tests/proto/test_with_bvlc.py tests/bvlc/test_random_layers.py \
 	    tests/bvlc/test_pycaffe.py tests/evaluation tests/datasets/test_segmentation.py \
 	    tests/datasets/test_voc_submission.py tests/datasets/test_classification_sets.py \
 	    tests/datasets/test_digit_scenes.py tests/experiments/test_tables.py \
-	    tests/experiments/test_classes_layer.py tests/experiments/test_trainer.py tests/tools/test_train.py
+	    tests/experiments/test_classes_layer.py tests/experiments/test_trainer.py tests/cli/test_train.py
 	OMP_NUM_THREADS=1 CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
 
 faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc), write the tables in docs/

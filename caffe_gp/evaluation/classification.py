@@ -4,7 +4,7 @@
     run = evaluate(Classification.of_model("lenet", train=train, test=test, eps=[0.03], out=Path("out")))
     run.accuracy(), run.outcome(run.variants[0], 0.03)
 
-What ``tools/run_gp_classify.py`` does, as a function. All eps, k, feature blobs and both places of the
+What ``caffe_gp classify`` does, as a function. All eps, k, feature blobs and both places of the
 gradient share one bank. A run can be stopped and goes on where it stopped.
 """
 

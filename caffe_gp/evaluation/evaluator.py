@@ -141,7 +141,7 @@ class Evaluator:
             raise ZeroGradientError(
                 f"the diff of blob '{self._labeller.gp.blob}' was zero everywhere in the first "
                 f"{self._unmoved} image(s). Likely causes: the weights do not belong to this net, the images "
-                "are not scaled as it expects, or a layer passes no gradient; tools/run_gp.py on one of them "
+                "are not scaled as it expects, or a layer passes no gradient; caffe_gp run on one of them "
                 "says more"
             )
 

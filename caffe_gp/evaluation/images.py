@@ -1,6 +1,6 @@
 """Guided perturbations of image files with any Caffe net: pictures, label maps and ``results.json``.
 
-What ``tools/run_gp.py`` does, as a function. ``docs/results_schema.md`` describes the JSON file.
+What ``caffe_gp run`` does, as a function. ``docs/results_schema.md`` describes the JSON file.
 """
 
 from __future__ import annotations

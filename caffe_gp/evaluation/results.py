@@ -247,7 +247,7 @@ def read_run(folder: Path | str) -> RunResults:
     """The results of a finished run, from its records. DataError if there is none or images are missing."""
     run = RunFolder(folder)
     if not run.is_begun():
-        raise DataError(f"{folder}: no evaluation (tools/evaluate.py --out) lies here")
+        raise DataError(f"{folder}: no evaluation (caffe_gp evaluate --out) lies here")
     return _results_of(run, run.parts())
 
 

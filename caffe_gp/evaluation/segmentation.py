@@ -4,7 +4,7 @@
     run = evaluate(Evaluation.of_model("fcn-32s", data=images, out=Path("out")))
     run.measures(run.base)["mean_iu"], run.gain(0.55)
 
-What ``tools/evaluate.py`` does, as a function. A run can be stopped and goes on where it stopped, with any
+What ``caffe_gp evaluate`` does, as a function. A run can be stopped and goes on where it stopped, with any
 number of workers: batches are planned from the list of images alone and their records are merged by id.
 """
 

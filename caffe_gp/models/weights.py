@@ -4,7 +4,7 @@
     file.licence, file.parameters, file.scores
     weights.require("fcn-32s")              # its path, or an error that says how to get it
 
-Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py).
+Getting them is ``caffe_gp.models.fetch`` (caffe_gp fetch models).
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def require(name: str, folder: Path | None = None) -> Path:
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(
-            f"{path}: the weights of '{name}' are not there. Get them with 'tools/fetch_models.py {name}', "
+            f"{path}: the weights of '{name}' are not there. Get them with 'caffe_gp fetch models {name}', "
             "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
         )
     return path
