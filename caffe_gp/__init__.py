@@ -2,8 +2,10 @@
 
     from caffe_gp import GuidedPerturbation, load_model
 
-    net = load_model("digits")                        # or load_net("deploy.prototxt", "net.caffemodel")
-    result = GuidedPerturbation(net)(images, eps=0.5)
+    digits = load_model("digits")                     # or load_net("deploy.prototxt", "net.caffemodel")
+    canvas = digits.preprocess.load("photo.png")
+    result = GuidedPerturbation(digits.net)(canvas.data[None], eps=3.0)
+    labels = digits.preprocess.labels_to_image(result.labels[0][0], canvas)
 
 The names in ``__all__`` are the public interface, and ``caffe_gp.caffe``, the embedded Caffe, is pycaffe's.
 Every other module is internal: it may change from one version to the next.
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from caffe_gp.gp import GPResult as GPResult
     from caffe_gp.gp import GuidedPerturbation as GuidedPerturbation
     from caffe_gp.images.preprocess import Preprocess as Preprocess
+    from caffe_gp.models.load import LoadedModel as LoadedModel
     from caffe_gp.models.load import load_model as load_model
 
 __version__ = "0.1.0"
@@ -50,6 +53,7 @@ _FROM = {
     "GPNet": "engines",
     "GPResult": "gp",
     "GuidedPerturbation": "gp",
+    "LoadedModel": "models.load",
     "NetError": "errors",
     "Preprocess": "images.preprocess",
     "PrototxtError": "errors",
@@ -72,6 +76,7 @@ __all__ = [
     "GPNet",
     "GPResult",
     "GuidedPerturbation",
+    "LoadedModel",
     "NetError",
     "Preprocess",
     "PrototxtError",

@@ -13,7 +13,7 @@ import numpy as np
 
 from caffe_gp import engines
 from caffe_gp.gp import GuidedPerturbation
-from caffe_gp.models import digit_fcn
+from caffe_gp.models import zoo
 from conformance import folders
 
 GOLDEN = folders.GOLDENS / "digit_fcn.npz"
@@ -23,13 +23,13 @@ EPS = {"data": 4.0, "pool1": 0.139, "pool3": 0.0785}
 def label_maps(engine_name: str, images: np.ndarray) -> dict[str, np.ndarray]:
     """Base and GP label maps, uint8 (N, H, W), by the name of the perturbed blob."""
     loaded = engines.load_net(
-        str(folders.ROOT / "prototxt" / "digit_fcn" / "deploy.prototxt"),
-        str(folders.ROOT / "models" / "digit_fcn" / "digit_fcn.caffemodel"),
+        str(folders.ROOT / "prototxt" / "digits" / "deploy.prototxt"),
+        str(folders.ROOT / "models" / "digits" / "digits.caffemodel"),
         engine=engine_name,
     )
     out = {}
     for blob, eps in EPS.items():
-        result = GuidedPerturbation(loaded, blob=blob)(digit_fcn.preprocess(images), eps)
+        result = GuidedPerturbation(loaded, blob=blob)(zoo.get("digits").feed.batch(images[..., ::-1]), eps)
         out["base"] = result.base_labels.astype(np.uint8)
         out[f"gp_{blob}"] = result.labels.astype(np.uint8)
     return out

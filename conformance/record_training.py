@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from caffe_gp.training import trainer
+from caffe_gp.training.recipe import read_recipe
 from conformance import folders
 
 GOLDEN = folders.GOLDENS / "lenet_training.json"
@@ -27,7 +28,7 @@ def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
     Nothing in it is random once the weights are given: both engines see the same images in the same order.
     CAFFE_GP_DATA and CAFFE_GP_ENGINE must be set to ``data`` and ``engine_name``.
     """
-    recipe = trainer.read_recipe(
+    recipe = read_recipe(
         folders.ROOT / "prototxt/lenet/solver.prototxt",
         net=folders.ROOT / "prototxt/lenet/train.prototxt",
         out=out,

@@ -17,7 +17,7 @@ examples:
 
 ON_INTERRUPT = options.RESUMES
 
-_NET = "digit_fcn"
+_NET = "digits"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -131,8 +131,9 @@ def _check(args: argparse.Namespace) -> None:
 def _by_solver(args: argparse.Namespace, engine: str) -> str:
     """Train by a solver file; the weights file, the last loss and test scores, and the time, in one line."""
     from caffe_gp.training import trainer
+    from caffe_gp.training.recipe import read_recipe
 
-    recipe = trainer.read_recipe(
+    recipe = read_recipe(
         args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data
     )
     run = trainer.train(
@@ -153,8 +154,8 @@ def _classifier(args: argparse.Namespace, engine: str) -> str:
 
     record = classifier.train(
         args.net,
-        _prototxts(args, args.net),
-        _out(args, args.net),
+        _prototxts(args),
+        _out(args),
         data=None if args.train is None else (args.train, args.test),
         seed=args.seed,
         steps=args.max_iter,
@@ -164,7 +165,7 @@ def _classifier(args: argparse.Namespace, engine: str) -> str:
     )
     test = record["test"]
     return (
-        f"{_out(args, args.net) / record['weights']}: {test['correct']} of {test['images']} test images, "
+        f"{_out(args) / record['weights']}: {test['correct']} of {test['images']} test images, "
         f"{100 * test['accuracy']:.2f} %, trained in {_minutes(record['seconds'])}"
     )
 
@@ -173,17 +174,15 @@ def _digits(args: argparse.Namespace) -> str:
     from caffe_gp.training import digits
 
     need("demo", "the training of the digits net")
-    name = "digit_fcn"
-    record = digits.train(_prototxts(args, name), _out(args, name), args.max_iter, args.quiet)
-    return _segmentation_line(_out(args, name), record, "scenes")
+    record = digits.train(_prototxts(args), _out(args), args.max_iter, args.quiet)
+    return _segmentation_line(_out(args), record, "scenes")
 
 
 def _camvid(args: argparse.Namespace) -> str:
     from caffe_gp.training import camvid
 
-    name = "camvid_fcn"
-    record = camvid.train(_prototxts(args, name), _out(args, name), args.max_iter, args.quiet)
-    return _segmentation_line(_out(args, name), record, "images")
+    record = camvid.train(_prototxts(args), _out(args), args.max_iter, args.quiet)
+    return _segmentation_line(_out(args), record, "images")
 
 
 _TRAIN: dict[str, Callable[[argparse.Namespace], str]] = {"digits": _digits, "camvid": _camvid}
@@ -197,12 +196,12 @@ def _segmentation_line(out: Path, record: dict[str, Any], unit: str) -> str:
     )
 
 
-def _prototxts(args: argparse.Namespace, name: str) -> Path:
-    return Path(args.prototxts or places.shipped("prototxt", name))
+def _prototxts(args: argparse.Namespace) -> Path:
+    return Path(args.prototxts or places.shipped("prototxt", args.net))
 
 
-def _out(args: argparse.Namespace, name: str) -> Path:
-    return Path(args.out or places.models_folder() / name)
+def _out(args: argparse.Namespace) -> Path:
+    return Path(args.out or places.models_folder() / args.net)
 
 
 def _minutes(seconds: float) -> str:

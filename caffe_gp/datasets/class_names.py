@@ -31,5 +31,6 @@ CAMVID_COLOURS = (
 )
 
 DIGITS = tuple("0123456789")
+DIGIT_SCENES = ("background", *DIGITS)
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

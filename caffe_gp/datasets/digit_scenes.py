@@ -26,7 +26,6 @@ PALETTE = (
     (0, 0, 0), (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
     (140, 86, 75), (247, 130, 210), (235, 225, 60), (0, 60, 140), (23, 210, 220),
 )  # fmt: skip
-CLASS_NAMES = ("background", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
 # First and one-after-last of scikit-learn's 1797 digits. Its order goes by writer, so the splits also have
 # different writers but for the two at the seams.

@@ -20,7 +20,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from caffe_gp.datasets import digit_scenes, pascal_context, sbd
-from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, PASCAL_CONTEXT, VOC
+from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, DIGIT_SCENES, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.images.label_maps import read_label_png
@@ -270,7 +270,7 @@ def _digit_scenes(name: str, root: Path) -> SegmentationSet:
     part = name.split("-")[-1]
     folder = root / "digit-scenes" / part
     ids = tuple(f"{index:04d}" for index in range(digit_scenes.NUMBERS[part]))
-    classes, colours = digit_scenes.CLASS_NAMES, digit_scenes.PALETTE
+    classes, colours = DIGIT_SCENES, digit_scenes.PALETTE
     return SegmentationSet(name, classes, ids, folder / "images", folder / "labels", colours=colours)
 
 

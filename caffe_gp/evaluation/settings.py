@@ -68,7 +68,7 @@ class NetSettings:
             given["eps"] = [model.eps]
         if "caffemodel" not in given:
             given["caffemodel"] = str(weights.require(name))
-        own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **vars(model.feed)}
+        own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **model.feed_options()}
         return cls(**{**own, **given})
 
     @property

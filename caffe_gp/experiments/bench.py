@@ -21,7 +21,6 @@ from caffe_gp.evaluation.segmentation import Evaluation, RunResults, evaluate
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
-from caffe_gp.images.preprocess import Preprocess
 
 
 @dataclass
@@ -147,18 +146,16 @@ class Context:
     def deviations(self, net: Net, blobs: Sequence[str], images: int) -> dict[str, float]:
         """Standard deviation of each blob over the first images of the suite's data."""
         loaded = load_net(
-            str(net.prototxt()),
+            str(net.model.prototxt()),
             str(net.caffemodel()),
             engine=self.engine,
             device=self.device,
-            score=net.score,
+            score=net.model.score,
         )
-        channels = loaded.net.blobs[loaded.data].data.shape[1]
-        preprocess = Preprocess(**{"channels": channels, **net.feed})
         data = self.data().first(images)
         squares = {blob: np.zeros(3) for blob in blobs}  # count, sum, sum of squares
         for item in data.ids:
-            canvas = preprocess.load(data.image(item)).data[np.newaxis]
+            canvas = net.model.feed.load(data.image(item)).data[np.newaxis]
             loaded.net.blobs[loaded.data].reshape(*canvas.shape)
             loaded.net.blobs[loaded.data].data[...] = canvas
             loaded.net.forward()
@@ -170,15 +167,15 @@ class Context:
     def _settings(self, net: Net, eps: Sequence[float], method: dict[str, Any]) -> dict[str, Any]:
         """What ``NetSettings`` is told."""
         return {
-            "prototxt": str(net.prototxt()),
+            "prototxt": str(net.model.prototxt()),
             "caffemodel": str(net.caffemodel()),
-            "model": net.model,
-            "score": net.score,
+            "model": net.name,
+            "score": net.model.score,
             "eps": list(eps),
             "engine": self.engine,
             "device": self.device,
             "command": self.command,
-            **net.feed,
+            **net.model.feed_options(),
             **method,
         }
 

@@ -11,7 +11,6 @@ from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments.bench import Context, Tuned
 from caffe_gp.experiments.suites import Net
-from caffe_gp.models import weights
 from caffe_gp.report.experiment_report import Cell, Report, Table, joined, points, signed, within
 
 # How far a reproduced number may lie from the paper's, in percentage points.
@@ -69,7 +68,7 @@ def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
     data = context.data()
     if context.suite.paper and len(data.ids) != 346:
         found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
-    stand_ins = [net.name for net in nets if net.model and weights.find(net.model).stand_in]
+    stand_ins = [net.name for net in nets if net.stand_in]
     if stand_ins:
         found.append(f"Stand-in weights, not the released ones: every number of {joined(stand_ins)}.")
     return found

@@ -21,7 +21,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp import engines, provenance
-from caffe_gp.datasets.digit_scenes import CLASS_NAMES, DigitScenes
+from caffe_gp.datasets.digit_scenes import DigitScenes
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix, confusion
@@ -29,9 +29,10 @@ from caffe_gp.experiments.demo_text import statements
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.files.hashes import sha256_of
 from caffe_gp.gp import GuidedPerturbation
-from caffe_gp.models import digit_fcn
+from caffe_gp.models import zoo
 
 SCHEMA = "caffe_gp.demo/1"
+MODEL = zoo.get("digits")
 BLOBS = ("data", "pool1", "pool2", "pool3", "pool4")
 # Grey levels; and shares of the blob's standard deviation for inner blobs.
 DATA_EPS = (-6.0, -4.0, -2.0, -1.0, -0.5, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
@@ -134,7 +135,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
         raise CaffeGPError("the numbers of scenes and the batch size must be at least 1")
     for path in (settings.prototxt, settings.caffemodel):
         if not path.is_file():
-            raise DataError(f"{path}: no such file; 'make train-demo' makes the demo's weights again")
+            raise DataError(f"{path}: no such file; 'make train-digits' makes the demo's weights again")
     started = time.perf_counter()
     validation = _split("val", settings.validation)
     test = _split("test", settings.scenes)
@@ -153,7 +154,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
             **origin,
             "data": {
                 "name": "digit scenes",
-                "classes": list(CLASS_NAMES),
+                "classes": list(MODEL.classes),
                 "seed": 0,
                 "size": list(test.images.shape[1:3]),
                 "test": {"split": "test", "images": len(test), "sha256": _sha256(test)},
@@ -226,7 +227,7 @@ class Measure:
         """GuidedPerturbation of one batch of a split."""
         part = slice(first, first + self.batch)
         truth = split.labels[part] if gp.encoding == "ground-truth" else None
-        return gp(digit_fcn.preprocess(split.images[part]), eps, labels=truth)
+        return gp(_fed(split.images[part]), eps, labels=truth)
 
     def forget(self) -> None:
         """Remove what was kept on disk: the run is complete."""
@@ -240,7 +241,7 @@ class Measure:
     ) -> Sweep:
         self.bar.set_postfix_str(f"{split.name} {blob} {encoding} x{iterations}")
         gp = GuidedPerturbation(self.loaded, blob=blob, encoding=encoding, iterations=iterations)
-        classes = digit_fcn.CLASSES
+        classes = len(MODEL.classes)
         base = np.zeros((len(split), classes, classes), np.int64)
         after = np.zeros((len(eps),) + base.shape, np.int64)
         confidence = np.zeros(1 + len(eps))
@@ -425,7 +426,7 @@ def _origin(settings: Settings, loaded: Any) -> dict[str, Any]:
         "code_version": provenance.code_version(),
         "command": settings.command,
         "model": {
-            "name": "digit_fcn",
+            "name": MODEL.name,
             "prototxt": settings.prototxt.name,
             "prototxt_sha256": sha256_of(settings.prototxt),
             "caffemodel": settings.caffemodel.name,
@@ -433,8 +434,13 @@ def _origin(settings: Settings, loaded: Any) -> dict[str, Any]:
             "surgery": loaded.changes,
         },
         "environment": engines.describe(settings.engine, settings.device),
-        "preprocessing": {"mean_bgr": list(digit_fcn.MEAN), "scale": 1.0, "resize": None},
+        "preprocessing": {"mean_bgr": list(MODEL.feed.mean), "scale": 1.0, "resize": None},
     }
+
+
+def _fed(images: np.ndarray) -> np.ndarray:
+    """Scenes (N, H, W, 3) uint8 BGR as the net wants them."""
+    return MODEL.feed.batch(images[..., ::-1])
 
 
 def _split(name: str, number: int) -> Split:
@@ -454,15 +460,15 @@ def _rounded(value: float, digits: int = 3) -> float:
 def _standard_deviations(loaded: Any, split: Split) -> dict[str, float]:
     """Standard deviation of each blob over some scenes: the scale for the eps of inner blobs."""
     net = loaded.net
-    net.blobs[loaded.data].reshape(*digit_fcn.preprocess(split.images).shape)
-    net.blobs[loaded.data].data[...] = digit_fcn.preprocess(split.images)
+    net.blobs[loaded.data].reshape(*_fed(split.images).shape)
+    net.blobs[loaded.data].data[...] = _fed(split.images)
     net.forward()
     return {blob: float(net.blobs[blob].data.std(dtype=np.float64)) for blob in BLOBS}
 
 
 def _time_passes(loaded: Any, split: Split, chosen: dict[str, float]) -> dict[str, Any]:
     """Seconds per scene of a plain forward and of GP at each blob: the fastest of interleaved rounds."""
-    images = digit_fcn.preprocess(split.images)
+    images = _fed(split.images)
     net = loaded.net
     runs = {blob: GuidedPerturbation(loaded, blob=blob) for blob in BLOBS}
     seconds: dict[str, list[float]] = {name: [] for name in ("forward", *BLOBS)}

@@ -82,7 +82,7 @@ def missing(names: Sequence[str], context: Context) -> list[str]:
         else:
             checks[experiment.data] = partial(_check_set, context, experiment.data)
         for net in experiment.nets(context.suite):
-            checks[f"{net.name} weights"], checks[f"{net.name} prototxt"] = net.caffemodel, net.prototxt
+            checks[f"{net.name} weights"] = net.caffemodel
             if net.eps is None and context.suite.tuning is not None:
                 checks["tuning"] = partial(_check_set, context, context.suite.tuning)
     found: dict[str, None] = {}

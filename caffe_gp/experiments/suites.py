@@ -3,20 +3,18 @@
     suite = suites.get("paper")           # the paper's nets on the reduced VOC2012 validation set
     suites.get("voc-small")               # two small real VOC nets, where the paper's cannot be had
     suites.get("camvid")                  # a net that was trained here, on street scenes
-    suites.get("digits")                  # the demo's net, on digit scenes
+    suites.get("digits")                  # another, on digit scenes
 
 Every experiment runs on every suite; only "paper" has the paper's numbers beside it.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
-from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.files import places
+from caffe_gp.errors import CaffeGPError
 from caffe_gp.models import weights, zoo
 
 # Grey levels at the input. The paper's steps lie inside; its figure 10 shows a broad optimum there.
@@ -26,35 +24,47 @@ MOBILENET_GRID = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 # Shares of an inner blob's standard deviation.
 INNER_GRID = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
+_POOLS = ("pool2", "pool3", "pool4")
+_RES = ("res2c", "res3b3", "res4b22")
+
 
 @dataclass(frozen=True)
 class Net:
-    """A net as the experiments see it.
+    """A net of the zoo, and what the experiments try on it.
 
-    name, title   ``name`` is also its folder in reports
-    prototxt, caffemodel   called when the files are needed: the path, or an error that says how to get it
-    score         blob of class scores
-    feed          how images are fed: mean, scale, channel_order, resize, pad_to of ``Evaluation``
-    eps           step at the input if the paper states one; None: to be tuned
-    grid          values tried at the input where eps is tuned, and by figure 10
-    inner         blobs of table 4 and figure 3, from the input up
-    model         name in the zoo, or None
-    deeper        further blobs of figure 3, up to the scores before upsampling (not included)
-    span          figures 6 and 8 look at steps from -span to span
+    model   its entry; the net is called by its name, which is also its folder in reports
+    grid    values tried at the input where eps is tuned, and by figure 10
+    inner   blobs of table 4 and figure 3, from the input up
+    eps     step at the input, the paper's; None: to be tuned
+    deeper  further blobs of figure 3, up to the scores before upsampling (not included)
+    span    figures 6 and 8 look at steps from -span to span
     """
 
-    name: str
-    title: str
-    prototxt: Callable[[], Path]
-    caffemodel: Callable[[], Path]
-    score: str
-    feed: Mapping[str, Any]
-    grid: tuple[float, ...]
-    inner: tuple[str, ...]
+    model: zoo.Model
+    grid: tuple[float, ...] = VGG_GRID
+    inner: tuple[str, ...] = _POOLS
     eps: float | None = None
-    model: str | None = None
     deeper: tuple[str, ...] = ()
     span: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def title(self) -> str:
+        """For people: the model's, which says so where weights stand in for the released ones."""
+        return f"{self.model.title} (stand-in weights)" if self.stand_in else self.model.title
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether other weights are in the place of the released ones."""
+        return self.model.weights is not None and weights.find(self.name).stand_in
+
+    def caffemodel(self) -> Path:
+        """Its weights. WeightsError, with how to get them, where they are not there."""
+        return weights.require(self.name)
 
 
 @dataclass(frozen=True)
@@ -89,43 +99,21 @@ class Suite:
         raise CaffeGPError(f"suite '{self.name}' has no net '{name}' (it has {names})")
 
 
-_POOLS = ("pool2", "pool3", "pool4")
-_RES = ("res2c", "res3b3", "res4b22")
-
-
 def ablation_only(suite: Suite) -> Sequence[Net]:
     """The ``nets`` of an experiment that takes the suite's net for ablations alone."""
     return (suite.net(suite.ablation),)
 
 
-def of_zoo(
-    name: str,
-    grid: tuple[float, ...] = VGG_GRID,
-    inner: tuple[str, ...] = _POOLS,
-    deeper: tuple[str, ...] = (),
-) -> Net:
-    """A net of the zoo with its released weights, or stand-ins for them, which its title then says."""
+def of_paper(name: str, **more: Any) -> Net:
+    """A net of the paper with its eps, where the paper states one; ``more``: fields of ``Net``."""
     model = zoo.get(name)
-    title = f"{model.title} (stand-in weights)" if weights.find(name).stand_in else model.title
-    return Net(
-        name=name,
-        title=title,
-        prototxt=model.prototxt,
-        caffemodel=lambda: weights.require(name),
-        score=model.score,
-        feed=vars(model.feed),
-        grid=grid,
-        inner=inner,
-        eps=model.eps,
-        model=name,
-        deeper=deeper,
-    )
+    return Net(model, eps=model.eps, **more)
 
 
 def _paper() -> Suite:
-    ablation = of_zoo("fcn-32s", deeper=("pool5", "fc7"))
+    ablation = of_paper("fcn-32s", deeper=("pool5", "fc7"))
     others = ("fcn-8s", "fcn-8s-coco", "crfasrnn-coco", "deeplab-vgg16")
-    nets = [ablation, *map(of_zoo, others), of_zoo("deeplab-resnet101", inner=_RES)]
+    nets = [ablation, *map(of_paper, others), of_paper("deeplab-resnet101", inner=_RES)]
     return Suite(
         name="paper",
         title="the paper's nets",
@@ -138,80 +126,34 @@ def _paper() -> Suite:
     )
 
 
-def _shared_net(folder: str, file: str) -> Callable[[], Path]:
-    def path() -> Path:
-        shared = os.environ.get("CAFFE_GP_SHARED_DATA", "")
-        found = Path(shared) / "caffe_voc" / folder / file
-        if not shared or not found.is_file():
-            raise DataError(
-                f"caffe_voc/{folder}/{file} is not here: set CAFFE_GP_SHARED_DATA to the folder that holds it"
-            )
-        return found
-
-    return path
-
-
 def _voc_small() -> Suite:
-    """DeepLabv3 on MobileNetV2, two widths and sizes: real VOC nets small enough for any machine.
-
-    They are not released with this project; the folder that CAFFE_GP_SHARED_DATA names holds them.
-    """
-    nets = []
-    for folder, width, feed in (
-        ("mnv2_dm05_257", "0.5, 257 x 257", {"mean": (127.5,) * 3, "resize": (257, 257)}),
-        ("mnv2_dm10_513", "1.0, 513 x 513", {"mean": (128.0,) * 3, "resize": 513, "pad_to": (513, 513)}),
-    ):
-        nets.append(
-            Net(
-                name=folder,
-                title=f"DeepLabv3, MobileNetV2 {width}",
-                prototxt=_shared_net(folder, "deploy.prototxt"),
-                caffemodel=_shared_net(folder, "weights.caffemodel"),
-                score="score",
-                feed=feed,
-                grid=MOBILENET_GRID,
-                inner=("block2_add", "block5_add", "block12_add"),
-                deeper=("block16_project", "concat_projection"),
-                span=0.1,
-            )
+    """DeepLabv3 on MobileNetV2, two widths and sizes: real VOC nets small enough for any machine."""
+    nets = [
+        Net(
+            zoo.get(name),
+            grid=MOBILENET_GRID,
+            inner=("block2_add", "block5_add", "block12_add"),
+            deeper=("block16_project", "concat_projection"),
+            span=0.1,
         )
+        for name in ("mnv2-dm05-257", "mnv2-dm10-513")
+    ]
     return Suite(
         name="voc-small",
         title="two small VOC nets",
         data="voc2012-reduced346",
         tuning=None,
         nets=tuple(nets),
-        ablation="mnv2_dm10_513",
+        ablation="mnv2-dm10-513",
         crf={net.name: "deeplab" for net in nets},
         beside="voc2012-tuning",
     )
 
 
-def _trained_here(name: str, target: str, **net: Any) -> Net:
-    """A net whose files are part of the project; ``make target`` trains it again."""
-
-    def caffemodel() -> Path:
-        path = places.shipped("models", name, f"{name}.caffemodel")
-        if not path.is_file():
-            raise DataError(f"{path}: not there; 'make {target}' trains it")
-        return path
-
-    return Net(
-        name=name,
-        prototxt=lambda: places.shipped("prototxt", name, "deploy.prototxt"),
-        caffemodel=caffemodel,
-        score="score",
-        feed={"mean": (104.0, 117.0, 123.0)},
-        **net,
-    )
-
-
 def _camvid() -> Suite:
     """A net of FCN's kind, on CamVid's street scenes."""
-    net = _trained_here(
-        "camvid_fcn",
-        "train-camvid",
-        title="FCN trained on CamVid",
+    net = Net(
+        zoo.get("camvid"),
         grid=(0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0),
         inner=("pool1", "pool2", "pool3"),
         deeper=("conv4_4", "join8", "join2"),
@@ -228,11 +170,9 @@ def _camvid() -> Suite:
 
 
 def _digits() -> Suite:
-    """The demo's net, on the demo's scenes."""
-    net = _trained_here(
-        "digit_fcn",
-        "train-demo",
-        title="the demo's FCN",
+    """The digits net, on digit scenes."""
+    net = Net(
+        zoo.get("digits"),
         grid=(0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0),
         inner=("pool1", "pool2", "pool3", "pool4"),
         deeper=("fc7", "score_fr"),

@@ -12,7 +12,7 @@ from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import class_iu
 from caffe_gp.experiments import cells
 from caffe_gp.experiments.bench import Context
-from caffe_gp.experiments.suites import Net, Suite, of_zoo
+from caffe_gp.experiments.suites import Net, Suite, of_paper
 from caffe_gp.report.experiment_report import Cell, Report, Row, Table, points, within
 
 NAME, TITLE = "table2", "Table 2: PASCAL-Context"
@@ -22,12 +22,12 @@ PAPER = (39.12, 40.44)
 
 def nets(suite: Suite) -> list[Net]:
     """Its one net, whatever the suite has."""
-    return [of_zoo(MODEL)]
+    return [of_paper(MODEL)]
 
 
 def run(context: Context) -> Report:
     """Two rows: the mean over 60 scores, as FCN's own program takes it, and over the 59 classes."""
-    net = of_zoo(MODEL)
+    net = of_paper(MODEL)
     assert net.eps is not None
     data = context.named(DATA)
     found = context.run(net, [net.eps], data)

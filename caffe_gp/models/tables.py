@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from caffe_gp.files import places
+from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.models import weights, zoo
 
-DOCUMENT = places.shipped("docs", "models.md")
 MARKER = "<!-- models -->"
 
 
-def filled(document: Path = DOCUMENT) -> str:
+def filled(document: str) -> str:
     """The text of the document with the table after its marker as it is to be."""
-    before, after = document.read_text(encoding="utf-8").split(f"{MARKER}\n")
+    before, after = document.split(f"{MARKER}\n")
     rest = after[after.index("\n\n") :] if after.startswith("|") else f"\n{after}"
     return f"{before}{MARKER}\n{models()}{rest}"
 
@@ -46,13 +43,15 @@ def _weights(model: zoo.Model) -> str:
     return f"`{model.weights}`{limit}"
 
 
-def _feed(feed: zoo.Feed) -> str:
+def _feed(feed: Preprocess) -> str:
     parts = ["mean " + ", ".join(f"{value:g}" for value in feed.mean)]
     if feed.scale != 1:
         parts.append(f"scale 1/{1 / feed.scale:g}")
     if feed.channel_order != "bgr":
         parts.append(feed.channel_order)
-    if feed.resize:
+    if isinstance(feed.resize, int):
+        parts.append(f"longer side resized to {feed.resize}")
+    elif feed.resize:
         parts.append(f"resized to {feed.resize[0]} x {feed.resize[1]}")
     if feed.pad_to:
         parts.append(f"padded to {feed.pad_to[0]} x {feed.pad_to[1]}")

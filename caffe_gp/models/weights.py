@@ -4,7 +4,8 @@
     file.licence, file.parameters, file.scores
     weights.require("fcn-32s")              # its path, or an error that says how to get it
 
-Getting them is ``caffe_gp.models.fetch`` (caffe_gp fetch models).
+Getting them is ``caffe_gp.models.fetch`` (caffe_gp fetch models). Weights of nets that are trained here come
+with the project: models/NAME/NAME.caffemodel.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def find(name: str) -> WeightsFile:
         weights = zoo.MODELS[name].weights
         if weights is None:
             raise CaffeGPError(
-                f"nobody released weights for the model '{name}': 'make train-{name}' makes some"
+                f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"
             )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
@@ -147,13 +148,12 @@ def path_of(name: str, folder: Path | None = None) -> Path:
 
 
 def require(name: str, folder: Path | None = None) -> Path:
-    """``path_of`` a file that is there, or the weights of a model that were trained here.
+    """The weights of a model, which are there: ``path_of`` its file, or those that were trained here.
 
-    Raises WeightsError with the command that gets it otherwise.
+    Raises WeightsError with the command that gets or makes them otherwise.
     """
-    trained = places.shipped("models", name, f"{name}.caffemodel")
-    if name in zoo.MODELS and trained.is_file():
-        return trained
+    if name in zoo.MODELS and zoo.MODELS[name].weights is None:
+        return _trained_here(name, folder)
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(
@@ -161,6 +161,16 @@ def require(name: str, folder: Path | None = None) -> Path:
             "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
         )
     return path
+
+
+def _trained_here(name: str, folder: Path | None) -> Path:
+    """Those that ship with the package, or those that were trained into the weights folder since."""
+    shipped = places.shipped("models", name, f"{name}.caffemodel")
+    trained = (folder or places.models_folder()) / name / shipped.name
+    for path in (shipped, trained):
+        if path.is_file():
+            return path
+    raise WeightsError(f"{shipped}: not there, nor {trained}; 'caffe_gp train {name}' trains it")
 
 
 def status(name: str, folder: Path | None = None) -> str:

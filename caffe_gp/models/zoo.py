@@ -1,22 +1,22 @@
 """The nets of the paper and their family: what each is called, how it is fed and what its scores mean.
 
-    model = zoo.get("fcn-32s")
-    model.net()           # its deploy NetParameter
-    model.prototxt()      # the file written from it
-    model.feed, model.score, model.classes, model.eps
+model = zoo.get("fcn-32s")
+model.net()           # its deploy NetParameter
+model.prototxt()      # the file written from it
+model.feed, model.score, model.classes, model.eps
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from caffe_gp.datasets.class_names import CIFAR10, DIGITS, PASCAL_CONTEXT, VOC
+from caffe_gp.datasets.class_names import CAMVID, CIFAR10, DIGIT_SCENES, DIGITS, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import CaffeGPError, did_you_mean
 from caffe_gp.files import places
-from caffe_gp.images.preprocess import FCN_MEAN
-from caffe_gp.models import classifiers, crfasrnn, deeplab, fcn
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.models import camvid, classifiers, crfasrnn, deeplab, digits, fcn, mobilenet
 
 # Mean grey levels in the order blue, green, red, as each net was trained with.
 CONTEXT_MEAN = (104.007, 116.669, 122.679)
@@ -30,24 +30,6 @@ PAPER_EPS = "paper, section 5"
 
 
 @dataclass(frozen=True)
-class Feed:
-    """How an image becomes the blob ``data``; the values are those of ``images.preprocess.Preprocess``.
-
-    mean           subtracted from the grey levels 0..255: blue, green, red, or one for all
-    scale          factor after the subtraction
-    channel_order  'bgr' or 'rgb'
-    resize         (W, H) to stretch to, or None for the image's own size
-    pad_to         (W, H) to fill up to with the mean, bottom and right; label maps are cropped back
-    """
-
-    mean: tuple[float, ...] = FCN_MEAN
-    scale: float = 1.0
-    channel_order: str = "bgr"
-    resize: tuple[int, int] | None = None
-    pad_to: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
 class Model:
     """One net.
 
@@ -57,7 +39,7 @@ class Model:
     score       blob of class scores
     classes     names of the scores' channels; label i is classes[i]
     parameters  number of float32 values, shared ones counted once
-    weights     file of the manifest that holds the released weights; None where nobody released any
+    weights     file of the manifest that holds the released weights; None: trained here, in models/NAME
     eps         step at ``data``, in units of that blob; None where it has to be tuned
     eps_source  where eps comes from
     feed        how an image becomes ``data``
@@ -72,16 +54,20 @@ class Model:
     weights: str | None
     eps: float | None
     eps_source: str
-    feed: Feed = field(default_factory=Feed)
+    feed: Preprocess = Preprocess()
 
-    def prototxt(self, kind: str = "deploy") -> Path:
-        """The file written from ``net``: 'deploy', or 'gp', which is prepared for guided perturbations."""
-        return places.shipped("prototxt", self.name, f"{kind}.prototxt")
+    def prototxt(self) -> Path:
+        """The file written from ``net``."""
+        return places.shipped("prototxt", self.name, "deploy.prototxt")
+
+    def feed_options(self) -> dict[str, Any]:
+        """``feed`` as options of a run: mean, scale, channel_order, resize, pad_to."""
+        return {name: value for name, value in vars(self.feed).items() if name != "channels"}
 
 
 _TVG_WEIGHTS = "TVG_CRFRNN_COCO_VOC.caffemodel"
-_TVG_FEED = Feed(mean=TVG_MEAN, pad_to=(500, 500))
-_DEEPLAB_FEED = Feed(mean=DEEPLAB_MEAN, pad_to=(513, 513))
+_TVG_FEED = Preprocess(mean=TVG_MEAN, pad_to=(500, 500))
+_DEEPLAB_FEED = Preprocess(mean=DEEPLAB_MEAN, pad_to=(513, 513))
 
 _ALL = (
     Model(
@@ -149,7 +135,7 @@ _ALL = (
         weights="pascalcontext-fcn8s-heavy.caffemodel",
         eps=0.7,
         eps_source="paper, section 4.3: not tuned, the best of table 1, that is FCN-8s's",
-        feed=Feed(mean=CONTEXT_MEAN),
+        feed=Preprocess(mean=CONTEXT_MEAN),
     ),
     Model(
         name="fcn-8s-coco",
@@ -212,6 +198,54 @@ _ALL = (
         feed=_DEEPLAB_FEED,
     ),
     Model(
+        name="mnv2-dm05-257",
+        title="DeepLabv3, MobileNetV2 0.5, 257 x 257",
+        net=mobilenet.mnv2_dm05_257,
+        score="score",
+        classes=VOC,
+        parameters=693_082,
+        weights="mnv2_dm05_257.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+        feed=Preprocess(mean=(127.5,) * 3, resize=(257, 257)),
+    ),
+    Model(
+        name="mnv2-dm10-513",
+        title="DeepLabv3, MobileNetV2 1.0, 513 x 513",
+        net=mobilenet.mnv2_dm10_513,
+        score="score",
+        classes=VOC,
+        parameters=2_117_194,
+        weights="mnv2_dm10_513.caffemodel",
+        eps=None,
+        eps_source=UNTUNED,
+        feed=Preprocess(mean=(128.0,) * 3, resize=513, pad_to=(513, 513)),
+    ),
+    Model(
+        name="camvid",
+        title="FCN trained on CamVid",
+        net=camvid.camvid,
+        score="score",
+        classes=CAMVID,
+        parameters=1_372_939,
+        weights=None,
+        eps=0.25,
+        eps_source="chosen on CamVid's 101 validation images",
+        feed=Preprocess(mean=camvid.MEAN),
+    ),
+    Model(
+        name="digits",
+        title="FCN trained on digit scenes",
+        net=digits.digits,
+        score="score",
+        classes=DIGIT_SCENES,
+        parameters=342_870,
+        weights=None,
+        eps=4.0,
+        eps_source="chosen on 200 validation scenes",
+        feed=Preprocess(mean=digits.MEAN),
+    ),
+    Model(
         name="lenet",
         title="LeNet, MNIST",
         net=classifiers.lenet,
@@ -221,7 +255,7 @@ _ALL = (
         weights=None,
         eps=None,
         eps_source=UNTUNED,
-        feed=Feed(mean=(0.0,), scale=1 / 256, resize=(28, 28)),
+        feed=Preprocess(mean=(0.0,), scale=1 / 256, channels=1, resize=(28, 28)),
     ),
     Model(
         name="cifar10",
@@ -233,7 +267,7 @@ _ALL = (
         weights=None,
         eps=None,
         eps_source=UNTUNED,
-        feed=Feed(mean=classifiers.CIFAR10_MEAN, scale=1 / 256, resize=(32, 32)),
+        feed=Preprocess(mean=classifiers.CIFAR10_MEAN, scale=1 / 256, resize=(32, 32)),
     ),
 )
 

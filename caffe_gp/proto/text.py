@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import Mapping
+from typing import Any, Mapping
 
 from google.protobuf import text_format
 
@@ -19,6 +19,8 @@ from . import schema
 
 #: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 16 << 20
+#: Of what ``to_text`` writes.
+LINE_LENGTH = 110
 
 _FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
@@ -199,9 +201,26 @@ def reject_mixed_dialects(param, text: str, filename: str) -> None:
                         f"entries{f' ({at})' if at else ''}. Use one dialect for all of them")
 
 
-def to_text(message) -> str:
-    """A message as prototxt, fields in the order of their numbers, as Caffe's tools print it."""
-    return text_format.MessageToString(message, as_utf8=True)
+def to_text(message: Any) -> str:
+    """A message as prototxt, fields in the order of their numbers, laid out as people write it.
+
+    A message that holds no other stands on one line where it fits; layers never do.
+    """
+    lines: list[str] = []
+    innermost: int | None = None  # where the open message starts that holds no other so far
+    for line in text_format.MessageToString(message, as_utf8=True).split("\n"):
+        if line.endswith(" {"):  # a string ends with a quote
+            innermost = len(lines)
+        elif line.lstrip(" ") == "}":
+            if innermost is not None and lines[innermost].strip() not in ("layer {", "layers {"):
+                inside = [part.lstrip(" ") for part in lines[innermost + 1:]]
+                joined = " ".join([lines[innermost], *inside, "}"])
+                if len(joined) <= LINE_LENGTH:
+                    del lines[innermost:]
+                    line = joined
+            innermost = None
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def write_text(message, path) -> None:

@@ -17,11 +17,7 @@ from typing import Any, Sequence
 
 from caffe_gp.crf import MeanFieldParameters
 from caffe_gp.images.interpolation import Interp, resampling_matrix
-
-try:
-    from caffe import Layer
-except ImportError:  # BVLC Caffe is not here
-    from caffe_gp.caffe import Layer
+from caffe_gp.python_layers.base import Layer
 
 
 class InterpLayer(Layer):

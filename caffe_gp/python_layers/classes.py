@@ -5,7 +5,7 @@
                            param_str: '{"data": "mnist-train", "part": "learning", "mean": [0],
                                         "scale": 0.00390625, "batch": 64, "seed": 1}' } }
 
-data    a set of caffe_gp.datasets.classification, looked for where CAFFE_GP_DATA says
+data    a set of caffe_gp.datasets.classification, in ``places.data_folder()``
 part    'learning' or 'tuning', of ``split``; without it, all of the set
 mean    subtracted from the grey levels 0..255: blue, green, red, or one for grey images
 scale   factor after the subtraction (default 1)
@@ -19,25 +19,22 @@ tops: images (N, C, H, W) and labels (N,).
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 from typing import Any
 
 import numpy as np
 
-from caffe_gp import engines
 from caffe_gp.datasets import classification
 from caffe_gp.errors import NetError
 from caffe_gp.files import places
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.python_layers.base import Layer
 
-# The base class of the engine in use.
-_Layer: Any = importlib.import_module("caffe" if engines.resolve() == "bvlc" else "caffe_gp.caffe").Layer
 
-
-class ClassesLayer(_Layer):
+class ClassesLayer(Layer):
     """The images of a set, a batch at a time, for ever.
 
-    ``position`` is the number of images given so far; set it to go on where an earlier run stopped. Which
+    ``position`` is the number of images given so far; set it to resume where an earlier run stopped. Which
     images come next, and which of them are mirrored, depends on it and on the seed alone.
     """
 
@@ -47,8 +44,8 @@ class ClassesLayer(_Layer):
         try:
             options = json.loads(self.param_str)
             name, part = options["data"], options.get("part")
-            self.batch, self.scale = int(options["batch"]), float(options.get("scale", 1.0))
-            self.mean = np.asarray(options["mean"], np.float32).reshape(-1, 1, 1)
+            self.batch, scale = int(options["batch"]), float(options.get("scale", 1.0))
+            mean = tuple(map(float, np.atleast_1d(options["mean"])))
             self.shuffled, self.seed = "seed" in options, int(options.get("seed", 0))
             self.mirror = bool(options.get("mirror", False))
             known = part in (None, "learning", "tuning")
@@ -60,33 +57,30 @@ class ClassesLayer(_Layer):
             raise NetError(f"ClassesLayer: two tops (data, label) and no bottom, found {len(top)} tops")
         self.set = _part(name, part)
         channels = self.set.images.shape[3]
-        if len(self.mean) not in (1, channels):
-            raise NetError(
-                f"ClassesLayer: {len(self.mean)} means for images of {channels} channels of '{name}'"
-            )
+        if len(mean) not in (1, channels):
+            raise NetError(f"ClassesLayer: {len(mean)} means for images of {channels} channels of '{name}'")
+        self.feed = Preprocess(mean, scale, channels=channels)
         self.position = 0
         self._order: tuple[int, np.ndarray] = (-1, np.arange(len(self.set)))
 
     def reshape(self, bottom: list[Any], top: list[Any]) -> None:
-        """The sizes never change."""
         height, width, channels = self.set.images.shape[1:]
         top[0].reshape(self.batch, channels, height, width)
         top[1].reshape(self.batch)
 
     def forward(self, bottom: list[Any], top: list[Any]) -> None:
-        """The next batch."""
         places = range(self.position, self.position + self.batch)
         chosen = np.array([self._image_at(place) for place in places])
-        images = self.set.images[chosen, :, :, ::-1].transpose(0, 3, 1, 2)
+        images = self.feed.batch(self.set.images[chosen])
         if self.mirror:
             flipped = np.random.RandomState([self.seed, self.position, 1]).rand(self.batch) < 0.5
             images = np.where(flipped[:, None, None, None], images[..., ::-1], images)
-        top[0].data[...] = (images - self.mean) * np.float32(self.scale)
+        top[0].data[...] = images
         top[1].data[...] = self.set.labels[chosen]
         self.position += self.batch
 
     def backward(self, top: list[Any], propagate_down: list[bool], bottom: list[Any]) -> None:
-        """Data has no gradient."""
+        pass  # data has no gradient
 
     def _image_at(self, place: int) -> int:
         """The image that is the ``place``-th to be given."""

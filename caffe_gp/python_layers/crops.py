@@ -9,31 +9,28 @@
 tops: images (N, 3, h, w), BGR grey levels minus the mean; labels (N, 1, h, w), 255 where nothing counts, or
 with a ``label_stride`` s every s-th of them in both directions, the first being any of the first s; and the
 classes' weights as a diagonal (C, C) matrix for InfogainLoss: median-frequency weights to the power
-``balance``. The set is looked for where CAFFE_GP_DATA says (caffe_gp.datasets.segmentation).
+``balance``. The set is one of caffe_gp.datasets.segmentation, in ``places.data_folder()``.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
 import numpy as np
 
-from caffe_gp import engines
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.random_crops import RandomCrops, median_frequency_weights
 from caffe_gp.errors import NetError
+from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.images.reading import read_image
-
-# The base class of the engine in use.
-_Layer: Any = importlib.import_module("caffe" if engines.resolve() == "bvlc" else "caffe_gp.caffe").Layer
+from caffe_gp.python_layers.base import Layer
 
 
-class CropsLayer(_Layer):
+class CropsLayer(Layer):
     """Samples 0, 1, 2, ... of ``RandomCrops``, a batch at a time, for ever.
 
-    ``position`` is the next sample's index; set it to go on where an earlier run stopped.
+    ``position`` is the next sample's index; set it to resume where an earlier run stopped.
     """
 
     def setup(self, bottom: list[Any], top: list[Any]) -> None:
@@ -43,7 +40,7 @@ class CropsLayer(_Layer):
             options = json.loads(self.param_str)
             name, seed, scales = options["data"], int(options.get("seed", 0)), tuple(options["scales"])
             self.batch, self.size = int(options["batch"]), tuple(options["size"])
-            self.mean = np.asarray(options["mean"], np.float32)
+            self.feed = Preprocess(tuple(options["mean"]))
             self.stride = int(options.get("label_stride", 1))
             exponent = float(options["balance"])
         except (ValueError, KeyError, TypeError) as error:
@@ -59,20 +56,18 @@ class CropsLayer(_Layer):
         self.position = 0
 
     def reshape(self, bottom: list[Any], top: list[Any]) -> None:
-        """The sizes never change."""
         top[0].reshape(self.batch, 3, *self.size)
         top[1].reshape(self.batch, 1, *(side // self.stride for side in self.size))
         top[2].reshape(*self.balance.shape)
 
     def forward(self, bottom: list[Any], top: list[Any]) -> None:
-        """The next batch."""
         for i in range(self.batch):
             image, labels = self.crops.sample(self.position + i)
             row, column = np.random.RandomState(self.position + i).randint(self.stride, size=2)
-            top[0].data[i] = (image - self.mean).transpose(2, 0, 1)
+            top[0].data[i] = self.feed.batch(image[np.newaxis, :, :, ::-1])[0]
             top[1].data[i, 0] = labels[row :: self.stride, column :: self.stride]
         top[2].data[...] = self.balance
         self.position += self.batch
 
     def backward(self, top: list[Any], propagate_down: list[bool], bottom: list[Any]) -> None:
-        """Data has no gradient."""
+        pass  # data has no gradient

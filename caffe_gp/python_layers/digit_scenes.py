@@ -10,24 +10,19 @@ tops: images (N, 3, 96, 96), BGR grey levels minus the mean, and labels (N, 1, 9
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
-import numpy as np
-
-from caffe_gp import engines
 from caffe_gp.datasets.digit_scenes import SIZE, DigitScenes
 from caffe_gp.errors import NetError
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.python_layers.base import Layer
 
-# The base class of the engine in use.
-_Layer: Any = importlib.import_module("caffe" if engines.resolve() == "bvlc" else "caffe_gp.caffe").Layer
 
-
-class DigitScenesLayer(_Layer):
+class DigitScenesLayer(Layer):
     """Scenes 0, 1, 2, ... of a split, a batch at a time, for ever.
 
-    ``position`` is the next scene's index; set it to go on where an earlier run stopped.
+    ``position`` is the next scene's index; set it to resume where an earlier run stopped.
     """
 
     def setup(self, bottom: list[Any], top: list[Any]) -> None:
@@ -36,7 +31,7 @@ class DigitScenesLayer(_Layer):
             options = json.loads(self.param_str)
             self.scenes = DigitScenes(options["split"], int(options.get("seed", 0)))
             self.batch = int(options["batch"])
-            self.mean = np.asarray(options["mean"], np.float32)
+            self.feed = Preprocess(tuple(options["mean"]))
         except (ValueError, KeyError, TypeError) as error:
             raise NetError(f"DigitScenesLayer: unusable param_str {self.param_str!r}: {error!r}") from None
         if bottom or len(top) != 2:
@@ -44,16 +39,14 @@ class DigitScenesLayer(_Layer):
         self.position = 0
 
     def reshape(self, bottom: list[Any], top: list[Any]) -> None:
-        """The sizes never change."""
         top[0].reshape(self.batch, 3, SIZE, SIZE)
         top[1].reshape(self.batch, 1, SIZE, SIZE)
 
     def forward(self, bottom: list[Any], top: list[Any]) -> None:
-        """The next batch."""
         images, labels = self.scenes.batch(range(self.position, self.position + self.batch))
         self.position += self.batch
-        top[0].data[...] = (images - self.mean).transpose(0, 3, 1, 2)
+        top[0].data[...] = self.feed.batch(images[..., ::-1])
         top[1].data[...] = labels[:, None]
 
     def backward(self, top: list[Any], propagate_down: list[bool], bottom: list[Any]) -> None:
-        """Data has no gradient."""
+        pass  # data has no gradient

@@ -13,7 +13,9 @@ from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto import read_weights
 
 # Layers without parameters whose tops have as many channels as their first bottom.
-_SAME_CHANNELS = {"Crop", "Dropout", "Eltwise", "Interp", "LRN", "Pooling", "ReLU", "Softmax", "Split"}
+_SAME_CHANNELS = {
+    *("Clip", "Crop", "Dropout", "Eltwise", "Interp", "LRN", "Pooling", "ReLU", "Softmax", "Split"),
+}
 
 
 def param_shapes(net: Any) -> dict[str, list[tuple[int, ...]]]:
@@ -31,8 +33,7 @@ def param_shapes(net: Any) -> dict[str, list[tuple[int, ...]]]:
             continue
         if not layer.bottom or layer.bottom[0] not in channels:
             raise NetError(f"net '{net.name}', layer '{layer.name}': its input is not known")
-        found = channels[layer.bottom[0]]
-        blobs, out = _layer(layer, found)
+        blobs, out = _layer(layer, [channels.get(bottom, 0) for bottom in layer.bottom])
         for top in layer.top:
             channels[top] = out
         if blobs:
@@ -40,8 +41,9 @@ def param_shapes(net: Any) -> dict[str, list[tuple[int, ...]]]:
     return shapes
 
 
-def _layer(layer: Any, channels: int) -> tuple[list[tuple[int, ...]], int]:
-    """(parameter shapes, channels of the tops) of a layer whose first bottom has ``channels``."""
+def _layer(layer: Any, bottoms: list[int]) -> tuple[list[tuple[int, ...]], int]:
+    """(parameter shapes, channels of the tops) of a layer whose bottoms have so many channels."""
+    channels = bottoms[0]
     if layer.type in ("Convolution", "Deconvolution"):
         return _convolution(layer, channels)
     if layer.type == "BatchNorm":
@@ -50,8 +52,10 @@ def _layer(layer: Any, channels: int) -> tuple[list[tuple[int, ...]], int]:
         return [(channels,)] * (2 if layer.scale_param.bias_term else 1), channels
     if layer.type == "MultiStageMeanfield":
         return [(1, 1, channels, channels)] * 3, channels
-    if layer.type in _SAME_CHANNELS:
+    if layer.type in _SAME_CHANNELS or layer.type == "Tile" and layer.tile_param.axis != 1:
         return [], channels
+    if layer.type == "Concat" and layer.concat_param.axis == 1 and all(bottoms):
+        return [], sum(bottoms)
     raise NetError(f"layer '{layer.name}': the parameters of {layer.type} do not follow from channels")
 
 

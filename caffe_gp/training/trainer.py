@@ -1,12 +1,12 @@
 """Training by any Caffe solver file, on either engine: progress bar, curves, snapshots, Ctrl-C.
 
-    run = train(read_recipe("solver.prototxt"))
+    run = train(recipe.read_recipe("solver.prototxt"))
     run.loss, run.tests, run.snapshot(run.best)
 
 Snapshots go where the solver's ``snapshot_prefix`` says, as Caffe's do. Beside them lie the losses and test
-scores, PREFIX_log.json, and a picture of them, PREFIX_curves.png. A training goes on from its newest
-snapshot. A Python data layer with ``batch`` and ``position``, the number of samples given so far, then goes
-on with the samples that it would have given.
+scores, PREFIX_log.json, and a picture of them, PREFIX_curves.png. A training resumes from its newest
+snapshot. A Python data layer with ``batch`` and ``position``, the number of samples given so far, then gives
+the samples that it would have given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -78,37 +78,6 @@ class Trained:
         return Path(f"{self.recipe.snapshot_prefix}_{ending}")
 
 
-def read_recipe(
-    solver: str | os.PathLike,
-    *,
-    net: Path | None = None,
-    out: Path | None = None,
-    iterations: int | None = None,
-    **options: Any,
-) -> Any:
-    """The SolverParameter of a file, changed as asked. Paths in it are relative to the current folder.
-
-    net         the file in place of the solver's ``net``
-    out         folder for the snapshots in place of the one that ``snapshot_prefix`` names
-    iterations  in place of ``max_iter``; a rate that depends on it ('poly') then decays faster or slower
-    options     take the place of fields of the same name in the JSON param_str of Python layers: ``seed=2``,
-                which is ``random_seed`` too, ``data="folder:DIR"``; None leaves what is there
-    Raises DataError for an option that no layer has.
-    """
-    recipe = proto.read_solver_param(os.fspath(solver))
-    if net is not None:
-        recipe.net = str(net)
-    if out is not None:
-        recipe.snapshot_prefix = str(out / Path(recipe.snapshot_prefix).name)
-    if iterations is not None:
-        recipe.max_iter = iterations
-    given = {name: value for name, value in options.items() if value is not None}
-    recipe.random_seed = given.get("seed", recipe.random_seed)
-    if given:
-        _set_options(recipe, given)
-    return recipe
-
-
 def train(
     recipe: Any,
     *,
@@ -122,8 +91,9 @@ def train(
 ) -> Trained:
     """Train to the end, from a snapshot if there is one.
 
+    recipe    a SolverParameter
     weights   to start from, as for fine-tuning; a snapshot goes before it
-    snapshot  solver state to go on from; default: the newest with the recipe's prefix
+    snapshot  solver state to resume from; default: the newest with the recipe's prefix
     score     judges the training net's weights at every regular snapshot and at the end; the best one's
               weights are the result
     keep      how many snapshots stay besides the best one; default: all
@@ -135,6 +105,46 @@ def train(
     from tqdm import tqdm
 
     run = Trained(recipe)
+    solver = _open(run, engine, device, weights, snapshot)
+    start = time.perf_counter() - run.seconds
+    bar = tqdm(total=recipe.max_iter, initial=solver.iter, desc="training", unit="step", disable=quiet)
+    with bar, _deferred_interrupt() as interrupted:
+        if solver.iter == 0 and recipe.test_iter and recipe.test_initialization:
+            _test(run, solver)
+        for losses in _steps(solver, recipe.max_iter):
+            bar.update(1)
+            last = solver.iter == recipe.max_iter
+            if solver.iter % LOG_EVERY == 0 or last:
+                _log_loss(run, solver.iter, losses)
+            if recipe.test_iter and (solver.iter % recipe.test_interval == 0 or last):
+                _test(run, solver)
+            if solver.iter % LOG_EVERY == 0:
+                bar.set_postfix(_newest(run))
+            regular = bool(recipe.snapshot) and solver.iter % recipe.snapshot == 0
+            if interrupted() or last or regular:
+                if not regular:
+                    solver.snapshot()  # step() has made the regular ones
+                if score is not None and (regular or last):
+                    run.scores.append((solver.iter, score(run.params(solver.iter))))
+                    if not quiet:
+                        bar.write(f"iteration {solver.iter}: score {run.scores[-1][1]:.4f}")
+                run.seconds = time.perf_counter() - start
+                _write_log(run)
+                _drop_old_snapshots(run, keep)
+            if interrupted() and not last:
+                raise KeyboardInterrupt
+    return run
+
+
+def _open(
+    run: Trained,
+    engine: str,
+    device: str,
+    weights: str | os.PathLike | None,
+    snapshot: str | os.PathLike | None,
+) -> Any:
+    """The engine's solver, at the iteration that the training resumes from; ``run`` gets what was logged."""
+    recipe = run.recipe
     state = Path(snapshot) if snapshot is not None else newest_snapshot(recipe.snapshot_prefix)
     if state is not None and not (state.is_file() and _weights_of(state).is_file()):
         raise DataError(f"{state}: no such snapshot (a .solverstate with its .caffemodel beside it)")
@@ -147,50 +157,33 @@ def train(
                 "folder (--out) starts anew"
             )
         _read_log(run, solver.iter)
-        _go_on(solver.net, solver.iter * recipe.iter_size)
+        _resume_data(solver.net, solver.iter * recipe.iter_size)
     elif weights is not None:
         solver.net.copy_from(os.fspath(weights))
-    weighted = {name: weight for name, weight in solver.net.blob_loss_weights.items() if weight}
+    return solver
 
-    start = time.perf_counter() - run.seconds
-    recent: list[float] = []
-    bar = tqdm(total=recipe.max_iter, initial=solver.iter, desc="training", unit="step", disable=quiet)
-    with bar, _deferred_interrupt() as interrupted:
-        if solver.iter == 0 and recipe.test_iter and recipe.test_initialization:
-            run.tests.append((0, _test(solver, recipe.test_iter)))
-        while solver.iter < recipe.max_iter:
-            solver.step(1)
-            blobs = solver.net.blobs
-            recent.append(sum(weight * float(blobs[name].data.sum()) for name, weight in weighted.items()))
-            bar.update(1)
-            last = solver.iter == recipe.max_iter
-            regular = bool(recipe.snapshot) and solver.iter % recipe.snapshot == 0
-            if solver.iter % LOG_EVERY == 0 or last:
-                run.loss.append((solver.iter, float(np.mean(recent))))
-                recent = []
-                if not np.isfinite(run.loss[-1][1]):
-                    raise CaffeGPError(
-                        f"iteration {solver.iter}: the loss is {run.loss[-1][1]}, the training has diverged. "
-                        f"Try a smaller base_lr than {recipe.base_lr:g}, or smaller values in the data"
-                    )
-            if recipe.test_iter and (solver.iter % recipe.test_interval == 0 or last):
-                run.tests.append((solver.iter, _test(solver, recipe.test_iter)))
-            if solver.iter % LOG_EVERY == 0:
-                bar.set_postfix(_newest(run))
-            if interrupted() or last or regular:
-                if not regular:
-                    solver.snapshot()  # step() has made the regular ones
-                if score is not None and (regular or last):
-                    run.scores.append((solver.iter, score(run.params(solver.iter))))
-                    if not quiet:
-                        bar.write(f"iteration {solver.iter}: score {run.scores[-1][1]:.4f}")
-                run.seconds = time.perf_counter() - start
-                _write_log(run)
-                if keep is not None:
-                    _drop_old_snapshots(run, keep)
-            if interrupted() and not last:
-                raise KeyboardInterrupt
-    return run
+
+def _steps(solver: Any, iterations: int) -> Iterator[list[float]]:
+    """One iteration after the other; after each the losses since whoever takes them last cleared the list."""
+    weighted = {name: weight for name, weight in solver.net.blob_loss_weights.items() if weight}
+    losses: list[float] = []
+    while solver.iter < iterations:
+        solver.step(1)
+        blobs = solver.net.blobs
+        losses.append(sum(weight * float(blobs[name].data.sum()) for name, weight in weighted.items()))
+        yield losses
+
+
+def _log_loss(run: Trained, iteration: int, losses: list[float]) -> None:
+    """Log the mean of ``losses`` and clear them. CaffeGPError if it is not finite."""
+    loss = float(np.mean(losses))
+    losses.clear()
+    run.loss.append((iteration, loss))
+    if not np.isfinite(loss):
+        raise CaffeGPError(
+            f"iteration {iteration}: the loss is {loss}, the training has diverged. Try a smaller base_lr "
+            f"than {run.recipe.base_lr:g}, or smaller values in the data"
+        )
 
 
 def newest_snapshot(prefix: str | os.PathLike) -> Path | None:
@@ -217,35 +210,7 @@ def _write_solver(run: Trained) -> str:
     return str(path)
 
 
-def _set_options(recipe: Any, options: dict[str, Any]) -> None:
-    """Change the nets of the recipe, which become part of it."""
-    for name in ("net", "train_net"):
-        if recipe.HasField(name):
-            getattr(recipe, f"{name}_param").CopyFrom(proto.read_net_param(getattr(recipe, name)))
-            recipe.ClearField(name)
-    recipe.test_net_param.extend(proto.read_net_param(path) for path in recipe.test_net)
-    recipe.ClearField("test_net")
-    unknown = set(options) - {"seed"}  # random_seed is one for every net
-    for net in (recipe.net_param, recipe.train_net_param, *recipe.test_net_param):
-        for layer in net.layer:
-            found = _json_object(layer.python_param.param_str)
-            changed = {name: value for name, value in options.items() if name in found}
-            if changed:
-                layer.python_param.param_str = json.dumps({**found, **changed})
-                unknown -= set(changed)
-    if unknown:
-        raise DataError(f"no Python layer of the net has {', '.join(sorted(unknown))} in its param_str")
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _go_on(net: Any, passes: int) -> None:
+def _resume_data(net: Any, passes: int) -> None:
     """Tell the data layers that can be told how many batches they have given."""
     for layer in net.layers:
         if hasattr(layer, "position") and hasattr(layer, "batch"):
@@ -255,21 +220,21 @@ def _go_on(net: Any, passes: int) -> None:
 # ---- tests
 
 
-def _test(solver: Any, runs: Sequence[int]) -> dict[str, float]:
-    """The outputs of the test nets, each the mean over as many passes as ``runs`` says.
+def _test(run: Trained, solver: Any) -> None:
+    """Log the outputs of the test nets, each the mean over as many passes as ``test_iter`` says.
 
     An output of several values counts as their mean. Outputs of the second test net on have '#1', '#2', ...
     behind their names.
     """
     results: dict[str, float] = {}
-    for number, (net, passes) in enumerate(zip(solver.test_nets, runs)):
+    for number, (net, passes) in enumerate(zip(solver.test_nets, run.recipe.test_iter)):
         net.share_with(solver.net)
         totals = dict.fromkeys(net.outputs, 0.0)
         for _ in range(passes):
             for name, values in net.forward().items():
                 totals[name] += float(np.mean(values)) / passes
         results.update({f"{name}#{number}" if number else name: total for name, total in totals.items()})
-    return results
+    run.tests.append((solver.iter, results))
 
 
 def _newest(run: Trained) -> dict[str, str]:
@@ -296,8 +261,10 @@ def _weights_of(state: Path) -> Path:
     return state.with_name(state.name.replace(".solverstate", ".caffemodel"))
 
 
-def _drop_old_snapshots(run: Trained, keep: int) -> None:
-    """Keep the newest, to go on from, and the best."""
+def _drop_old_snapshots(run: Trained, keep: int | None) -> None:
+    """Keep the newest, to resume from, and the best; all for None."""
+    if keep is None:
+        return
     best = run.snapshot(run.best)
     for path in _snapshots(Path(run.recipe.snapshot_prefix))[:-keep]:
         weights = _weights_of(path)
@@ -318,7 +285,7 @@ def _read_log(run: Trained, iteration: int) -> None:
         run.scores = [(int(i), float(score)) for i, score in saved["scores"] if i <= iteration]
         run.seconds = float(saved["seconds"])
     except (ValueError, KeyError, TypeError) as error:
-        hint = "remove it, and the training goes on with curves that begin anew"
+        hint = "remove it, and the training resumes with curves that begin anew"
         raise DataError(f"{path}: damaged ({error!r}); {hint}") from None
 
 

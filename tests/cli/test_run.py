@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from caffe_gp import proto
+from caffe_gp.files import places
 from caffe_gp.gp import GuidedPerturbation
-from caffe_gp.images.preprocess import FCN_MEAN
+from caffe_gp.images.preprocess import FCN_MEAN, Preprocess
 from caffe_gp.models import weights, zoo
 from conformance import gp_nets as nets
 
@@ -155,7 +156,7 @@ def named(model, tmp_path, monkeypatch):
     (folder / "deploy.prototxt").write_text(nets.input_layer((1, 3, 40, 50)) + NET)
     (tmp_path / "models").mkdir()
     os.link(model / "net.caffemodel", tmp_path / "models" / "named.caffemodel")
-    monkeypatch.setattr(zoo, "PROTOTXT", tmp_path / "prototxt")
+    monkeypatch.setattr(places, "checkout", lambda: tmp_path)
     monkeypatch.setenv("CAFFE_GP_MODELS", str(tmp_path / "models"))
     entry = zoo.Model(
         name="named",
@@ -167,7 +168,7 @@ def named(model, tmp_path, monkeypatch):
         weights="named.caffemodel",
         eps=0.5,
         eps_source="somebody said so",
-        feed=zoo.Feed(mean=(10.0, 20.0, 30.0), scale=0.5, pad_to=(60, 48)),
+        feed=Preprocess(mean=(10.0, 20.0, 30.0), scale=0.5, pad_to=(60, 48)),
     )
     monkeypatch.setitem(zoo.MODELS, "named", entry)
     file = dataclasses.replace(weights.find("fcn-32s"), name="named.caffemodel")

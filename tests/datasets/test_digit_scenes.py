@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from caffe_gp.datasets import digit_scenes, segmentation
-from caffe_gp.datasets.digit_scenes import CLASS_NAMES, DigitScenes
+from caffe_gp.datasets.class_names import DIGIT_SCENES
+from caffe_gp.datasets.digit_scenes import DigitScenes
 from caffe_gp.datasets.fetch import fetch, verify
 from caffe_gp.errors import DataError
 from caffe_gp.images.reading import read_image
@@ -52,7 +53,7 @@ def test_digits_are_interpolated_as_pytorch_does():
 
 
 def test_shapes_types_and_shares(scenes):
-    assert len(CLASS_NAMES) == 11
+    assert len(DIGIT_SCENES) == 11
     for split in scenes.values():
         images, labels = split.batch(range(200))
         assert images.shape == (200, 96, 96, 3) and images.dtype == np.uint8

@@ -89,9 +89,9 @@ def test_the_context_has_the_code_and_no_released_weights():
     for needed in (
         "Makefile",
         "caffe_gp/models/manifest.json",
-        "models/digit_fcn/digit_fcn.caffemodel",
+        "models/digits/digits.caffemodel",
         "tools/run_gp.py",
-        "prototxt/digit_fcn/deploy.prototxt",
+        "prototxt/digits/deploy.prototxt",
     ):
         assert needed in files
     unwanted = re.compile(r"\.git/|\.venv|\.cache|reports|tests|__pycache__|models/[^/]*\.caffemodel")

@@ -9,6 +9,9 @@ from PIL import Image
 from caffe_gp import proto
 from caffe_gp.engines import load_caffe
 from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.files import places
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.models import zoo
 from caffe_gp.models.builder import Builder
 
 CLASSES, HIGH, WIDE, IMAGES = 3, 48, 64, 10
@@ -41,7 +44,32 @@ def suite(tmp_path_factory):
         pixels = np.clip(60 * labels[..., None] + noise, 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"images/{i}.png")
         Image.fromarray(labels).save(folder / f"labels/{i}.png")
-    prototxt, weights = folder / "small.prototxt", folder / "small.caffemodel"
+    model = zoo.Model(
+        name="small",
+        title="small net",
+        net=small_net,
+        score="score",
+        classes=tuple("012"),
+        parameters=0,
+        weights=None,
+        eps=None,
+        eps_source=zoo.UNTUNED,
+        feed=Preprocess(mean=(100.0,) * 3, scale=0.05),
+    )
+    entry = Net(model, grid=(0.1, 0.5, 2.0), inner=("pool1",), deeper=("pool2",), span=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        # A checkout that has the net.
+        patch.setattr(places, "checkout", lambda: folder)
+        patch.setitem(zoo.MODELS, "small", model)
+        _write_small(model.prototxt(), folder / "models" / "small" / "small.caffemodel", random)
+        data = f"folder:{folder / 'images'}:{folder / 'labels'}:{CLASSES}"
+        yield Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"})
+
+
+def _write_small(prototxt, weights, random):
+    """The net's files, with random weights and bilinear upsampling."""
+    prototxt.parent.mkdir(parents=True)
+    weights.parent.mkdir(parents=True)
     proto.write_text(small_net(), prototxt)
     caffe = load_caffe()
     net = caffe.Net(str(prototxt), caffe.TEST)
@@ -52,17 +80,3 @@ def suite(tmp_path_factory):
     triangle = np.minimum(line, 2 - line)
     net.params["up"][0].data[...] = np.eye(CLASSES)[:, :, None, None] * np.outer(triangle, triangle)
     net.save(str(weights))
-    entry = Net(
-        name="small",
-        title="small net",
-        prototxt=lambda: prototxt,
-        caffemodel=lambda: weights,
-        score="score",
-        feed={"mean": (100.0,) * 3, "scale": 0.05},
-        grid=(0.1, 0.5, 2.0),
-        inner=("pool1",),
-        deeper=("pool2",),
-        span=0.5,
-    )
-    data = f"folder:{folder / 'images'}:{folder / 'labels'}:{CLASSES}"
-    return Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"})

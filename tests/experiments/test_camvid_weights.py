@@ -13,16 +13,16 @@ from caffe_gp.training import camvid
 
 @pytest.fixture(scope="module")
 def record(project_root):
-    """models/camvid_fcn/training.json."""
-    return json.loads((project_root / "models" / "camvid_fcn" / "training.json").read_text())
+    """models/camvid/training.json."""
+    return json.loads((project_root / "models" / "camvid" / "training.json").read_text())
 
 
 def test_the_record_is_of_these_files(project_root, record):
-    weights = project_root / "models" / "camvid_fcn" / record["weights"]
+    weights = project_root / "models" / "camvid" / record["weights"]
     assert sha256_of(weights) == record["sha256"]
     assert weights.stat().st_size < 6e6
     for name, digest in record["prototxts"].items():
-        assert sha256_of(project_root / "prototxt" / "camvid_fcn" / f"{name}.prototxt") == digest
+        assert sha256_of(project_root / "prototxt" / "camvid" / f"{name}.prototxt") == digest
 
 
 def test_it_labels_real_images(project_root, record, shared_data):
@@ -30,8 +30,8 @@ def test_it_labels_real_images(project_root, record, shared_data):
     data = segmentation.get("camvid-val", shared_data)
     assert data.list_sha256 == record["validation"]["list_sha256"]
     matrix = camvid.validate(
-        project_root / "prototxt" / "camvid_fcn" / "deploy.prototxt",
-        project_root / "models" / "camvid_fcn" / record["weights"],
+        project_root / "prototxt" / "camvid" / "deploy.prototxt",
+        project_root / "models" / "camvid" / record["weights"],
         data.only(data.ids[::10]),
         quiet=True,
     )

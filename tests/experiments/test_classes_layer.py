@@ -13,6 +13,7 @@ from caffe_gp.datasets import classification
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.models.builder import Builder
 from caffe_gp.training import trainer
+from caffe_gp.training.recipe import read_recipe
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_a_stopped_training_ends_where_an_uninterrupted_one_does(folder, tmp_pat
     )
 
     def run(out, iterations):
-        recipe = trainer.read_recipe(
+        recipe = read_recipe(
             tmp_path / "solver.prototxt",
             net=tmp_path / "train.prototxt",
             out=tmp_path / out,

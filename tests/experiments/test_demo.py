@@ -15,16 +15,21 @@ from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.experiments import demo, demo_page, demo_text
 from caffe_gp.files.hashes import sha256_of
-from caffe_gp.models import digit_fcn
+from caffe_gp.models import zoo
 
 
 @pytest.fixture(scope="module")
 def files(project_root):
     """The committed net."""
     return (
-        project_root / "prototxt" / "digit_fcn" / "deploy.prototxt",
-        project_root / "models" / "digit_fcn" / "digit_fcn.caffemodel",
+        project_root / "prototxt" / "digits" / "deploy.prototxt",
+        project_root / "models" / "digits" / "digits.caffemodel",
     )
+
+
+def fed(images):
+    """Scenes (N, H, W, 3) uint8 BGR as the net wants them."""
+    return zoo.get("digits").feed.batch(images[..., ::-1])
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def test_committed_weights_score_as_documented(files):
     base, after = ConfusionMatrix(11), ConfusionMatrix(11)
     for first in range(0, 60, 20):
         part = slice(first, first + 20)
-        maps = plain_gp(files, digit_fcn.preprocess(images[part]), 4.0)
+        maps = plain_gp(files, fed(images[part]), 4.0)
         base.update(labels[part], maps[0])
         after.update(labels[part], maps[1])
     # Measured: 68.0 and 71.9 on these 60; another OpenCV may draw scenes that differ by single grey levels.
@@ -90,7 +95,7 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small
     json.dumps(results, allow_nan=False)
     images, labels = DigitScenes("test").batch(range(8))
     for row in results["encodings"][:1] + results["blobs"][:1]:
-        base, after = plain_gp(files, digit_fcn.preprocess(images), row["eps"])
+        base, after = plain_gp(files, fed(images), row["eps"])
         for name, maps in (("base", base), ("gp", after)):
             expected = 100 * ConfusionMatrix(11).update(labels, maps).mean_iu
             assert row[name]["mean_iu"] == pytest.approx(expected, abs=0.02)
@@ -189,7 +194,7 @@ def test_statements_follow_the_numbers():
 
 
 def test_errors(files, tmp_path):
-    with pytest.raises(DataError, match="train-demo"):
+    with pytest.raises(DataError, match="train-digits"):
         demo.run(settings((files[0], tmp_path / "missing.caffemodel"), tmp_path))
     with pytest.raises(CaffeGPError, match="at least 1"):
         demo.run(settings(files, tmp_path, scenes=0))

@@ -81,7 +81,7 @@ def test_the_papers_numbers():
 
 def test_table2_means(suite, tmp_path, monkeypatch):
     """Over all scores and without background, against the definition by brute force."""
-    monkeypatch.setattr(table2, "of_zoo", lambda name: replace(suite.nets[0], eps=0.5))
+    monkeypatch.setattr(table2, "of_paper", lambda name: replace(suite.nets[0], eps=0.5))
     monkeypatch.setattr(table2, "DATA", suite.data)
     context = Context(suite, tmp_path, quiet=True)
     means = table2.run(context).numbers["means"]

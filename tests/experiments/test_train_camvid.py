@@ -11,9 +11,11 @@ from PIL import Image
 from caffe_gp import engines, proto
 from caffe_gp.caffe.solver import Solver
 from caffe_gp.errors import DataError, NetError
-from caffe_gp.models import camvid_fcn
+from caffe_gp.models.camvid import MEAN
+from caffe_gp.models.camvid import camvid as deployed
 from caffe_gp.training import camvid as training_of_camvid
 from caffe_gp.training import trainer
+from tests.models import training_files
 
 
 @pytest.fixture
@@ -37,13 +39,10 @@ def camvid(tmp_path, monkeypatch):
 @pytest.fixture
 def prototxts(tmp_path):
     """The recipe with two crops of 56 x 56 and a snapshot every third iteration."""
-    folder = tmp_path / "prototxt"
-    camvid_fcn.write_prototxts(folder)
-    proto.write_text(camvid_fcn.train_net(batch=2, crop=56), str(folder / "train.prototxt"))
-    solver = proto.read_solver_param(str(folder / "solver.prototxt"))
+    solver = training_of_camvid.solver()
     solver.snapshot = 3
-    proto.write_text(solver, str(folder / "solver.prototxt"))
-    return folder
+    net = training_of_camvid.train_net(batch=2, crop=56)
+    return training_files.write(tmp_path / "prototxt", train=net, deploy=deployed(), solver=solver)
 
 
 def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monkeypatch):
@@ -64,9 +63,9 @@ def test_the_best_snapshot_becomes_the_weights(camvid, prototxts, tmp_path, monk
     out = tmp_path / "out"
     record = training_of_camvid.train(prototxts, out, steps=11, quiet=True)
     assert record["scores"] == [(3, 0.2), (6, 0.5), (9, 0.4), (11, 0.3)] and record["chosen_iteration"] == 6
-    assert (out / "camvid_fcn.caffemodel").read_bytes() == judged[1] != judged[3]
+    assert (out / "camvid.caffemodel").read_bytes() == judged[1] != judged[3]
     kept = sorted(path.name for path in (out / "training").glob("*.solverstate"))
-    assert kept == [f"camvid_fcn_iter_{n}.solverstate" for n in (11, 6, 9)]
+    assert kept == [f"camvid_iter_{n}.solverstate" for n in (11, 6, 9)]
     saved = json.loads((out / "training.json").read_text())
     assert saved["validation"]["images"] == 2 and 0 <= saved["validation"]["mean_iu"] <= 1
     assert saved["data"]["images"] == 8 and set(saved["validation"]["iu"]) >= {"sky", "bicyclist"}
@@ -99,7 +98,7 @@ def test_the_data_layer_gives_the_samples_in_order(camvid, prototxts):
     net.forward(end="data")
     for i in range(2):
         image, labels = layer.crops.sample(6 + i)
-        expected = (image - np.float32(camvid_fcn.MEAN)).transpose(2, 0, 1)
+        expected = (image - np.float32(MEAN)).transpose(2, 0, 1)
         assert np.array_equal(net.blobs["data"].data[i], expected)
         # The labels of every second pixel, from one of the first two on.
         given = net.blobs["label"].data[i, 0]
@@ -114,7 +113,7 @@ def test_missing_data_and_damaged_options_are_named(tmp_path, prototxts, monkeyp
     monkeypatch.setenv("CAFFE_GP_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="nowhere.*camvid.*no such folder"):
         training_of_camvid.train(prototxts, tmp_path / "out", quiet=True)
-    param = camvid_fcn.train_net()
+    param = training_of_camvid.train_net()
     param.layer[0].python_param.param_str = '{"data": "camvid-train"}'
     proto.write_text(param, str(tmp_path / "bad.prototxt"))
     with pytest.raises(NetError, match="unusable param_str.*scales"):

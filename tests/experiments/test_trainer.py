@@ -14,6 +14,7 @@ import pytest
 from caffe_gp import engines, proto
 from caffe_gp.errors import DataError, WeightsError
 from caffe_gp.training import trainer
+from caffe_gp.training.recipe import read_recipe
 from conformance import record_training
 
 NET = """
@@ -57,7 +58,7 @@ def solver(tmp_path):
 
 
 def train(solver, **options):
-    recipe = trainer.read_recipe(
+    recipe = read_recipe(
         solver, **{name: options.pop(name) for name in ("iterations", "seed", "out") if name in options}
     )
     return trainer.train(recipe, engine=engines.resolve(), quiet=True, **options)
@@ -148,19 +149,19 @@ def test_seeds(solver, tmp_path):
 def test_options_reach_python_layers(project_root, tmp_path):
     solver = project_root / "prototxt/lenet/solver.prototxt"
     net = project_root / "prototxt/lenet/train.prototxt"
-    recipe = trainer.read_recipe(solver, net=net, seed=7, data="folder:x")
+    recipe = read_recipe(solver, net=net, seed=7, data="folder:x")
     texts = [json.loads(layer.python_param.param_str) for layer in recipe.net_param.layer[:2]]
     assert recipe.random_seed == 7 and not recipe.HasField("net")
     assert texts[0]["seed"] == 7 and "seed" not in texts[1]
     assert [text["data"] for text in texts] == ["folder:x"] * 2
     assert [text["batch"] for text in texts] == [64, 100]
     (tmp_path / "solver.prototxt").write_text(f'train_net: "{net}" test_net: "{net}" test_iter: 1')
-    recipe = trainer.read_recipe(tmp_path / "solver.prototxt", data="folder:y")
+    recipe = read_recipe(tmp_path / "solver.prototxt", data="folder:y")
     for found in (recipe.train_net_param, *recipe.test_net_param):
         assert json.loads(found.layer[0].python_param.param_str)["data"] == "folder:y"
     assert not recipe.test_net and len(recipe.test_net_param) == 1
     with pytest.raises(DataError, match="no Python layer of the net has colour"):
-        trainer.read_recipe(solver, net=net, colour="red")
+        read_recipe(solver, net=net, colour="red")
 
 
 def test_interrupted_and_resumed(solver, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 from caffe_gp import proto
 from caffe_gp.errors import CaffeGPError, NetError, WeightsError
+from caffe_gp.files import places
 from caffe_gp.models import weights, zoo
 from caffe_gp.models.builder import Builder
 from caffe_gp.proto import messages as pb
@@ -31,14 +32,16 @@ def test_every_file_of_the_zoo_is_in_the_manifest_and_the_other_way_round():
 @pytest.mark.parametrize("file", FILES, ids=file_id)
 def test_fields(file):
     assert file.name.endswith(".caffemodel") and "/" not in file.name
-    assert file.urls and file.licence and file.source
+    assert file.licence and file.source
+    # What is published nowhere has to be told by its hash, and its note says how to give it.
+    assert file.urls or file.sha256 and "--from-dir" in file.note
     for url in [*file.urls, *file.pages, *(url for mirror in file.mirrors for url in mirror.urls)]:
         assert urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname
     lengths = {"sha256": 64, "sha1": 40, "md5": 32}
     hashes = [*file.hashes.items(), *(("md5", mirror.md5) for mirror in file.mirrors if mirror.md5)]
     for algorithm, value in hashes:
         assert re.fullmatch(f"[0-9a-f]{{{lengths[algorithm]}}}", value)
-    assert (file.archive_member is not None) == file.urls[0].endswith(".zip")
+    assert (file.archive_member is not None) == any(url.endswith(".zip") for url in file.urls)
     for score in file.scores:
         assert 40 < score.mean_iu < 80 or "Context" in score.on
         assert score.on and score.source
@@ -152,8 +155,20 @@ def test_shapes_that_do_not_follow():
 
 
 def test_weights_that_were_trained_here(project_root, tmp_path):
-    for name in ("lenet", "cifar10"):
+    trained = [model.name for model in zoo.MODELS.values() if model.weights is None]
+    assert trained == ["camvid", "digits", "lenet", "cifar10"]
+    for name in trained:
         assert weights.require(name, tmp_path) == project_root / "models" / name / f"{name}.caffemodel"
+
+
+def test_weights_that_are_trained_elsewhere(tmp_path, monkeypatch):
+    """By an installed package, which does not come with those of LeNet."""
+    monkeypatch.setattr(places, "checkout", lambda: tmp_path / "installed")
+    with pytest.raises(WeightsError, match="lenet.caffemodel: not there, nor .*; 'make train-lenet'"):
+        weights.require("lenet", tmp_path)
+    (tmp_path / "lenet").mkdir()
+    (tmp_path / "lenet" / "lenet.caffemodel").touch()
+    assert weights.require("lenet", tmp_path) == tmp_path / "lenet" / "lenet.caffemodel"
 
 
 def test_find():

@@ -1,4 +1,4 @@
-"""The demo's net: its committed prototxts, its sizes, and the folding of the batch normalisation."""
+"""The digits net: its sizes, how it is fed, and the folding of its batch normalisation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from caffe_gp.errors import WeightsError
-from caffe_gp.models import digit_fcn
+from caffe_gp.models import zoo
+from caffe_gp.models.digits import digits
+from caffe_gp.training import digits as training
 from tests.models.normalised_nets import as_net, check_folding, made_up, params_of
 
 RNG = np.random.RandomState(0)
@@ -15,23 +17,17 @@ RNG = np.random.RandomState(0)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The training net with made-up weights and statistics."""
-    return made_up(digit_fcn.train_net(), digit_fcn.deploy_net(), tmp_path_factory.mktemp("net"))
-
-
-def test_committed_prototxts_are_what_the_code_writes(project_root, tmp_path):
-    for path in digit_fcn.write_prototxts(tmp_path):
-        committed = project_root / "prototxt" / "digit_fcn" / path.name
-        assert committed.read_text() == path.read_text(), f"{committed}: run caffe_gp.models.digit_fcn"
+    return made_up(training.train_net(), digits(), tmp_path_factory.mktemp("net"))
 
 
 def test_folded_net_computes_what_the_trained_net_does(trained, tmp_path):
-    folded = digit_fcn.fold(params_of(trained))
-    check_folding(trained, digit_fcn.deploy_net(), folded, tmp_path, ("conv1_2", "pool4", "fc7", "score"))
+    folded = training.fold(params_of(trained))
+    check_folding(trained, digits(), folded, tmp_path, ("conv1_2", "pool4", "fc7", "score"))
 
 
 def test_folding_by_hand(trained):
     params = params_of(trained)
-    weight, bias = digit_fcn.fold(params)["conv2_1"]
+    weight, bias = training.fold(params)["conv2_1"]
     (w,), (mean, variance, _), (gamma, beta) = (
         params["conv2_1"],
         params["bn_conv2_1"],
@@ -46,22 +42,22 @@ def test_folding_by_hand(trained):
 def test_incomplete_weights_are_refused(trained):
     params = params_of(trained)
     with pytest.raises(WeightsError, match="'scale_fc6' is missing"):
-        digit_fcn.fold({name: arrays for name, arrays in params.items() if name != "scale_fc6"})
+        training.fold({name: arrays for name, arrays in params.items() if name != "scale_fc6"})
     params["bn_fc7"][2][...] = 0
     with pytest.raises(WeightsError, match="'bn_fc7' has seen no batch"):
-        digit_fcn.fold(params)
+        training.fold(params)
 
 
 @pytest.mark.parametrize("height, width", [(96, 96), (97, 131), (120, 65), (16, 33)])
 def test_scores_have_the_images_size(tmp_path, height, width):
-    net = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
+    net = as_net(digits(), tmp_path, "deploy.prototxt")
     net.blobs["data"].reshape(1, 3, height, width)
     net.forward()
     assert net.blobs["score"].data.shape == (1, 11, height, width)
 
 
 def test_upsampling_is_bilinear_and_keeps_the_classes_apart(tmp_path):
-    net = as_net(digit_fcn.deploy_net(), tmp_path, "deploy.prototxt")
+    net = as_net(digits(), tmp_path, "deploy.prototxt")
     for name, kernel in (("upscore2", 4), ("upscore8", 16)):
         (weight,) = [blob.data for blob in net.params[name]]
         # FCN's surgery: (1 - |i - centre| / factor) in both directions, one kernel a class.
@@ -71,9 +67,9 @@ def test_upsampling_is_bilinear_and_keeps_the_classes_apart(tmp_path):
         assert np.allclose(weight, np.outer(profile, profile), atol=1e-6)
 
 
-def test_preprocess_subtracts_the_mean_from_bgr():
+def test_it_is_fed_bgr_minus_its_mean():
     image = np.zeros((1, 2, 2, 3), np.uint8)
-    image[0, 1, 0] = (104, 118, 125)
-    out = digit_fcn.preprocess(image)
+    image[0, 1, 0] = (125, 118, 104)  # red, green, blue
+    out = zoo.get("digits").feed.batch(image)
     assert out.shape == (1, 3, 2, 2) and out.dtype == np.float32 and out.flags.c_contiguous
     assert out[0, :, 1, 0].tolist() == [0, 1, 2] and out[0, :, 0, 0].tolist() == [-104, -117, -123]

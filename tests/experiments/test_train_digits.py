@@ -1,4 +1,4 @@
-"""Training of the demo's net: it learns, stops on Ctrl-C with a snapshot and goes on from it."""
+"""Training of the digits net: it learns, stops on Ctrl-C with a snapshot and goes on from it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ import pytest
 
 from caffe_gp import proto
 from caffe_gp.datasets.digit_scenes import DigitScenes
-from caffe_gp.models import digit_fcn
+from caffe_gp.models import zoo
+from caffe_gp.models.digits import digits as deployed
 from caffe_gp.python_layers import digit_scenes
 from caffe_gp.training import digits, trainer
+from tests.models import training_files
 
 
 @pytest.fixture
 def prototxts(tmp_path):
     """The recipe with batches of two and a snapshot every third iteration."""
-    folder = tmp_path / "prototxt"
-    digit_fcn.write_prototxts(folder)
-    proto.write_text(digit_fcn.train_net(batch=2), str(folder / "train.prototxt"))
-    solver = proto.read_solver_param(str(folder / "solver.prototxt"))
+    solver = digits.solver()
     solver.snapshot = 3
-    proto.write_text(solver, str(folder / "solver.prototxt"))
-    return folder
+    net = digits.train_net(batch=2)
+    return training_files.write(tmp_path / "prototxt", train=net, deploy=deployed(), solver=solver)
 
 
 @pytest.fixture
@@ -53,19 +52,19 @@ def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         digits.train(prototxts, out, steps=8, quiet=True)
     # The fifth iteration was finished and kept; nothing else was written.
-    assert trainer.newest_snapshot(out / "training" / "digit_fcn").name == "digit_fcn_iter_5.solverstate"
-    assert positions == [0, 2, 4, 6, 8] and not (out / "digit_fcn.caffemodel").exists()
+    assert trainer.newest_snapshot(out / "training" / "digits").name == "digits_iter_5.solverstate"
+    assert positions == [0, 2, 4, 6, 8] and not (out / "digits.caffemodel").exists()
 
     record = digits.train(prototxts, out, steps=8, quiet=True)
     assert positions[5:] == [10, 12, 14]
     assert [iteration for iteration, _ in record["loss"]] == list(range(1, 9))
     assert sorted(path.name for path in (out / "training").glob("*.solverstate")) == [
-        "digit_fcn_iter_6.solverstate",
-        "digit_fcn_iter_8.solverstate",
+        "digits_iter_6.solverstate",
+        "digits_iter_8.solverstate",
     ]
     saved = json.loads((out / "training.json").read_text())
     assert saved["steps"] == 8 and len(saved["sha256"]) == 64 and saved["validation"]["scenes"] == 4
-    weights = {name for name, _ in proto.read_weights(str(out / "digit_fcn.caffemodel"))}
+    weights = {name for name, _ in proto.read_weights(str(out / "digits.caffemodel"))}
     assert {"conv1_1", "fc7", "score_pool3", "upscore8"} <= weights and "bn_conv1_1" not in weights
 
     # A finished run does not train on.
@@ -86,10 +85,10 @@ def test_the_loss_falls(prototxts, tmp_path, monkeypatch):
 def test_the_data_layer_gives_the_scenes_in_order(tmp_path):
     from caffe_gp import engines
 
-    proto.write_text(digit_fcn.train_net(batch=3), str(tmp_path / "train.prototxt"))
+    proto.write_text(digits.train_net(batch=3), str(tmp_path / "train.prototxt"))
     net = engines.load_caffe("torch").Net(str(tmp_path / "train.prototxt"), 0)
     net.layers[0].position = 30
     net.forward(end="data")
     images, labels = DigitScenes("train").batch(range(30, 33))
-    assert np.array_equal(net.blobs["data"].data, digit_fcn.preprocess(images))
+    assert np.array_equal(net.blobs["data"].data, zoo.get("digits").feed.batch(images[..., ::-1]))
     assert np.array_equal(net.blobs["label"].data[:, 0], labels)

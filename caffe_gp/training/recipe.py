@@ -1,0 +1,120 @@
+"""Solver files: those of the nets that are trained here, and anyone's read for a training.
+
+adam("digits", base_lr=0.002, max_iter=2600, snapshot=200)
+read_recipe("solver.prototxt", iterations=100, seed=2)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from caffe_gp import proto
+from caffe_gp.errors import DataError
+from caffe_gp.proto import messages as pb
+
+# ---- written
+
+
+def solver(name: str, **fields: Any) -> Any:
+    """The SolverParameter of the net ``name``; its paths are relative to the project's root."""
+    return pb.SolverParameter(
+        net=f"prototxt/{name}/train.prototxt",
+        snapshot_prefix=f"models/{name}/training/{name}",
+        random_seed=1,
+        solver_mode=pb.SolverParameter.CPU,
+        **fields,
+    )
+
+
+def adam(name: str, base_lr: float, max_iter: int, snapshot: int) -> Any:
+    """A ``solver``: Adam whose rate decays to zero by a polynomial of power 0.9.
+
+    No weight decay: Caffe's Adam would put it into its moments.
+    """
+    return solver(
+        name,
+        type="Adam",
+        base_lr=base_lr,
+        momentum=0.9,
+        momentum2=0.999,
+        delta=1e-8,
+        lr_policy="poly",
+        power=0.9,
+        max_iter=max_iter,
+        display=0,
+        snapshot=snapshot,
+    )
+
+
+def python_data(module: str, layer: str, options: dict[str, Any]) -> dict[str, str]:
+    """The python_param of a data layer of ``caffe_gp.python_layers``; ``options`` become its param_str."""
+    return {
+        "module": f"caffe_gp.python_layers.{module}",
+        "layer": layer,
+        "param_str": json.dumps(options),
+    }
+
+
+# ---- read
+
+
+def read_recipe(
+    solver: str | os.PathLike,
+    *,
+    net: Path | None = None,
+    out: Path | None = None,
+    iterations: int | None = None,
+    **options: Any,
+) -> Any:
+    """The SolverParameter of a file, changed as asked. Paths in it are relative to the current folder.
+
+    net         the file in place of the solver's ``net``
+    out         folder for the snapshots in place of the one that ``snapshot_prefix`` names
+    iterations  in place of ``max_iter``; a rate that depends on it ('poly') then decays faster or slower
+    options     take the place of fields of the same name in the JSON param_str of Python layers: ``seed=2``,
+                which is ``random_seed`` too, ``data="folder:DIR"``; None leaves what is there
+    Raises DataError for an option that no layer has.
+    """
+    recipe = proto.read_solver_param(os.fspath(solver))
+    if net is not None:
+        recipe.net = str(net)
+    if out is not None:
+        recipe.snapshot_prefix = str(out / Path(recipe.snapshot_prefix).name)
+    if iterations is not None:
+        recipe.max_iter = iterations
+    given = {name: value for name, value in options.items() if value is not None}
+    recipe.random_seed = given.get("seed", recipe.random_seed)
+    if given:
+        _set_options(recipe, given)
+    return recipe
+
+
+def _set_options(recipe: Any, options: dict[str, Any]) -> None:
+    """Change the nets of the recipe, which become part of it."""
+    for name in ("net", "train_net"):
+        if recipe.HasField(name):
+            getattr(recipe, f"{name}_param").CopyFrom(proto.read_net_param(getattr(recipe, name)))
+            recipe.ClearField(name)
+    recipe.test_net_param.extend(proto.read_net_param(path) for path in recipe.test_net)
+    recipe.ClearField("test_net")
+    unknown = set(options) - {"seed"}  # random_seed is one for every net
+    for net in (recipe.net_param, recipe.train_net_param, *recipe.test_net_param):
+        for layer in net.layer:
+            found = _json_object(layer.python_param.param_str)
+            changed = {name: value for name, value in options.items() if name in found}
+            if changed:
+                layer.python_param.param_str = json.dumps({**found, **changed})
+                unknown -= set(changed)
+    if unknown:
+        raise DataError(f"no Python layer of the net has {', '.join(sorted(unknown))} in its param_str")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
