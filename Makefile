@@ -17,7 +17,7 @@ JOBS ?= 2
 # What make models and make data download.
 FETCH ?= all
 DATA ?= voc2012 sbd-lists
-# The paper's tables and figures, and options of tools/reproduce.py, such as --available --workers 2.
+# The paper's tables and figures, and options of caffe_gp reproduce, such as --available --workers 2.
 EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
 CLASSIFICATION := table6 figure11
 REPRODUCE ?=
@@ -39,49 +39,49 @@ $(READY): setup.py pyproject.toml
 venv: $(READY)  ## create or update .venv
 
 models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfasrnn-coco --yes-non-commercial")
-	$(BIN)/python tools/fetch_models.py $(FETCH)
+	$(BIN)/caffe_gp fetch models $(FETCH)
 
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
-	$(BIN)/python tools/fetch_data.py $(DATA)
+	$(BIN)/caffe_gp fetch data $(DATA)
 
 .PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%) \
     $(CLASSIFICATION:%=reproduce-%)
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
-	$(BIN)/python tools/reproduce.py all $(REPRODUCE)
+	$(BIN)/caffe_gp reproduce all $(REPRODUCE)
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
-	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
+	$(BIN)/caffe_gp reproduce $* $(REPRODUCE)
 
 reproduce-table6: SETS := mnist cifar10
 reproduce-figure11: SETS := mnist
 $(CLASSIFICATION:%=reproduce-%): reproduce-%: $(READY)
-	$(BIN)/python tools/fetch_data.py $(SETS)
-	$(BIN)/python tools/reproduce.py $* $(REPRODUCE)
+	$(BIN)/caffe_gp fetch data $(SETS)
+	$(BIN)/caffe_gp reproduce $* $(REPRODUCE)
 
 reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
-	$(BIN)/python tools/reproduce.py all --suite camvid $(REPRODUCE)
+	$(BIN)/caffe_gp reproduce all --suite camvid $(REPRODUCE)
 
 reproduce-digits: $(READY)  ## the same with the demo's net and scenes
-	$(BIN)/python tools/fetch_data.py digit-scenes
-	$(BIN)/python tools/reproduce.py all --suite digits $(REPRODUCE)
+	$(BIN)/caffe_gp fetch data digit-scenes
+	$(BIN)/caffe_gp reproduce all --suite digits $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
-	$(BIN)/python tools/reproduce.py all --suite voc-small --available $(REPRODUCE)
+	$(BIN)/caffe_gp reproduce all --suite voc-small --available $(REPRODUCE)
 
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
-	$(BIN)/python tools/demo.py
+	$(BIN)/caffe_gp demo
 
 train-digits: $(READY)  ## train the digits net again
-	$(BIN)/python tools/train_digits.py
+	$(BIN)/caffe_gp train digits
 
 train-camvid: $(READY)  ## train the CamVid net again (CAFFE_GP_DATA: the folder that holds camvid/)
-	$(BIN)/python tools/train_camvid.py
+	$(BIN)/caffe_gp train camvid
 
 train-lenet: $(READY)  ## train LeNet again; train-cifar10: the CIFAR-10 net (CAFFE_GP_DATA: their folder)
-	$(BIN)/python tools/train_classifier.py lenet
+	$(BIN)/caffe_gp train lenet
 
 train-cifar10: $(READY)
-	$(BIN)/python tools/train_classifier.py cifar10
+	$(BIN)/caffe_gp train cifar10
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests

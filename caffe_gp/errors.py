@@ -16,6 +16,12 @@ class CaffeGPError(Exception):
     exit_code = 1
 
 
+class UsageError(CaffeGPError):
+    """Options of a command that are missing, or that do not go together."""
+
+    exit_code = 2
+
+
 class PrototxtError(CaffeGPError):
     """A prototxt or solver text that cannot be read: syntax, unknown field, mixed dialects, not text."""
 

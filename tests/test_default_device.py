@@ -1,18 +1,15 @@
-"""CAFFE_GP_DEVICE is the tools' default device; CAFFE_GP_COMMIT says an image's commit."""
+"""CAFFE_GP_DEVICE is the command's default device; CAFFE_GP_COMMIT says an image's commit."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import caffe_gp
 from caffe_gp import engines, provenance
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("value, expected", [(None, "cpu"), ("", "cpu"), ("cuda:1", "cuda:1")])
@@ -23,9 +20,9 @@ def test_default_device(monkeypatch, value, expected):
     assert engines.default_device() == expected
 
 
-def test_a_tool_obeys_it_and_its_option_wins(tmp_path):
+def test_a_command_obeys_it_and_its_option_wins(tmp_path):
     """An unknown device is refused, so the message shows which was asked for."""
-    tool = [sys.executable, str(ROOT / "tools/demo.py"), "--out", str(tmp_path), "--scenes", "1", "--quiet"]
+    tool = [sys.executable, "-m", "caffe_gp", "demo", "--out", str(tmp_path), "--scenes", "1", "--quiet"]
     variables = {**os.environ, "CAFFE_GP_DEVICE": "toaster"}
     for options, device in (([], "toaster"), (["--device", "kettle"], "kettle")):
         done = subprocess.run([*tool, *options], env=variables, capture_output=True, text=True)

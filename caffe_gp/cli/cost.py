@@ -1,23 +1,39 @@
-"""How long and how dear an evaluation of many images is, from the figures of a small one.
-
-    python -m caffe_gp.cli.cost RUN --workers 16 --price 2.5
-
-RUN is the folder of a finished evaluation (``tools/evaluate.py --limit 100``) on the machine in question; the
-table is for 5105 images (PASCAL-Context), a million and a billion.
-"""
+"""``caffe_gp cost``: how long and how dear an evaluation of many images is, judged by a small one."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_gp.cli.exit_codes import finish
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.results import read_run
 
 SIZES = (5105, 10**6, 10**9)
+
+EXAMPLES = """
+examples:
+  caffe_gp evaluate --model fcn-32s --data voc2012-val --limit 100 --out runs/small
+  caffe_gp cost runs/small --workers 16 --price 2.5
+
+RUN is the folder of a finished evaluation on the machine in question; the table is for 5105 images
+(PASCAL-Context), a million and a billion.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run to go by, and the planned job."""
+    parser.add_argument("run", metavar="RUN", help="folder of a finished evaluation")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of the planned job")
+    parser.add_argument("--price", type=float, default=0.0, metavar="P", help="of one worker's hour")
+    parser.add_argument(
+        "--image-kb", type=float, default=0.0, metavar="KB", help="of an image and its label map on disk"
+    )
+
+
+def work(args: argparse.Namespace) -> None:
+    """Print the table."""
+    print(table(estimates_of_run(args.run, args.workers, args.price, 1000 * args.image_kb)))
 
 
 @dataclass
@@ -89,24 +105,3 @@ def table(estimates: list[Estimate]) -> str:
             f"{e.record_bytes / 1e9:.3g} | {e.cost:,.3g} |"
         )
     return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> int:
-    """Print the table for a run; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="scale", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("run", help="folder of a finished evaluation")
-    parser.add_argument("--workers", type=int, default=1, help="of the planned job (default 1)")
-    parser.add_argument("--price", type=float, default=0.0, help="of one worker's hour (default 0)")
-    parser.add_argument(
-        "--image-kb", type=float, default=0.0, help="of an image and its label map on disk (default 0)"
-    )
-    given = parser.parse_args(arguments)
-
-    def work() -> None:
-        print(table(estimates_of_run(given.run, given.workers, given.price, 1000 * given.image_kb)))
-
-    return finish(work, tool="scale")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from caffe_gp import engines
+from caffe_gp.cli import options
 from caffe_gp.datasets.fetch import what_is_missing
 from caffe_gp.datasets.sources import SOURCES
 from caffe_gp.errors import CaffeGPError
@@ -17,6 +19,22 @@ from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
 from caffe_gp.files import places
 from caffe_gp.models import weights
 from caffe_gp.provenance import cpu_name
+
+EXAMPLES = """
+examples:
+  caffe_gp doctor                       engines, machine, data, weights, experiments
+  caffe_gp doctor --data-folder ~/data
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the data is."""
+    options.add_data_folder(parser)
+
+
+def work(args: argparse.Namespace) -> None:
+    """Print the report."""
+    print(report(args.data_folder))
 
 
 def report(data_root: Path | None = None) -> str:

@@ -10,6 +10,11 @@ from caffe_gp.errors import CaffeGPError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
+#: The last line of every --help; the numbers are those of ``caffe_gp.errors``.
+EXIT_CODES = (
+    "exit codes: 0 done, 2 bad input or options, 3 zero gradient, 4 engine, 130 interrupted, 1 anything else"
+)
+
 
 def finish(work: Callable[[], Any], *, tool: str, on_interrupt: str = "") -> int:
     """Run ``work`` and return the exit code of the tool.

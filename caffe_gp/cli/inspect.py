@@ -9,6 +9,8 @@ looked at, and the hash is computed piece by piece. No code that a file holds or
 
 from __future__ import annotations
 
+import argparse
+import json
 import mmap
 import os
 import re
@@ -32,10 +34,32 @@ from caffe_gp.proto.upgrade_v0 import V0_TYPES
 from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
 from caffe_gp.surgery.prepare import blob_count, prepare
 
+EXAMPLES = """
+examples:
+  caffe_gp inspect net.caffemodel           layers, shapes, counts, version, sha256, which known nets it fits
+  caffe_gp inspect deploy.prototxt --json
+"""
+
 # A solver's fields that no net has; every solver has one of them.
 _SOLVER = re.compile(
     r"^\s*(net|train_net|test_net|base_lr|lr_policy|max_iter|solver_mode|type)\s*:", re.MULTILINE
 )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The file, and how to print what it is."""
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a prototxt, caffemodel, .h5, binaryproto, solverstate, .pth, .npz or .mat",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def work(args: argparse.Namespace) -> None:
+    """Print what the file is."""
+    description = describe_file(args.file)
+    print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
 
 
 @dataclass
@@ -330,10 +354,10 @@ def _describe_foreign(path: str, kind: str) -> FileDescription:
         models: list[str] = []
         try:
             format = guess_format(archive)
-            facts["format"] = f"{format.name}; tools/convert_weights.py makes a caffemodel of it"
+            facts["format"] = f"{format.name}; caffe_gp convert makes a caffemodel of it"
             models = fitting_models(format, archive)
         except WeightsError:
-            facts["format"] = "not one that tools/convert_weights.py knows"
+            facts["format"] = "not one that caffe_gp convert knows"
     return _description(path, kind, "", rows, models=models, facts=facts)
 
 

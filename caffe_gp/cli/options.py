@@ -1,21 +1,35 @@
-"""Command line options that the tools share: the net, how images are fed to it, and the method."""
+"""Command line options that subcommands share: one name, one meaning and one default for each."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, TypeVar
+import os
+from pathlib import Path
+from typing import Any, Callable, Sequence, TypeVar
 
 from caffe_gp import engines
-from caffe_gp.errors import CaffeGPError, WeightsError
+from caffe_gp.cli.extras import need
+from caffe_gp.errors import CaffeGPError, UsageError, WeightsError, did_you_mean
+from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
 from caffe_gp.models import zoo
 
+RESUMES = "The same command resumes where this one stopped."
+
 Given = TypeVar("Given", bound=NetSettings)
+Result = TypeVar("Result")
+
+# An ArgumentParser or a group of its options.
+Options = Any
+
+
+# ---- the net and the method
 
 
 def add_net(parser: argparse.ArgumentParser) -> None:
-    """--model, --prototxt, --caffemodel, --score, --engine, --device."""
+    """--model, --list-models, --prototxt, --caffemodel, --score, --engine, --device."""
     group = parser.add_argument_group("net")
     group.add_argument(
         "--model",
@@ -26,29 +40,39 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list-models", action=_ListModels, help="print the models and exit")
     group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
     group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
-    group.add_argument(
-        "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
-    )
+    add_score(group)
     add_engine(group)
 
 
-def add_engine(group: Any) -> None:
+def add_score(group: Options) -> None:
+    """--score."""
+    group.add_argument(
+        "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
+    )
+
+
+def add_engine(group: Options) -> None:
     """--engine, --device."""
+    add_engine_only(group)
+    group.add_argument(
+        "--device",
+        default=engines.default_device(),
+        help=f"cpu, cuda or cuda:N (default: %(default)s; {engines.DEVICE_VARIABLE} sets it)",
+    )
+
+
+def add_engine_only(group: Options) -> None:
+    """--engine, for what computes nothing."""
     group.add_argument(
         "--engine",
         choices=engines.ENGINES,
         default="auto",
-        help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto: what CAFFE_GP_ENGINE says, else "
-        "torch (default: %(default)s)",
-    )
-    group.add_argument(
-        "--device",
-        default=engines.default_device(),
-        help="cpu, cuda or cuda:N (default: %(default)s; CAFFE_GP_DEVICE sets it)",
+        help="torch: the embedded Caffe; bvlc: BVLC Caffe's pycaffe; auto: what "
+        f"{engines.ENGINE_VARIABLE} says, else torch",
     )
 
 
-def add_preprocessing(group: Any) -> None:
+def add_preprocessing(group: Options) -> None:
     """--mean, --scale, --channel-order, --resize, --pad-to."""
     group.add_argument(
         "--mean",
@@ -58,19 +82,21 @@ def add_preprocessing(group: Any) -> None:
         "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
     )
     group.add_argument(
-        "--scale", type=float, help="factor after the subtraction (default: the model's, else 1)"
+        "--scale", type=float, metavar="F", help="factor after the subtraction (default: the model's, else 1)"
     )
-    group.add_argument("--channel-order", choices=("bgr", "rgb"), help="default: the model's, else bgr")
+    group.add_argument(
+        "--channel-order", choices=("bgr", "rgb"), help="of the net's input (default: the model's, else bgr)"
+    )
     group.add_argument(
         "--resize",
-        type=_resize,
+        type=size_or_length,
         metavar="W,H or N",
         help="stretch to W x H, or scale the longer side to N (default: native size); label maps "
         "are brought back to the image's size, nearest neighbour",
     )
     group.add_argument(
         "--pad-to",
-        type=_size,
+        type=size,
         metavar="W,H or N",
         help="fill up at the bottom and right with the mean to this size (500 for CRF-RNN, 513 for "
         "DeepLab); label maps are cropped",
@@ -88,40 +114,172 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
         "(default: the model's)",
     )
-    group.add_argument(
-        "--blob", default="data", help="blob to perturb: data (default) or an inner one, e.g. pool3"
-    )
-    group.add_argument(
-        "--encoding", choices=ENCODINGS, default="onehot", help="label encoding (default onehot)"
-    )
-    group.add_argument("--iterations", type=int, default=1, metavar="N", help="steps of size eps (default 1)")
+    add_blob(group)
+    group.add_argument("--encoding", choices=ENCODINGS, default="onehot", help="label encoding")
+    group.add_argument("--iterations", type=int, default=1, metavar="N", help="steps of size eps")
     group.add_argument(
         "--inject",
         choices=INJECTIONS,
-        help="where the error signal enters (default score; softmax-output for encoding soft)",
+        help="where the error signal enters (default: score; softmax-output for encoding soft)",
     )
-    group.add_argument("--seed", type=int, default=0, help="of the random encoding (default 0)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the random encoding")
 
 
-def settings_from(parser: argparse.ArgumentParser, kind: type[Given], options: dict[str, Any]) -> Given:
-    """Settings of a ``kind`` from parsed options without those that were not given.
+def add_blob(group: Options) -> None:
+    """--blob."""
+    group.add_argument(
+        "--blob",
+        default="data",
+        metavar="BLOB",
+        help="blob to perturb: the input or an inner one, like pool3",
+    )
 
-    Ends the tool with a message for missing options; WeightsError where the model's weights have to be
+
+# ---- data, work, output
+
+
+def add_data_folder(group: Options) -> None:
+    """--data-folder."""
+    group.add_argument(
+        "--data-folder",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of the data sets (default: {places.DATA_VARIABLE}, else {_shown(places.data_folder)})",
+    )
+
+
+def add_models_folder(group: Options) -> None:
+    """--models-folder."""
+    group.add_argument(
+        "--models-folder",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of weights (default: {places.MODELS_VARIABLE}, else {_shown(places.models_folder)})",
+    )
+
+
+def _shown(folder: Callable[[], Path]) -> str:
+    """A default folder for a help text, which must not fail."""
+    try:
+        return str(folder())
+    except CaffeGPError:
+        return "none"
+
+
+def add_subset(group: Options) -> None:
+    """--ids, --limit, --available: which images of a set."""
+    group.add_argument("--ids", type=Path, metavar="FILE", help="only images whose ids it holds, one a line")
+    group.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    group.add_argument("--available", action="store_true", help="only the images that are there")
+
+
+def add_work(parser: argparse.ArgumentParser, batch_size: int = 1) -> None:
+    """--batch-size, --workers, --threads, --devices, --cluster."""
+    group = parser.add_argument_group("work")
+    add_batch_size(group, batch_size)
+    add_workers(group)
+    add_threads(group)
+    group.add_argument("--devices", metavar="I,...", help="CUDA devices, one worker each, e.g. 0,1")
+    group.add_argument("--cluster", metavar="WHERE", help="a Ray cluster: local, auto or ray://host:port")
+
+
+def add_save(group: Options, default: Sequence[str]) -> None:
+    """--save."""
+    group.add_argument(
+        "--save",
+        type=_save,
+        default=tuple(default) or ("none",),
+        metavar="KIND,...",
+        help=f"what to write of every image: any of {','.join(SAVE_CHOICES)}, or none",
+    )
+
+
+def add_crf(group: Options) -> None:
+    """--crf."""
+    group.add_argument(
+        "--crf",
+        metavar="PRESET",
+        help="label maps behind a dense CRF too: deeplab, ... (docs/crf.md), or none (default: none)",
+    )
+
+
+def add_batch_size(group: Options, default: int = 1) -> None:
+    """--batch-size."""
+    group.add_argument("--batch-size", type=int, default=default, metavar="N", help="images at once")
+
+
+def add_workers(group: Options) -> None:
+    """--workers."""
+    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+
+
+def add_threads(group: Options) -> None:
+    """--threads."""
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help=f"CPU threads of each process; they change last bits (default: {engines.THREADS_VARIABLE}, "
+        "else its share)",
+    )
+
+
+def add_quiet(group: Options) -> None:
+    """--quiet."""
+    group.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+# ---- from options to settings
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given or have a default, by name."""
+    found = {name: value for name, value in vars(args).items() if value is not None}
+    if found.get("crf") == "none":
+        del found["crf"]
+    if "save" in found:
+        found["save"] = tuple(kind for kind in found["save"] if kind != "none")
+    if "devices" in found:
+        found["devices"] = tuple(f"cuda:{number}" for number in found["devices"].split(","))
+    if "cluster" in found:
+        need("cluster", "--cluster")
+    return found
+
+
+def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
+    """Settings of a ``kind`` from ``given`` options.
+
+    Raises UsageError for missing and wrong options, WeightsError where the model's weights have to be
     fetched first.
     """
     if options.get("batch_size", 1) < 1:
-        parser.error("--batch-size must be at least 1")
+        raise UsageError("--batch-size must be at least 1")
     if "model" not in options:
         for name in ("prototxt", "caffemodel", "eps"):
             if name not in options:
-                parser.error(f"without --model, --{name} is needed")
+                raise UsageError(f"without --model, --{name} is needed")
         return kind(**options)
     try:
         return kind.of_model(options.pop("model"), **options)
     except WeightsError:
         raise
     except CaffeGPError as error:
-        parser.error(str(error))
+        raise UsageError(str(error)) from None
+
+
+def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Result:
+    """``function(*args)``, in a process of its own where BVLC Caffe would end this one."""
+    if engines.resolve(engine) == "bvlc":
+        return engines.run_guarded(function, *args)
+    return function(*args)
+
+
+def sleeping_threads() -> None:
+    """Threads that wait sleep instead of spinning; to be called before PyTorch is loaded.
+
+    The same speed on a free machine, several times faster on a busy one.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _ListModels(argparse.Action):
@@ -138,16 +296,34 @@ class _ListModels(argparse.Action):
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected B,G,R or one number, found {text!r}") from None
 
 
-def _size(text: str) -> tuple[int, int]:
-    parts = [int(part) for part in text.split(",")]
+def _save(text: str) -> tuple[str, ...]:
+    kinds = tuple(kind for kind in text.split(",") if kind and kind != "none")
+    for kind in kinds:
+        if kind not in SAVE_CHOICES:
+            hint = did_you_mean(kind, SAVE_CHOICES)
+            known = ", ".join(SAVE_CHOICES)
+            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}{hint} (known: {known}, none)")
+    return kinds
+
+
+def size(text: str) -> tuple[int, int]:
+    """(width, height) of 'W,H' or 'N'."""
+    try:
+        parts = [int(part) for part in text.split(",")]
+    except ValueError:
+        parts = []
     if len(parts) not in (1, 2) or min(parts) < 1:
         raise argparse.ArgumentTypeError(f"expected W,H or N, found {text!r}")
     return parts[0], parts[-1]
 
 
-def _resize(text: str) -> int | tuple[int, int]:
-    width, height = _size(text)
+def size_or_length(text: str) -> int | tuple[int, int]:
+    """(width, height) of 'W,H'; N of 'N'."""
+    width, height = size(text)
     return (width, height) if "," in text else width

@@ -37,7 +37,7 @@ def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     begun = [(paths, read_batch) for paths, read_batch in forms if paths[0].parent.is_dir()]
     if not begun:
         raise DataError(
-            f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'tools/fetch_data.py cifar10' gets the first"
+            f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'caffe_gp fetch data cifar10' gets the first"
         )
     whole = [form for form in begun if all(path.is_file() for path in form[0])]  # goes before half a one
     paths, read_batch = (whole or begun)[0]

@@ -110,7 +110,7 @@ def verify(name: str, root: Path) -> int:
     """
     lacks = what_is_missing(find(name), root)
     if lacks:
-        raise DataError(f"{name}: {lacks}. 'tools/fetch_data.py {name}' gets it")
+        raise DataError(f"{name}: {lacks}. 'caffe_gp fetch data {name}' gets it")
     read = set()
     for title, needs in segmentation.SOURCES_OF.items():
         if needs[0] != name or any(what_is_missing(find(other), root) for other in needs):
@@ -240,7 +240,7 @@ def _try_all(source: Source, urls: tuple[str, ...], one: Callable[[str], None], 
         f"{source.name} ({source.title}): "
         + ("could not be downloaded. Tried:\n  " + "\n  ".join(tried) if tried else "cannot be downloaded.")
         + f"\nBy hand: get it with a browser from {source.page} or another place, then\n"
-        f"  tools/fetch_data.py {source.name} --from-dir FOLDER\nwhich knows these names: "
+        f"  caffe_gp fetch data {source.name} --from-dir FOLDER\nwhich knows these names: "
         + ", ".join(_names(source))
     )
 

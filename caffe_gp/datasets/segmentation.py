@@ -27,7 +27,7 @@ from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.images.reading import image_size
 
 VOID = 255
-FETCH = "tools/fetch_data.py"
+FETCH = "caffe_gp fetch data"
 
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
 

@@ -1,6 +1,6 @@
 """Table 3: the classes one by one. The paper's is on VOC2012 test, whose server keeps the ground truth.
 
-``run`` makes the same table on the suite's own images. ``tools/submit_voc_test.py`` writes the archive that
+``run`` makes the same table on the suite's own images. ``caffe_gp submit`` writes the archive that
 the server scores.
 """
 

@@ -126,7 +126,7 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
         + "\n  ".join(tried)
         + "\nBy hand: download it with a browser, from one of these addresses"
         + (f", {' or '.join(file.pages)}," if file.pages else "")
-        + f" or another place, into a folder, then\n  tools/fetch_models.py {file.name} --from-dir FOLDER\n"
+        + f" or another place, into a folder, then\n  caffe_gp fetch models {file.name} --from-dir FOLDER\n"
         + f"which knows these names: {', '.join(pattern for pattern, _ in _names(file))}"
     )
 

@@ -4,7 +4,7 @@
     file.licence, file.parameters, file.scores
     weights.require("fcn-32s")              # its path, or an error that says how to get it
 
-Getting them is ``caffe_gp.models.fetch`` (tools/fetch_models.py). Weights of nets that are trained here come
+Getting them is ``caffe_gp.models.fetch`` (caffe_gp fetch models). Weights of nets that are trained here come
 with the project: models/NAME/NAME.caffemodel.
 """
 
@@ -134,7 +134,7 @@ def find(name: str) -> WeightsFile:
         weights = zoo.MODELS[name].weights
         if weights is None:
             raise CaffeGPError(
-                f"nobody released weights for the model '{name}': 'make train-{name}' makes some"
+                f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"
             )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
@@ -157,7 +157,7 @@ def require(name: str, folder: Path | None = None) -> Path:
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(
-            f"{path}: the weights of '{name}' are not there. Get them with 'tools/fetch_models.py {name}', "
+            f"{path}: the weights of '{name}' are not there. Get them with 'caffe_gp fetch models {name}', "
             "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
         )
     return path
@@ -170,7 +170,7 @@ def _trained_here(name: str, folder: Path | None) -> Path:
     for path in (shipped, trained):
         if path.is_file():
             return path
-    raise WeightsError(f"{shipped}: not there, nor {trained}; 'make train-{name}' trains it")
+    raise WeightsError(f"{shipped}: not there, nor {trained}; 'caffe_gp train {name}' trains it")
 
 
 def status(name: str, folder: Path | None = None) -> str:

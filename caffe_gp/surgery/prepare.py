@@ -229,7 +229,7 @@ def _add_input(
     if fixed and None in known[2:]:
         raise NetError(
             f"layer '{fixed[0]}' (InnerProduct) needs images of one size, which data layer '{source.name}' "
-            f"({source.type}) does not tell: give input_shape=(None, None, H, W) (run_gp: --resize W,H)"
+            f"({source.type}) does not tell: give input_shape=(None, None, H, W) (caffe_gp run: --resize W,H)"
         )
     dims = tuple(default if n is None else n for n, default in zip(known, DEFAULT_INPUT_SHAPE))
     changes.append(

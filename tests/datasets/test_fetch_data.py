@@ -162,7 +162,7 @@ def test_dead_hosts_say_what_to_do_by_hand(server, monkeypatch, tmp_path):
     with pytest.raises(DataError) as found:
         fetch.fetch("voc2012", tmp_path, progress=False, say=lambda line: None)
     text = str(found.value)
-    assert "HTTP 404" in text and "tools/fetch_data.py voc2012 --from-dir FOLDER" in text
+    assert "HTTP 404" in text and "caffe_gp fetch data voc2012 --from-dir FOLDER" in text
     assert "VOC.tar, VOCdevkit/VOC2012" in text
     offer(monkeypatch, [], b"", name="voc2012-test")
     with pytest.raises(DataError, match="cannot be downloaded"):

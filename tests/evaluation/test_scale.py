@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caffe_gp.cli import cost
+from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.segmentation import evaluate
 from tests.evaluation import tiny_run
@@ -28,7 +29,7 @@ def test_figures_of_a_run(tmp_path, capsys):
     first = cost.estimates_of_run(tmp_path / "run", workers=2)[0]
     seconds = sum(values.mean() for values in run.seconds.values())
     assert first.images == 5105 and first.images_per_second == pytest.approx(2 / seconds)
-    assert cost.main([str(tmp_path / "run"), "--workers", "2", "--price", "1", "--image-kb", "90"]) == 0
+    assert main(["cost", str(tmp_path / "run"), "--workers", "2", "--price", "1", "--image-kb", "90"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 5 and rows[4].startswith("| 1,000,000,000 |")
-    assert cost.main([str(tmp_path / "nothing")]) == 2
+    assert main(["cost", str(tmp_path / "nothing")]) == 2

@@ -100,12 +100,12 @@ def main() -> None:
         environment[variable] = str(path)
     limits = ["--available", "--limit", str(args.limit), "--tuning-limit", str(args.limit)]
     for command in (
-        ["tools/fetch_models.py", *MODELS, "--yes-non-commercial"],
-        ["tools/fetch_data.py", "voc2012", "sbd-lists"],
-        ["tools/reproduce.py", *args.experiments, *limits, "--out", str(args.work / "reports")],
+        ["fetch", "models", *MODELS, "--yes-non-commercial"],
+        ["fetch", "data", "voc2012", "sbd-lists"],
+        ["reproduce", *args.experiments, *limits, "--out", str(args.work / "reports")],
     ):
-        print("$", *command, flush=True)
-        subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True)
+        print("$ caffe_gp", *command, flush=True)
+        subprocess.run([sys.executable, "-m", "caffe_gp", *command], cwd=ROOT, env=environment, check=True)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from caffe_gp import engines, proto
+from caffe_gp.cli.main import main
 from caffe_gp.datasets.digit_scenes import DigitScenes
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.confusion import ConfusionMatrix
@@ -200,19 +200,14 @@ def test_errors(files, tmp_path):
         demo.run(settings(files, tmp_path, scenes=0))
 
 
-def test_the_tool_writes_the_report(project_root, files, tmp_path, small, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("demo_tool", str(project_root / "tools" / "demo.py"))
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_the_command_writes_the_report(files, tmp_path, small, capsys):
     out = tmp_path / "report"
     arguments = ["--scenes", "6", "--validation", "4", "--batch-size", "3", "--out", str(out)]
-    monkeypatch.setattr("sys.argv", ["demo.py", *arguments, "--picture", str(out / "demo.png")])
-    assert tool.main() == 0
+    assert main(["demo", *arguments, "--picture", str(out / "demo.png")]) == 0
     assert {"results.json", "index.html", "demo.png"} == {path.name for path in out.iterdir()}
     results = json.loads((out / "results.json").read_text())
-    assert results["command"].startswith("demo.py --scenes 6")
+    assert results["command"].startswith("caffe_gp demo --scenes 6")
     printed = capsys.readouterr()
     assert "6 held-out test scenes" in printed.out and "Traceback" not in printed.err
-    monkeypatch.setattr("sys.argv", ["demo.py", "--caffemodel", str(tmp_path / "none")])
-    assert tool.main() == 2
+    assert main(["demo", "--caffemodel", str(tmp_path / "none")]) == 2
     assert "no such file" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import pytest
 from scipy.io import savemat
 
 from caffe_gp import proto
+from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import FORMATS, convert_file, fitting_models, guess_format
@@ -437,12 +438,8 @@ def test_truncated_and_damaged_files(tmp_path, small_zoo, format, model, how):
             assert str(source) in str(error)
 
 
-def test_the_tool(tmp_path, project_root, small_zoo):
-    import subprocess
-    import sys
-
-    tool = [sys.executable, str(project_root / "tools" / "convert_weights.py")]
+def test_the_command(tmp_path, small_zoo, capsys):
     (tmp_path / "page.h5").write_text("<html>")
     args = [str(tmp_path / "page.h5"), str(tmp_path / "out.caffemodel"), "--model", "fcn-8s"]
-    result = subprocess.run(tool + args, capture_output=True, text=True)
-    assert result.returncode == 2 and "a web page" in result.stderr and "Traceback" not in result.stderr
+    assert main(["convert", *args]) == 2
+    assert "a web page" in capsys.readouterr().err

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from caffe_gp import proto
+from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.files import checks, http, workplace
 from caffe_gp.models import fetch, weights, zoo
@@ -224,7 +225,7 @@ def test_all_dead_says_what_was_tried_and_what_to_do(server, tiny, get):
     ]:
         (line,) = [line for line in message.splitlines() if url in line]
         assert reason in line
-    assert f"tools/fetch_models.py {NAME} --from-dir" in message and "http://example.org/page" in message
+    assert f"caffe_gp fetch models {NAME} --from-dir" in message and "http://example.org/page" in message
 
 
 def test_silent_host(server, tiny, get, monkeypatch):
@@ -665,16 +666,12 @@ def test_two_processes_at_once_download_once(server, tiny, get):
     assert [path for path, _ in server.asked] == ["a"]
 
 
-# ------------------------------------------------------------------------------------------------ the tool
+# ------------------------------------------------------------------------------------------------ the command
 
 
-def test_tool(server, tiny, get, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "tools"))
-    import fetch_models
-
+def test_command(server, tiny, get, capsys, monkeypatch):
     def run(*args):
-        monkeypatch.setattr(sys, "argv", ["fetch_models.py", *args, "--folder", str(get.folder)])
-        return fetch_models.main(), capsys.readouterr()
+        return main(["fetch", "models", *args, "--models-folder", str(get.folder)]), capsys.readouterr()
 
     body = caffemodel()
     tiny(server.serve("a", body))
@@ -696,10 +693,7 @@ def test_tool(server, tiny, get, capsys, monkeypatch):
     assert code == 1 and "neither a model nor a weights file" in err
 
 
-def test_tool_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "tools"))
-    import fetch_models
-
+def test_command_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
     tiny(server.serve("a", caffemodel()))
     entry = weights.MANIFEST[NAME]
     monkeypatch.setattr(weights, "MANIFEST", {
@@ -707,8 +701,7 @@ def test_tool_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
         "limited": replace(entry, name="limited", non_commercial=True, licence="research only"),
         NAME: entry,
     })
-    monkeypatch.setattr(sys, "argv", ["fetch_models.py", "all", "--quiet", "--folder", str(get.folder)])
-    assert fetch_models.main() == 2
+    assert main(["fetch", "models", "all", "--quiet", "--models-folder", str(get.folder)]) == 2
     out, err = capsys.readouterr()
     assert (get.folder / NAME).exists() and out == ""
     assert "limited: NOT downloaded. Licence: research only" in err

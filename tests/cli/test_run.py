@@ -1,16 +1,14 @@
-"""tools/run_gp.py as a user runs it: pictures, numbers, interruption, resuming, bad input."""
+"""caffe_gp run as a user runs it: pictures, numbers, interruption, resuming, bad input."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ from caffe_gp.images.preprocess import FCN_MEAN, Preprocess
 from caffe_gp.models import weights, zoo
 from conformance import gp_nets as nets
 
-TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp.py"
+COMMAND = [sys.executable, "-m", "caffe_gp", "run"]
 NET = nets.fcn("8s", width=3, classes=5)
 
 
@@ -56,23 +54,9 @@ def arguments(model, out, *options):
 
 
 @pytest.fixture()
-def run_plain(capfd):
-    """Runs the tool's main in this process: run_plain(options..., code=0) -> (stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location("run_gp", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
-    def call(*options, code=0):
-        capfd.readouterr()
-        try:
-            found = tool.main([str(option) for option in options])
-        except SystemExit as stop:  # argparse
-            found = stop.code
-        stdout, stderr = capfd.readouterr()
-        assert found == code, stderr
-        return stdout, stderr
-
-    return call
+def run_plain(command):
+    """Runs the command in this process: run_plain(options..., code=0) -> (stdout, stderr)."""
+    return lambda *options, code=0: command("run", *options, code=code)
 
 
 @pytest.fixture()
@@ -256,7 +240,7 @@ def test_lenet_by_name(run_plain, tmp_path):
             ("--model", "fcn-32s"),
             "fcn32s-heavy-pascal.caffemodel: the weights of 'fcn-32s' are not there",
         ),
-        (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s"),
+        (("--model", "fcn-32s"), "caffe_gp fetch models fcn-32s"),
         (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
         (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
     ],
@@ -307,7 +291,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, numb
     out = tmp_path / "out"
     options = ("--images", str(many), "--eps", "0.5", "--save", "labels,panel")
     process = subprocess.Popen(
-        [sys.executable, str(TOOL), *arguments(model, out, *options)],
+        [*COMMAND, *arguments(model, out, *options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -322,7 +306,7 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, numb
     assert 2 <= len(done) < 16, "the run was not stopped in its middle"
     if number == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in stderr
-        assert stderr.strip().splitlines()[-1].startswith("run_gp: interrupted. The same command goes on")
+        assert stderr.strip().splitlines()[-1].startswith("caffe_gp run: interrupted. The same command resumes")
         assert not list(out.rglob(".*.png*"))
     for path in out.rglob("[!.]*.png"):
         read_picture(path)
@@ -456,7 +440,7 @@ def test_colours_as_ground_truth(run, model, tmp_path):
 
 
 def test_help_is_complete():
-    done = subprocess.run([sys.executable, str(TOOL), "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     for option in (
         "--model --list-models --prototxt --caffemodel --image --images --out --eps --blob --encoding "
@@ -474,4 +458,4 @@ def test_an_abort_of_bvlc_caffe_is_one_message(run, model, tmp_path):
     _, stderr = run(model, tmp_path / "out", "--prototxt", str(tmp_path / "small.prototxt"), "--image",
         str(model / "images" / "a.png"), "--eps", "1", "--resize", "8,8", code=4,
     )  # fmt: skip
-    assert "run_gp: BVLC Caffe stopped at" in stderr
+    assert "caffe_gp run: BVLC Caffe stopped at" in stderr

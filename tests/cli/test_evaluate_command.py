@@ -1,15 +1,13 @@
-"""tools/evaluate.py as a user runs it: the table, Ctrl-C with several workers, bad input."""
+"""caffe_gp evaluate as a user runs it: the table, Ctrl-C with several workers, bad input."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from PIL import Image
 from caffe_gp.evaluation.results import read_run
 from conformance import gp_nets as nets
 
-TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "evaluate.py"
+COMMAND = [sys.executable, "-m", "caffe_gp", "evaluate"]
 NET = nets.input_layer((1, 3, 24, 30)) + nets.conv("score", "data", 3, 3, pad=1)
 
 
@@ -47,38 +45,24 @@ def arguments(case, out, *options):
 
 
 @pytest.fixture()
-def run(case, capfd):
-    """Runs the tool's main in this process: run(out, options..., code=0) -> (stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location("evaluate_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
-    def call(out, *options, code=0):
-        capfd.readouterr()
-        try:
-            found = tool.main(arguments(case, out, *options))
-        except SystemExit as stop:  # argparse
-            found = stop.code
-        stdout, stderr = capfd.readouterr()
-        assert found == code, stderr
-        return stdout, stderr
-
-    return call
+def run(case, command):
+    """Runs the command in this process: run(out, options..., code=0) -> (stdout, stderr)."""
+    return lambda out, *options, code=0: command("evaluate", *arguments(case, out, *options), code=code)
 
 
 def test_table_and_files(run, case, tmp_path):
     (tmp_path / "some.txt").write_text("03\n07\n11\n12\n")
-    stdout, stderr = run(tmp_path / "out", "--eps", 1, 2, "--list", tmp_path / "some.txt", "--limit", 3)
+    stdout, stderr = run(tmp_path / "out", "--eps", 1, 2, "--ids", tmp_path / "some.txt", "--limit", 3)
     rows = stdout.splitlines()
     assert rows[0].startswith("base") and rows[1].startswith("GP, eps 1 ") and "gain" in rows[2]
     assert "3 image(s)" in stdout and "3/3" in stderr and "mean IU" in stderr
     found = read_run(tmp_path / "out")
     assert found.ids == ["03", "07", "11"]
-    assert found.origin["parts"][0]["command"].startswith("evaluate.py --prototxt")
+    assert found.origin["parts"][0]["command"].startswith("caffe_gp evaluate --prototxt")
     report = json.loads((tmp_path / "out" / "results.json").read_text())
     assert report["schema"] == "caffe_gp.results/2" and report["key"]["eps"] == [1.0, 2.0]
     assert f"mean IU {100 * report['summary']['base']['mean_iu']:6.2f}" in rows[0]
-    _, stderr = run(tmp_path / "out", "--eps", 1, 3, "--list", tmp_path / "some.txt", "--limit", 3, code=2)
+    _, stderr = run(tmp_path / "out", "--eps", 1, 3, "--ids", tmp_path / "some.txt", "--limit", 3, code=2)
     assert "has eps = [1.0, 2.0], now it is [1.0, 3.0]" in stderr
 
 
@@ -86,7 +70,7 @@ def test_table_and_files(run, case, tmp_path):
     "options, message",
     [
         ((), "without --model, --eps is needed"),
-        (("--eps", "1", "--list", "nothing.txt"), "nothing.txt: not a readable list of ids"),
+        (("--eps", "1", "--ids", "nothing.txt"), "nothing.txt: not a readable list of ids"),
         (("--eps", "1", "--data", "voc2013-val"), "unknown data set 'voc2013-val'; did you mean voc2012-val"),
         (("--eps", "1", "--batch-size", "0"), "--batch-size must be at least 1"),
         (("--eps", "1", "--device", "tpu"), "unknown device 'tpu'"),
@@ -103,7 +87,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(run, case, tmp_path, 
     options = ("--eps", 1, "--iterations", 50)
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [sys.executable, str(TOOL), *arguments(case, out, *options, "--workers", workers)],
+        [*COMMAND, *arguments(case, out, *options, "--workers", workers)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -119,7 +103,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(run, case, tmp_path, 
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in stderr, stderr
-    assert stderr.strip().splitlines()[-1].startswith("evaluate: interrupted. The same command goes on")
+    assert stderr.strip().splitlines()[-1].startswith("caffe_gp evaluate: interrupted. The same command resumes")
     assert 3 <= recorded() < 40, "the run was not stopped in its middle"
     run(out, *options)
     run(tmp_path / "whole", *options)  # with one worker, as the rest of the other

@@ -1,15 +1,13 @@
-"""tools/train.py as a user runs it: Ctrl-C, going on, the last line, bad input."""
+"""caffe_gp train as a user runs it: Ctrl-C, going on, the last line, bad input."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +15,6 @@ import pytest
 
 pytestmark = pytest.mark.engine
 
-TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "train.py"
 NET = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label"
         hdf5_data_param { source: "list.txt" batch_size: 4 } }
@@ -45,56 +42,66 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def tool():
-    spec = importlib.util.spec_from_file_location("train_tool", str(TOOL))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def run(monkeypatch, command):
+    """Trains by solver.prototxt in this process: run(options..., code=0) -> (stdout, stderr)."""
+    monkeypatch.setenv("CAFFE_GP_ENGINE", os.environ.get("CAFFE_GP_ENGINE", "torch"))  # the command sets it
+    monkeypatch.setenv("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "PASSIVE"))
+    return lambda *options, code=0: command("train", "--solver", "solver.prototxt", *options, code=code)
 
 
-def run(monkeypatch, *options):
-    monkeypatch.setenv("CAFFE_GP_ENGINE", os.environ.get("CAFFE_GP_ENGINE", "torch"))  # the tool sets it
-    monkeypatch.setattr(sys, "argv", ["train.py", "--solver", "solver.prototxt", "--quiet", *options])
-    return tool().main()
-
-
-def test_trains_and_says_where_the_weights_are(folder, monkeypatch, capsys):
-    assert run(monkeypatch) == 0
-    said = capsys.readouterr().out
+def test_trains_and_says_where_the_weights_are(folder, run):
+    said, _ = run()
     assert said.startswith("out/line_iter_40.caffemodel: loss ") and "minutes" in said
     log = json.loads((folder / "out/line_log.json").read_text())
     assert [i for i, _ in log["loss"]] == [20, 40]
     # The solver as it was run can be given to any Caffe.
     assert 'net: "net.prototxt"' in (folder / "out/line_solver.prototxt").read_text()
-    assert run(monkeypatch, "--out", "elsewhere", "--iterations", "5") == 0
+    assert run("--out", "elsewhere", "--max-iter", "5", "--quiet") == ("", "")
     assert (folder / "elsewhere/line_iter_5.caffemodel").exists()
-    assert run(monkeypatch, "--out", "third", "--weights", "out/line_iter_40.caffemodel") == 0
+    run("--out", "third", "--weights", "out/line_iter_40.caffemodel")
 
 
-def test_errors_are_one_line(folder, monkeypatch, capsys):
-    assert run(monkeypatch, "--snapshot", "out/line_iter_7.solverstate") == 2
-    assert "line_iter_7.solverstate: no such snapshot" in capsys.readouterr().err
-    assert run(monkeypatch, "--data", "mnist-train") == 2
-    assert "no Python layer of the net has data in its param_str" in capsys.readouterr().err
+def test_errors_are_one_line(folder, run):
+    _, said = run("--snapshot", "out/line_iter_7.solverstate", code=2)
+    assert "line_iter_7.solverstate: no such snapshot" in said
+    _, said = run("--data", "mnist-train", code=2)
+    assert "no Python layer of the net has data in its param_str" in said
     (folder / "net.prototxt").write_text(NET.replace("EuclideanLoss", "EuclidLoss"))
-    assert run(monkeypatch) == (4 if os.environ.get("CAFFE_GP_ENGINE") == "bvlc" else 2)
-    assert "EuclidLoss" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        run(monkeypatch, "--weights", "a", "--snapshot", "b")
+    _, said = run(code=4 if os.environ.get("CAFFE_GP_ENGINE") == "bvlc" else 2)
+    assert "EuclidLoss" in said
+    run("--weights", "a", "--snapshot", "b", code=2)
 
 
-def test_a_diverged_training_stops(folder, monkeypatch, capsys):
+def test_a_diverged_training_stops(folder, run):
     (folder / "solver.prototxt").write_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e4"))
-    assert run(monkeypatch) == 1
-    assert "iteration 20: the loss is " in capsys.readouterr().err
+    _, said = run(code=1)
+    assert "iteration 20: the loss is " in said
     assert not list((folder / "out").glob("*.solverstate"))
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ((), "give one of --solver FILE and a net (digits, lenet, cifar10, camvid)"),
+        (("digits", "--solver", "s"), "give one of --solver FILE and a net"),
+        (("digist",), "invalid choice: 'digist'; did you mean digits?"),
+        (("lenet", "--weights", "w"), "--weights goes with --solver, not with lenet"),
+        (("camvid", "--train", "folder:a", "--test", "folder:b"), "--train goes with lenet, cifar10, not with"),
+        (("--solver", "s", "--prototxts", "p"), "--prototxts goes with digits, lenet, cifar10, camvid, not with"),
+        (("lenet", "--train", "folder:a"), "--train and --test go together"),
+        (("digits", "--engine", "bvlc"), "digits is trained by the embedded Caffe"),
+    ],
+)
+def test_options_that_do_not_go_together(command, words, message):
+    assert message in command("train", *words, code=2)[1]
 
 
 def test_ctrl_c_writes_a_snapshot_and_the_next_run_goes_on(folder):
     """In a process of its own, and with a second run that finishes what the first began."""
     endless = SOLVER.replace("max_iter: 40", "max_iter: 1000000")
     (folder / "solver.prototxt").write_text(endless)
-    command = [sys.executable, str(TOOL), "--solver", "solver.prototxt"]
+    command = [sys.executable, "-m", "caffe_gp", "train", "--solver", "solver.prototxt"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 120
     seen = b""
@@ -102,7 +109,7 @@ def test_ctrl_c_writes_a_snapshot_and_the_next_run_goes_on(folder):
         seen += os.read(process.stderr.fileno(), 4096)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does
     rest = process.communicate(timeout=120)[1]
-    assert process.returncode == 130 and b"The same command goes on from the snapshot" in rest
+    assert process.returncode == 130 and b"The same command resumes from the snapshot" in rest
     states = list((folder / "out").glob("*.solverstate"))
     assert len(states) == 1 and b"loss=" in seen
     reached = int(states[0].stem.rpartition("_")[2])

@@ -13,7 +13,6 @@ import pytest
 from scipy.io import savemat
 
 from caffe_gp import proto
-from caffe_gp.__main__ import main
 from caffe_gp.cli.inspect import describe_file
 from caffe_gp.errors import EngineError, PrototxtError, WeightsError
 from caffe_gp.models import zoo
@@ -380,16 +379,14 @@ def test_missing_file_and_folder(tmp_path):
 # ---- the command
 
 
-def test_command(tmp_path, capsys):
+def test_command(tmp_path, command):
     path = write(tmp_path, "deploy.prototxt", DEPLOY)
-    assert main(["inspect", str(path)]) == 0
-    text = capsys.readouterr().out
+    text, _ = command("inspect", path)
     assert "net V2" in text and "parameters: 1,426; 5 layers, 3 with parameters" in text
     assert "6x3x5x5, 6" in text and "fits: none" in text
     line = next(line for line in text.splitlines() if line.strip().startswith("again"))
     assert line.endswith("shared")
-    assert main(["inspect", "--json", str(path)]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(command("inspect", "--json", path)[0])
     assert found["parameters"] == 1426 and found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found["layers"][4] == {
         "name": "fc",
@@ -400,13 +397,10 @@ def test_command(tmp_path, capsys):
     }
 
 
-def test_command_errors(tmp_path, capsys):
-    assert main(["inspect", str(write(tmp_path, "w", "<html>"))]) == 2
-    captured = capsys.readouterr()
-    assert "a web page" in captured.err and "Traceback" not in captured.err and not captured.out
-    with pytest.raises(SystemExit) as caught:
-        main([])
-    assert caught.value.code == 2
+def test_command_errors(tmp_path, command):
+    stdout, stderr = command("inspect", write(tmp_path, "w", "<html>"), code=2)
+    assert "a web page" in stderr and "Traceback" not in stderr and not stdout
+    command("inspect", code=2)
 
 
 def test_without_pytorch(tmp_path):
@@ -417,7 +411,7 @@ def test_without_pytorch(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "w.pth")
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from caffe_gp.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        "from caffe_gp.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     expected = {
         "w.caffemodel": (0, "parameters: 1,426"),

@@ -1,10 +1,8 @@
-"""tools/run_gp_classify.py as a user runs it: options, results, chosen eps, bad input."""
+"""caffe_gp classify as a user runs it: options, results, chosen eps, bad input."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from caffe_gp.gp import NeighbourPerturbation  # noqa: E402
 from conformance import gp_nets as nets
 from tests.evaluation import tiny_classifier as tiny
 
-TOOL = Path(__file__).resolve().parent.parent.parent / "tools" / "run_gp_classify.py"
 SETS = {
     "tiny-train": tiny.make_set("tiny-train", 60, seed=1),
     "tiny-test": tiny.make_set("tiny-test", 23, seed=2),
@@ -31,11 +28,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture()
-def run(folder, tmp_path, monkeypatch, capfd):
-    """Runs the tool's main in this process: run(options..., code=0) -> (stdout, stderr)."""
-    spec = importlib.util.spec_from_file_location("run_gp_classify", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def run(folder, tmp_path, monkeypatch, command):
+    """Runs the command in this process: run(options..., code=0) -> (stdout, stderr)."""
 
     def get(name, root=None):
         if name not in SETS:
@@ -50,14 +44,7 @@ def run(folder, tmp_path, monkeypatch, capfd):
             "--engine", nets.ENGINE, "--mean", "128", "--scale", 1 / 64,
             "--train", "tiny-train", "--test", "tiny-test", "--out", out,
         ]  # fmt: skip
-        capfd.readouterr()
-        try:
-            found = tool.main([str(option) for option in (*given, *options)])
-        except SystemExit as stop:  # argparse
-            found = stop.code
-        stdout, stderr = capfd.readouterr()
-        assert found == code, stderr
-        return stdout, stderr
+        return command("classify", *given, *options, code=code)
 
     return call
 
@@ -77,7 +64,7 @@ def test_everything_at_once(run, folder, tmp_path):
     everything = {"k": (1, 3), "features": ("ip1", "conv1"), "gradient_at": ("neighbour", "test")}
     expected = evaluate(tiny.settings(folder, tmp_path / "direct", **everything))
     assert report["summary"] == json.loads(json.dumps(expected.summary()))
-    assert report["parts"][0]["command"].startswith("run_gp_classify.py --prototxt")
+    assert report["parts"][0]["command"].startswith("caffe_gp classify --prototxt")
     assert stdout.count("eps 0.05") == 8 and "23 image(s)" in stdout
     assert f"accuracy {100 * expected.accuracy():.2f}" in stdout
     assert "lr_mult 0 on every weight" in stderr and "23/23" in stderr and "perturbed" in stderr
@@ -85,7 +72,7 @@ def test_everything_at_once(run, folder, tmp_path):
 
 
 def test_eps_is_chosen_on_held_out_images_where_none_is_given(run, tmp_path):
-    stdout, _ = run("--hold-out", "10", "--no-page", "--quiet")
+    stdout, _ = run("--hold-out", "10", "--no-page")
     report = results(tmp_path / "out")
     assert report["data"]["train"]["images"] == 50 and report["tuning"]["data"]["images"] == 10
     assert report["method"]["eps"] == [level / 64 for level in (0.25, 0.5, 1, 2, 4, 8, 16, 32)]
@@ -117,7 +104,7 @@ def test_ctrl_c_and_the_same_command_again(run, tmp_path, monkeypatch):
     monkeypatch.setattr(NeighbourPerturbation, "look", look)
     options = ("--eps", "0.1", "--batch-size", "5", "--gradient-at", "test", "--no-page")
     _, stderr = run(*options, code=130)
-    assert "run_gp_classify: interrupted. The same command goes on where this one stopped." in stderr
+    assert "caffe_gp classify: interrupted. The same command resumes where this one stopped." in stderr
     assert len((tmp_path / "out" / "records/0.jsonl").read_text().splitlines()) == 3
     run(*options)
     assert sum(looks[20:]) == 2 * 13
@@ -136,7 +123,7 @@ def test_a_bank_is_shared(run, tmp_path):
 @pytest.mark.parametrize(
     "options, code, message",
     [
-        (("--test", "nowhere", "--eps", "1"), 2, "run_gp_classify: no set 'nowhere'"),
+        (("--test", "nowhere", "--eps", "1"), 2, "caffe_gp classify: no set 'nowhere'"),
         (("--test", "tiny-train", "--eps", "1"), 2, "--test tiny-train are the same images"),
         (("--limit", "0", "--eps", "1"), 2, "the first 0 of its images are none"),
         (("--hold-out", "60"), 2, "60 of its 60 images cannot be held out"),

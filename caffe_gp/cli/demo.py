@@ -1,0 +1,71 @@
+"""``caffe_gp demo``: measure and show guided perturbations on the built-in digit scenes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from caffe_gp.cli import options
+from caffe_gp.cli.extras import need
+from caffe_gp.files import places
+
+EXAMPLES = """
+examples:
+  caffe_gp demo                            a table, reports/demo/results.json and index.html
+  caffe_gp demo --scenes 20 --validation 10 --out quick
+"""
+
+ON_INTERRUPT = options.RESUMES
+
+_NET = "digits"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The net, how many scenes, the output."""
+    add = parser.add_argument
+    add(
+        "--out",
+        type=Path,
+        default=Path("reports/demo"),
+        metavar="DIR",
+        help="folder for results.json and index.html",
+    )
+    add("--picture", type=Path, metavar="FILE", help="also write a PNG panel of three successes")
+    add("--prototxt", type=Path, metavar="FILE", help="another net for the scenes (default: the digits net)")
+    add("--caffemodel", type=Path, metavar="FILE", help="other weights (default: the digits net's)")
+    add("--scenes", type=int, default=400, metavar="N", help="test scenes")
+    add("--validation", type=int, default=200, metavar="N", help="scenes on which every eps is chosen")
+    options.add_batch_size(parser, default=20)
+    options.add_engine(parser)
+    options.add_quiet(parser)
+
+
+def work(args: argparse.Namespace) -> None:
+    """Measure; print the table; write the report."""
+    need("demo", "the demo")
+    options.sleeping_threads()
+    from caffe_gp.experiments import demo, demo_page, demo_text
+    from caffe_gp.files.json_files import write_json
+    from caffe_gp.report.page import save_page
+    from caffe_gp.report.pictures import save_png
+
+    settings = demo.Settings(
+        args.prototxt or places.shipped("prototxt", _NET, "deploy.prototxt"),
+        args.caffemodel or places.shipped("models", _NET, f"{_NET}.caffemodel"),
+        args.out,
+        args.scenes,
+        args.validation,
+        args.batch_size,
+        args.engine,
+        args.device,
+        args.quiet,
+        command=args.command,
+    )
+    results, gallery = demo.run(settings)
+    write_json(args.out / "results.json", results)
+    save_page(args.out / "index.html", demo_page.html(results, gallery))
+    if args.picture:
+        save_png(args.picture, demo_page.picture(gallery))
+    if not args.quiet:
+        print(demo_text.table(results))
+        print(f"\nthe whole report: {(args.out / 'index.html').resolve()}")

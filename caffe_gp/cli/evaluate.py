@@ -1,0 +1,76 @@
+"""``caffe_gp evaluate``: guided perturbations of a whole set of images with ground truth, resumable."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from caffe_gp.cli import options
+from caffe_gp.datasets import segmentation
+from caffe_gp.evaluation.results import table
+from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.images.inputs import read_ids
+
+EXAMPLES = """
+examples:
+  a row of the paper's Table 1:
+    caffe_gp evaluate --model fcn-32s --data voc2012-reduced346 --out runs/fcn-32s
+  a sweep over eps from one backward pass an image, with two worker processes:
+    caffe_gp evaluate --model fcn-32s --data voc2012-tuning --eps 0.1 0.22 0.55 1 --workers 2 --out runs/sweep
+  Table 5's four columns, base, +CRF, +GP and +CRF+GP, in one run:
+    caffe_gp evaluate --model deeplab-resnet101 --data voc2012-reduced346 --crf deeplab --out runs/resnet
+  your own net and images (11 classes, DIR/<image name>.png with indices, 255 is ignored):
+    caffe_gp evaluate --prototxt P --caffemodel W --data folder:IMAGES:LABELS:11 --eps 0.3 --out runs/mine
+  one worker for each of four GPUs; a Ray cluster of many machines (docs/scale.md):
+    caffe_gp evaluate --model fcn-32s --data pascal-context-val --devices 0,1,2,3 --out runs/gpus
+    caffe_gp evaluate --model fcn-32s --data voc2012-val --device cuda --cluster auto --workers 16 \\
+              --out runs/ray
+
+Press Ctrl-C at any time; the same command resumes. The folder then holds results.json
+(scores), provenance.json (where and how fast) and records/ (one line an image).
+"""
+
+ON_INTERRUPT = options.RESUMES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The net, the images, the method, the output, the work."""
+    options.add_net(parser)
+    group = parser.add_argument_group("images")
+    group.add_argument(
+        "--data",
+        required=True,
+        metavar="NAME",
+        help=f"{', '.join(segmentation.NAMES)}, or folder:IMAGES:LABELS:CLASSES",
+    )
+    options.add_data_folder(group)
+    options.add_subset(group)
+    options.add_preprocessing(group)
+    options.add_method(parser)
+    group = parser.add_argument_group("output")
+    options.add_crf(group)
+    group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
+    options.add_save(group, ())
+    options.add_quiet(group)
+    options.add_work(parser)
+
+
+def work(args: argparse.Namespace) -> None:
+    """Evaluate what the folder does not hold yet; print the table."""
+    settings = _settings(options.given(args))
+    run = options.on_engine(settings.engine, evaluate, settings)
+    if not settings.quiet:
+        print(table(run))
+
+
+def _settings(given: dict[str, Any]) -> Evaluation:
+    """DataError or WeightsError where files have to be fetched first."""
+    data = segmentation.get(given.pop("data"), given.pop("data_folder", None))
+    if "ids" in given:
+        data = data.only(read_ids(given.pop("ids")), "listed")
+    if given.pop("available"):
+        data = data.available()
+    if "limit" in given:
+        data = data.first(given.pop("limit"))
+    return options.settings_from(Evaluation, {**given, "data": data.check()})

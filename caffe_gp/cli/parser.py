@@ -1,0 +1,58 @@
+"""argparse with three changes: defaults shown once, "did you mean" for names, one short line for an error."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn, Sequence
+
+from caffe_gp.errors import did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of ``caffe_gp`` and of every subcommand. Options cannot be abbreviated."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": HelpFormatter, "allow_abbrev": False, **options})
+
+    def parse_args(  # type: ignore[override]  # argparse declares three overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            options = [option for option in self._option_string_actions if option.startswith("--")]
+            hint = did_you_mean(unknown[0].split("=")[0], options) if unknown[0].startswith("-") else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Exit code 2 with one line; argparse's own prints the whole usage before it."""
+        self.exit(2, f"{self.prog}: {message}\n('{self.prog} --help' lists the options)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            hint = did_you_mean(str(value), known)
+            raise argparse.ArgumentError(
+                action, f"invalid choice: '{value}'{hint} (choose from {', '.join(known)})"
+            )
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Adds '(default: X)' to every option that has one, unless its help says the default in words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        value = action.default
+        hidden = value is None or value is False or value == [] or value == argparse.SUPPRESS
+        if hidden or "default" in text or not action.option_strings:
+            return text
+        named = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        return f"{text} (default: {named.replace('%', '%%')})"
+
+
+def print_completion(parser: argparse.ArgumentParser, shell: str) -> None:
+    """Print the completion script of a shell: 'bash', 'zsh' or 'tcsh'."""
+    import shtab
+
+    sys.stdout.write(shtab.complete(parser, shell=shell))

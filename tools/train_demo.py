@@ -1,0 +1,10 @@
+#!/usr/bin/env python3
+"""`caffe_gp train digits` of this checkout, which need not be installed."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from caffe_gp.cli.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(["train", "digits", *sys.argv[1:]]))
