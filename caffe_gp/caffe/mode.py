@@ -67,7 +67,8 @@ def set_threads(threads: int) -> None:
 
 def engine_description() -> dict[str, Any]:
     """What decides the last bits of a result, besides the processor: PyTorch's version and its threads."""
-    return {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
+    # A plain str: whoever unpickles torch's own type imports torch.
+    return {"torch": str(torch.__version__), "threads": str(torch.get_num_threads())}
 
 
 def _check(device_id: int) -> None:

@@ -128,7 +128,7 @@ def _start(task: Task, folder: RunFolder, device: str, number: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(task, folder, device, theirs), daemon=True)
-    with _threads_of_children(task.threads):
+    with _threads_of_children(task.threads), _interrupts_held():
         process.start()
     theirs.close()
     return _Worker(number, process, ours)
@@ -149,11 +149,20 @@ def _threads_of_children(threads: int | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process that starts here never sees Ctrl-C, even while it imports: the parent decides what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # ---- the worker's side
 
 
 def _work(task: Task, folder: RunFolder, device: str, channel: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     try:
         worker = task.open(device)
         with folder.new_records(worker.head()) as writer:
