@@ -7,7 +7,6 @@ from pathlib import Path
 
 from caffe_gp.cli import options
 from caffe_gp.cli.extras import need
-from caffe_gp.files import places
 
 EXAMPLES = """
 examples:
@@ -16,8 +15,6 @@ examples:
 """
 
 ON_INTERRUPT = options.RESUMES
-
-_NET = "digits"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results.json and index.html",
     )
     add("--picture", type=Path, metavar="FILE", help="also write a PNG panel of three successes")
-    add("--prototxt", type=Path, metavar="FILE", help="another net for the scenes (default: the digits net)")
-    add("--caffemodel", type=Path, metavar="FILE", help="other weights (default: the digits net's)")
     add("--scenes", type=int, default=400, metavar="N", help="test scenes")
     add("--validation", type=int, default=200, metavar="N", help="scenes on which every eps is chosen")
+    options.add_data_folder(parser)
     options.add_batch_size(parser, default=20)
     options.add_engine(parser)
     options.add_quiet(parser)
@@ -50,15 +46,14 @@ def work(args: argparse.Namespace) -> None:
     from caffe_gp.report.pictures import save_png
 
     settings = demo.Settings(
-        args.prototxt or places.shipped("prototxt", _NET, "deploy.prototxt"),
-        args.caffemodel or places.shipped("models", _NET, f"{_NET}.caffemodel"),
-        args.out,
-        args.scenes,
-        args.validation,
-        args.batch_size,
-        args.engine,
-        args.device,
-        args.quiet,
+        out=args.out,
+        data_root=args.data_folder,
+        scenes=args.scenes,
+        validation=args.validation,
+        batch_size=args.batch_size,
+        engine=args.engine,
+        device=args.device,
+        quiet=args.quiet,
         command=args.command,
     )
     results, gallery = demo.run(settings)

@@ -14,7 +14,7 @@ from caffe_gp.datasets.fetch import what_is_missing
 from caffe_gp.datasets.sources import SOURCES
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import suites
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
 from caffe_gp.files import places
 from caffe_gp.models import weights
@@ -103,7 +103,7 @@ def _experiments(name: str, data_root: Path | None) -> list[str]:
     for experiment, what in EXPERIMENTS.items():
         if what.paper_only and not suite.paper:
             continue
-        lacks = missing([experiment], Context(suite, Path("reports"), data_root=data_root))
+        lacks = missing([experiment], Bench(suite, Path("reports"), data_root=data_root))
         lines.append(f"{'ready' if not lacks else 'waits':<10} {experiment:<9} {what.title.split(': ')[-1]}")
         said.update({sentence: None for sentence in lacks})
     return lines + [f"           {sentence}" for sentence in said]

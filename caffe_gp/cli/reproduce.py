@@ -9,7 +9,7 @@ from caffe_gp.cli import options
 from caffe_gp.datasets import classification
 from caffe_gp.errors import UsageError
 from caffe_gp.experiments import suites
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, reproduce
 from caffe_gp.images.inputs import read_ids
 
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Run the experiments; print each table and where its page is."""
-    context = Context(
+    bench = Bench(
         suites.get(args.suite),
         args.out / args.suite,
         data_root=args.data_folder,
@@ -79,7 +79,7 @@ def work(args: argparse.Namespace) -> None:
         stand_ins=_stand_ins(args.set),
     )
     names = list(EXPERIMENTS) if "all" in args.names else args.names
-    for page in reproduce(names, context):
+    for page in reproduce(names, bench):
         if not args.quiet:
             print(page.with_name("table.md").read_text(encoding="utf-8"))
             print(f"{page}\n")

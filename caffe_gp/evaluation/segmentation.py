@@ -10,7 +10,7 @@ What ``caffe_gp evaluate`` does, as a function. A run can be stopped and resumed
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Collection, Iterable, Sequence
+from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -73,10 +73,15 @@ class Evaluation(RunSettings):
         return PRESETS[self.crf]
 
 
-def evaluate(settings: Evaluation, kind: str = "segmentation") -> RunResults:
+def evaluate(
+    settings: Evaluation,
+    kind: str = "segmentation",
+    on_records: Callable[[Sequence[Record]], object] | None = None,
+) -> RunResults:
     """Compute what the run's folder does not hold yet, write its reports and return its results.
 
-    kind   'images' for a run over image files (``evaluation.images``)
+    kind         'images' for a run over image files (``evaluation.images``)
+    on_records   called with the images' records as they come, first with those that are there
     Raises the errors of ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images
     and label maps, and, naming the setting, for a folder with a run of other settings; EngineError when all
     workers have died. Whatever happens, the same call resumes where this one stopped.
@@ -86,7 +91,14 @@ def evaluate(settings: Evaluation, kind: str = "segmentation") -> RunResults:
     if settings.cluster is not None:
         settings = replace(settings, data=settings.data.absolute())
     task = SegmentationTask.of(settings, kind)
-    folder = run(task, task.folder, on_records=_RunningScore(settings.eps), **settings.sharing())
+    score = _RunningScore(settings.eps)
+
+    def on_new(records: Sequence[Record]) -> str:
+        if on_records is not None:
+            on_records(records)
+        return score(records)
+
+    folder = run(task, task.folder, on_records=on_new, **settings.sharing())
     if not folder.is_reported():
         results.write_reports(folder, kind)
     return results.read_run(folder.path)

@@ -1,15 +1,15 @@
 """What an experiment is given: a suite's nets on its images, evaluated once and kept.
 
-    context = Context(suite, out=Path("reports"))
-    run = context.run(net, eps=[0.55])             # RunResults; the second call reads the records
-    eps = context.eps(net)                          # the paper's, or tuned
+    bench = Bench(suite, out=Path("reports"))
+    run = bench.run(net, eps=[0.55])             # RunResults; the second call reads the records
+    eps = bench.eps(net)                          # the paper's, or tuned
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from caffe_gp.evaluation.segmentation import Evaluation, RunResults, evaluate
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.runs.task import Record
 
 
 @dataclass
@@ -47,13 +48,14 @@ class Tuned:
 
 
 @dataclass
-class Context:
+class Bench:
     """A suite, its images, and how to compute.
 
     out       folder of all reports; evaluations are kept in ``out/runs``
     ids, available, limit   only these images of the suite's data, only those that are there, only the first
     tuning_limit   only so many images for tuning
     stand_ins      classification sets to take in place of published ones: 'cifar10-test' -> 'folder:DIR'
+    on_records     called with the records of every evaluation as they come
     """
 
     suite: Suite
@@ -71,6 +73,7 @@ class Context:
     command: str = ""
     tuning_limit: int | None = None
     stand_ins: Mapping[str, str] = field(default_factory=dict)
+    on_records: Callable[[Sequence[Record]], object] | None = None
     _sets: dict[str, SegmentationSet] = field(default_factory=dict)
 
     def data(self) -> SegmentationSet:
@@ -112,7 +115,7 @@ class Context:
             quiet=self.quiet,
             **self._settings(net, eps, method),
         )
-        return evaluate(settings)
+        return evaluate(settings, on_records=self.on_records)
 
     def labeller(self, net: Net, eps: Sequence[float], **method: Any) -> Labeller:
         """The net loaded, for figures that look inside it."""

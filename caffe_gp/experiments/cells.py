@@ -9,7 +9,7 @@ import numpy as np
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
-from caffe_gp.experiments.bench import Context, Tuned
+from caffe_gp.experiments.bench import Bench, Tuned
 from caffe_gp.experiments.suites import Net
 from caffe_gp.report.experiment_report import Cell, Report, Table, joined, points, signed, within
 
@@ -53,20 +53,20 @@ def iu(matrices: np.ndarray) -> str:
     return points(mean_iu(matrices))
 
 
-def introduction(context: Context) -> list[str]:
+def introduction(bench: Bench) -> list[str]:
     """Which images and nets, and what the interval is."""
-    data = context.data()
+    data = bench.data()
     return [
-        f"{len(data.ids)} images of {data.name}; {context.suite.title}. Mean IU in percent from one "
+        f"{len(data.ids)} images of {data.name}; {bench.suite.title}. Mean IU in percent from one "
         "confusion matrix over all images. Intervals hold 95 % of a paired bootstrap over images.",
     ]
 
 
-def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
+def warnings(bench: Bench, nets: Sequence[Net]) -> list[str]:
     """What a reader must not overlook about the images, and about the weights of these nets."""
     found = []
-    data = context.data()
-    if context.suite.paper and len(data.ids) != 346:
+    data = bench.data()
+    if bench.suite.paper and len(data.ids) != 346:
         found.append(f"Only {len(data.ids)} of the 346 images: these are not the paper's numbers.")
     stand_ins = [net.name for net in nets if net.stand_in]
     if stand_ins:
@@ -74,16 +74,16 @@ def warnings(context: Context, nets: Sequence[Net]) -> list[str]:
     return found
 
 
-def provenance(context: Context, runs: Iterable[RunResults]) -> dict[str, Any]:
+def provenance(bench: Bench, runs: Iterable[RunResults]) -> dict[str, Any]:
     """Where the numbers of a report come from: the command and the origin of every run behind it."""
     origins = {}
     for run in runs:
         origins[run.folder.name] = run.origin
-    return {"command": context.command, "suite": context.suite.name, "runs": origins}
+    return {"command": bench.command, "suite": bench.suite.name, "runs": origins}
 
 
 def report(
-    context: Context,
+    bench: Bench,
     name: str,
     title: str,
     nets: Sequence[Net],
@@ -96,5 +96,5 @@ def report(
 
     figures   (file without suffix, caption)
     """
-    said = introduction(context), warnings(context, nets), tables, list(figures), dict(numbers or {})
-    return Report(name, title, *said, provenance(context, runs))
+    said = introduction(bench), warnings(bench, nets), tables, list(figures), dict(numbers or {})
+    return Report(name, title, *said, provenance(bench, runs))

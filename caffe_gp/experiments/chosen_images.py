@@ -9,7 +9,7 @@ import numpy as np
 
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.segmentation import RunResults
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import read_image
@@ -30,9 +30,9 @@ class Picked:
         return f"{self.item}: {self.fixed:,} pixels corrected, {self.broken:,} broken"
 
 
-def step(context: Context, net: Net) -> float:
+def step(bench: Bench, net: Net) -> float:
     """The step of a net's figures: the paper's or the tuned one; where tuning chose none, the smallest."""
-    return context.one_eps(context.gp(net)) or net.grid[0]
+    return bench.one_eps(bench.gp(net)) or net.grid[0]
 
 
 def successes(run: RunResults, eps: float, number: int) -> list[Picked]:

@@ -14,7 +14,7 @@ from caffe_gp.datasets import classification as sets
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.classification import Classification
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.files import places
 from caffe_gp.models import zoo
 
@@ -81,49 +81,49 @@ CLASSIFIERS = (
 )
 
 
-def checks(context: Context, wanted: Sequence[Classifier]) -> list[Callable[[], object]]:
+def checks(bench: Bench, wanted: Sequence[Classifier]) -> list[Callable[[], object]]:
     """What has to be there for some of them, as calls that raise DataError where it is not."""
     found: list[Callable[[], object]] = [classifier.weights for classifier in wanted]
     for name in sorted({name for one in wanted for name in (one.train, one.test)}):
-        found.append(lambda name=name: _set(context, name))  # type: ignore[misc]
+        found.append(lambda name=name: _set(bench, name))  # type: ignore[misc]
     return found
 
 
-def _set(context: Context, name: str) -> ClassificationSet:
-    return sets.get(context.stand_ins.get(name, name), context.data_root)
+def _set(bench: Bench, name: str) -> ClassificationSet:
+    return sets.get(bench.stand_ins.get(name, name), bench.data_root)
 
 
-def settings(context: Context, classifier: Classifier, caffemodel: Path, **method: Any) -> Classification:
+def settings(bench: Bench, classifier: Classifier, caffemodel: Path, **method: Any) -> Classification:
     """An evaluation with eps chosen on the part that is kept for tuning.
 
     method   k, features, gradient_at, eps of ``Classification``
     """
-    train, tune = _set(context, classifier.train).split()
-    test = _set(context, classifier.test)
+    train, tune = _set(bench, classifier.train).split()
+    test = _set(bench, classifier.test)
     given: dict[str, Any] = {
         "eps": classifier.eps,
         "caffemodel": str(caffemodel),
         "train": train,
-        "tune": tune if context.tuning_limit is None else tune.first(context.tuning_limit),
-        "test": test if context.limit is None else test.first(context.limit),
-        "out": context.out / "runs",
+        "tune": tune if bench.tuning_limit is None else tune.first(bench.tuning_limit),
+        "test": test if bench.limit is None else test.first(bench.limit),
+        "out": bench.out / "runs",
         "by_key": True,
-        "engine": context.engine,
-        "device": context.device,
-        "quiet": context.quiet,
-        "command": context.command,
+        "engine": bench.engine,
+        "device": bench.device,
+        "quiet": bench.quiet,
+        "command": bench.command,
         **method,
     }
     return Classification.of_model(classifier.name, **given)
 
 
-def warnings(context: Context, images: int) -> Sequence[str]:
+def warnings(bench: Bench, images: int) -> Sequence[str]:
     """What a reader must not overlook."""
     said = [
-        f"{name} is not the published set, '{_set(context, name).name}' stands in for it: these are not the "
+        f"{name} is not the published set, '{_set(bench, name).name}' stands in for it: these are not the "
         "paper's numbers."
-        for name in context.stand_ins
+        for name in bench.stand_ins
     ]
-    if context.limit is not None:
+    if bench.limit is not None:
         said.append(f"Only the first {images} test images: these are not the paper's numbers.")
     return said

@@ -31,7 +31,9 @@ def html(results: dict[str, Any], gallery: Gallery) -> str:
     times = {row["blob"]: row for row in results["seconds"]["passes"]["blobs"]}
     blobs = []
     for row in results["blobs"]:
-        tuned = row["validation"]["mean_iu"][row["validation"]["eps"].index(row["eps"])]
+        curve = row["validation"]
+        # eps 0: no step beat the base on validation scenes.
+        tuned = curve["mean_iu"][curve["eps"].index(row["eps"])] if row["eps"] else curve["base"]
         blobs.append(
             {
                 **row,
@@ -142,7 +144,7 @@ def _encodings_plot(results: dict[str, Any]) -> str:
 
 
 def _provenance(results: dict[str, Any]) -> dict[str, Any]:
-    names = ("date", "code_version", "command", "model", "environment", "preprocessing")
+    names = ("date", "code_version", "command", "model", "engine", "preprocessing")
     return {**{name: results[name] for name in names}, "data": results["data"]}
 
 

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells, chosen_images
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -19,14 +19,14 @@ def nets(suite: Suite) -> Sequence[Net]:
     return suite.nets[:2]
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A curve a net over its whole grid, with the bootstrap's band."""
-    chosen = nets(context.suite)
+    chosen = nets(bench.suite)
     numbers, runs, tables = {}, [], []
     with figures.style():
         figure = figures.new(2.6)
         for place, net in enumerate(chosen, 1):
-            sweep = context.run(net, net.grid)
+            sweep = bench.run(net, net.grid)
             runs.append(sweep)
             base, gains = mean_iu(sweep.base), [sweep.gain(eps) for eps in sweep.eps]
             table = Table(net.title, ["eps", "mean IU", "gain"])
@@ -44,9 +44,9 @@ def run(context: Context) -> Report:
             axes = figure.add_subplot(1, len(chosen), place)
             _draw(axes, net, numbers[net.name])
         figure.tight_layout()
-    figures.save(figure, context.out / NAME, NAME)
+    figures.save(figure, bench.out / NAME, NAME)
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         chosen,

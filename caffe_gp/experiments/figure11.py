@@ -8,7 +8,7 @@ from caffe_gp.evaluation.classification import ClassificationTask, run_task
 from caffe_gp.evaluation.classification_examples import examples
 from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
 from caffe_gp.experiments import classifiers
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
@@ -22,16 +22,16 @@ def nets(suite: Suite) -> Sequence[Net]:
     return ()
 
 
-def checks(context: Context) -> Sequence[Callable[[], object]]:
+def checks(bench: Bench) -> Sequence[Callable[[], object]]:
     """LeNet and its data."""
-    return classifiers.checks(context, classifiers.CLASSIFIERS[:1])
+    return classifiers.checks(bench, classifiers.CLASSIFIERS[:1])
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A sheet of LeNet's digits: the first that were corrected, then the first that were broken."""
     classifier = classifiers.CLASSIFIERS[0]
     caffemodel = classifier.weights()[0]
-    task = ClassificationTask.of(classifiers.settings(context, classifier, caffemodel))
+    task = ClassificationTask.of(classifiers.settings(bench, classifier, caffemodel))
     found = run_task(task)
     (variant,) = found.variants
     eps = found.chosen_eps(variant) or min(step for step in found.eps if step > 0)
@@ -39,7 +39,7 @@ def run(context: Context) -> Report:
     shown = examples(task, found, variant, eps, FIXED, BROKEN)
     drawn = []
     if shown:
-        figures.save(sheet(task, shown), context.out / NAME, NAME)
+        figures.save(sheet(task, shown), bench.out / NAME, NAME)
         rule = "The first test images that became right, then the first that became wrong."
         drawn.append((NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
     names = found.origin["class_names"]
@@ -61,7 +61,7 @@ def run(context: Context) -> Report:
             for one in shown
         ],
     }
-    provenance = {"command": context.command, "runs": {classifier.name: found.origin}}
+    provenance = {"command": bench.command, "runs": {classifier.name: found.origin}}
     text = ["A row: a test digit, its nearest training digits, their gradients' signs summed, the result."]
-    said = text, list(classifiers.warnings(context, len(found.truth)))
+    said = text, list(classifiers.warnings(bench, len(found.truth)))
     return Report(NAME, TITLE, *said, [table], drawn, numbers, provenance)

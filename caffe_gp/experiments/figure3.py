@@ -7,7 +7,7 @@ from typing import Sequence
 import numpy as np
 
 from caffe_gp.experiments import cells, chosen_images, inside_net
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import Report, Table
@@ -19,13 +19,13 @@ _TITLES = ("original input", "perturbed input", "difference")
 nets = ablation_only
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A row a layer, for the image that guided perturbations improve most."""
-    (net,) = nets(context.suite)
-    eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, save=("labels",))
+    (net,) = nets(bench.suite)
+    eps, data = chosen_images.step(bench, net), bench.data()
+    found = bench.run(net, [eps], data, save=("labels",))
     picked = chosen_images.best(found, eps)
-    labeller = context.labeller(net, [eps])
+    labeller = bench.labeller(net, [eps])
     canvas = labeller.preprocess.load(data.image(picked.item))
     blobs = [*net.inner, *net.deeper, inside_net.before_upsampling(labeller.gp)]
     responses: list[dict[str, np.ndarray]] = []
@@ -71,13 +71,13 @@ def run(context: Context) -> Report:
                 f"difference up to {largest:.2g}",
             )
         )
-    figures.save(figures.sheet(rows, width=4.4, tallest=0.75), context.out / NAME, NAME)
+    figures.save(figures.sheet(rows, width=4.4, tallest=0.75), bench.out / NAME, NAME)
     table.note = (
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
         f"{picked.item} at eps {eps:g}."
     )
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],

@@ -13,7 +13,7 @@ import numpy as np
 
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.experiments import cells, chosen_images
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
@@ -34,19 +34,19 @@ _FARTHEST = 100  # pixels: the last bin of the histograms holds everything beyon
 nets = ablation_only
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """The images with most pixels changed for the better, and the distances over all images."""
-    (net,) = nets(context.suite)
-    eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, save=("labels",))
+    (net,) = nets(bench.suite)
+    eps, data = chosen_images.step(bench, net), bench.data()
+    found = bench.run(net, [eps], data, save=("labels",))
     chosen = chosen_images.successes(found, eps, ROWS) or [chosen_images.best(found, eps)]
     rows = [
-        PictureRow(_cells(context, found, eps, image.item), image.text(), () if k else _TITLES)
+        PictureRow(_cells(bench, found, eps, image.item), image.text(), () if k else _TITLES)
         for k, image in enumerate(chosen)
     ]
-    folder = context.out / NAME
+    folder = bench.out / NAME
     figures.save(figures.sheet(rows), folder, NAME)
-    counts = _distances(context, found, eps)
+    counts = _distances(bench, found, eps)
     figures.save(_draw(counts), folder, f"{NAME}_distances")
     table = Table(
         f"Distance to the nearest boundary, {net.title}, eps {eps:g}",
@@ -64,7 +64,7 @@ def run(context: Context) -> Report:
         near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
         table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],
@@ -93,10 +93,10 @@ def run(context: Context) -> Report:
     )
 
 
-def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
-    image, truth = chosen_images.photograph(context.data(), item), context.data().truth(item)
+def _cells(bench: Bench, run: RunResults, eps: float, item: str) -> list[Picture]:
+    image, truth = chosen_images.photograph(bench.data(), item), bench.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
-    names, colours = run.class_names, context.data().colours
+    names, colours = run.class_names, bench.data().colours
     fixed, broken, _ = chosen_images.changes(base, after, truth)
     return [
         Picture(image),
@@ -106,11 +106,11 @@ def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Pic
     ]
 
 
-def _distances(context: Context, run: RunResults, eps: float) -> dict[str, np.ndarray]:
+def _distances(bench: Bench, run: RunResults, eps: float) -> dict[str, np.ndarray]:
     """For each kind of pixels: how many lie at 0, 1, ... pixels from a boundary, (_FARTHEST + 1,)."""
     counts = {kind: np.zeros(_FARTHEST + 1, np.int64) for kind in KINDS}
     for item in run.ids:
-        truth, base = context.data().truth(item), run.label_map(item)
+        truth, base = bench.data().truth(item), run.label_map(item)
         fixed, broken, _ = chosen_images.changes(base, run.label_map(item, eps), truth)
         counted = truth != IGNORE
         masks = {"all": counted, "wrong": counted & (base != truth), "fixed": fixed, "broken": broken}

@@ -7,7 +7,7 @@ from typing import Any
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells, chosen_images
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -20,16 +20,16 @@ ROWS = 4
 nets = ablation_only
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """The images that the first iteration improved most, and the mean IU of every variant."""
-    (net,) = nets(context.suite)
-    eps, data = chosen_images.step(context, net), context.data()
+    (net,) = nets(bench.suite)
+    eps, data = chosen_images.step(bench, net), bench.data()
     variants: dict[str, RunResults] = {
-        "true gradient": context.run(net, [eps], data, encoding="ground-truth", save=("labels",))
+        "true gradient": bench.run(net, [eps], data, encoding="ground-truth", save=("labels",))
     }
     for iterations in ITERATIONS:
         name = "GP, 1 iteration" if iterations == 1 else f"GP, {iterations} iterations"
-        variants[name] = context.run(net, [eps], data, iterations=iterations, save=("labels",))
+        variants[name] = bench.run(net, [eps], data, iterations=iterations, save=("labels",))
     first = variants["GP, 1 iteration"]
     base = mean_iu(first.base)
     table = Table(f"{net.title}, eps {eps:g}, {len(data)} images", ["perturbation", "mean IU", "gain"])
@@ -43,12 +43,12 @@ def run(context: Context) -> Report:
         titles.append(f"{name}\n{points(score)} %")
     chosen = chosen_images.successes(first, eps, ROWS) or [chosen_images.best(first, eps)]
     rows = [
-        PictureRow(_cells(context, variants, eps, image.item), image.item, () if k else titles)
+        PictureRow(_cells(bench, variants, eps, image.item), image.item, () if k else titles)
         for k, image in enumerate(chosen)
     ]
-    figures.save(figures.sheet(rows), context.out / NAME, NAME)
+    figures.save(figures.sheet(rows), bench.out / NAME, NAME)
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],
@@ -74,8 +74,8 @@ def run(context: Context) -> Report:
     )
 
 
-def _cells(context: Context, variants: dict[str, RunResults], eps: float, item: str) -> list[Picture]:
-    data, first = context.data(), next(iter(variants.values()))
+def _cells(bench: Bench, variants: dict[str, RunResults], eps: float, item: str) -> list[Picture]:
+    data, first = bench.data(), next(iter(variants.values()))
     image, maps = chosen_images.photograph(data, item), [first.label_map(item), data.truth(item)]
     maps += [found.label_map(item, eps) for found in variants.values()]
     return [figures.labelled(image, labels, first.class_names, data.colours) for labels in maps]

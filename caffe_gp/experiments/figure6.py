@@ -13,7 +13,7 @@ import numpy as np
 
 from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.experiments import cells, chosen_images, inside_net
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
@@ -70,18 +70,18 @@ class _Seen:
         )
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """The patch across eps, and the scores of its 3 x 3 positions."""
-    (net,) = nets(context.suite)
-    eps, data = chosen_images.step(context, net), context.data()
-    found = context.run(net, [eps], data, save=("labels",))
+    (net,) = nets(bench.suite)
+    eps, data = chosen_images.step(bench, net), bench.data()
+    found = bench.run(net, [eps], data, save=("labels",))
     picked = chosen_images.best(found, eps)
     steps = sorted({*chosen_images.symmetric(net), eps})
-    seen, fixed, truth = _look(context, net, picked.item, steps, eps)
+    seen, fixed, truth = _look(bench, net, picked.item, steps, eps)
     names = found.class_names
     patch = choose(seen, fixed, truth)
     top = _top_classes(seen, patch)
-    folder = context.out / NAME
+    folder = bench.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)
     figures.save(_strip(seen, patch, truth, steps, shown, names, data.colours), folder, NAME)
     figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores")
@@ -98,7 +98,7 @@ def run(context: Context) -> Report:
         table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],
@@ -134,11 +134,11 @@ def run(context: Context) -> Report:
 
 
 def _look(
-    context: Context, net: Net, item: str, steps: Sequence[float], eps: float
+    bench: Bench, net: Net, item: str, steps: Sequence[float], eps: float
 ) -> tuple[_Seen, np.ndarray, np.ndarray]:
     """What the net does across eps; the pixels that ``eps`` corrects, (H, W) bool, and the truth, (H, W)."""
-    data = context.data()
-    labeller = context.labeller(net, steps)
+    data = bench.data()
+    labeller = bench.labeller(net, steps)
     gp, canvas = labeller.gp, labeller.preprocess.load(data.image(item))
     coarse, scores = inside_net.before_upsampling(gp), []
 

@@ -9,7 +9,7 @@ from typing import Sequence
 
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.experiments import cells, chosen_images
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
@@ -26,12 +26,12 @@ SUCCESSES, FAILURES = 4, 3
 _TITLES = ("image", "ground truth", "base", "base + GP", "what changed")
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A sheet a net."""
     sheets, numbers, runs = [], {}, []
     table = Table("How the images were chosen", ["net", "eps", "images better", "worse", "unchanged"])
-    for net in context.suite.nets:
-        eps, all_images = chosen_images.step(context, net), context.gp(net).run
+    for net in bench.suite.nets:
+        eps, all_images = chosen_images.step(bench, net), bench.gp(net).run
         groups = {
             "successes": chosen_images.successes(all_images, eps, SUCCESSES),
             "failures": chosen_images.failures(all_images, eps, FAILURES),
@@ -48,24 +48,24 @@ def run(context: Context) -> Report:
         runs.append(all_images)
         if not chosen:
             continue
-        shown = context.run(net, [eps], context.data().only(chosen), save=("labels",))
+        shown = bench.run(net, [eps], bench.data().only(chosen), save=("labels",))
         rows = [
-            PictureRow(_cells(context, shown, eps, image.item), image.text(), *_titles(name, k))
+            PictureRow(_cells(bench, shown, eps, image.item), image.text(), *_titles(name, k))
             for name, group in groups.items()
             for k, image in enumerate(group)
         ]
         file = f"{NAME}_{net.name}"
-        figures.save(figures.sheet(rows), context.out / NAME, file)
-        sheets.append((file, _caption(context, net, eps)))
+        figures.save(figures.sheet(rows), bench.out / NAME, file)
+        sheets.append((file, _caption(bench, net, eps)))
     table.note = (
         f"Images are ranked by {chosen_images.RULE}: the first {SUCCESSES} of those that gained are the "
         f"successes, the last {FAILURES} of those that lost the failures."
     )
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
-        context.suite.nets,
+        bench.suite.nets,
         runs,
         [table],
         sheets,
@@ -84,10 +84,10 @@ def _titles(group: str, row: int) -> tuple[Sequence[str], str]:
     return ((), "") if row else (_TITLES, group.capitalize())
 
 
-def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Picture]:
-    image, truth = chosen_images.photograph(context.data(), item), context.data().truth(item)
+def _cells(bench: Bench, run: RunResults, eps: float, item: str) -> list[Picture]:
+    image, truth = chosen_images.photograph(bench.data(), item), bench.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
-    names, colours = run.class_names, context.data().colours
+    names, colours = run.class_names, bench.data().colours
     fixed, broken, other = chosen_images.changes(base, after, truth)
     return [
         Picture(image),
@@ -98,8 +98,8 @@ def _cells(context: Context, run: RunResults, eps: float, item: str) -> list[Pic
     ]
 
 
-def _caption(context: Context, net: Net, eps: float) -> str:
-    paper = f" The paper's {PAPER[net.name]}." if context.suite.paper and net.name in PAPER else ""
+def _caption(bench: Bench, net: Net, eps: float) -> str:
+    paper = f" The paper's {PAPER[net.name]}." if bench.suite.paper and net.name in PAPER else ""
     return (
         f"{net.title}, eps {eps:g}: the images with the most pixels corrected (above) and broken (below) by "
         f"guided perturbations. Last column: corrected pixels blue, broken ones orange, wrong before and "

@@ -6,7 +6,7 @@ from typing import Any
 
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells, chosen_images
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points
@@ -24,17 +24,17 @@ PAPER = {"onehot": 64.7, "uniform": 63.8}
 nets = ablation_only
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A curve an encoding; the best step of each side in a table."""
-    (net,) = nets(context.suite)
-    steps, data = chosen_images.symmetric(net), context.data()
-    paper = context.suite.paper
+    (net,) = nets(bench.suite)
+    steps, data = chosen_images.symmetric(net), bench.data()
+    paper = bench.suite.paper
     header = ["label", "best with eps < 0", "at eps", "best with eps > 0", "at eps"]
     table = Table(f"{net.title}, {len(data)} images", header + ["paper's best"] * paper)
     numbers: dict[str, Any] = {}
     runs = []
     for encoding, title in ENCODINGS.items():
-        sweep = context.run(net, steps, data, encoding=encoding)
+        sweep = bench.run(net, steps, data, encoding=encoding)
         runs.append(sweep)
         base, values = mean_iu(sweep.base), [mean_iu(sweep.at(eps)) for eps in steps]
         row = [title]
@@ -49,9 +49,9 @@ def run(context: Context) -> Report:
             "gain": [sweep.gain(eps).points() for eps in steps],
         }
     table.note = f"Base {points(base)}. Beside each mean IU: its gain over the base."
-    figures.save(_draw(numbers, 100 * base), context.out / NAME, NAME)
+    figures.save(_draw(numbers, 100 * base), bench.out / NAME, NAME)
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],

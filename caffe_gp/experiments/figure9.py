@@ -10,7 +10,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp import error_signal, label_distribution
 from caffe_gp.report import figures
@@ -51,7 +51,7 @@ def matches(value: float, printed: str) -> bool:
     return abs(value - float(printed)) < 10.0**-digits - 1e-9
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """The picture, and a table that checks every printed number."""
     found = signals()
     table = Table("Against the printed digits", ["score distribution, label", *map(str, range(1, 6))])
@@ -70,7 +70,7 @@ def run(context: Context) -> Report:
             "paper": printed,
             "agrees": all(map(matches, values, printed)),
         }
-    figures.save(_draw(found), context.out / NAME, NAME)
+    figures.save(_draw(found), bench.out / NAME, NAME)
     return Report(
         NAME,
         TITLE,
@@ -89,7 +89,7 @@ def run(context: Context) -> Report:
             )
         ],
         numbers={"signals": numbers},
-        provenance=cells.provenance(context, []),
+        provenance=cells.provenance(bench, []),
     )
 
 

@@ -1,6 +1,6 @@
 """Runs the paper's experiments by name: what is there is checked first, then each leaves its report.
 
-    reproduce(["table1", "table4"], Context(suites.get("paper"), out=Path("reports")))
+    reproduce(["table1", "table4"], Bench(suites.get("paper"), out=Path("reports")))
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from caffe_gp.experiments import (
     table5,
     table6,
 )
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report
 
@@ -46,12 +46,12 @@ class Experiment:
     checks   calls that raise a CaffeGPError where something else that it needs is not there
     """
 
-    run: Callable[[Context], Report]
+    run: Callable[[Bench], Report]
     title: str
     nets: Callable[[Suite], Sequence[Net]]
     data: str | None = None
     paper_only: bool = False
-    checks: Callable[[Context], Sequence[Callable[[], object]]] = lambda context: ()
+    checks: Callable[[Bench], Sequence[Callable[[], object]]] = lambda bench: ()
 
 
 def _of(module: ModuleType) -> Experiment:
@@ -60,7 +60,7 @@ def _of(module: ModuleType) -> Experiment:
     nets = getattr(module, "nets", lambda suite: suite.nets)
     data = getattr(module, "DATA", None)
     paper_only = getattr(module, "PAPER_ONLY", data is not None)
-    checks = getattr(module, "checks", lambda context: ())
+    checks = getattr(module, "checks", lambda bench: ())
     return Experiment(module.run, module.TITLE, nets, data, paper_only, checks)
 
 
@@ -69,22 +69,22 @@ _FIGURES = (figure3, figure4, figure5, figure6, figure7, figure8, figure9, figur
 EXPERIMENTS = {module.NAME: _of(module) for module in (*_TABLES, *_FIGURES)}
 
 
-def missing(names: Sequence[str], context: Context) -> list[str]:
+def missing(names: Sequence[str], bench: Bench) -> list[str]:
     """What the experiments need and is not there, a sentence each with how to get it; nothing is computed."""
     checks: dict[str, Callable[[], object]] = {}
     for name in names:
         experiment = EXPERIMENTS[name]
-        checks.update((f"{name} {k}", check) for k, check in enumerate(experiment.checks(context)))
-        if not experiment.nets(context.suite):
+        checks.update((f"{name} {k}", check) for k, check in enumerate(experiment.checks(bench)))
+        if not experiment.nets(bench.suite):
             continue  # no net of the suite, so no images of it
         if experiment.data is None:
-            checks["data"] = lambda: context.data().check()
+            checks["data"] = lambda: bench.data().check()
         else:
-            checks[experiment.data] = partial(_check_set, context, experiment.data)
-        for net in experiment.nets(context.suite):
+            checks[experiment.data] = partial(_check_set, bench, experiment.data)
+        for net in experiment.nets(bench.suite):
             checks[f"{net.name} weights"] = net.caffemodel
-            if net.eps is None and context.suite.tuning is not None:
-                checks["tuning"] = partial(_check_set, context, context.suite.tuning)
+            if net.eps is None and bench.suite.tuning is not None:
+                checks["tuning"] = partial(_check_set, bench, bench.suite.tuning)
     found: dict[str, None] = {}
     for check in checks.values():
         try:
@@ -94,24 +94,24 @@ def missing(names: Sequence[str], context: Context) -> list[str]:
     return list(found)
 
 
-def _check_set(context: Context, name: str) -> None:
-    context.named(name).check()
+def _check_set(bench: Bench, name: str) -> None:
+    bench.named(name).check()
 
 
-def reproduce(names: Sequence[str], context: Context) -> list[Path]:
-    """Run the experiments; returns the pages. What was computed before is read from ``context.out``.
+def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
+    """Run the experiments; returns the pages. What was computed before is read from ``bench.out``.
 
     Raises CaffeGPError with everything that is missing before any work starts.
     """
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
         raise CaffeGPError(f"unknown experiment '{unknown[0]}' (known: {', '.join(EXPERIMENTS)})")
-    names = [name for name in names if context.suite.paper or not EXPERIMENTS[name].paper_only]
-    lacks = missing(names, context)
+    names = [name for name in names if bench.suite.paper or not EXPERIMENTS[name].paper_only]
+    lacks = missing(names, bench)
     if lacks:
         raise CaffeGPError("not everything is here:\n  " + "\n  ".join(lacks))
     pages = []
     for name in names:
-        report = EXPERIMENTS[name].run(context)
-        pages.append(report.write(context.out / name)[-1])
+        report = EXPERIMENTS[name].run(bench)
+        pages.append(report.write(bench.out / name)[-1])
     return pages

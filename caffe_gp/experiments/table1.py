@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.report.experiment_report import Report, Row, Table
 
 NAME, TITLE = "table1", "Table 1: guided perturbations of pretrained nets"
@@ -19,14 +19,14 @@ PAPER = {
 }
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """One row a net."""
-    suite = context.suite
+    suite = bench.suite
     header = ["net", "base", "base + GP", "gain", "eps", "eps from"]
     table = Table(TITLE, header + (["paper: base", "base + GP", "gain"] if suite.paper else []))
     numbers, runs = {}, []
     for net in suite.nets:
-        tuned = context.gp(net)
+        tuned = bench.gp(net)
         gain, base = cells.gain_of(tuned), mean_iu(tuned.base)
         runs.append(tuned.run)
         numbers[net.name] = {
@@ -45,12 +45,12 @@ def run(context: Context) -> Report:
             numbers[net.name]["paper"] = {"base": paper_base, "gp": paper_gp}
         table.add(*row)
         if suite.beside is not None:
-            other = context.tune(net, net.grid, context.named(suite.beside))
+            other = bench.tune(net, net.grid, bench.named(suite.beside))
             gain = cells.gain_of(other)
             numbers[net.name]["beside"] = {"gain": gain.points(), "eps": other.eps, "eps_from": other.source}
             table.add("", "", cells.iu(other.matrices), cells.gain_text(gain), other.text(), other.source)
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         suite.nets,

@@ -1,4 +1,4 @@
-"""Table 2: FCN-8s on PASCAL-Context (section 4.3), with the step of table 1, not tuned for this set.
+"""Table 2: FCN-8s on PASCAL-Bench (section 4.3), with the step of table 1, not tuned for this set.
 
 The paper does not say whether its mean is over the 59 classes or over FCN's 60 scores, one of which is
 background; both are told.
@@ -11,11 +11,11 @@ import numpy as np
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.confusion import class_iu
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite, of_paper
 from caffe_gp.report.experiment_report import Cell, Report, Row, Table, points, within
 
-NAME, TITLE = "table2", "Table 2: PASCAL-Context"
+NAME, TITLE = "table2", "Table 2: PASCAL-Bench"
 DATA, MODEL = "pascal-context-val", "fcn-8s-context"
 PAPER = (39.12, 40.44)
 
@@ -25,12 +25,12 @@ def nets(suite: Suite) -> list[Net]:
     return [of_paper(MODEL)]
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """Two rows: the mean over 60 scores, as FCN's own program takes it, and over the 59 classes."""
     net = of_paper(MODEL)
     assert net.eps is not None
-    data = context.named(DATA)
-    found = context.run(net, [net.eps], data)
+    data = bench.named(DATA)
+    found = bench.run(net, [net.eps], data)
     table = Table(TITLE, ["mean over", "base", "base + GP", "gain", "eps", "paper: base", "base + GP"])
     numbers = {}
     for name, first in (("60 scores", 0), ("59 classes", 1)):
@@ -49,10 +49,10 @@ def run(context: Context) -> Report:
         NAME,
         TITLE,
         [f"{len(data.ids)} images of {data.name}. Mean IU in percent."],
-        cells.warnings(context, [net]),
+        cells.warnings(bench, [net]),
         [table],
         numbers={"means": numbers, "gain_of_60": gain.points(), "paper": {"base": PAPER[0], "gp": PAPER[1]}},
-        provenance=cells.provenance(context, [found]),
+        provenance=cells.provenance(bench, [found]),
     )
 
 

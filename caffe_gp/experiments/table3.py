@@ -10,7 +10,7 @@ import numpy as np
 
 from caffe_gp.evaluation.confusion import class_iu
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.report.experiment_report import Report, Row, Table, points, signed
 
 NAME, TITLE = "table3", "Table 3: the classes one by one"
@@ -25,16 +25,16 @@ PAPER_GP = (
 )
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """A table a net, one row a class; the paper's numbers stand beside FCN-8s's."""
     tables: list[Table] = []
     numbers, runs = {}, []
-    for net in context.suite.nets:
-        tuned = context.gp(net)
+    for net in bench.suite.nets:
+        tuned = bench.gp(net)
         runs.append(tuned.run)
         base, gp = (class_iu(matrices.sum(axis=0)) for matrices in (tuned.base, tuned.matrices))
         classes = tuned.run.class_names
-        with_paper = context.suite.paper and net.name == "fcn-8s"
+        with_paper = bench.suite.paper and net.name == "fcn-8s"
         header = ["class", "base", "base + GP", "difference"]
         header += ["paper, VOC2012 test: base", "base + GP"] * with_paper
         table = Table(f"{net.title}, eps {tuned.text()}", header)
@@ -55,10 +55,10 @@ def run(context: Context) -> Report:
             "better": better,
         }
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
-        context.suite.nets,
+        bench.suite.nets,
         runs,
         tables,
         numbers={"nets": numbers},

@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import INNER_GRID, ablation_only
 from caffe_gp.report.experiment_report import Report, Row, Table, points
 
@@ -16,26 +16,25 @@ NAME, TITLE = "table4", "Table 4: perturbing inner blobs"
 # FCN-32s: seconds and mean IU; a plain forward pass takes 0.12 s and gives 62.1.
 PAPER = {"data": (0.33, 64.71), "pool2": (0.27, 64.61), "pool3": (0.24, 64.55), "pool4": (0.22, 64.3)}
 PAPER_FORWARD = 0.12
-_DEVIATION_IMAGES = 8
+DEVIATION_IMAGES = 8  # that an inner blob's standard deviation is taken over
 
 nets = ablation_only
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """One row a blob of the suite's net for ablations."""
-    (net,) = nets(context.suite)
+    (net,) = nets(bench.suite)
     header = ["blob", "mean IU", "gain", "eps", "seconds", "/ forward"]
-    paper = context.suite.paper
+    paper = bench.suite.paper
     table = Table(f"{TITLE}, {net.title}", header + (["paper: mean IU", "/ forward"] if paper else []))
     numbers: dict[str, Any] = {}
     runs = []
-    deviations = context.deviations(net, net.inner, _DEVIATION_IMAGES)
+    deviations = bench.deviations(net, net.inner, DEVIATION_IMAGES)
     for blob in ("data", *net.inner):
         if blob == "data":
-            tuned = context.gp(net)
+            tuned = bench.gp(net)
         else:
-            grid = [_rounded(share * deviations[blob]) for share in INNER_GRID]
-            tuned = context.tune(net, grid, blob=blob)
+            tuned = bench.tune(net, inner_grid(deviations[blob]), blob=blob)
         runs.append(tuned.run)
         gain = cells.gain_of(tuned)
         seconds = _seconds(tuned.run)
@@ -62,7 +61,7 @@ def run(context: Context) -> Report:
         f"{tuned.source}, among shares {', '.join(map(str, INNER_GRID))} of the blob's standard deviation."
     )
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         [net],
@@ -79,8 +78,8 @@ def _seconds(run: Any) -> dict[str, float]:
     return {**passes, "forward_perturbed": again, "gp": sum(passes.values()) + again}
 
 
-def _rounded(value: float) -> float:
-    """Two significant digits."""
-    return float(f"{value:.2g}")
+def inner_grid(deviation: float) -> list[float]:
+    """The steps that are tried at an inner blob of this standard deviation, two significant digits each."""
+    return [float(f"{share * deviation:.2g}") for share in INNER_GRID]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments import cells
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report, Row, Table
 
@@ -23,17 +23,17 @@ def nets(suite: Suite) -> list[Net]:
     return [suite.net(name) for name in suite.crf]
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """One row a net."""
-    suite = context.suite
+    suite = bench.suite
     header = ["net", *COLUMNS, "GP's gain on top of the CRF", "eps", "CRF"]
     table = Table(TITLE, header + ([f"paper: {COLUMNS[0]}", *COLUMNS[1:]] if suite.paper else []))
     numbers, runs = {}, []
     for net in nets(suite):
         name, preset = net.name, suite.crf[net.name]
-        tuned = context.gp(net)
-        eps = context.one_eps(tuned)
-        crf = context.run(net, [eps], crf=preset)
+        tuned = bench.gp(net)
+        eps = bench.one_eps(tuned)
+        crf = bench.run(net, [eps], crf=preset)
         assert crf.base_crf is not None and crf.after_crf is not None
         runs += [tuned.run, crf]
         four = (crf.base, crf.base_crf, crf.at(eps), crf.after_crf[0])
@@ -56,7 +56,7 @@ def run(context: Context) -> Report:
         "cross-validated, this table takes the value that most folds chose, for all images."
     )
     return cells.report(
-        context,
+        bench,
         NAME,
         TITLE,
         nets(suite),

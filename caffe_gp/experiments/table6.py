@@ -9,7 +9,7 @@ from caffe_gp.evaluation.classification import PLACES, evaluate
 from caffe_gp.evaluation.classification_page import HEADER, curve, neighbours_of, title_of
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.experiments import cells, classifiers
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table, points, signed
@@ -25,12 +25,12 @@ def nets(suite: Suite) -> Sequence[Net]:
     return ()
 
 
-def checks(context: Context) -> Sequence[Callable[[], object]]:
+def checks(bench: Bench) -> Sequence[Callable[[], object]]:
     """Both nets and their data."""
-    return classifiers.checks(context, classifiers.CLASSIFIERS)
+    return classifiers.checks(bench, classifiers.CLASSIFIERS)
 
 
-def run(context: Context) -> Report:
+def run(bench: Bench) -> Report:
     """One row for each weights of each net; for its first ones everything that may be varied."""
     header = ["net", "base", "with GP", "gain", "fixed", "broken", "p", "eps", "paper: base", "with GP"]
     table = Table(TITLE, header)
@@ -39,19 +39,19 @@ def run(context: Context) -> Report:
     for classifier in classifiers.CLASSIFIERS:
         seeds = {}
         for caffemodel in classifier.weights():
-            found = evaluate(classifiers.settings(context, classifier, caffemodel))
+            found = evaluate(classifiers.settings(bench, classifier, caffemodel))
             row = _row(table, classifier, classifier.title(caffemodel), found, found.variants[0])
             seeds[caffemodel.stem] = {**found.summary(), "gp": row}
             runs[f"{classifier.name}/{caffemodel.stem}"] = found.origin
         first = classifier.weights()[0]
         varied = {"k": K, "features": classifier.features, "gradient_at": PLACES}
-        found = evaluate(classifiers.settings(context, classifier, first, **varied))
+        found = evaluate(classifiers.settings(bench, classifier, first, **varied))
         runs[f"{classifier.name}/{first.stem}, varied"] = found.origin
         numbers[classifier.name] = {"paper": classifier.paper, "seeds": seeds, "varied": found.summary()}
         tables.append(_ablation(classifier, classifier.title(first), found))
         shown = [variant for variant in found.variants if variant.features == classifier.features[0]]
         name = f"{NAME}_{classifier.name}"
-        figures.save(curve(found, "eps (units of the input)", shown), context.out / NAME, name)
+        figures.save(curve(found, "eps (units of the input)", shown), bench.out / NAME, name)
         drawn.append((name, f"{classifier.title(first)}: accuracy over eps."))
     table.note = (
         "Accuracy in percent on the test set; 3 neighbours of equal weight, gradients at the neighbours, "
@@ -63,8 +63,8 @@ def run(context: Context) -> Report:
         "The paper gives the nets' widths and accuracies; these nets were trained here. Images that were "
         "wrong and became right are fixed, the other way round broken."
     ]
-    provenance = {"command": context.command, "runs": runs}
-    said = text, list(classifiers.warnings(context, images))
+    provenance = {"command": bench.command, "runs": runs}
+    said = text, list(classifiers.warnings(bench, images))
     return Report(NAME, TITLE, *said, tables, drawn, {"nets": numbers}, provenance)
 
 

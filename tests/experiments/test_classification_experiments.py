@@ -13,7 +13,7 @@ from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.engines import load_caffe
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.experiments import classifiers, figure11, suites, table6
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.classifiers import Classifier
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.files import places
@@ -48,18 +48,18 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture()
-def context(weights, tmp_path, monkeypatch):
+def bench(weights, tmp_path, monkeypatch):
     made = {"mnist-train": digits("mnist-train", 5100), "mnist-test": digits("mnist-test", 40)}
     monkeypatch.setattr(classifiers, "CLASSIFIERS", (LENET,))
     monkeypatch.setattr(Classifier, "weights", lambda self: weights)
     monkeypatch.setattr(sets, "get", lambda name, root=None: made[name])
-    return Context(
+    return Bench(
         suites.get("paper"), tmp_path, quiet=True, command="test", limit=TEST, tuning_limit=20, batch_size=10
     )
 
 
-def test_table6_is_what_the_runs_say(context):
-    (page,) = reproduce(["table6"], context)
+def test_table6_is_what_the_runs_say(bench):
+    (page,) = reproduce(["table6"], bench)
     results = json.loads(page.with_name("results.json").read_text())
     seeds = results["nets"]["lenet"]["seeds"]
     assert list(seeds) == ["seed1", "seed2"] and results["nets"]["lenet"]["paper"] == [98.92, 99.15]
@@ -76,12 +76,12 @@ def test_table6_is_what_the_runs_say(context):
     assert runs["lenet/seed1"]["data"]["images"]["images"] == len(test)
     assert "Only the first 30 test images" in page.read_text()
     assert (page.parent / "table6_lenet.png").is_file()
-    again = reproduce(["table6"], context)[0].with_name("results.json").read_text()
+    again = reproduce(["table6"], bench)[0].with_name("results.json").read_text()
     assert json.loads(again)["nets"] == results["nets"]
 
 
-def test_figure11_shows_digits_whose_label_changed(context):
-    (page,) = reproduce(["figure11"], context)
+def test_figure11_shows_digits_whose_label_changed(bench):
+    (page,) = reproduce(["figure11"], bench)
     results = json.loads(page.with_name("results.json").read_text())
     assert results["eps"] > 0 and len(results["examples"]) > 1
     for one in results["examples"]:
@@ -92,12 +92,12 @@ def test_figure11_shows_digits_whose_label_changed(context):
 
 def test_what_is_missing_is_said_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "checkout", lambda: tmp_path)
-    context = Context(suites.get("paper"), tmp_path, data_root=tmp_path)
-    text = "\n".join(missing(["table6", "figure11"], context))
+    bench = Bench(suites.get("paper"), tmp_path, data_root=tmp_path)
+    text = "\n".join(missing(["table6", "figure11"], bench))
     for part in ("models/lenet: no caffemodel there", "models/cifar10: no", "train-images-idx3", "cifar10"):
         assert part in text, text
     with pytest.raises(CaffeGPError, match="not everything is here"):
-        reproduce(["table6"], context)
+        reproduce(["table6"], bench)
     with pytest.raises(DataError, match="no caffemodel"):
         classifiers.CLASSIFIERS[0].weights()
 
@@ -114,10 +114,10 @@ def test_the_paper_s_numbers():
         assert len(zoo.get(one.name).classes) == 10 and min(one.levels) < 0 < max(one.levels)
 
 
-def test_another_set_in_place_of_the_published_one(context, monkeypatch):
+def test_another_set_in_place_of_the_published_one(bench, monkeypatch):
     sets_by_name = {"mnist-train": digits("mnist-train", 5100), "folder:copy/test": digits("copy/test", 40)}
     monkeypatch.setattr(sets, "get", lambda name, root=None: sets_by_name[name])
-    (page,) = reproduce(["table6"], replace(context, stand_ins={"mnist-test": "folder:copy/test"}))
+    (page,) = reproduce(["table6"], replace(bench, stand_ins={"mnist-test": "folder:copy/test"}))
     results = json.loads(page.with_name("results.json").read_text())
     assert results["provenance"]["runs"]["lenet/seed1"]["data"]["images"]["name"].startswith("copy/test")
     assert "mnist-test is not the published set" in page.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import pytest
 from caffe_gp import engines, proto
 from caffe_gp.cli.main import main
 from caffe_gp.datasets.digit_scenes import DigitScenes
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.confusion import ConfusionMatrix
-from caffe_gp.experiments import demo, demo_page, demo_text
+from caffe_gp.experiments import demo, demo_page, demo_text, suites, table4
 from caffe_gp.files.hashes import sha256_of
+from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.models import zoo
 
 
@@ -32,20 +34,29 @@ def fed(images):
     return zoo.get("digits").feed.batch(images[..., ::-1])
 
 
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """Where the scenes are drawn."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture
 def small(monkeypatch):
     """Short grids."""
-    monkeypatch.setattr(demo, "DATA_EPS", (-2.0, 1.0, 4.0))
-    monkeypatch.setattr(demo, "INNER_EPS", (0.1,))
+    digits = suites.get("digits")
+    short = replace(digits, nets=(replace(digits.nets[0], grid=(1.0, 4.0)),))
+    monkeypatch.setattr(suites, "get", lambda name: short)
+    monkeypatch.setattr(table4, "INNER_GRID", (0.1,))
+    monkeypatch.setattr(demo, "NEGATIVE_EPS", (-2.0,))
     monkeypatch.setattr(demo, "ENCODING_EPS", (-3.0, 3.0))
     monkeypatch.setattr(demo, "TIMING_ROUNDS", 1)
     monkeypatch.setattr(demo, "GALLERY", {"successes": 2, "failures": 2, "drawn": 2})
     monkeypatch.setattr(demo, "ITERATION_SCENES", 5)
 
 
-def settings(files, out, **changes):
+def settings(data_root, out, **changes):
     values = {"scenes": 8, "validation": 6, "batch_size": 4, "quiet": True, **changes}
-    return demo.Settings(*files, out, **values)
+    return demo.Settings(out, data_root, **values)
 
 
 def plain_gp(files, images, eps):
@@ -90,8 +101,8 @@ def test_training_record_belongs_to_the_committed_files(files):
     assert files[1].stat().st_size < 4e6
 
 
-def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small):
-    results, gallery = demo.run(settings(files, tmp_path))
+def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, data_root, tmp_path, small):
+    results, gallery = demo.run(settings(data_root, tmp_path))
     json.dumps(results, allow_nan=False)
     images, labels = DigitScenes("test").batch(range(8))
     for row in results["encodings"][:1] + results["blobs"][:1]:
@@ -108,11 +119,12 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small
 
     # eps is the validation scenes' best, never the test scenes'.
     curve = results["eps_curve"]["validation"]
-    assert results["blobs"][0]["eps"] == curve["eps"][int(np.argmax(curve["mean_iu"]))]
+    positive = [(value, eps) for eps, value in zip(curve["eps"], curve["mean_iu"]) if eps > 0]
+    assert results["blobs"][0]["eps"] == max(positive, default=(curve["base"], 0.0))[1]
 
     # Every number says where it comes from.
     assert results["model"]["caffemodel_sha256"] == sha256_of(files[1])
-    assert results["data"]["test"]["images"] == 8 and results["environment"]["engine"] == "torch"
+    assert results["data"]["test"]["images"] == 8 and results["engine"]["engine"] == "torch"
     assert results["code_version"] and results["date"]
     for row in results["blobs"] + results["encodings"] + results["iterations"]:
         assert {"eps", "blob", "encoding", "iterations", "images", "low", "high"} <= set(row)
@@ -124,8 +136,7 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small
     assert gained[gallery.groups["successes"][0]] == max(gained.values())
     assert gained[gallery.groups["failures"][0]] == min(gained.values())
 
-    # Nothing unfinished stays, and the page fetches nothing.
-    assert not (tmp_path / "unfinished").exists()
+    # The page fetches nothing.
     page = demo_page.html(results, gallery)
     sources = re.findall(r'(?:src|href)="(?!#)([^"]{0,30})', page)
     assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
@@ -140,30 +151,34 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, tmp_path, small
     assert "+ GP at pool4" in text and max(map(len, text.splitlines())) <= 140
 
 
-def test_an_interrupted_run_goes_on_and_ends_the_same(files, tmp_path, small, monkeypatch):
-    whole, _ = demo.run(settings(files, tmp_path / "whole"))
-    measured = []
-    measure = demo.Measure._measure
+def count_calls(monkeypatch, stop_at=None):
+    """Counts perturbed batches; Ctrl-C instead of the call number ``stop_at``."""
+    seen = []
+    plain = GuidedPerturbation.__call__
 
-    def interrupted(self, *arguments):
-        if len(measured) == 5:
+    def call(self, *arguments, **options):
+        if len(seen) == stop_at:
             raise KeyboardInterrupt
-        measured.append(arguments[2:4])
-        return measure(self, *arguments)
+        seen.append(self)
+        return plain(self, *arguments, **options)
 
+    monkeypatch.setattr(GuidedPerturbation, "__call__", call)
+    return seen
+
+
+def test_an_interrupted_run_is_resumed_and_ends_the_same(data_root, tmp_path, small, monkeypatch):
+    with monkeypatch.context() as patch:
+        every = count_calls(patch)
+        whole, _ = demo.run(settings(data_root, tmp_path / "whole"))
     out = tmp_path / "cut"
-    monkeypatch.setattr(demo.Measure, "_measure", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        demo.run(settings(files, out))
-    assert len(list((out / "unfinished").glob("*.npz"))) == 5
-    (out / "unfinished" / "val6_data_onehot_1_0000000000000000.npz").write_bytes(b"of another run")
-
-    monkeypatch.setattr(demo.Measure, "_measure", measure)
-    count = []
-    monkeypatch.setattr(demo.Measure, "_measure", lambda *a: count.append(a) or measure(*a))
-    again, _ = demo.run(settings(files, out))
-    total = 2 * len(demo.BLOBS) + 2 * len(demo.ENCODINGS) + 1 + len(demo.ITERATIONS)
-    assert len(count) == total - 5
+    with monkeypatch.context() as patch:
+        count_calls(patch, stop_at=9)
+        with pytest.raises(KeyboardInterrupt):
+            demo.run(settings(data_root, out))
+    with monkeypatch.context() as patch:
+        rest = count_calls(patch)
+        again, _ = demo.run(settings(data_root, out))
+    assert len(rest) == len(every) - 9
     for name in ("base", "blobs", "eps_curve", "encodings", "iterations", "statements", "data", "model"):
         assert again[name] == whole[name], name
 
@@ -193,21 +208,22 @@ def test_statements_follow_the_numbers():
     assert [said["agrees"] for said in demo_text.statements(bad)] == [False] * 7
 
 
-def test_errors(files, tmp_path):
-    with pytest.raises(DataError, match="train-digits"):
-        demo.run(settings((files[0], tmp_path / "missing.caffemodel"), tmp_path))
-    with pytest.raises(CaffeGPError, match="at least 1"):
-        demo.run(settings(files, tmp_path, scenes=0))
+def test_errors(data_root, tmp_path):
+    for wrong in ({"scenes": 0}, {"validation": 201}, {"batch_size": 0}):
+        with pytest.raises(CaffeGPError, match="at least 1"):
+            demo.run(settings(data_root, tmp_path, **wrong))
 
 
-def test_the_command_writes_the_report(files, tmp_path, small, capsys):
+def test_the_command_writes_the_report(data_root, tmp_path, small, capsys):
     out = tmp_path / "report"
     arguments = ["--scenes", "6", "--validation", "4", "--batch-size", "3", "--out", str(out)]
-    assert main(["demo", *arguments, "--picture", str(out / "demo.png")]) == 0
-    assert {"results.json", "index.html", "demo.png"} == {path.name for path in out.iterdir()}
+    arguments += ["--data-folder", str(data_root), "--picture", str(out / "demo.png")]
+    assert main(["demo", *arguments]) == 0
+    assert {"results.json", "index.html", "demo.png", "runs"} == {path.name for path in out.iterdir()}
     results = json.loads((out / "results.json").read_text())
     assert results["command"].startswith("caffe_gp demo --scenes 6")
+    assert results["schema"] == "caffe_gp.results/2" and results["task"] == "experiment"
     printed = capsys.readouterr()
     assert "6 held-out test scenes" in printed.out and "Traceback" not in printed.err
-    assert main(["demo", "--caffemodel", str(tmp_path / "none")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert main(["demo", "--scenes", "0"]) == 1
+    assert "scenes must be at least 1" in capsys.readouterr().err

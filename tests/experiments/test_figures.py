@@ -13,7 +13,7 @@ from PIL import Image
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import NetError
 from caffe_gp.experiments import chosen_images, figure4, figure6, figure8, figure9, inside_net
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.report import figures
 
@@ -25,12 +25,12 @@ NAMES = [name for name, one in EXPERIMENTS.items() if name.startswith("figure") 
 
 
 @pytest.fixture(scope="module")
-def context(suite, tmp_path_factory):
-    return Context(suite, tmp_path_factory.mktemp("reports"), quiet=True, command="test")
+def bench(suite, tmp_path_factory):
+    return Bench(suite, tmp_path_factory.mktemp("reports"), quiet=True, command="test")
 
 
 @pytest.fixture(scope="module")
-def drawn(context):
+def drawn(bench):
     """Pages of all figures, and the matplotlib figures behind their pictures."""
     kept, save = {}, figures.save
 
@@ -41,16 +41,16 @@ def drawn(context):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "save", keeping)
         patch.setattr(figures, "DPI", 50)  # faster
-        pages = reproduce(NAMES, context)
+        pages = reproduce(NAMES, bench)
     return pages, kept
 
 
 # ---- figure 9
 
 
-def test_figure9_is_the_papers(context):
+def test_figure9_is_the_papers(bench):
     """Every printed digit; and equation (5) in exact fractions."""
-    report = figure9.run(context)
+    report = figure9.run(bench)
     verdicts = [cell.verdict for row in report.tables[0].rows for cell in row if cell.verdict]
     assert verdicts == ["good"] * 20
     for (shape, label), found in figure9.signals().items():
@@ -78,14 +78,14 @@ def test_matching_printed_digits(value, printed, expected):
 
 
 def test_figure9_needs_nothing(suite, tmp_path):
-    nowhere = Context(suite, tmp_path, data_root=tmp_path / "none", ids=["unknown"])
+    nowhere = Bench(suite, tmp_path, data_root=tmp_path / "none", ids=["unknown"])
     assert missing(["figure9"], nowhere) == [] and missing(["figure10"], nowhere) != []
 
 
 # ---- all of them
 
 
-def test_every_figure_leaves_its_report(drawn, context):
+def test_every_figure_leaves_its_report(drawn, bench):
     pages, kept = drawn
     assert [page.parent.name for page in pages] == NAMES
     for page in pages:
@@ -117,33 +117,33 @@ def test_texts_can_be_read_in_print(drawn):
             assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text
 
 
-def test_the_same_numbers_give_the_same_files(drawn, context, monkeypatch):
+def test_the_same_numbers_give_the_same_files(drawn, bench, monkeypatch):
     page = drawn[0][NAMES.index("figure4")]
     before = {path.name: path.read_bytes() for path in page.parent.glob("figure4*")}
     monkeypatch.setattr(figures, "DPI", 50)
-    reproduce(["figure4"], context)
+    reproduce(["figure4"], bench)
     assert before == {path.name: path.read_bytes() for path in page.parent.glob("figure4*")}
 
 
-def test_figure8_is_what_the_records_say(drawn, context):
-    found = json.loads((context.out / "figure8" / "results.json").read_text())
+def test_figure8_is_what_the_records_say(drawn, bench):
+    found = json.loads((bench.out / "figure8" / "results.json").read_text())
     assert set(found["encodings"]) == set(figure8.ENCODINGS) and found["images"] == 10
-    net = context.suite.nets[0]
+    net = bench.suite.nets[0]
     steps = [-0.5, -0.1, 0.1, 0.5]
     assert found["encodings"]["top2"]["eps"] == steps
-    run = context.run(net, steps, context.data(), encoding="top2")
+    run = bench.run(net, steps, bench.data(), encoding="top2")
     for eps, score in zip(steps, found["encodings"]["top2"]["mean_iu"]):
         total = run.at(eps).sum(axis=0)
         hits = np.diag(total)
         assert score == pytest.approx(100 * np.mean(hits / (total.sum(0) + total.sum(1) - hits)))
 
 
-def test_figure6_scores_are_the_nets(drawn, context):
+def test_figure6_scores_are_the_nets(drawn, bench):
     """A position's scores, against a plain forward pass of the perturbed image."""
-    found = json.loads((context.out / "figure6" / "results.json").read_text())
-    net, patch = context.suite.nets[0], found["patch"]
-    labeller = context.labeller(net, [0.5])
-    canvas = labeller.preprocess.load(context.data().image(found["image"]["item"]))
+    found = json.loads((bench.out / "figure6" / "results.json").read_text())
+    net, patch = bench.suite.nets[0], found["patch"]
+    labeller = bench.labeller(net, [0.5])
+    canvas = labeller.preprocess.load(bench.data().image(found["image"]["item"]))
     result = labeller.label([canvas], [None])
     loaded = labeller.gp.net
     for eps in (0.0, 0.5):
@@ -196,9 +196,9 @@ def test_boundary_distance_by_brute_force():
         assert found[y, x] == pytest.approx(min(np.hypot(y - v, x - u) for v, u in edge), abs=1e-3)
 
 
-def test_pixels_find_their_scores(context):
+def test_pixels_find_their_scores(bench):
     """Stride 4, crop 2: centres of the kernel lie at 4 i + 3.5, so pixel y at (y + 2 - 3.5) / 4."""
-    labeller = context.labeller(context.suite.nets[0], [0.1])
+    labeller = bench.labeller(bench.suite.nets[0], [0.1])
     assert inside_net.before_upsampling(labeller.gp) == "fc"
     rows, columns = inside_net.grid(labeller.gp, "fc")
     for places, size in ((rows, HIGH), (columns, WIDE)):
@@ -209,22 +209,22 @@ def test_pixels_find_their_scores(context):
         inside_net.grid(labeller.gp, "conv2")
 
 
-def test_a_fed_image_can_be_seen_again(context):
-    labeller = context.labeller(context.suite.nets[0], [0.1])
-    canvas = labeller.preprocess.load(context.data().image("0"))
+def test_a_fed_image_can_be_seen_again(bench):
+    labeller = bench.labeller(bench.suite.nets[0], [0.1])
+    canvas = labeller.preprocess.load(bench.data().image("0"))
     assert np.array_equal(inside_net.pixels(labeller, canvas), canvas.image)
     brighter = inside_net.pixels(labeller, canvas, np.full(canvas.data.shape, 0.1))
     assert np.array_equal(brighter, np.minimum(canvas.image.astype(int) + 2, 255))
 
 
-def test_the_patch_has_most_corrected_pixels(context):
+def test_the_patch_has_most_corrected_pixels(bench):
     """Against counting every 3 x 3 window by itself."""
-    labeller = context.labeller(context.suite.nets[0], [0.5])
-    canvas = labeller.preprocess.load(context.data().image("0"))
+    labeller = bench.labeller(bench.suite.nets[0], [0.5])
+    canvas = labeller.preprocess.load(bench.data().image("0"))
     rows, columns = inside_net.grid(labeller.gp, "fc")
     high, wide = labeller.gp.net.blobs["fc"].data.shape[2:]
     seen = figure6._Seen(labeller, canvas, rows, columns, np.zeros((1, CLASSES, high, wide)), np.zeros(0))
-    truth = context.data().truth("0")
+    truth = bench.data().truth("0")
     fixed = np.random.RandomState(2).rand(HIGH, WIDE) < 0.2
     fixed &= truth != segmentation.VOID
     patch = figure6.choose(seen, fixed, truth)

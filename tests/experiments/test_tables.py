@@ -12,7 +12,7 @@ import pytest
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import cells, suites, table1, table2, table3
-from caffe_gp.experiments.bench import Context
+from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.models import weights
 
@@ -22,12 +22,12 @@ CLASSES = 3  # of the fixture "suite"
 
 
 @pytest.fixture(scope="module")
-def context(suite, tmp_path_factory):
-    return Context(suite, tmp_path_factory.mktemp("reports"), quiet=True, command="test")
+def bench(suite, tmp_path_factory):
+    return Bench(suite, tmp_path_factory.mktemp("reports"), quiet=True, command="test")
 
 
-def test_every_experiment_leaves_its_report(context):
-    pages = reproduce([name for name in EXPERIMENTS if name.startswith("table")], context)
+def test_every_experiment_leaves_its_report(bench):
+    pages = reproduce([name for name in EXPERIMENTS if name.startswith("table")], bench)
     # Table 2 belongs to the paper's suite.
     assert [page.parent.name for page in pages] == ["table1", "table3", "table4", "table5"]
     for page in pages:
@@ -36,9 +36,9 @@ def test_every_experiment_leaves_its_report(context):
         assert results["title"] in page.read_text() and "|---|" in page.with_name("table.md").read_text()
 
 
-def test_table1_is_what_the_records_say(context):
-    numbers = table1.run(context).numbers["nets"]["small"]
-    run = context.run(context.suite.nets[0], context.suite.nets[0].grid)
+def test_table1_is_what_the_records_say(bench):
+    numbers = table1.run(bench).numbers["nets"]["small"]
+    run = bench.run(bench.suite.nets[0], bench.suite.nets[0].grid)
     total = run.base.sum(axis=0)
     hits = np.diag(total)
     expected = np.mean(hits / (total.sum(0) + total.sum(1) - hits))
@@ -46,10 +46,10 @@ def test_table1_is_what_the_records_say(context):
     assert len(numbers["eps"]) == 5 and set(numbers["eps"]) <= {0.0, 0.1, 0.5, 2.0}
 
 
-def test_cross_validation_does_not_choose_for_itself(context):
+def test_cross_validation_does_not_choose_for_itself(bench):
     """Each image's matrix is that of the eps that was best on the other folds."""
-    net = context.suite.nets[0]
-    tuned = context.tune(net, net.grid)
+    net = bench.suite.nets[0]
+    tuned = bench.tune(net, net.grid)
     run = tuned.run
     for image in range(len(run.ids)):
         candidates = [run.base[image], *(run.at(eps)[image] for eps in run.eps)]
@@ -58,15 +58,15 @@ def test_cross_validation_does_not_choose_for_itself(context):
 
 def test_what_is_missing_is_said_before_any_work(suite, tmp_path):
     paper = suites.get("paper")
-    lacks = missing(["table1"], Context(paper, tmp_path, data_root=tmp_path))
+    lacks = missing(["table1"], Bench(paper, tmp_path, data_root=tmp_path))
     text = "\n".join(lacks)
     assert "caffe_gp fetch data voc2012 sbd-lists" in text and "caffe_gp fetch models fcn-32s" in text
     with pytest.raises(CaffeGPError, match="not everything is here"):
-        reproduce(["table1"], Context(paper, tmp_path, data_root=tmp_path))
+        reproduce(["table1"], Bench(paper, tmp_path, data_root=tmp_path))
     assert list(tmp_path.iterdir()) == []
-    assert len(missing(["table4"], Context(paper, tmp_path, data_root=tmp_path))) == 2  # lists, FCN-32s
+    assert len(missing(["table4"], Bench(paper, tmp_path, data_root=tmp_path))) == 2  # lists, FCN-32s
     with pytest.raises(CaffeGPError, match="unknown experiment 'table9'"):
-        reproduce(["table9"], Context(suite, tmp_path))
+        reproduce(["table9"], Bench(suite, tmp_path))
 
 
 def test_the_papers_numbers():
@@ -85,10 +85,10 @@ def test_table2_means(suite, tmp_path, monkeypatch):
     """Over all scores and without background, against the definition by brute force."""
     monkeypatch.setattr(table2, "of_paper", lambda name: replace(suite.nets[0], eps=0.5))
     monkeypatch.setattr(table2, "DATA", suite.data)
-    context = Context(suite, tmp_path, quiet=True)
-    means = table2.run(context).numbers["means"]
+    bench = Bench(suite, tmp_path, quiet=True)
+    means = table2.run(bench).numbers["means"]
     data = segmentation.get(suite.data)
-    run = context.run(suite.nets[0], [0.5])
+    run = bench.run(suite.nets[0], [0.5])
     assert len(data) == len(run.ids)
     total = run.base.sum(axis=0)
     for name, first in (("60 scores", 0), ("59 classes", 1)):
@@ -105,7 +105,7 @@ def test_stand_in_weights_are_said_beside_every_number(monkeypatch, tmp_path):
     paper = suites.get("paper")
     titles = {net.name: net.title for net in paper.nets}
     assert [name for name, title in titles.items() if "(stand-in weights)" in title] == ["fcn-32s"]
-    context = Context(paper, tmp_path)
-    monkeypatch.setattr(Context, "data", lambda self: SimpleNamespace(ids=["an image"] * 346))
-    (warning,) = cells.warnings(context, paper.nets)
+    bench = Bench(paper, tmp_path)
+    monkeypatch.setattr(Bench, "data", lambda self: SimpleNamespace(ids=["an image"] * 346))
+    (warning,) = cells.warnings(bench, paper.nets)
     assert "Stand-in weights" in warning and "fcn-32s" in warning and "fcn-8s" not in warning
