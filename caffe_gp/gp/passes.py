@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple, Sequence
 
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, did_you_mean
 
 
 class LayerView(NamedTuple):
@@ -98,7 +98,8 @@ def view_layers(net: Any) -> list[LayerView]:
 def _check_blob(net: Any, layers: Sequence[LayerView], name: str) -> None:
     if name not in net.blobs:
         made = [top for layer in layers if layer.type != "Split" for top in layer.tops]
-        raise NetError(f"the net has no blob '{name}'; its blobs are {', '.join(dict.fromkeys(made))}")
+        blobs = ", ".join(dict.fromkeys(made))
+        raise NetError(f"the net has no blob '{name}'; its blobs are {blobs}{did_you_mean(name, made)}")
     for layer in layers:
         if layer.type == "Split" and name in layer.tops and name.startswith(layer.name + "_"):
             raise NetError(f"blob '{name}' is an automatic copy; name the original, '{layer.bottoms[0]}'")
