@@ -51,7 +51,8 @@ def for_the_index(readme: str, source: str | None) -> str:
 
 def _source() -> str | None:
     """``Source`` of pyproject.toml's [project.urls], if it is there."""
-    found = re.search(r'^Source = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^Source = "(.+)"', text, re.MULTILINE)
     return found.group(1).rstrip("/") if found else None
 
 
