@@ -18,8 +18,8 @@ def report(tmp_path, monkeypatch):
 def test_an_empty_machine(tmp_path, monkeypatch):
     text = report(tmp_path, monkeypatch)
     assert "missing    voc2012 " in text and "missing    fcn8s-heavy-pascal.caffemodel" in text
-    assert "waits      table1" in text and "tools/fetch_models.py fcn-8s" in text
-    assert "tools/fetch_data.py voc2012" in text and "GB free on the disk" in text
+    assert "waits      table1" in text and "caffe_gp fetch models fcn-8s" in text
+    assert "caffe_gp fetch data voc2012" in text and "GB free on the disk" in text
 
 
 def test_what_has_come_is_said(tmp_path, monkeypatch, shared_data):

@@ -69,6 +69,9 @@ def get(
         if everything and file.non_commercial and not (here or args.from_dir or args.yes_non_commercial):
             skipped.append(file)
             continue
+        if everything and not (here or args.from_dir or file.is_published):
+            say(f"{file.name}: left out. {file.note}")
+            continue
         try:
             path = fetch.fetch(
                 file.name,

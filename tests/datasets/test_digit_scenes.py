@@ -126,7 +126,7 @@ def test_missing_packages_are_named(monkeypatch):
 
 
 def test_the_sets_hold_the_scenes(scenes, tmp_path):
-    with pytest.raises(DataError, match="200 of 200 .* 'tools/fetch_data.py digit-scenes' gets them"):
+    with pytest.raises(DataError, match="200 of 200 .* 'caffe_gp fetch data digit-scenes' gets them"):
         segmentation.get("digit-scenes-val", tmp_path).check()
     fetch("digit-scenes", tmp_path, say=lambda text: None)
     assert verify("digit-scenes", tmp_path) == 600

@@ -57,14 +57,14 @@ def test_the_reduced_set_is_val_minus_sbd(root, monkeypatch):
     assert segmentation.get("voc2012-reduced346", root).ids == (IDS[0], IDS[2])
     assert segmentation.get("voc2012-tuning", root).ids == (IDS[1],)
     (root / "lists/sbd_val.txt").unlink()
-    with pytest.raises(DataError, match="sbd_val.txt: no such list; 'tools/fetch_data.py voc2012 sbd-lists'"):
+    with pytest.raises(DataError, match="sbd_val.txt: no such list; 'caffe_gp fetch data voc2012 sbd-lists'"):
         segmentation.get("voc2012-reduced346", root)
 
 
 def test_missing_files_are_counted(root):
     images = segmentation.get("voc2012-val", root)
     (root / f"VOCdevkit/VOC2012/JPEGImages/{IDS[0]}.jpg").unlink()
-    with pytest.raises(DataError, match="1 of 3 .* missing .*2007_000001.*fetch_data.py voc2012'"):
+    with pytest.raises(DataError, match="1 of 3 .* missing .*2007_000001.*caffe_gp fetch data voc2012'"):
         images.check()
     assert images.available().ids == IDS[1:] and "2 available of 3" in images.available().name
 
@@ -104,7 +104,7 @@ def test_camvid_void(tmp_path):
     save(tmp_path / "camvid/valannot/a.png", np.array([[0, 10], [11, 11]], np.uint8))
     images = segmentation.get("camvid-val", tmp_path)
     assert images.truth("a").tolist() == [[0, 10], [255, 255]] and len(images.classes) == 11
-    with pytest.raises(DataError, match="'tools/fetch_data.py camvid' gets it"):
+    with pytest.raises(DataError, match="'caffe_gp fetch data camvid' gets it"):
         segmentation.get("camvid-test", tmp_path)
 
 

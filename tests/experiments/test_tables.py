@@ -58,7 +58,7 @@ def test_what_is_missing_is_said_before_any_work(suite, tmp_path):
     paper = suites.get("paper")
     lacks = missing(["table1"], Context(paper, tmp_path, data_root=tmp_path))
     text = "\n".join(lacks)
-    assert "tools/fetch_data.py voc2012 sbd-lists" in text and "tools/fetch_models.py fcn-32s" in text
+    assert "caffe_gp fetch data voc2012 sbd-lists" in text and "caffe_gp fetch models fcn-32s" in text
     with pytest.raises(CaffeGPError, match="not everything is here"):
         reproduce(["table1"], Context(paper, tmp_path, data_root=tmp_path))
     assert list(tmp_path.iterdir()) == []

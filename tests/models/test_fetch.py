@@ -224,7 +224,7 @@ def test_all_dead_says_what_was_tried_and_what_to_do(server, tiny, get):
     ]:
         (line,) = [line for line in message.splitlines() if url in line]
         assert reason in line
-    assert f"tools/fetch_models.py {NAME} --from-dir" in message and "http://example.org/page" in message
+    assert f"caffe_gp fetch models {NAME} --from-dir" in message and "http://example.org/page" in message
 
 
 def test_silent_host(server, tiny, get, monkeypatch):

@@ -184,7 +184,7 @@ def test_folder_and_missing_file(tmp_path, monkeypatch):
     monkeypatch.setenv("CAFFE_GP_MODELS", str(tmp_path))
     assert weights.path_of("fcn-32s") == tmp_path / "fcn32s-heavy-pascal.caffemodel"
     assert weights.status("fcn-32s") == "missing"
-    with pytest.raises(WeightsError, match="tools/fetch_models.py fcn-32s"):
+    with pytest.raises(WeightsError, match="caffe_gp fetch models fcn-32s"):
         weights.require("fcn-32s")
     (tmp_path / "fcn32s-heavy-pascal.caffemodel").write_bytes(b"x")
     assert weights.require("fcn-32s") == weights.path_of("fcn-32s")

@@ -249,7 +249,7 @@ def test_lenet_by_name(run_plain, tmp_path):
             ("--model", "fcn-32s"),
             "fcn32s-heavy-pascal.caffemodel: the weights of 'fcn-32s' are not there",
         ),
-        (("--model", "fcn-32s"), "tools/fetch_models.py fcn-32s"),
+        (("--model", "fcn-32s"), "caffe_gp fetch models fcn-32s"),
         (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
         (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
     ],
