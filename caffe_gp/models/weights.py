@@ -140,7 +140,7 @@ def find(name: str) -> WeightsFile:
         weights = zoo.MODELS[name].weights
         if weights is None:
             raise CaffeGPError(
-                f"nobody released weights for the model '{name}': 'make train-{name}' makes some"
+                f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"
             )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
@@ -176,7 +176,7 @@ def _trained_here(name: str, folder: Path | None) -> Path:
     for path in (shipped, trained):
         if path.is_file():
             return path
-    raise WeightsError(f"{shipped}: not there, nor {trained}; 'make train-{name}' trains it")
+    raise WeightsError(f"{shipped}: not there, nor {trained}; 'caffe_gp train {name}' trains it")
 
 
 def status(name: str, folder: Path | None = None) -> str:
