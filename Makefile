@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench \
+.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test bvlc test-bvlc lint \
+    bench \
     faithfulness clean docker docker-models
 
 PYTHON ?= python3
@@ -83,6 +84,9 @@ train-lenet: $(READY)  ## train LeNet again; train-cifar10: the CIFAR-10 net (CA
 
 train-cifar10: $(READY)
 	$(CAFFE_GP) train cifar10
+
+prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again after a change of the code
+	$(BIN)/python -m caffe_gp.training.prototxts
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests

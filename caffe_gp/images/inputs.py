@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 
 from caffe_gp.errors import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")
+from caffe_gp.images.reading import IMAGE_SUFFIXES
 
 
 def find_images(sources: Sequence[str]) -> list[str]:

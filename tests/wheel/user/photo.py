@@ -6,5 +6,5 @@ from PIL import Image
 
 from caffe_gp.datasets.digit_scenes import DigitScenes
 
-image, _ = DigitScenes("test")[0]
+image, _ = DigitScenes("test").scene(0)
 Image.fromarray(image[:, :, ::-1]).save(sys.argv[1])
