@@ -1,16 +1,18 @@
-# make help    lists what there is. Everything happens in .venv, which make creates and keeps in step with setup.py.
+# make help    lists what there is. Everything happens in .venv, which make creates and keeps in step with pyproject.toml.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 test bvlc test-bvlc lint bench \
+.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test bvlc test-bvlc lint \
+    bench \
     faithfulness clean docker docker-models
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
 CAFFE_GP_VENV ?= .venv
-EXTRAS ?= report,demo,dev
+EXTRAS ?= demo,dev
 BIN := $(CAFFE_GP_VENV)/bin
+CAFFE_GP := $(BIN)/python -m caffe_gp
 READY := $(CAFFE_GP_VENV)/.ready
 # The number of test processes; one thread each, so that they do not fight for the cores.
 JOBS ?= 2
@@ -30,58 +32,61 @@ BUILD ?=
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 30
 
-$(READY): setup.py pyproject.toml
+$(READY): setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(CAFFE_GP_VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 venv: $(READY)  ## create or update .venv
 
 models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfasrnn-coco --yes-non-commercial")
-	$(BIN)/caffe_gp fetch models $(FETCH)
+	$(CAFFE_GP) fetch models $(FETCH)
 
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
-	$(BIN)/caffe_gp fetch data $(DATA)
+	$(CAFFE_GP) fetch data $(DATA)
 
 .PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%) \
     $(CLASSIFICATION:%=reproduce-%)
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
-	$(BIN)/caffe_gp reproduce all $(REPRODUCE)
+	$(CAFFE_GP) reproduce all $(REPRODUCE)
 
 $(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
-	$(BIN)/caffe_gp reproduce $* $(REPRODUCE)
+	$(CAFFE_GP) reproduce $* $(REPRODUCE)
 
 reproduce-table6: SETS := mnist cifar10
 reproduce-figure11: SETS := mnist
 $(CLASSIFICATION:%=reproduce-%): reproduce-%: $(READY)
-	$(BIN)/caffe_gp fetch data $(SETS)
-	$(BIN)/caffe_gp reproduce $* $(REPRODUCE)
+	$(CAFFE_GP) fetch data $(SETS)
+	$(CAFFE_GP) reproduce $* $(REPRODUCE)
 
 reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
-	$(BIN)/caffe_gp reproduce all --suite camvid $(REPRODUCE)
+	$(CAFFE_GP) reproduce all --suite camvid $(REPRODUCE)
 
 reproduce-digits: $(READY)  ## the same with the demo's net and scenes
-	$(BIN)/caffe_gp fetch data digit-scenes
-	$(BIN)/caffe_gp reproduce all --suite digits $(REPRODUCE)
+	$(CAFFE_GP) fetch data digit-scenes
+	$(CAFFE_GP) reproduce all --suite digits $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
-	$(BIN)/caffe_gp reproduce all --suite voc-small --available $(REPRODUCE)
+	$(CAFFE_GP) reproduce all --suite voc-small --available $(REPRODUCE)
 
 demo: $(READY)  ## guided perturbations on a real net: prints a table, writes reports/demo/index.html
-	$(BIN)/caffe_gp demo
+	$(CAFFE_GP) demo
 
 train-digits: $(READY)  ## train the digits net again
-	$(BIN)/caffe_gp train digits
+	$(CAFFE_GP) train digits
 
 train-camvid: $(READY)  ## train the CamVid net again (CAFFE_GP_DATA: the folder that holds camvid/)
-	$(BIN)/caffe_gp train camvid
+	$(CAFFE_GP) train camvid
 
 train-lenet: $(READY)  ## train LeNet again; train-cifar10: the CIFAR-10 net (CAFFE_GP_DATA: their folder)
-	$(BIN)/caffe_gp train lenet
+	$(CAFFE_GP) train lenet
 
 train-cifar10: $(READY)
-	$(BIN)/caffe_gp train cifar10
+	$(CAFFE_GP) train cifar10
+
+prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again after a change of the code
+	$(BIN)/python -m caffe_gp.training.prototxts
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests

@@ -7,12 +7,15 @@
 # user. With '--user' nothing of this happens.
 set -eu
 project=$(cd "$(dirname "$0")/.." && pwd)
+python=$CAFFE_GP_VENV/bin/python
+
+commands() { "$python" -m caffe_gp --help | sed -n '/^commands:/,/^$/p'; }
 
 help() {
     cat <<'TEXT'
 caffe_gp: guided perturbations of Caffe nets, in a container
 
-  docker run caffe-gp run_gp --help               a tool, see below
+  docker run caffe-gp run --help                  a command of caffe_gp, see below
   docker run caffe-gp doctor                      what is here: engines, GPUs, data, weights
   docker run caffe-gp inspect FILE                what a prototxt or a weights file holds
   docker run caffe-gp make TARGET                 make's targets, see below
@@ -26,10 +29,7 @@ caffe_gp: guided perturbations of Caffe nets, in a container
   -v "$PWD/data:/data"                data sets (make data)
 
 TEXT
-    echo "tools:"
-    for tool in "$project"/tools/*.py; do
-        printf '  %-18s%s\n' "$(basename "$tool" .py)" "$(sed -nE '2s/^"""([^"]*).*/\1/p' "$tool")"
-    done
+    commands
     printf '\ntargets of make:\n'
     make --no-print-directory -C "$project" help | grep -E '^  make (models|data|demo|reproduce)'
 }
@@ -81,17 +81,18 @@ caffe-gp: nothing is mounted on:$missing
 TEXT
 }
 
-python=$CAFFE_GP_VENV/bin/python
 command=${1:-help}
 [ $# = 0 ] || shift
 case $command in
     help|-h|--help) help ;;
-    doctor|inspect) exec "$python" -m caffe_gp "$command" "$@" ;;
     health) exec "$python" "$project/docker/health.py" "$@" ;;
     make)
         case $* in *models*|*data*|*reproduce*) tell_about_volumes ;; esac
         exec make --no-print-directory -C "$project" "$@" ;;
     *)
+        if commands | grep -q "^  $command "; then
+            exec "$python" -m caffe_gp "$command" "$@"
+        fi
         if [ -e "$project/tools/${command%.py}.py" ] && [ "${command#*/}" = "$command" ]; then
             exec "$python" "$project/tools/${command%.py}.py" "$@"
         fi

@@ -12,7 +12,7 @@ if [ -e "$project/models/weights.lock" ]; then
     cp "$project/models/weights.lock" "$CAFFE_GP_MODELS/"
 fi
 # shellcheck disable=SC2086  # names, and options such as --yes-non-commercial
-"$CAFFE_GP_VENV/bin/python" "$project/tools/fetch_models.py" $MODELS
-"$CAFFE_GP_VENV/bin/python" "$project/tools/fetch_models.py" --verify
+"$CAFFE_GP_VENV/bin/caffe_gp" fetch models $MODELS
+"$CAFFE_GP_VENV/bin/caffe_gp" fetch models --verify
 rm -rf "$CAFFE_GP_MODELS/.incoming"
 chmod -R a+rwX "$CAFFE_GP_MODELS"

@@ -3,13 +3,13 @@
 #
 #   docker/install_torch.sh
 #
-# setup.py pins the version; PyPI's Linux wheel of it is the CUDA build and brings CUDA's libraries along. Another
+# constraints.txt pins the version; PyPI's Linux wheel of it is the CUDA build and brings CUDA's libraries along. Another
 # CUDA's is taken from PyTorch's own index of it in PIP_EXTRA_INDEX_URL (.../whl/cu126), whose 2.13.0+cu126 pip prefers.
 set -eu
 cd "$(dirname "$0")/.."
 
 export PIP_NO_CACHE_DIR=1
-make --no-print-directory venv EXTRAS=report,demo
+make --no-print-directory venv EXTRAS=demo
 "$CAFFE_GP_VENV/bin/python" - <<'PYTHON'
 import sys
 

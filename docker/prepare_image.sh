@@ -19,5 +19,9 @@ ln -s /reports "$project/reports"
 if [ ! -e "$CAFFE_GP_VENV/bin/python" ]; then
     python3 -m venv --system-site-packages --without-pip "$CAFFE_GP_VENV"
 fi
-touch "$CAFFE_GP_VENV/.ready"                             # make: newer than setup.py, so there is nothing to install
+if [ ! -e "$CAFFE_GP_VENV/bin/caffe_gp" ]; then
+    printf '#!/bin/sh\nexec "%s/bin/python" -m caffe_gp "$@"\n' "$CAFFE_GP_VENV" > "$CAFFE_GP_VENV/bin/caffe_gp"
+    chmod 755 "$CAFFE_GP_VENV/bin/caffe_gp"
+fi
+touch "$CAFFE_GP_VENV/.ready"                       # make: newer than pyproject.toml, so there is nothing to install
 "$CAFFE_GP_VENV/bin/python" -m compileall -q "$project/caffe_gp"

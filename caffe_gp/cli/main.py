@@ -77,14 +77,14 @@ def _without_command(given: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=version, help="print the version and exit")
     parser.add_argument(
         "--print-completion",
-        choices=("bash", "zsh", "tcsh"),
+        choices=("bash", "zsh"),
         metavar="SHELL",
-        help="print the script that completes this command in bash, zsh or tcsh",
+        help="print the script that completes this command in bash or zsh",
     )
     args = parser.parse_args(given)
     if args.print_completion is None:
         parser.print_help()
-        return 0 if not given else 2
+        return 2
     return finish(lambda: print_completion(_whole_parser(), args.print_completion), tool="caffe_gp")
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any, NoReturn, Sequence
 
+from caffe_gp.cli.extras import need
 from caffe_gp.errors import did_you_mean
 
 
@@ -52,7 +53,8 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def print_completion(parser: argparse.ArgumentParser, shell: str) -> None:
-    """Print the completion script of a shell: 'bash', 'zsh' or 'tcsh'."""
+    """Print the completion script of a shell, 'bash' or 'zsh'. CaffeGPError where shtab is not installed."""
+    need("completion", "--print-completion")
     import shtab
 
     sys.stdout.write(shtab.complete(parser, shell=shell))

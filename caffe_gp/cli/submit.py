@@ -9,6 +9,7 @@ from caffe_gp.cli import options
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.voc_submission import write_archive
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.models import zoo
 
 EXAMPLES = """
 examples:
@@ -21,7 +22,9 @@ ON_INTERRUPT = options.RESUMES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the data, the output."""
-    parser.add_argument("--model", default="fcn-8s", metavar="NAME", help="a net of the zoo")
+    parser.add_argument(
+        "--model", choices=zoo.MODELS, default="fcn-8s", metavar="NAME", help="a net by its name"
+    )
     parser.add_argument(
         "--eps", type=float, metavar="E", help="step at the input (default: the paper's for the model)"
     )

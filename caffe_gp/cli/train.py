@@ -133,9 +133,7 @@ def _by_solver(args: argparse.Namespace, engine: str) -> str:
     from caffe_gp.training import trainer
     from caffe_gp.training.recipe import read_recipe
 
-    recipe = read_recipe(
-        args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data
-    )
+    recipe = read_recipe(args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data)
     run = trainer.train(
         recipe,
         engine=engine,

@@ -17,5 +17,24 @@ _ANY_THREADS = hasattr(numba, "set_parallel_chunksize")
 if not _ANY_THREADS and config.CACHE_DIR:
     config.CACHE_DIR = os.path.join(config.CACHE_DIR, f"{config.NUMBA_NUM_THREADS}_threads")
 
-#: The ``cache`` of every ``njit`` here. Old versions without a folder (NUMBA_CACHE_DIR) compile every time.
-CACHE = _ANY_THREADS or bool(config.CACHE_DIR)
+
+def _has_a_folder() -> bool:
+    """Whether numba finds a folder for this package's code: NUMBA_CACHE_DIR, beside the code, or in HOME.
+
+    A read-only installation without a writable HOME has none. A folder in /tmp would not do: what lies there
+    is loaded and run, and others can write there.
+    """
+    try:
+        numba.njit(cache=True)(_nothing)
+    except RuntimeError:  # numba: no locator available
+        return False
+    return True
+
+
+def _nothing() -> None:
+    pass
+
+
+#: The ``cache`` of every ``njit`` here; without it kernels are compiled in every process, some seconds. Old
+#: versions without a folder (NUMBA_CACHE_DIR) compile every time.
+CACHE = (_ANY_THREADS or bool(config.CACHE_DIR)) and _has_a_folder()

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.mirrors import FETCH_DATA
 
 PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
 PICKLE_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
@@ -37,7 +38,7 @@ def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     begun = [(paths, read_batch) for paths, read_batch in forms if paths[0].parent.is_dir()]
     if not begun:
         raise DataError(
-            f"{root}: neither {PICKLES} nor {RECORDS} is in it; 'caffe_gp fetch data cifar10' gets the first"
+            f"{root}: neither {PICKLES} nor {RECORDS} is in it; '{FETCH_DATA} cifar10' gets the first"
         )
     whole = [form for form in begun if all(path.is_file() for path in form[0])]  # goes before half a one
     paths, read_batch = (whole or begun)[0]

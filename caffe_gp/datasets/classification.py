@@ -24,15 +24,14 @@ import numpy as np
 
 from caffe_gp.datasets import cifar
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS
-from caffe_gp.datasets.segmentation import FETCH
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
-from caffe_gp.images.reading import read_image
+from caffe_gp.files.mirrors import FETCH_DATA
+from caffe_gp.images.reading import IMAGE_SUFFIXES, read_image
 
 # Images of a training set that are kept from training: eps and every other choice is tuned on these.
 TUNING = 5000
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm")
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
 
 
@@ -138,7 +137,7 @@ def _mnist(name: str, root: Path) -> ClassificationSet:
 def _plain_or_packed(path: Path) -> Path:
     packed = path.with_name(f"{path.name}.gz")
     if not packed.is_file() and not path.is_file():
-        raise DataError(f"{packed}: no such file; '{FETCH} mnist' gets it")
+        raise DataError(f"{packed}: no such file; '{FETCH_DATA} mnist' gets it")
     return packed if packed.is_file() else path
 
 
@@ -190,7 +189,7 @@ def _folder(folder: Path) -> ClassificationSet:
     for label, place in enumerate(places):
         files = sorted(path for path in place.iterdir() if _is_image(path))
         if not files:
-            raise DataError(f"{place}: no images ({', '.join(_SUFFIXES)}) of class '{place.name}'")
+            raise DataError(f"{place}: no images ({', '.join(IMAGE_SUFFIXES)}) of class '{place.name}'")
         for path in files:
             image = np.asarray(read_image(path))
             if images and image.shape != images[0].shape:
@@ -211,7 +210,7 @@ def _folder(folder: Path) -> ClassificationSet:
 
 def _is_image(path: Path) -> bool:
     # Some systems leave a hidden '._NAME.jpg' beside NAME.jpg.
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 _SETS: dict[str, Callable[[str, Path], ClassificationSet]] = {

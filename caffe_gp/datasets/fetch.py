@@ -17,15 +17,16 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Callable, Iterator
+from typing import IO, Callable, Iterator, Sequence
 
 from caffe_gp.datasets import classification, digit_scenes, segmentation
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
 from caffe_gp.errors import DataError, DownloadError
 from caffe_gp.files.checks import need_space
 from caffe_gp.files.hashes import digests
-from caffe_gp.files.mirrors import download
+from caffe_gp.files.mirrors import FETCH_DATA, by_hand, download, try_each
 from caffe_gp.files.workplace import Say, staged_name, workplace
 from caffe_gp.images.reading import image_size
 
@@ -110,7 +111,7 @@ def verify(name: str, root: Path) -> int:
     """
     lacks = what_is_missing(find(name), root)
     if lacks:
-        raise DataError(f"{name}: {lacks}. 'caffe_gp fetch data {name}' gets it")
+        raise DataError(f"{name}: {lacks}. '{FETCH_DATA} {name}' gets it")
     read = set()
     for title, needs in segmentation.SOURCES_OF.items():
         if needs[0] != name or any(what_is_missing(find(other), root) for other in needs):
@@ -226,23 +227,18 @@ def _download_archive(
     _try_all(source, archive.urls, one, say)
 
 
-def _try_all(source: Source, urls: tuple[str, ...], one: Callable[[str], None], say: Say) -> None:
+def _try_all(source: Source, urls: Sequence[str], one: Callable[[str], None], say: Say) -> None:
     """Call ``one`` with each address until it succeeds."""
-    tried = []
-    for url in urls:
+
+    def get(url: str) -> None:
         say(f"{source.name}: downloading {url}")
-        try:
-            return one(url)
-        except DownloadError as error:
-            tried.append(f"{url}: {error}")
-            say(f"  {error}")
-    raise DataError(
-        f"{source.name} ({source.title}): "
-        + ("could not be downloaded. Tried:\n  " + "\n  ".join(tried) if tried else "cannot be downloaded.")
-        + f"\nBy hand: get it with a browser from {source.page} or another place, then\n"
-        f"  caffe_gp fetch data {source.name} --from-dir FOLDER\nwhich knows these names: "
-        + ", ".join(_names(source))
-    )
+        one(url)
+
+    def failure(failed: list[str]) -> DataError:
+        left = by_hand(failed, "", [source.page], f"{FETCH_DATA} {source.name}", _names(source))
+        return DataError(f"{source.name} ({source.title}): {left}")
+
+    try_each([(url, partial(get, url)) for url in urls], say, failure)
 
 
 def _names(source: Source) -> list[str]:

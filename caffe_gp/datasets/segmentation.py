@@ -23,13 +23,9 @@ from caffe_gp.datasets import digit_scenes, pascal_context, sbd
 from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, DIGIT_SCENES, PASCAL_CONTEXT, VOC
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
-from caffe_gp.images.label_maps import read_label_png
-from caffe_gp.images.reading import image_size
-
-VOID = 255
-FETCH = "caffe_gp fetch data"
-
-_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp")
+from caffe_gp.files.mirrors import FETCH_DATA
+from caffe_gp.images.label_maps import IGNORE, read_label_png
+from caffe_gp.images.reading import IMAGE_SUFFIXES, image_size
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,12 @@ class SegmentationSet:
 
     def image(self, item: str) -> Path:
         """The image file of an id; DataError if it is not there."""
-        for suffix in _SUFFIXES:
+        for suffix in IMAGE_SUFFIXES:
             path = self.images / f"{item}{suffix}"
             if path.is_file():
                 return path
-        raise DataError(f"{self.images / item}: no such image ({', '.join(_SUFFIXES)}) for set '{self.name}'")
+        suffixes = ", ".join(IMAGE_SUFFIXES)
+        raise DataError(f"{self.images / item}: no such image ({suffixes}) for set '{self.name}'")
 
     def label_file(self, item: str) -> Path | None:
         """The label file of an id, or None for a set without; DataError if it is not there."""
@@ -129,7 +126,7 @@ class SegmentationSet:
         """Itself, if every file is there; DataError with how many are missing and how to get them."""
         missing = [item for item in self.ids if not self._is_there(item)]
         if missing:
-            how = f"'{FETCH} {' '.join(self.sources)}' gets them" if self.sources else "Put them there"
+            how = f"'{FETCH_DATA} {' '.join(self.sources)}' gets them" if self.sources else "Put them there"
             raise DataError(
                 f"set '{self.name}': {len(missing)} of {len(self.ids)} images or label maps are missing in "
                 f"{self.images} and {self.labels}: {', '.join(missing[:3])}, ... {how}; --available uses the "
@@ -182,7 +179,7 @@ def _read_list(path: Path, name: str) -> tuple[str, ...]:
     try:
         words = path.read_text(encoding="ascii").split()
     except FileNotFoundError:
-        command = f"{FETCH} {' '.join(SOURCES_OF[name])}"
+        command = f"{FETCH_DATA} {' '.join(SOURCES_OF[name])}"
         raise DataError(f"{path}: no such list; '{command}' gets what '{name}' needs") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a list of ids ({error})") from None
@@ -266,8 +263,8 @@ def _camvid(name: str, root: Path) -> SegmentationSet:
     part = name.split("-")[1]
     images = root / "camvid" / part
     if not images.is_dir():
-        raise DataError(f"{images}: no such folder; '{FETCH} camvid' gets it")
-    ids = sorted(path.stem for path in images.iterdir() if path.suffix in _SUFFIXES)
+        raise DataError(f"{images}: no such folder; '{FETCH_DATA} camvid' gets it")
+    ids = sorted(path.stem for path in images.iterdir() if path.suffix in IMAGE_SUFFIXES)
     labels = root / "camvid" / f"{part}annot"
     return SegmentationSet(
         name, CAMVID, tuple(ids), images, labels, read=_read_camvid, colours=CAMVID_COLOURS
@@ -284,7 +281,7 @@ def _digit_scenes(name: str, root: Path) -> SegmentationSet:
 
 def _read_camvid(path: Path, classes: int) -> np.ndarray:
     labels = read_label_png(path, classes + 1)
-    labels[labels == classes] = VOID
+    labels[labels == classes] = IGNORE
     return labels
 
 
@@ -336,7 +333,7 @@ def _folder(name: str) -> SegmentationSet:
     for folder in (images, labels):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder")
-    ids = sorted(path.stem for path in images.iterdir() if path.suffix.lower() in _SUFFIXES)
+    ids = sorted(path.stem for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not ids:
-        raise DataError(f"{images}: no images ({', '.join(_SUFFIXES)})")
+        raise DataError(f"{images}: no images ({', '.join(IMAGE_SUFFIXES)})")
     return SegmentationSet(name, classes, tuple(ids), images, labels)

@@ -57,7 +57,7 @@ class Classifier:
         folder = places.shipped("models", self.name)
         found = sorted(folder.glob("*.caffemodel"))
         if not found:
-            raise DataError(f"{folder}: no caffemodel there; 'make train-{self.name}' makes one")
+            raise DataError(f"{folder}: no caffemodel there; 'caffe_gp train {self.name}' makes one")
         return found
 
 

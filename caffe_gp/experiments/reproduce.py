@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Callable, Sequence
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, did_you_mean
 from caffe_gp.experiments import (
     figure3,
     figure4,
@@ -105,7 +105,8 @@ def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
     """
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
-        raise CaffeGPError(f"unknown experiment '{unknown[0]}' (known: {', '.join(EXPERIMENTS)})")
+        hint = did_you_mean(unknown[0], EXPERIMENTS)
+        raise CaffeGPError(f"unknown experiment '{unknown[0]}'{hint} (known: {', '.join(EXPERIMENTS)})")
     names = [name for name in names if bench.suite.paper or not EXPERIMENTS[name].paper_only]
     lacks = missing(names, bench)
     if lacks:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, did_you_mean
 from caffe_gp.models import weights, zoo
 
 # Grey levels at the input. The paper's steps lie inside; its figure 10 shows a broad optimum there.
@@ -196,5 +196,6 @@ NAMES = tuple(_SUITES)
 def get(name: str) -> Suite:
     """The suite of this name; CaffeGPError with the list otherwise."""
     if name not in _SUITES:
-        raise CaffeGPError(f"unknown suite '{name}' (known: {', '.join(_SUITES)})")
+        hint = did_you_mean(name, _SUITES)
+        raise CaffeGPError(f"unknown suite '{name}'{hint} (known: {', '.join(_SUITES)})")
     return _SUITES[name]()

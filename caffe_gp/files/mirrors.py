@@ -1,10 +1,18 @@
-"""Getting files from where they were published: resumable downloads, hashes, archives."""
+"""Getting files from where they were published, one address after the other; what to say if none works."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Callable, Iterable, Sequence, Tuple
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, DownloadError
+from caffe_gp.files.workplace import Say
+
+# What a user types to get things.
+FETCH_MODELS = "caffe_gp fetch models"
+FETCH_DATA = "caffe_gp fetch data"
+
+Attempt = Tuple[str, Callable[[], None]]  # an address, and the call that gets the file there
 
 
 def download(url: str, staged: Path, known_hash: str | None = None, progress: bool = True) -> None:
@@ -16,3 +24,41 @@ def download(url: str, staged: Path, known_hash: str | None = None, progress: bo
             f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
         ) from None
     http.download(url, staged, known_hash, progress)
+
+
+def try_each(attempts: Iterable[Attempt], say: Say, failure: Callable[[list[str]], CaffeGPError]) -> None:
+    """Make the attempts until one succeeds. An attempt fails by raising DownloadError.
+
+    failure   makes the error to raise if none succeeds from 'address: why it failed' of each
+    """
+    failed = []
+    for address, attempt in attempts:
+        try:
+            return attempt()
+        except DownloadError as error:
+            failed.append(f"{address}: {error}")
+            say(f"  {error}")
+    raise failure(failed)
+
+
+def by_hand(
+    failed: Sequence[str], note: str, pages: Sequence[str], command: str, names: Sequence[str]
+) -> str:
+    """What is left to do when no address worked.
+
+    failed    why each did not; empty where there are none to try
+    note      what else there is to say then
+    pages     for people with a browser
+    command   that takes the file from a folder, without its --from-dir
+    names     that it knows there
+    """
+    lines = ["could not be downloaded. Tried:", *(f"  {reason}" for reason in failed)]
+    if not failed:
+        lines = [f"cannot be downloaded. {note}".strip()]
+    places = " or ".join([*pages, "another place"])
+    lines += [
+        f"By hand: get it with a browser from {places}, put it into a folder, then",
+        f"  {command} --from-dir FOLDER",
+        f"which knows these names: {', '.join(names)}",
+    ]
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from typing import Sequence
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError, ZeroGradientError
+from caffe_gp.errors import DataError, NetError, ZeroGradientError, did_you_mean
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net
@@ -54,7 +54,8 @@ class NeighbourPerturbation(PerturbedNet):
         self.features = list(features) if features else [find_features(self.net, self.score)]
         for name in self.features:
             if name not in self.net.blobs:
-                raise NetError(f"the net has no blob '{name}' to take features from")
+                hint = did_you_mean(name, (blob for blob in self.net.blobs if "_split_" not in blob))
+                raise NetError(f"the net has no blob '{name}' to take features from{hint}")
         self._start: np.ndarray | None = None
         self._has_gradient = False
 

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import CaffeGPError, DataError, did_you_mean
 
 IGNORE_LABEL = 255
 
@@ -111,7 +111,8 @@ def check_choice(encoding: str, inject: str | None) -> str:
     which ``sign`` would blow up to full steps).
     """
     if encoding not in ENCODINGS:
-        raise CaffeGPError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+        hint = did_you_mean(encoding, ENCODINGS)
+        raise CaffeGPError(f"unknown encoding '{encoding}'{hint} (known: {', '.join(ENCODINGS)})")
     if inject is None:
         return "softmax-output" if encoding == "soft" else "score"
     if inject not in INJECTIONS:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Callable, NamedTuple, Sequence
 
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.gp.pycaffe import Net
 
 
@@ -101,7 +101,8 @@ def view_layers(net: Net) -> list[LayerView]:
 def _check_blob(net: Net, layers: Sequence[LayerView], name: str) -> None:
     if name not in net.blobs:
         made = [top for layer in layers if layer.type != "Split" for top in layer.tops]
-        raise NetError(f"the net has no blob '{name}'; its blobs are {', '.join(dict.fromkeys(made))}")
+        blobs = ", ".join(dict.fromkeys(made))
+        raise NetError(f"the net has no blob '{name}'; its blobs are {blobs}{did_you_mean(name, made)}")
     for layer in layers:
         if layer.type == "Split" and name in layer.tops and name.startswith(layer.name + "_"):
             raise NetError(f"blob '{name}' is an automatic copy; name the original, '{layer.bottoms[0]}'")

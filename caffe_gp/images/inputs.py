@@ -11,9 +11,7 @@ from PIL import Image
 
 from caffe_gp.errors import DataError
 from caffe_gp.images.label_maps import read_label_png
-from caffe_gp.images.reading import image_size
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff")
+from caffe_gp.images.reading import IMAGE_SUFFIXES, image_size
 
 
 @dataclass(frozen=True)

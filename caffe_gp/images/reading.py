@@ -11,6 +11,9 @@ from caffe_gp.errors import DataError
 
 Size = Tuple[int, int]  # width, height
 
+# Of the image files that folders are searched for; of one id's files the first of them counts.
+IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+
 
 def read_image(path: str | os.PathLike) -> Any:
     """An image file as Pillow RGB; DataError if it is missing or damaged."""

@@ -18,12 +18,13 @@ import shutil
 import zipfile
 import zlib
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.files.checks import need_space, what_is_wrong
 from caffe_gp.files.hashes import digests
-from caffe_gp.files.mirrors import download
+from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
 from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
 from caffe_gp.models.weights import (
     LOCK,
@@ -109,26 +110,26 @@ def _verify(file: WeightsFile, target: Path) -> Pin:
 
 def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, say: Say) -> None:
     """Try every address of the file, then every mirror's."""
-    tried = []
-    sources: list[tuple[str, Mirror | None]] = [(url, None) for url in file.urls]
-    sources += [(url, mirror) for mirror in file.mirrors for url in mirror.urls]
-    for url, mirror in sources:
+
+    def get(url: str, mirror: Mirror | None) -> None:
         try:
             staged = _retrieve(file, url, mirror, incoming, progress, say)
             _accept(file, target, staged, incoming, url, mirror, say)
-            return _forget(file, incoming)
         except (DownloadError, WeightsError) as error:
             reason = str(error).replace(str(incoming / staged_name(url)), "the file there")
-            tried.append(f"{url}{f' ({mirror.format})' if mirror else ''}: {reason}")
-            say(f"  {reason}")
-    raise WeightsError(
-        f"{file.name}: could not be downloaded. Tried:\n  "
-        + "\n  ".join(tried)
-        + "\nBy hand: download it with a browser, from one of these addresses"
-        + (f", {' or '.join(file.pages)}," if file.pages else "")
-        + f" or another place, into a folder, then\n  caffe_gp fetch models {file.name} --from-dir FOLDER\n"
-        + f"which knows these names: {', '.join(pattern for pattern, _ in _names(file))}"
-    )
+            raise DownloadError(reason) from None
+
+    def failure(failed: list[str]) -> WeightsError:
+        pages = file.pages or (["one of these addresses"] if failed else ["whoever has it"])
+        names = [pattern for pattern, _ in _names(file)]
+        command = f"{FETCH_MODELS} {file.name}"
+        return WeightsError(f"{file.name}: {by_hand(failed, file.note, pages, command, names)}")
+
+    attempts: list[Attempt] = [(url, partial(get, url, None)) for url in file.urls]
+    for mirror in file.mirrors:
+        attempts += [(f"{url} ({mirror.format})", partial(get, url, mirror)) for url in mirror.urls]
+    try_each(attempts, say, failure)
+    _forget(file, incoming)
 
 
 def _retrieve(

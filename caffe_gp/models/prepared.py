@@ -11,37 +11,34 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from caffe_gp import proto
-from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp import engines, proto
+from caffe_gp.errors import PrototxtError, did_you_mean
 from caffe_gp.models import zoo
-from caffe_gp.surgery.prepare import prepare
 
 
 def prepared_text(
     source: str | os.PathLike,
+    caffemodel: str | os.PathLike | None = None,
     *,
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
-    engine: str = "torch",
+    engine: str = "auto",
 ) -> str:
     """The text; its comments name the source and what was done, a sentence a line.
 
-    source   a model's name, or the path of a prototxt: deploy, train/val or as it was released
-    score, input_shape, engine   as ``surgery.prepare`` takes them; ``score`` is the model's own by default
-    Raises CaffeGPError for what is neither, PrototxtError and NetError as ``proto.read_net_param`` and
-    ``surgery.prepare`` do.
+    source      a model's name, or the path of a prototxt: deploy, train/val or as it was released
+    caffemodel  weights, which tell how many channels the images of a data layer have
+    score, input_shape, engine   as ``engines.prepare_net`` takes them; a model has a ``score`` of its own
+    Raises PrototxtError for what is neither, and what ``engines.prepare_net`` raises.
     """
-    source = os.fspath(source)
-    if source in zoo.MODELS:
-        model = zoo.get(source)
-        title, param, score = model.title, model.net(), score or model.score
-    elif os.path.isfile(source):
-        title, param = os.path.basename(source), proto.read_net_param(source)
-    else:
-        hint = did_you_mean(source, zoo.MODELS)
-        raise CaffeGPError(
-            f"'{source}' is neither a file nor a model{hint} (models: {', '.join(zoo.MODELS)})"
-        )
-    prepared = prepare(param, score=score, input_shape=input_shape, engine=engine)
+    path = title = os.fspath(source)
+    if path in zoo.MODELS:
+        model = zoo.get(path)
+        path, title, score = str(model.prototxt()), model.title, score or model.score
+    elif not os.path.exists(path):
+        hint = did_you_mean(path, zoo.MODELS)
+        raise PrototxtError(f"{path}: no such file, and no model of this name{hint}")
+    weights = None if caffemodel is None else os.fspath(caffemodel)
+    prepared = engines.prepare_net(path, weights, engine=engine, score=score, input_shape=input_shape)
     lines = [f"{title}, prepared for guided perturbations.", *prepared.changes]
     return "".join(f"# {line}\n" for line in lines) + proto.to_text(prepared.net)

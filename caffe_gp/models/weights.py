@@ -4,8 +4,8 @@
     file.licence, file.parameters, file.scores
     weights.require("fcn-32s")              # its path, or an error that says how to get it
 
-Getting them is ``caffe_gp.models.fetch`` (caffe_gp fetch models). Weights of nets that are trained here come
-with the project: models/NAME/NAME.caffemodel.
+Getting them is ``caffe_gp.models.fetch`` (``caffe_gp fetch models``). Weights of nets that are trained here
+come with the project: models/NAME/NAME.caffemodel.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
 from caffe_gp.files import manifest, places
 from caffe_gp.files.json_files import write_json
+from caffe_gp.files.mirrors import FETCH_MODELS
 from caffe_gp.models import zoo
 
 LOCK = "weights.lock"
@@ -89,6 +90,11 @@ class WeightsFile:
         return {name: getattr(self, name) for name in HASHES if getattr(self, name)}
 
     @property
+    def is_published(self) -> bool:
+        """Whether there is an address to download it from; otherwise it comes through --from-dir only."""
+        return bool(self.urls or self.mirrors)
+
+    @property
     def models(self) -> list[zoo.Model]:
         """The models of the zoo that read this file, the one with most parameters first."""
         users = [model for model in zoo.MODELS.values() if model.weights == self.name]
@@ -157,7 +163,7 @@ def require(name: str, folder: Path | None = None) -> Path:
     path = path_of(name, folder)
     if not path.is_file():
         raise WeightsError(
-            f"{path}: the weights of '{name}' are not there. Get them with 'caffe_gp fetch models {name}', "
+            f"{path}: the weights of '{name}' are not there. Get them with '{FETCH_MODELS} {name}', "
             "or from a file that you have with '--from-dir FOLDER'; CAFFE_GP_MODELS names another folder"
         )
     return path

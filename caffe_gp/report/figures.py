@@ -57,7 +57,7 @@ def style() -> Any:
     try:
         import matplotlib
     except ImportError:
-        raise CaffeGPError("figures need matplotlib: pip install 'caffe_gp[report]'") from None
+        raise CaffeGPError("figures need the Python package matplotlib: pip install matplotlib") from None
     return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
 
 

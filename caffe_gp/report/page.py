@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> str:
     try:
         import jinja2
     except ImportError:
-        raise CaffeGPError("HTML pages need Jinja2: pip install 'caffe_gp[report]'") from None
+        raise CaffeGPError("HTML pages need the Python package jinja2: pip install jinja2") from None
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(str(TEMPLATES)),
         autoescape=True,

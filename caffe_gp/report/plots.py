@@ -43,7 +43,7 @@ def lines(
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
     except ImportError:
-        raise CaffeGPError("plots need matplotlib: pip install 'caffe_gp[report]'") from None
+        raise CaffeGPError("plots need the Python package matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=size)
     canvas = FigureCanvasSVG(figure)
     axes = figure.add_subplot(1, 1, 1)

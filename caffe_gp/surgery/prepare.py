@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Sequence
 
 from caffe_gp import proto
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery import crops, forks
 
@@ -126,8 +126,8 @@ def _find_score(net: Any, unfiltered: Any, wanted: str | None) -> tuple[str, str
     if wanted is not None:
         if wanted not in made:
             raise NetError(
-                f"net '{net.name}' has no blob '{wanted}' to take scores from; candidates: "
-                f"{', '.join(top for top, _ in _outputs(net)) or ', '.join(made)}"
+                f"net '{net.name}' has no blob '{wanted}' to take scores from{did_you_mean(wanted, made)} "
+                f"(candidates: {', '.join(top for top, _ in _outputs(net)) or ', '.join(made)})"
             )
         return wanted, "as asked"
     silenced = {bottom for layer in net.layer if layer.type == "Silence" for bottom in layer.bottom}

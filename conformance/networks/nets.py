@@ -31,9 +31,13 @@ SIZES = {
     "deeplab-vgg16": (1, 65, 97),
     "deeplab-coco-largefov": (1, 65, 97),
     "deeplab-resnet101": (1, 65, 97),
+    "camvid": (1, 48, 64),
+    "digits": (1, 48, 64),
     "lenet": (16, 28, 28),
     "cifar10": (16, 32, 32),
 }
+# Nets whose images have one size, a large one: compared with their own weights in conformance/released.
+ELSEWHERE = {"mnv2-dm05-257", "mnv2-dm10-513"}
 # Blob of the scores that go into the mean field.
 BEFORE_CRF = {"crfasrnn-coco": "coarse"}
 # A step that moves some labels of these random nets.
@@ -109,14 +113,17 @@ def _small(random: Any, shape: tuple) -> np.ndarray:
 
 
 def _upsampling(random: Any, layer: Any, shapes: list) -> list[np.ndarray]:
-    """Bilinear, each class to itself; with a little of every other class where the net learned it."""
+    """Bilinear, each class to itself; with a little of every other class where the net learned it. Between
+    different numbers of channels: small random values."""
+    inputs, outputs, _, size = shapes[0]
+    if outputs not in (1, inputs):
+        return [0.2 * _small(random, shape) for shape in shapes]
     weight = np.zeros(shapes[0], np.float32)
-    size = shapes[0][-1]
     factor = (size + 1) // 2
     centre = factor - 1 if size % 2 else factor - 0.5
     line = 1 - np.abs(np.arange(size) - centre) / factor
-    weight[range(len(weight)), range(len(weight))] = np.outer(line, line)
-    if layer.param[0].lr_mult:
+    weight[range(inputs), np.arange(inputs) % outputs] = np.outer(line, line)
+    if not len(layer.param) or layer.param[0].lr_mult:
         weight += 0.2 * _small(random, weight.shape)
     return [weight, *[_small(random, shape) for shape in shapes[1:]]]
 

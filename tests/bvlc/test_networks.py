@@ -23,7 +23,7 @@ JUMPS, JUMPED_LABELS = 0.05, 0.01
 
 
 def test_every_net_is_here():
-    assert set(nets.SIZES) == set(zoo.MODELS) == set(GOLDENS)
+    assert set(nets.SIZES) == set(zoo.MODELS) - nets.ELSEWHERE == set(GOLDENS)
 
 
 @pytest.mark.parametrize("name", nets.SIZES)

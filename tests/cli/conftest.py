@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Tuple
+from typing import Any, Callable
 
 import pytest
 
@@ -10,10 +10,10 @@ from caffe_gp.cli.main import main
 
 
 @pytest.fixture()
-def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Tuple[str, str]]:
+def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
     """Runs ``caffe_gp WORDS...`` in this process: command(words..., code=0) -> (stdout, stderr)."""
 
-    def call(*words: Any, code: int = 0) -> Tuple[str, str]:
+    def call(*words: Any, code: int = 0) -> tuple[str, str]:
         capfd.readouterr()
         try:
             found = main([str(word) for word in words])

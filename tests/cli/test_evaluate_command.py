@@ -103,7 +103,8 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(run, case, tmp_path, 
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in stderr, stderr
-    assert stderr.strip().splitlines()[-1].startswith("caffe_gp evaluate: interrupted. The same command resumes")
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith("caffe_gp evaluate: interrupted. The same command resumes")
     assert 3 <= recorded() < 40, "the run was not stopped in its middle"
     run(out, *options)
     run(tmp_path / "whole", *options)  # with one worker, as the rest of the other

@@ -144,11 +144,9 @@ def test_solver(tmp_path):
 @pytest.mark.parametrize("name", list(zoo.MODELS))
 def test_every_prototxt_of_the_zoo(name):
     model = zoo.get(name)
-    for kind in ("deploy", "gp"):
-        description = describe_file(model.prototxt(kind))
-        if kind == "deploy":
-            assert description.parameters == model.parameters
-            assert description.models == [name]
+    description = describe_file(model.prototxt())
+    assert description.parameters == model.parameters
+    assert description.models == [name]
 
 
 def test_prototxts_that_are_none(tmp_path):

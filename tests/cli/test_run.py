@@ -306,7 +306,8 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, numb
     assert 2 <= len(done) < 16, "the run was not stopped in its middle"
     if number == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in stderr
-        assert stderr.strip().splitlines()[-1].startswith("caffe_gp run: interrupted. The same command resumes")
+        last = stderr.strip().splitlines()[-1]
+        assert last.startswith("caffe_gp run: interrupted. The same command resumes")
         assert not list(out.rglob(".*.png*"))
     for path in out.rglob("[!.]*.png"):
         read_picture(path)
@@ -378,6 +379,8 @@ ONE = ("--image", "{model}/images/a.png", "--eps", "1")
     "options, code, message",
     [
         (("--image", "none.png", "--eps", "1"), 2, "none.png: no such image"),
+        ((*ONE, "--blob", "pol3"), 2, "; did you mean pool3"),
+        ((*ONE, "--score", "scroe"), 2, "; did you mean score"),
         (("--images", "nowhere", "--eps", "1"), 2, "nowhere: no such image, folder or list"),
         (("--image", "{model}/net.prototxt", "--eps", "1"), 2, "no such image"),
         ((*ONE[:-1], "nan"), 1, "eps must be a finite number"),

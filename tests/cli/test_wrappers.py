@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,14 @@ def test_each_starts_by_its_own_path(tool, tmp_path):
     # The interpreter of #! is the first python3 of PATH; the package is found although nothing says where.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["PATH"] = os.pathsep.join([str(_interpreters(tmp_path)), environment.get("PATH", "")])
-    done = subprocess.run([str(tool), "--help"], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    words = [str(tool), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: caffe_gp ") and len(tool.read_text().splitlines()) <= 10
 
 
 def _interpreters(folder: Path) -> Path:
     """A folder with this interpreter as python3."""
-    import sys
-
     script = folder / "python3"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     script.chmod(0o755)

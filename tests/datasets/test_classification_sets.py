@@ -94,7 +94,7 @@ def test_damaged_idx(tmp_path, name, content, message):
 
 
 def test_mnist_of_another_size_or_missing(tmp_path):
-    with pytest.raises(DataError, match="t10k-images-idx3-ubyte.gz: no such file; .*fetch_data.py mnist"):
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte.gz: no such file; .*gp fetch data mnist"):
         classification.get("mnist-test", tmp_path)
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist/t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((9, 28, 28))))

@@ -232,7 +232,7 @@ def test_voc_test_is_told_by_its_list(monkeypatch, tmp_path):
     fetch.fetch("voc2012-test", tmp_path / "root", from_dir=tmp_path / "devkit", say=lambda line: None)
     images = segmentation.get("voc2012-test", tmp_path / "root")
     assert images.ids == ("c", "d") and not images.has_truth
-    with pytest.raises(DataError, match="2 of 2 .* missing .*fetch_data.py voc2012-test'"):
+    with pytest.raises(DataError, match="2 of 2 .* missing .*caffe_gp fetch data voc2012-test'"):
         images.check()
 
 

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from caffe_gp.datasets import pascal_context, segmentation
 from caffe_gp.datasets.class_names import PASCAL_CONTEXT
 from caffe_gp.errors import DataError
+from caffe_gp.images.reading import IMAGE_SUFFIXES
 
 pytestmark = pytest.mark.engine
 
@@ -66,7 +67,7 @@ def test_the_reduced_set_is_val_minus_sbd(root, monkeypatch):
 def test_missing_files_are_counted(root):
     images = segmentation.get("voc2012-val", root)
     (root / f"VOCdevkit/VOC2012/JPEGImages/{IDS[0]}.jpg").unlink()
-    with pytest.raises(DataError, match="1 of 3 .* missing .*2007_000001.*fetch_data.py voc2012'"):
+    with pytest.raises(DataError, match="1 of 3 .* missing .*2007_000001.*caffe_gp fetch data voc2012'"):
         images.check()
     assert images.available().ids == IDS[1:] and "2 available of 3" in images.available().name
 
@@ -180,3 +181,9 @@ def test_the_real_reduced_set(shared_data, tmp_path):
     counts = sum(np.bincount(here.truth(item).ravel(), minlength=256) for item in here.ids)
     assert len(here) == 326 and (counts[:21] > 0).all() and counts[21:255].sum() == 0
     assert 0.6 < counts[0] / counts[:21].sum() < 0.8 and 0.02 < counts[255] / counts.sum() < 0.1
+
+
+def test_image_suffixes():
+    """What each of the three lists had before they became one; of two files of one id the JPEG is taken."""
+    assert set(IMAGE_SUFFIXES) == {".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff"}
+    assert IMAGE_SUFFIXES[:2] == (".jpg", ".png")

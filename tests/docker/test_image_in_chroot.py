@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from caffe_gp.cli.main import COMMANDS
 from tests.docker.dockerfiles import DOCKER, ROOT, context, index, instructions
 
 FILE_SYSTEM = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", ROOT / ".cache" / "bvlc"))
@@ -127,18 +128,19 @@ def owner(path):
 def test_no_arguments_is_help(image, reports):
     done = image.docker_run()
     assert done.returncode == 0, done.stderr
-    tools = [path.stem for path in (ROOT / "tools").glob("*.py")]
-    assert all(f"\n  {tool} " in done.stdout for tool in tools)
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
     assert "make reproduce-all" in done.stdout and "make test-bvlc" not in done.stdout
 
 
 def test_tools_doctor_and_make(image, reports):
-    assert "usage: run_gp.py" in image.docker_run("run_gp", "--help").stdout
-    assert "usage: reproduce.py" in image.docker_run("reproduce.py", "--help").stdout
+    assert "usage: caffe_gp run" in image.docker_run("run", "--help").stdout
+    assert "usage: caffe_gp classify" in image.docker_run("run_gp_classify", "--help").stdout
+    assert "usage: caffe_gp reproduce" in image.docker_run("reproduce.py", "--help").stdout
+    assert "usage: caffe_gp evaluate" in image.docker_run("caffe_gp", "evaluate", "--help").stdout
     doctor = image.docker_run("doctor").stdout
     assert "bvlc   engine_version 1.0.0" in doctor and "weights in /models" in doctor
     made = image.docker_run("make", "-n", "reproduce-table1")
-    assert made.stdout == "/opt/venv/bin/python tools/reproduce.py table1 \n", made.stderr
+    assert made.stdout == "/opt/venv/bin/python -m caffe_gp reproduce table1 \n", made.stderr
     assert "nothing is mounted on: /models /data\n" in made.stderr
     assert "mounted" not in image.docker_run("make", "-n", "demo").stderr
 
@@ -153,6 +155,7 @@ def test_a_reproduction_without_weights_and_data_says_what_is_missing(image, rep
 def test_any_command_and_its_exit_code(image, reports):
     assert image.docker_run("sh", "-c", "exit 7").returncode == 7
     assert image.docker_run("no-such-command").returncode == 127
+    assert image.docker_run("run", "--nonsense").returncode == 2
     assert image.docker_run("run_gp", "--nonsense").returncode == 2
 
 

@@ -158,5 +158,5 @@ def test_unusable_options(folder, tmp_path, options, message):
 
 def test_missing_data_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("CAFFE_GP_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="nowhere.*fetch_data.py mnist"):
+    with pytest.raises(DataError, match="nowhere.*caffe_gp fetch data mnist"):
         net_of(tmp_path, data="mnist-train", batch=2, mean=[0])

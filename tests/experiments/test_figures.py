@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.datasets import segmentation
 from caffe_gp.errors import NetError
 from caffe_gp.experiments import chosen_images, figure4, figure6, figure8, figure9, inside_net
 from caffe_gp.experiments.bench import Bench
@@ -226,7 +225,7 @@ def test_the_patch_has_most_corrected_pixels(bench):
     seen = figure6._Seen(labeller, canvas, rows, columns, np.zeros((1, CLASSES, high, wide)), np.zeros(0))
     truth = bench.data().truth("0")
     fixed = np.random.RandomState(2).rand(HIGH, WIDE) < 0.2
-    fixed &= truth != segmentation.VOID
+    fixed &= truth != IGNORE
     patch = figure6.choose(seen, fixed, truth)
     assert patch.apart == 2  # 8 pixels at a stride of 4
 

@@ -166,7 +166,7 @@ def test_weights_that_were_trained_here(project_root, tmp_path):
 def test_weights_that_are_trained_elsewhere(tmp_path, monkeypatch):
     """By an installed package, which does not come with those of LeNet."""
     monkeypatch.setattr(places, "checkout", lambda: tmp_path / "installed")
-    with pytest.raises(WeightsError, match="lenet.caffemodel: not there, nor .*; 'make train-lenet'"):
+    with pytest.raises(WeightsError, match="lenet.caffemodel: not there, nor .*; 'caffe_gp train lenet'"):
         weights.require("lenet", tmp_path)
     (tmp_path / "lenet").mkdir()
     (tmp_path / "lenet" / "lenet.caffemodel").touch()

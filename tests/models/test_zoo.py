@@ -97,7 +97,7 @@ def test_prepared_text_says_what_it_is_and_what_was_done(tmp_path):
     path = tmp_path / "net.prototxt"
     path.write_text(proto.to_text(zoo.get("lenet").net()))
     of_file = prepared_text(path, engine="bvlc")
-    assert of_file.startswith("# net.prototxt, prepared")
+    assert of_file.startswith(f"# {path}, prepared")
     assert proto.parse_net_param(of_file) == proto.parse_net_param(prepared_text("lenet"))
     scores = prepared_text(path, score="ip1", input_shape=(2, None, None, None))
     param = proto.parse_net_param(scores)
@@ -105,7 +105,7 @@ def test_prepared_text_says_what_it_is_and_what_was_done(tmp_path):
 
 
 def test_prepared_text_of_nothing_known(tmp_path):
-    with pytest.raises(CaffeGPError, match="'fcn8s' is neither a file nor a model; did you mean fcn-8s"):
+    with pytest.raises(PrototxtError, match="fcn8s: no such file, and no model.*; did you mean fcn-8s"):
         prepared_text("fcn8s")
     (tmp_path / "bad.prototxt").write_text("layer {")
     with pytest.raises(PrototxtError, match="bad.prototxt:1"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2
+from google.protobuf import descriptor_pb2, text_format
 
 caffe = pytest.importorskip("caffe", reason="BVLC Caffe is not here (make test-bvlc)")
 caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2", reason="BVLC Caffe is not here (make test-bvlc)")
@@ -14,6 +14,7 @@ if not hasattr(caffe, "_caffe") and not hasattr(caffe, "pycaffe"):
 
 from caffe_gp import proto  # noqa: E402
 from caffe_gp.proto import messages as pb  # noqa: E402
+from tests.proto.random_messages import fill  # noqa: E402
 
 NET = """
 name: "small"
@@ -163,3 +164,29 @@ def test_mean_file_equals_bvlcs(tmp_path):
     assert np.array_equal(caffe.io.blobproto_to_array(blob), mean)
     path.write_bytes(caffe.io.array_to_blobproto(mean).SerializeToString())
     assert np.array_equal(proto.read_blob(path), mean)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_its_text_parser_reads_what_we_write(seed):
+    message = fill(caffe_pb2.NetParameter(), np.random.RandomState(seed))
+    assert text_format.Parse(proto.to_text(message), caffe_pb2.NetParameter()) == message
+
+
+def test_it_reads_the_committed_prototxts(project_root):
+    """Those without layers of the forks, and as nets those that are small; the solvers too."""
+    read = 0
+    for path in sorted((project_root / "prototxt").glob("*/*.prototxt")):
+        kind = "SolverParameter" if path.name == "solver.prototxt" else "NetParameter"
+        try:
+            theirs = text_format.Parse(path.read_text(encoding="utf-8"), getattr(caffe_pb2, kind)())
+        except text_format.ParseError as error:
+            assert "interp_param" in str(error) or "multi_stage_meanfield_param" in str(error), path
+            continue
+        ours = pb.MESSAGES[kind]()
+        ours.ParseFromString(theirs.SerializeToString())
+        assert proto.parse_message(path.read_text(encoding="utf-8"), pb.MESSAGES[kind]()) == ours
+        read += 1
+    assert read >= 19
+    for name in ("digits", "camvid", "lenet"):
+        deploy = project_root / "prototxt" / name / "deploy.prototxt"
+        assert list(caffe.Net(str(deploy), caffe.TEST).blobs)[0] == "data"
