@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Collection, Sequence
 
-import numpy as np
-
 from caffe_gp import engines
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import CaffeGPError, DataError
@@ -25,7 +23,7 @@ from caffe_gp.evaluation.classification_results import (
     read_results,
     write_reports,
 )
-from caffe_gp.evaluation.neighbour_worker import NeighbourWorker
+from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker, rows_of
 from caffe_gp.evaluation.settings import Resolved, RunSettings, required
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.runs.folder import RunFolder, keyed_folder
@@ -203,12 +201,7 @@ class ClassificationTask:
         return [f"{first}-{min(first + size, number) - 1}" for first in range(0, number, size)]
 
     def images_of(self, item: str) -> int:
-        return len(self.rows(item))
-
-    def rows(self, item: str) -> np.ndarray:
-        """The rows of the set that an item stands for."""
-        first, last = map(int, item.split("-"))
-        return np.arange(first, last + 1)
+        return len(rows_of(item))
 
     def plan(self, todo: Collection[str]) -> list[Batch]:
         """Items in their order, as many together as are searched at once."""
@@ -225,9 +218,17 @@ class ClassificationTask:
         return described["engine"] == "torch" or int(described["threads"]) == self.threads
 
     def open(self, device: str) -> NeighbourWorker:
-        if self.opened is not None and self.opened.device == device:
-            return NeighbourWorker(self, self.opened)
-        return NeighbourWorker(self, self.resolved.open_net(device))
+        data = {
+            "train": self.train_description,
+            "images": self.description,
+            "class_names": list(self.images.classes),
+        }
+        method = self.settings.method(self.resolved)
+        job = NeighbourJob(
+            self.resolved, self.images, self.key, self.bank_folder, self.bank_key, method, data
+        )
+        is_open = self.opened is not None and self.opened.device == device
+        return NeighbourWorker(job, self.opened if is_open else self.resolved.open_net(device))
 
     def on_this_machine(self) -> ClassificationTask:
         again = ClassificationTask.of(self.settings)

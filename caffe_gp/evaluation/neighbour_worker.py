@@ -8,39 +8,66 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, provenance
+from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.engines import GPNet
 from caffe_gp.evaluation.classification_results import Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
+from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
 from caffe_gp.runs.task import Batch, Record
 
-if TYPE_CHECKING:
-    from caffe_gp.evaluation.classification import ClassificationTask
+
+@dataclass(frozen=True)
+class NeighbourJob:
+    """What a worker is to do.
+
+    resolved   of a ``Classification``
+    images     the set to be classified
+    key, bank_key   of the run, and of the bank in ``bank_folder``
+    method, data    what results say of the method and of the sets
+    """
+
+    resolved: Resolved
+    images: ClassificationSet
+    key: Mapping[str, Any]
+    bank_folder: Path
+    bank_key: dict[str, Any]
+    method: dict[str, Any]
+    data: dict[str, Any]
+
+
+def rows_of(item: str) -> np.ndarray:
+    """The rows of the set that an item, '0-99', stands for."""
+    first, last = map(int, item.split("-"))
+    return np.arange(first, last + 1)
 
 
 class NeighbourWorker:
-    """The net of a task, loaded, and its bank; a ``runs.task.Worker``.
+    """A net, loaded, and its bank; a ``runs.task.Worker``.
 
     method, bank   the perturbation, and the training images' features and gradients
     """
 
-    def __init__(self, task: ClassificationTask, net: GPNet) -> None:
+    def __init__(self, job: NeighbourJob, net: GPNet) -> None:
         """Open the bank. DataError, naming the setting, for one that belongs to something else."""
-        self._task, self._net, settings = task, net, task.settings
+        self._job, self._net, self._settings = job, net, job.resolved.settings
+        settings = self._settings
         self.method = NeighbourPerturbation(self._net, blob=settings.blob, features=settings.features)
-        self.preprocess = task.resolved.preprocess
+        self.preprocess = job.resolved.preprocess
         self.on_progress: Callable[[str], None] | None = None
         self.bank = FeatureBank(
-            task.bank_folder,
+            job.bank_folder,
             self.method,
             settings.train,
             self.preprocess,
-            task.bank_key,
+            job.bank_key,
             batch_size=settings.batch_size,
             quiet=settings.quiet,
         )
@@ -59,26 +86,20 @@ class NeighbourWorker:
 
     def head(self) -> dict[str, Any]:
         """First line of this worker's file of records: the key and where the records come from."""
-        settings, task = self._task.settings, self._task
-        data = {
-            "train": task.train_description,
-            "images": task.description,
-            "class_names": list(task.images.classes),
-        }
         return {
-            "key": task.key,
+            "key": self._job.key,
             "made": {
                 "date": provenance.now(),
                 "process": os.getpid(),
-                **task.resolved.origin(self._net),
-                "method": settings.method(task.resolved),
-                "data": data,
+                **self._job.resolved.origin(self._net),
+                "method": self._job.method,
+                "data": self._job.data,
             },
         }
 
     def load(self, batch: Batch) -> list[np.ndarray]:
         """The images of every item of a batch, as the net wants them."""
-        return [self.preprocess.batch(self._task.images.images[self._task.rows(item)]) for item in batch]
+        return [self.preprocess.batch(self._job.images.images[rows_of(item)]) for item in batch]
 
     def records(self, batch: Batch, loaded: list[np.ndarray]) -> Iterator[list[Record]]:
         """Search for all items together, then perturb one after the other."""
@@ -110,7 +131,7 @@ class NeighbourWorker:
         self._say("neighbours")
         with _clock(seconds, "search"):
             looks = [self.method.look(images)[1] for images in loaded]
-            most, found = max(self._task.settings.k), {}
+            most, found = max(self._settings.k), {}
             for name, bank in self._banks.items():
                 found[name], _ = bank.nearest(np.concatenate([features[name] for features in looks]), most)
         return found
@@ -119,7 +140,7 @@ class NeighbourWorker:
         self, item: str, images: np.ndarray, neighbours: dict[str, np.ndarray], seconds: dict[str, float]
     ) -> Record:
         """``seconds``: what was spent before on what this item stands for."""
-        settings = self._task.settings
+        settings = self._settings
         self._say("perturbed")
         if "neighbour" in settings.gradient_at:
             with _clock(seconds, "gradients"):
@@ -156,7 +177,7 @@ class NeighbourWorker:
     def _signs(self, neighbours: np.ndarray, gradient_at: str) -> np.ndarray:
         """(n, K, ...) int8: each neighbour's sign, its own or, 'test', at the images just looked at."""
         if gradient_at == "test":
-            return toward_each(self.method, self._task.settings.train.labels[neighbours])
+            return toward_each(self.method, self._settings.train.labels[neighbours])
         self._fetch_gradients(neighbours)
         return np.stack([[self._gradients[row] for row in rows] for rows in neighbours.tolist()])
 

@@ -21,12 +21,14 @@ from caffe_gp.evaluation.confusion import add_sparse
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.labelled_images import LabelledImages, hashes
 from caffe_gp.evaluation.results import RunResults
+from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
 from caffe_gp.evaluation.settings import Resolved, RunSettings, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import image_size
 from caffe_gp.runs.batches import plan
+from caffe_gp.runs.folder import RunFolder
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record, Worker
 
@@ -127,7 +129,7 @@ class SegmentationTask:
         return self.resolved.settings
 
     @property
-    def folder(self) -> Any:
+    def folder(self) -> RunFolder:
         """Where the run lies."""
         return self.settings.folder(self.settings.data.name, self.key)
 
@@ -176,9 +178,7 @@ class SegmentationTask:
         return described["engine"] == "torch" or int(described["threads"]) == self.threads
 
     def open(self, device: str) -> Worker:
-        from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
-
-        return SegmentationWorker(self, device)
+        return SegmentationWorker(self.resolved, self.key, self.folder.path, self.kind, device)
 
     def on_this_machine(self) -> SegmentationTask:
         return SegmentationTask.of(self.settings, self.kind)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,12 +14,10 @@ from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
 from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
+from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.runs.task import Batch, Record
-
-if TYPE_CHECKING:
-    from caffe_gp.evaluation.segmentation import Evaluation, SegmentationTask
 
 # Images in a row, the first ones of a worker, that no step moves: then it is the net, not the images.
 _ZERO_GRADIENTS = 5
@@ -27,18 +26,25 @@ Loaded = Sequence[Any]  # canvases and truths
 
 
 class SegmentationWorker:
-    """The net of a task with everything that is needed to label; a ``runs.task.Worker``."""
+    """A net with everything that is needed to label; a ``runs.task.Worker``.
 
-    def __init__(self, task: SegmentationTask, device: str) -> None:
+    resolved   of an ``Evaluation``
+    key        of the run; folder: where pictures go
+    kind       'segmentation', or 'images': also for nets that label whole images, and strict about gradients
+    """
+
+    def __init__(
+        self, resolved: Resolved, key: Mapping[str, Any], folder: Path, kind: str, device: str
+    ) -> None:
         """Load the net."""
-        self._task, self._settings = task, task.settings
-        self._device = device
+        self._resolved, self._settings, self._key = resolved, resolved.settings, key
+        self._kind, self._device = kind, device
         self._threads_before = int(engines.describe(self._settings.engine, device)["threads"])
         engines.load_caffe(self._settings.engine, device, self._settings.threads)
-        self._labeller = Labeller(task.resolved, device)
-        self._writer = ImageWriter(task.folder.path, self._settings.save, self._settings.palette)
+        self._labeller = Labeller(resolved, device)
+        self._writer = ImageWriter(folder, self._settings.save, self._settings.palette)
         # One image without a gradient must not stop a run of thousands; see _check_moved.
-        self._labeller.gp.allow_zero_gradient = task.kind == "segmentation"
+        self._labeller.gp.allow_zero_gradient = kind == "segmentation"
         self._moved, self._unmoved = False, 0
         self.on_progress: Callable[[str], None] | None = None
         self._labeller.gp.on_progress = self._report
@@ -60,14 +66,14 @@ class SegmentationWorker:
         """First line of this worker's file of records: the key and where the records come from."""
         settings, classes = self._settings, self._labeller.classes
         return {
-            "key": self._task.key,
+            "key": self._key,
             "classes": classes,
             "class_names": settings.class_names(classes) or list(settings.data.classes) or None,
             "background_counts": settings.data.background_counts,
             "made": {
                 "date": provenance.now(),
                 "process": os.getpid(),
-                **self._task.resolved.origin(self._labeller.net),
+                **self._resolved.origin(self._labeller.net),
                 "data": settings.data.describe(),
             },
         }
@@ -87,7 +93,7 @@ class SegmentationWorker:
         crf = None if self._settings.crf is None else _BehindCRF(self._settings, self._labeller, canvases)
         keep = "probabilities" in self._settings.save
         result = self._labeller.label(canvases, truths, keep_probabilities=keep, on_probabilities=crf)
-        if result.base_labels.ndim != 3 and self._task.kind == "segmentation":
+        if result.base_labels.ndim != 3 and self._kind == "segmentation":
             raise CaffeGPError("this net labels whole images; evaluations are of nets that label pixels")
         self._check_moved(result)
         yield [
@@ -136,7 +142,7 @@ class SegmentationWorker:
         return {**record, "seconds": seconds}
 
     def _report(self, done: int, total: int, what: str) -> None:
-        if self.on_progress is not None and self._task.kind == "images":
+        if self.on_progress is not None and self._kind == "images":
             self.on_progress(f"{what.replace('_', ' ')} {done}/{total}")
 
     def _check_moved(self, result: GPResult) -> None:
@@ -161,7 +167,7 @@ class _BehindCRF:
     seconds   of each image, for all its maps together
     """
 
-    def __init__(self, settings: Evaluation, labeller: Labeller, canvases: Sequence[Canvas]) -> None:
+    def __init__(self, settings: Any, labeller: Labeller, canvases: Sequence[Canvas]) -> None:
         from caffe_gp.crf import DenseCRF
 
         self._labeller, self._canvases = labeller, canvases

@@ -14,6 +14,7 @@ from caffe_gp.errors import NetError
 from caffe_gp.experiments import chosen_images, figure4, figure6, figure8, figure9, inside_net
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
+from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
 
 pytest.importorskip("caffe_gp.caffe")
