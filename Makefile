@@ -4,8 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test bvlc test-bvlc lint \
-    bench \
-    faithfulness clean docker docker-models
+    check-wheel bench faithfulness clean docker docker-models
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
@@ -122,6 +121,9 @@ docker-models:  ## download the released weights into the volume caffe-gp-models
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check-wheel: $(READY)  ## build the wheel, install it in a new environment outside the checkout, use it there
+	tests/wheel/check_wheel.sh $(BIN)/python
 
 bench: $(READY)  ## speed and memory, side by side with BVLC Caffe and PyTorch autograd
 	$(BIN)/python benchmarks/run.py

@@ -16,33 +16,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from caffe_gp import models as models
-    from caffe_gp.engines import GPNet as GPNet
-    from caffe_gp.engines import load_net as load_net
-    from caffe_gp.errors import CaffeGPError as CaffeGPError
-    from caffe_gp.errors import DataError as DataError
-    from caffe_gp.errors import DownloadError as DownloadError
-    from caffe_gp.errors import EngineError as EngineError
-    from caffe_gp.errors import NetError as NetError
-    from caffe_gp.errors import PrototxtError as PrototxtError
-    from caffe_gp.errors import UnknownLayerTypeError as UnknownLayerTypeError
-    from caffe_gp.errors import WeightsError as WeightsError
-    from caffe_gp.errors import ZeroGradientError as ZeroGradientError
-    from caffe_gp.evaluation.segmentation import Evaluation as Evaluation
-    from caffe_gp.evaluation.segmentation import RunResults as RunResults
-    from caffe_gp.evaluation.segmentation import evaluate as evaluate
-    from caffe_gp.gp import ENCODINGS as ENCODINGS
-    from caffe_gp.gp import GPResult as GPResult
-    from caffe_gp.gp import GuidedPerturbation as GuidedPerturbation
-    from caffe_gp.images.preprocess import Preprocess as Preprocess
-    from caffe_gp.models.load import LoadedModel as LoadedModel
-    from caffe_gp.models.load import load_model as load_model
-
 __version__ = "0.1.0"
 
 # Public name -> the module that it is imported from when it is first asked for. Type checkers read the list
-# above; a test holds the two against each other.
+# below; a test holds the two against each other.
 _FROM = {
     "CaffeGPError": "errors",
     "DataError": "errors",
@@ -92,14 +69,38 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "models":
-        return importlib.import_module("caffe_gp.models")
-    if name not in _FROM:
-        raise AttributeError(f"module 'caffe_gp' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"caffe_gp.{_FROM[name]}"), name)
-    globals()[name] = value
-    return value
+if TYPE_CHECKING:
+    from caffe_gp import models as models
+    from caffe_gp.engines import GPNet as GPNet
+    from caffe_gp.engines import load_net as load_net
+    from caffe_gp.errors import CaffeGPError as CaffeGPError
+    from caffe_gp.errors import DataError as DataError
+    from caffe_gp.errors import DownloadError as DownloadError
+    from caffe_gp.errors import EngineError as EngineError
+    from caffe_gp.errors import NetError as NetError
+    from caffe_gp.errors import PrototxtError as PrototxtError
+    from caffe_gp.errors import UnknownLayerTypeError as UnknownLayerTypeError
+    from caffe_gp.errors import WeightsError as WeightsError
+    from caffe_gp.errors import ZeroGradientError as ZeroGradientError
+    from caffe_gp.evaluation.segmentation import Evaluation as Evaluation
+    from caffe_gp.evaluation.segmentation import RunResults as RunResults
+    from caffe_gp.evaluation.segmentation import evaluate as evaluate
+    from caffe_gp.gp import ENCODINGS as ENCODINGS
+    from caffe_gp.gp import GPResult as GPResult
+    from caffe_gp.gp import GuidedPerturbation as GuidedPerturbation
+    from caffe_gp.images.preprocess import Preprocess as Preprocess
+    from caffe_gp.models.load import LoadedModel as LoadedModel
+    from caffe_gp.models.load import load_model as load_model
+else:  # not for type checkers: they would take every name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name == "models":
+            return importlib.import_module("caffe_gp.models")
+        if name not in _FROM:
+            raise AttributeError(f"module 'caffe_gp' has no attribute '{name}'")
+        value = getattr(importlib.import_module(f"caffe_gp.{_FROM[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ EXTRAS = {
     "demo": ("sklearn", "skimage"),
     "cluster": ("ray",),
     "lmdb": ("lmdb",),
+    "draw": ("pydot",),
     "completion": ("shtab",),
 }
 

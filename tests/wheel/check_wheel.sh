@@ -25,7 +25,7 @@ mkdir -p "$work/source"
 say "a new environment"
 "$python" -m venv "$work/venv"
 wheel=$(echo "$work"/dist/*.whl)
-"$work/venv/bin/python" -m pip install --quiet --constraint "$project/constraints.txt" "${wheel}[demo]" mypy
+"$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$project/constraints.txt" "${wheel}[demo]" mypy
 unset PYTHONPATH
 for name in ${!CAFFE_GP_*} ${!XDG_*}; do unset "$name"; done
 export HOME=$work/home PATH=$work/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
