@@ -40,8 +40,8 @@ forward again. On BVLC Caffe the layers that it lacks (Interp, MultiStageMeanfie
 - *labels*: how many differ, before the step and after a step along the diff of *backward*; allowed are
   {labels}, where two classes tie.
 - *jumps*: the gradients of ReLU and MAX pooling jump where an input lies within rounding of zero or two of
-  them tie, so over its own activations each engine takes a few other turns. Told, not judged: norm of a - b /
-  norm of b of those diffs, and how many labels then differ after the step.
+  them tie, so over its own activations each engine takes a few other turns. Reported, not judged: norm of
+  a - b / norm of b of those diffs, and how many labels then differ after the step.
 
 | net | parameters | input | classes that occur | labels moved | scores | backward | labels | jumps | agrees |
 |---|---|---|---|---|---|---|---|---|---|

@@ -91,7 +91,7 @@ files need data that is not here, so only their prepared form runs.
   BVLC Caffe for the first image; allowed is {backward:g}.
 - *diff*: norm of a - b / norm of b of the diff at the input, each engine on its own activations. The
   gradients of ReLU and MAX pooling jump where an input lies within rounding of zero or two of them tie, so
-  this is told and not judged.
+  this is reported and not judged.
 - *labels*: how many differ before / after the step; allowed is one in {labels:,.0f}, with unpooling five.
 
 Stock BVLC Caffe lacks the forks' layers. For the comparison, and there only, other layers that compute the
