@@ -4,8 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test bvlc test-bvlc lint \
-    bench \
-    faithfulness clean docker docker-models
+    bench faithfulness clean docker docker-models
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
