@@ -55,9 +55,9 @@ def by_hand(
     lines = ["could not be downloaded. Tried:", *(f"  {reason}" for reason in failed)]
     if not failed:
         lines = [f"cannot be downloaded. {note}".strip()]
-    places = " or ".join([*pages, "another place"])
+    where = f"with a browser from {' or '.join(pages)} or another place" if pages else "from whoever has it"
     lines += [
-        f"By hand: get it with a browser from {places}, put it into a folder, then",
+        f"By hand: get it {where}, put it into a folder, then",
         f"  {command} --from-dir FOLDER",
         f"which knows these names: {', '.join(names)}",
     ]

@@ -120,7 +120,7 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
             raise DownloadError(reason) from None
 
     def failure(failed: list[str]) -> WeightsError:
-        pages = file.pages or (["one of these addresses"] if failed else ["whoever has it"])
+        pages = file.pages or (["one of these addresses"] if failed else [])
         names = [pattern for pattern, _ in _names(file)]
         command = f"{FETCH_MODELS} {file.name}"
         return WeightsError(f"{file.name}: {by_hand(failed, file.note, pages, command, names)}")
