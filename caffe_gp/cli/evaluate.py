@@ -71,6 +71,7 @@ def work(args: argparse.Namespace) -> None:
     if args.cluster is not None:
         need("cluster", "--cluster")
     settings = _settings(options.given(args))
+    options.check_output(settings.out)
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(table(run))

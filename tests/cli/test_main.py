@@ -59,7 +59,8 @@ def test_version_and_help(command):
     text, _ = command("--help")
     assert all(f"\n  {name} " in text for name in COMMANDS)
     assert text.count("exit codes:") == 1
-    assert command(code=2)[0] == text
+    assert command(code=2)[0] == text == command("help")[0]
+    assert command("help", "run") == command("run", "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -107,7 +108,7 @@ def test_an_option_is_the_same_in_every_command(command, monkeypatch):
         (["evaluate", "--data", "voc2013-val", "--out", "o"], "'voc2013-val'; did you mean voc2012-val"),
         (["fetch", "data", "voc2013"], "unknown data 'voc2013'; did you mean voc2012"),
         (["fetch", "modles"], "invalid choice: 'modles'; did you mean models"),
-        (["prepare", "fcn32s"], "'fcn32s' is neither a file nor a model; did you mean fcn-32s"),
+        (["prepare", "fcn32s"], "fcn32s: no such file, and no model of this name; did you mean fcn-32s"),
         (["convert", "a.h5", "b", "--model", "fcn8"], "invalid choice: 'fcn8'; did you mean fcn-8s"),
         (["run", "--mdoel", "fcn-8s", "--image", "a", "--out", "o"], "--mdoel fcn-8s; did you mean --model"),
         (["evaluate", "--data-root", "x", "--data", "d", "--out", "o"], "mean --data or --data-folder"),
@@ -115,7 +116,7 @@ def test_an_option_is_the_same_in_every_command(command, monkeypatch):
 )
 def test_did_you_mean(command, words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    stdout, stderr = command(*words, code=1 if words[0] == "prepare" else 2)
+    stdout, stderr = command(*words, code=2)
     assert message in stderr and stdout == "" and len(stderr.splitlines()) <= 2
 
 
@@ -163,3 +164,10 @@ def test_a_missing_extra_is_reported_before_the_work(tmp_path):
         "caffe_gp demo: the demo needs the Python package(s) sklearn, not installed here: "
         "pip install 'caffe_gp[demo]'\n"
     )
+
+
+@pytest.mark.parametrize("words", [["reproduce", "figure9"], ["demo"], ["train", "digits"]])
+def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, words, tmp_path):
+    (tmp_path / "file").touch()
+    _, stderr = command(*words, "--out", tmp_path / "file" / "out", code=1)
+    assert stderr == f"caffe_gp {words[0]}: {tmp_path / 'file'}: Not a directory\n"
