@@ -109,6 +109,7 @@ def work(args: argparse.Namespace) -> None:
     given = options.given(args)
     evaluate = classification.evaluate if given.pop("no_page") else classification_page.evaluate_with_page
     settings = _settings(given)
+    options.check_output(settings.out)
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(table(run))

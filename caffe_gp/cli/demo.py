@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Measure; print the table; write the report."""
     need("demo", "the demo")
+    options.check_output(args.out)
     options.sleeping_threads()
     from caffe_gp.experiments import demo, demo_page, demo_text
     from caffe_gp.files.json_files import write_json

@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Evaluate what the folder does not hold yet; print the table."""
     settings = _settings(options.given(args))
+    options.check_output(settings.out)
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(table(run))

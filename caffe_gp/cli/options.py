@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 from pathlib import Path
 from typing import Any, Callable, Sequence, TypeVar
@@ -257,7 +258,7 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     if "model" not in options:
         for name in ("prototxt", "caffemodel", "eps"):
             if name not in options:
-                raise UsageError(f"without --model, --{name} is needed")
+                raise UsageError(f"without --model, --{name} is needed (--list-models prints the models)")
         return kind(**options)
     try:
         return kind.of_model(options.pop("model"), **options)
@@ -272,6 +273,17 @@ def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Resul
     if engines.resolve(engine) == "bvlc":
         return engines.run_guarded(function, *args)
     return function(*args)
+
+
+def check_output(folder: Path | str) -> None:
+    """OSError where a folder cannot be made or written, before hours of work find out. Makes nothing."""
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def sleeping_threads() -> None:

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Run the experiments; print each table and where its page is."""
+    options.check_output(args.out)
     bench = Bench(
         suites.get(args.suite),
         args.out / args.suite,

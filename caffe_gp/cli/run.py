@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Label the images; print the table."""
     settings = _settings(options.given(args))
+    options.check_output(settings.out)
     found = options.on_engine(settings.engine, images.run, settings)
     if not settings.quiet:
         print(table(found))

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Label the 1456 images; print the two archives."""
+    options.check_output(args.out)
     data = segmentation.get("voc2012-test", args.data_folder).check()
     folder = args.out / args.model
     settings = Evaluation.of_model(

@@ -99,6 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Train; print where the weights are and how good."""
     _check(args)
+    if args.out is not None or args.net is not None:
+        options.check_output(_out(args))
     options.sleeping_threads()
     if args.data_folder is not None:
         # Data layers read it there: a prototxt has no place for a path of this machine.

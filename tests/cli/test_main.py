@@ -59,7 +59,8 @@ def test_version_and_help(command):
     text, _ = command("--help")
     assert all(f"\n  {name} " in text for name in COMMANDS)
     assert text.count("exit codes:") == 1
-    assert command(code=2)[0] == text
+    assert command(code=2)[0] == text == command("help")[0]
+    assert command("help", "run") == command("run", "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -163,3 +164,10 @@ def test_a_missing_extra_is_reported_before_the_work(tmp_path):
         "caffe_gp demo: the demo needs the Python package(s) sklearn, not installed here: "
         "pip install 'caffe_gp[demo]'\n"
     )
+
+
+@pytest.mark.parametrize("words", [["reproduce", "figure9"], ["demo"], ["train", "digits"]])
+def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, words, tmp_path):
+    (tmp_path / "file").touch()
+    _, stderr = command(*words, "--out", tmp_path / "file" / "out", code=1)
+    assert stderr == f"caffe_gp {words[0]}: {tmp_path / 'file'}: Not a directory\n"
