@@ -124,7 +124,7 @@ lint: $(READY)  ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(READY)  ## speed and memory, side by side with BVLC Caffe and PyTorch autograd
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean:  ## remove what make made, BVLC Caffe's file system included
 	rm -rf .venv build dist reports site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,6 +1,6 @@
 """Guided perturbations of FCN-32s at 500 x 500 on the CPU: four ways to run them, in turn, in one run.
 
-    python benchmarks/bench_gp.py [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
+    python -m benchmarks.bench_gp [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
 
 embedded        caffe_gp on the embedded Caffe
 autograd        the same layers in plain PyTorch with autograd on the input, as one would write it today
@@ -15,20 +15,20 @@ and said to be.
 On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
 waiting for a turn does not lengthen.
 """
+
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+from caffe_gp.files import atomic
 
-import workers  # noqa: E402
+from . import fcn32s, workers
+from .folders import RESULTS
 
 BLOBS = ("data", "pool2", "pool3", "pool4")
 TARGETS = {"data": 3.1, "pool2": 2.6, "pool3": 2.1, "pool4": 1.6}
@@ -40,8 +40,6 @@ EPS = 0.55
 
 def run_caffe_gp(engine: str, size: int) -> dict:
     """Forward, then GP at each blob, through the project's own interface."""
-    import fcn32s
-
     from caffe_gp.engines import load_net
     from caffe_gp.gp import GuidedPerturbation
 
@@ -63,7 +61,6 @@ def run_caffe_gp(engine: str, size: int) -> dict:
 def run_bvlc_naive(size: int) -> dict:
     """pycaffe calls as the authors' demo makes them, with one-hot labels, from the paper's text."""
     import caffe
-    import fcn32s
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +89,6 @@ def run_bvlc_naive(size: int) -> dict:
 
 def run_autograd(size: int) -> dict:
     """A torch module with the same weights; only the perturbed blob requires a gradient."""
-    import fcn32s
     import torch
     import torch.nn.functional as F
 
@@ -178,7 +174,7 @@ def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
     if bvlc and not workers.bvlc_is_here():
         return None
     options = ["--worker", worker, "--size", str(size), "--clock", clock]
-    return workers.run_worker(["benchmarks/bench_gp.py", *options], bvlc=bvlc, threads=threads)
+    return workers.run_worker(["benchmarks.bench_gp", *options], bvlc=bvlc, threads=threads)
 
 
 def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> str:
@@ -189,7 +185,7 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
     lines = [
         f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} thread(s)",
         "",
-        f"`python benchmarks/bench_gp.py {command}`: one image, random weights,",
+        f"`python -m benchmarks.bench_gp {command}`: one image, random weights,",
         f"{'processor' if clock == 'cpu' else 'elapsed'} seconds. Each figure is the fastest of the rounds, "
         "which went through the ways in turn.",
         "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
@@ -233,7 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/gp_fcn32s.md")
+    parser.add_argument("--out", type=Path, default=RESULTS / "gp_fcn32s.md")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -252,8 +248,7 @@ def main() -> None:
                 k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()
             }
     text = table(results, args.size, args.rounds, args.threads, args.clock)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
+    atomic.write_text(args.out, text)
     print(text)
 
 
