@@ -1,4 +1,4 @@
-"""Every net of the zoo at its real size, CPU, both engines: time per image, peak memory, and agreement.
+"""The nets that conformance compares, at their real size on the CPU: time, peak memory, and agreement.
 
     python -m benchmarks.bench_networks [NAME ...] [--out benchmarks/results/networks.md]
 
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="nets (default: all)")
+    parser.add_argument("names", nargs="*", help="nets (default: all that conformance compares)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=RESULTS / "networks.md")
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
@@ -178,7 +178,7 @@ def main() -> None:
         print(json.dumps(work(args.worker, *args.names)))
         return
     results = {}
-    for name in args.names or zoo.MODELS:
+    for name in args.names or nets.SIZES:
         results[name] = measure(name, args.threads)
         print(f"{name}: {json.dumps(results[name])}", flush=True)
     text = table(results, args.threads)
