@@ -23,7 +23,9 @@ import json
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Callable
 
 from caffe_gp.files import atomic
 
@@ -54,7 +56,7 @@ def run_caffe_gp(engine: str, size: int) -> dict:
     net.blobs[loaded.data].data[...] = image
     times = {"forward": _time(net.forward)}
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: methods[blob](image, EPS))
+        times[blob] = _time(partial(methods[blob], image, EPS))
     return times
 
 
@@ -83,7 +85,7 @@ def run_bvlc_naive(size: int) -> dict:
         net.blobs["prob"].data[0].argmax(0)
 
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: perturb(blob))
+        times[blob] = _time(partial(perturb, blob))
     return times
 
 
@@ -111,8 +113,10 @@ def run_autograd(size: int) -> dict:
                 x = F.relu(F.conv2d(x, w, b, padding=100 if (i, k) == (0, 1) else 1))
             return F.max_pool2d(x, 2, 2, ceil_mode=True)
         for name in ("fc6", "fc7"):
-            x = F.relu(F.conv2d(x, *weights[name]))
-        x = F.conv_transpose2d(F.conv2d(x, *weights["score_fr"]), *weights["upscore"], stride=32)
+            w, b = weights[name]
+            x = F.relu(F.conv2d(x, w, b))
+        w, b = weights["score_fr"]
+        x = F.conv_transpose2d(F.conv2d(x, w, b), weights["upscore"][0], stride=32)
         return x[:, :, 19 : 19 + size, 19 : 19 + size].softmax(1)
 
     def run(x: torch.Tensor, start: str, stop: str = "prob") -> torch.Tensor:
@@ -130,12 +134,13 @@ def run_autograd(size: int) -> dict:
         x.requires_grad_(True)
         y = run(x, blob)
         y.max(1).values.sum().backward()
+        assert x.grad is not None
         with torch.no_grad():
             run(x + EPS * x.grad.sign(), blob).argmax(1)
 
     times = {"forward": _time(forward)}
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: perturb(blob))
+        times[blob] = _time(partial(perturb, blob))
     return times
 
 
@@ -143,7 +148,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _clock = CLOCKS["wall"]
 
 
-def _time(function) -> float:
+def _time(function: Callable[[], object]) -> float:
     """Seconds of the faster of two calls, after one that allocates."""
     function()
     seconds = []

@@ -118,7 +118,7 @@ def run_plain(images: int, clock: Callable[[], float]) -> dict:
         net.forward()
         labels.append(int(net.blobs["prob"].data[0].argmax()))
     times["gp"] = clock() - start
-    return {**times, "labels": labels, "accuracy": float((labels == test.labels[:images]).mean())}
+    return {**times, "labels": labels, "accuracy": float((np.array(labels) == test.labels[:images]).mean())}
 
 
 def measure(way: str, images: int, threads: int, clock: str) -> dict | None:

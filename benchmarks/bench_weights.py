@@ -17,6 +17,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Dict, List
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from caffe_gp.proto import messages as pb
 from . import workers
 from .folders import RESULTS
 
+Arrays = Dict[str, List[np.ndarray]]  # of a net: layer name -> its parameters
 # VGG-16 as FCN-32s: (layer, output channels, input channels, kernel)
 LAYERS = [
     ("conv1_1", 64, 3, 3),
@@ -49,9 +51,9 @@ LAYERS = [
 ]
 
 
-def shapes(megabytes: float):
+def shapes(megabytes: float) -> list[tuple[str, list[tuple[int, ...]]]]:
     """[(layer name, blob shapes)] of FCN-32s, fc6's inputs scaled so that the file has about that size."""
-    result = []
+    result: list[tuple[str, list[tuple[int, ...]]]] = []
     fixed = sum(o * i * k * k + o for name, o, i, k in LAYERS if name != "fc6")
     fc6_inputs = max(1, int((megabytes * 1e6 / 4 - fixed) / (4096 * 49)))
     for name, outputs, inputs, kernel in LAYERS:
@@ -71,7 +73,7 @@ def write_model(path: str, megabytes: float) -> None:
     proto.write_caffemodel(path, net, arrays)
 
 
-def destination(megabytes: float):
+def destination(megabytes: float) -> Arrays:
     """Arrays for the weights, every page touched."""
     return {
         name: [np.full(shape, 1, np.float32) for shape in blob_shapes]
@@ -79,15 +81,16 @@ def destination(megabytes: float):
     }
 
 
-def load_ours(path: str, arrays) -> None:
+def load_ours(path: str, arrays: Arrays) -> None:
     """Scan and copy."""
     with proto.read_weights(path) as weights:
         for name, blobs in weights:
             for blob, array in zip(blobs, arrays[name]):
+                assert blob is not None
                 blob.copy_to(array)
 
 
-def load_protobuf(path: str, arrays) -> None:
+def load_protobuf(path: str, arrays: Arrays) -> None:
     """Parse the whole message, then copy; the peer."""
     net = pb.NetParameter()
     with open(path, "rb") as stream:
