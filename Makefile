@@ -126,7 +126,7 @@ check-wheel: $(READY)  ## build the wheel, install it in a new environment outsi
 	tests/wheel/check_wheel.sh $(BIN)/python
 
 bench: $(READY)  ## speed and memory, side by side with BVLC Caffe and PyTorch autograd
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 clean:  ## remove what make made, BVLC Caffe's file system included
 	rm -rf .venv build dist reports site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

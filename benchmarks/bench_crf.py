@@ -1,35 +1,33 @@
 """Mean-field inference of a dense CRF, forward and backward, against pydensecrf2.
 
-    python benchmarks/bench_crf.py [--images 3] [--repeat 5]
+    python -m benchmarks.bench_crf [--images 3] [--repeat 5]
 
 CRF-RNN's kernels and size: 500 x 500 pixels, 21 classes, 10 iterations, real photographs from
 CAFFE_GP_SHARED_DATA, label scores around their ground truth. Both sides build their lattices in the time
 measured, normalise after filtering and start from the same scores; the sides take turns and the fastest of
 ``--repeat`` counts. Required: forward <= 1.0 x pydensecrf2, backward <= 1.5 x forward.
 """
+
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
-import pydensecrf.densecrf as pydensecrf
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from caffe_gp.crf import PRESETS, MeanField, Permutohedral, bilateral_features
+from caffe_gp.files import atomic
+from caffe_gp.provenance import cpu_name
 
-from caffe_gp.crf import PRESETS, MeanField, Permutohedral, bilateral_features  # noqa: E402
-from caffe_gp.provenance import cpu_name  # noqa: E402
+from .folders import RESULTS, SHARED_DATA
 
 SIZE, CLASSES = 500, 21
 SETTINGS = PRESETS["crfrnn"]
 UNIT = np.eye(CLASSES, dtype=np.float32)
-RESULT = Path(__file__).resolve().parent / "results" / "crf.md"
 
 
 def load(voc: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -46,6 +44,8 @@ def load(voc: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def by_pydensecrf(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Probabilities (L, n) by the peer."""
+    import pydensecrf.densecrf as pydensecrf
+
     crf = pydensecrf.DenseCRF2D(SIZE, SIZE, CLASSES)
     crf.setUnaryEnergy(np.ascontiguousarray(-scores.reshape(CLASSES, -1)))
     options = {"kernel": pydensecrf.DIAG_KERNEL, "normalization": pydensecrf.NORMALIZE_AFTER}
@@ -93,7 +93,7 @@ def table(rows: dict[str, dict[str, float]], options: argparse.Namespace) -> str
     lines = [
         "# Mean-field inference: the lattice against pydensecrf2",
         "",
-        f"`python benchmarks/bench_crf.py`: {SIZE} x {SIZE} pixels, {CLASSES} classes, CRF-RNN's kernels,",
+        f"`python -m benchmarks.bench_crf`: {SIZE} x {SIZE} pixels, {CLASSES} classes, CRF-RNN's kernels,",
         f"{SETTINGS.max_iter} iterations, lattices built within the time; seconds, the fastest of",
         f"{options.repeat} turns. {cpu_name()}, {os.cpu_count()} cores; pydensecrf2 is single-threaded.",
         "`learning`: with the diffs of the three matrices.",
@@ -125,8 +125,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3, help="number of photographs (default 3)")
     parser.add_argument("--repeat", type=int, default=5, help="turns of each side; the fastest counts")
     options = parser.parse_args()
-    data = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
-    voc = data / "voc2012" / "VOCdevkit" / "VOC2012"
+    voc = SHARED_DATA / "voc2012" / "VOCdevkit" / "VOC2012"
     if not voc.is_dir():
         print("skipped: it needs real photographs; set CAFFE_GP_SHARED_DATA to the folder of the test data")
         return
@@ -137,10 +136,7 @@ def main() -> None:
         print(name, {key: round(value, 3) for key, value in rows[name].items()}, flush=True)
     text = table(rows, options)
     print(text)
-    RESULT.parent.mkdir(exist_ok=True)
-    partial = RESULT.with_suffix(".tmp")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(RESULT)
+    atomic.write_text(RESULTS / "crf.md", text)
 
 
 if __name__ == "__main__":

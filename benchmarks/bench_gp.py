@@ -1,6 +1,6 @@
 """Guided perturbations of FCN-32s at 500 x 500 on the CPU: four ways to run them, in turn, in one run.
 
-    python benchmarks/bench_gp.py [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
+    python -m benchmarks.bench_gp [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
 
 embedded        caffe_gp on the embedded Caffe
 autograd        the same layers in plain PyTorch with autograd on the input, as one would write it today
@@ -15,20 +15,22 @@ and said to be.
 On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
 waiting for a turn does not lengthen.
 """
+
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Callable
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+from caffe_gp.files import atomic
 
-import workers  # noqa: E402
+from . import fcn32s, workers
+from .folders import RESULTS
 
 BLOBS = ("data", "pool2", "pool3", "pool4")
 TARGETS = {"data": 3.1, "pool2": 2.6, "pool3": 2.1, "pool4": 1.6}
@@ -40,8 +42,6 @@ EPS = 0.55
 
 def run_caffe_gp(engine: str, size: int) -> dict:
     """Forward, then GP at each blob, through the project's own interface."""
-    import fcn32s
-
     from caffe_gp.engines import load_net
     from caffe_gp.gp import GuidedPerturbation
 
@@ -56,14 +56,13 @@ def run_caffe_gp(engine: str, size: int) -> dict:
     net.blobs[loaded.data].data[...] = image
     times = {"forward": _time(net.forward)}
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: methods[blob](image, EPS))
+        times[blob] = _time(partial(methods[blob], image, EPS))
     return times
 
 
 def run_bvlc_naive(size: int) -> dict:
     """pycaffe calls as the authors' demo makes them, with one-hot labels, from the paper's text."""
     import caffe
-    import fcn32s
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
@@ -86,13 +85,12 @@ def run_bvlc_naive(size: int) -> dict:
         net.blobs["prob"].data[0].argmax(0)
 
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: perturb(blob))
+        times[blob] = _time(partial(perturb, blob))
     return times
 
 
 def run_autograd(size: int) -> dict:
     """A torch module with the same weights; only the perturbed blob requires a gradient."""
-    import fcn32s
     import torch
     import torch.nn.functional as F
 
@@ -115,8 +113,10 @@ def run_autograd(size: int) -> dict:
                 x = F.relu(F.conv2d(x, w, b, padding=100 if (i, k) == (0, 1) else 1))
             return F.max_pool2d(x, 2, 2, ceil_mode=True)
         for name in ("fc6", "fc7"):
-            x = F.relu(F.conv2d(x, *weights[name]))
-        x = F.conv_transpose2d(F.conv2d(x, *weights["score_fr"]), *weights["upscore"], stride=32)
+            w, b = weights[name]
+            x = F.relu(F.conv2d(x, w, b))
+        w, b = weights["score_fr"]
+        x = F.conv_transpose2d(F.conv2d(x, w, b), weights["upscore"][0], stride=32)
         return x[:, :, 19 : 19 + size, 19 : 19 + size].softmax(1)
 
     def run(x: torch.Tensor, start: str, stop: str = "prob") -> torch.Tensor:
@@ -134,12 +134,13 @@ def run_autograd(size: int) -> dict:
         x.requires_grad_(True)
         y = run(x, blob)
         y.max(1).values.sum().backward()
+        assert x.grad is not None
         with torch.no_grad():
             run(x + EPS * x.grad.sign(), blob).argmax(1)
 
     times = {"forward": _time(forward)}
     for blob in BLOBS:
-        times[blob] = _time(lambda blob=blob: perturb(blob))
+        times[blob] = _time(partial(perturb, blob))
     return times
 
 
@@ -147,7 +148,7 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 _clock = CLOCKS["wall"]
 
 
-def _time(function) -> float:
+def _time(function: Callable[[], object]) -> float:
     """Seconds of the faster of two calls, after one that allocates."""
     function()
     seconds = []
@@ -178,7 +179,7 @@ def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
     if bvlc and not workers.bvlc_is_here():
         return None
     options = ["--worker", worker, "--size", str(size), "--clock", clock]
-    return workers.run_worker(["benchmarks/bench_gp.py", *options], bvlc=bvlc, threads=threads)
+    return workers.run_worker(["benchmarks.bench_gp", *options], bvlc=bvlc, threads=threads)
 
 
 def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> str:
@@ -189,7 +190,7 @@ def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> st
     lines = [
         f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} thread(s)",
         "",
-        f"`python benchmarks/bench_gp.py {command}`: one image, random weights,",
+        f"`python -m benchmarks.bench_gp {command}`: one image, random weights,",
         f"{'processor' if clock == 'cpu' else 'elapsed'} seconds. Each figure is the fastest of the rounds, "
         "which went through the ways in turn.",
         "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
@@ -233,7 +234,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--size", type=int, default=500)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/gp_fcn32s.md")
+    parser.add_argument("--out", type=Path, default=RESULTS / "gp_fcn32s.md")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -252,8 +253,7 @@ def main() -> None:
                 k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()
             }
     text = table(results, args.size, args.rounds, args.threads, args.clock)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
+    atomic.write_text(args.out, text)
     print(text)
 
 

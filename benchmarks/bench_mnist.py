@@ -1,6 +1,6 @@
 """Nearest-neighbour GP over MNIST's test set with LeNet on the CPU: three ways, in turn, in one run.
 
-    python benchmarks/bench_mnist.py [--images 10000] [--rounds 2] [--out benchmarks/results/gp_mnist.md]
+    python -m benchmarks.bench_mnist [--images 10000] [--rounds 2] [--out benchmarks/results/gp_mnist.md]
 
 embedded        caffe_gp on the embedded Caffe: batches of 100, each training image's gradient once
 bvlc            the same on BVLC Caffe
@@ -26,37 +26,31 @@ from typing import Callable
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+from caffe_gp.datasets import classification as sets
+from caffe_gp.files import atomic
 
-import workers  # noqa: E402
-
-from caffe_gp.datasets import classification as sets  # noqa: E402
+from . import workers
+from .folders import RESULTS, SHARED_DATA
 
 WAYS = ("embedded", "bvlc", "bvlc-plain")
-LENET = "caffemodels/cifar10_everpeace/examples/mnist"
+LENET = SHARED_DATA / "caffemodels/cifar10_everpeace/examples/mnist"
 EPS, K, SCALE, BATCH = 0.03, 3, 1 / 256, 100
 FASTER = 5  # what is to be reached, against bvlc-plain
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-def shared() -> Path:
-    """The folder of real data."""
-    return Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
 
 
 def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
     """The project's own evaluation: once with a bank of features only, once more with the gradients kept."""
     from caffe_gp.evaluation.classification import Classification, ClassificationTask, run_task
 
-    train, test = (sets.get(name, shared()) for name in ("mnist-train", "mnist-test"))
+    train, test = (sets.get(name, SHARED_DATA) for name in ("mnist-train", "mnist-test"))
     with tempfile.TemporaryDirectory() as folder:
 
         def task(name: str) -> ClassificationTask:
             return ClassificationTask.of(
                 Classification(
-                    prototxt=str(shared() / LENET / "lenet.prototxt"),
-                    caffemodel=str(shared() / LENET / "lenet_iter_5000.caffemodel"),
+                    prototxt=str(LENET / "lenet.prototxt"),
+                    caffemodel=str(LENET / "lenet_iter_5000.caffemodel"),
                     engine=engine,
                     scale=SCALE,
                     eps=[EPS],
@@ -87,15 +81,15 @@ def run_plain(images: int, clock: Callable[[], float]) -> dict:
     """pycaffe calls from the paper's text. Distances by one matrix product, as a careful user would."""
     import caffe
 
-    train, test = (sets.get(name, shared()) for name in ("mnist-train", "mnist-test"))
+    train, test = (sets.get(name, SHARED_DATA) for name in ("mnist-train", "mnist-test"))
     inputs, inputs_test = (
         one.images.transpose(0, 3, 1, 2).astype(np.float32) * SCALE for one in (train, test.first(images))
     )
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "lenet.prototxt")
-        text = (shared() / LENET / "lenet.prototxt").read_text()
+        text = (LENET / "lenet.prototxt").read_text()
         Path(path).write_text("force_backward: true\n" + text)
-        net = caffe.Net(path, str(shared() / LENET / "lenet_iter_5000.caffemodel"), caffe.TEST)
+        net = caffe.Net(path, str(LENET / "lenet_iter_5000.caffemodel"), caffe.TEST)
     start = clock()
     net.blobs["data"].reshape(BATCH, 1, 28, 28)
     bank = np.empty((len(inputs), 500), np.float32)
@@ -124,7 +118,7 @@ def run_plain(images: int, clock: Callable[[], float]) -> dict:
         net.forward()
         labels.append(int(net.blobs["prob"].data[0].argmax()))
     times["gp"] = clock() - start
-    return {**times, "labels": labels, "accuracy": float((labels == test.labels[:images]).mean())}
+    return {**times, "labels": labels, "accuracy": float((np.array(labels) == test.labels[:images]).mean())}
 
 
 def measure(way: str, images: int, threads: int, clock: str) -> dict | None:
@@ -133,7 +127,7 @@ def measure(way: str, images: int, threads: int, clock: str) -> dict | None:
     if bvlc and not workers.bvlc_is_here():
         return None
     options = ["--way", way, "--images", str(images), "--clock", clock]
-    return workers.run_worker(["benchmarks/bench_mnist.py", *options], bvlc=bvlc, threads=threads)
+    return workers.run_worker(["benchmarks.bench_mnist", *options], bvlc=bvlc, threads=threads)
 
 
 def table(results: dict[str, dict], images: int, rounds: int, threads: int, clock: str) -> str:
@@ -145,7 +139,7 @@ def table(results: dict[str, dict], images: int, rounds: int, threads: int, cloc
     lines = [
         f"# Nearest-neighbour GP over {images} MNIST test images with LeNet, CPU, {threads} thread(s)",
         "",
-        f"`python benchmarks/bench_mnist.py {command}`:",
+        f"`python -m benchmarks.bench_mnist {command}`:",
         f"{'processor' if clock == 'cpu' else 'elapsed'} seconds, the fastest of the rounds, which went "
         f"through the ways in turn. {K} neighbours by ip1, eps {EPS:g}.",
         "Bank: the features of 60,000 training images. GP: from test images to labels, search included; in",
@@ -191,14 +185,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/gp_mnist.md")
+    parser.add_argument("--out", type=Path, default=RESULTS / "gp_mnist.md")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:
         work(args.way, args.images, args.clock)
         return
-    if not (shared() / LENET).is_dir():
+    if not LENET.is_dir():
         sys.exit("bench_mnist: MNIST and LeNet are not here (CAFFE_GP_SHARED_DATA)")
     results: dict[str, dict] = {}
     for number in range(args.rounds):
@@ -214,8 +208,7 @@ def main() -> None:
                     best[name] = min(best[name], found[name])
             best["peak_gb"] = max(best["peak_gb"], found["peak_gb"])
     text = table(results, args.images, args.rounds, args.threads, args.clock)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(text)
+    atomic.write_text(args.out, text)
     print(text)
 
 

@@ -1,6 +1,6 @@
-"""Every net of the zoo at its real size, CPU, both engines: time per image, peak memory, and agreement.
+"""The nets that conformance compares, at their real size on the CPU: time, peak memory, and agreement.
 
-    python benchmarks/bench_networks.py [NAME ...] [--out benchmarks/results/networks.md]
+    python -m benchmarks.bench_networks [NAME ...] [--out benchmarks/results/networks.md]
 
 Random weights are those of the comparison of the engines (conformance/networks/nets.py); the image is a
 VOC photograph where CAFFE_GP_SHARED_DATA has it, else random waves.
@@ -19,19 +19,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+import numpy as np
 
-import numpy as np  # noqa: E402
-import workers  # noqa: E402
+from caffe_gp.files import atomic
+from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.models import zoo
+from conformance import closeness
+from conformance.networks import nets
 
-from caffe_gp.images.preprocess import Preprocess  # noqa: E402
-from caffe_gp.models import zoo  # noqa: E402
-from conformance import closeness  # noqa: E402
-from conformance.networks import nets  # noqa: E402
+from . import workers
+from .folders import RESULTS, ROOT, SHARED_DATA
 
 # Both folders reach the file system of BVLC Caffe; what is written into the second one comes back.
-WEIGHTS, RESULTS = Path(".cache/bench_networks"), Path(".cache/bvlc-recordings/bench_networks")
+WEIGHTS, OUTPUTS = Path(".cache/bench_networks"), Path(".cache/bvlc-recordings/bench_networks")
 ENGINES = ("torch", "bvlc")
 PHOTOGRAPH = "2007_000033"
 # One guided perturbation of these takes minutes.
@@ -41,7 +41,7 @@ ONCE = ("deeplab-resnet101",)
 def work(engine: str, name: str) -> dict[str, float]:
     """Seconds of the base forward pass and of GP at ``data``, the fastest of some calls; peak GB.
 
-    Leaves the scores and the label maps before and after in RESULTS.
+    Leaves the scores and the label maps before and after in OUTPUTS.
     """
     from caffe_gp.gp import GuidedPerturbation
 
@@ -62,15 +62,14 @@ def work(engine: str, name: str) -> dict[str, float]:
         best["gp"] = min(best["gp"], time.perf_counter() - start)
         best["forward"] = min(best["forward"], result.seconds["forward"])
     peak = workers.peak_gb()
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
     np.savez(_result(name, engine), score=score, base=result.base_labels, moved=result.labels)
     return {**best, "peak_gb": peak}
 
 
 def _image(name: str, size: tuple[int, int, int]) -> np.ndarray:
     """A photograph stretched to ``size``: how long a CRF takes depends on what the image shows."""
-    data = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
-    path = data / "voc2012/VOCdevkit/VOC2012/JPEGImages" / f"{PHOTOGRAPH}.jpg"
+    path = SHARED_DATA / "voc2012/VOCdevkit/VOC2012/JPEGImages" / f"{PHOTOGRAPH}.jpg"
     feed = zoo.get(name).feed
     if len(feed.mean) != 3 or not path.is_file():
         return nets.images(name, size)
@@ -83,7 +82,7 @@ def _weights(name: str) -> Path:
 
 
 def _result(name: str, engine: str) -> Path:
-    return RESULTS / f"{name}-{engine}.npz"
+    return OUTPUTS / f"{name}-{engine}.npz"
 
 
 def real_size(name: str) -> tuple[int, int, int]:
@@ -103,7 +102,7 @@ def measure(name: str, threads: int) -> dict[str, dict]:
         nets.write_weights(name, str(_weights(name)), "torch")
         found: dict[str, dict] = {}
         for engine in engines:
-            command = ["benchmarks/bench_networks.py", "--worker", engine, name]
+            command = ["benchmarks.bench_networks", "--worker", engine, name]
             try:
                 found[engine] = workers.run_worker(command, bvlc=engine == "bvlc", threads=threads)
             except workers.OutOfMemory as error:
@@ -132,7 +131,7 @@ def table(results: dict[str, dict[str, dict]], threads: int) -> str:
     lines = [
         f"# The nets at their real size, CPU, {threads} thread(s)",
         "",
-        "`python benchmarks/bench_networks.py`: elapsed seconds for one photograph, random weights, the",
+        "`python -m benchmarks.bench_networks`: elapsed seconds for one photograph, random weights, the",
         f"fastest of three calls or more after one forward pass ({', '.join(ONCE)} on BVLC Caffe: of one).",
         "GP is the whole guided perturbation at the input. Peak memory: the process's, weights included.",
         "Scores: max|a - b| / max|b| between the engines; labels: how many differ before / after the step,",
@@ -169,9 +168,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="nets (default: all)")
+    parser.add_argument("names", nargs="*", help="nets (default: all that conformance compares)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/networks.md")
+    parser.add_argument("--out", type=Path, default=RESULTS / "networks.md")
     parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -179,14 +178,11 @@ def main() -> None:
         print(json.dumps(work(args.worker, *args.names)))
         return
     results = {}
-    for name in args.names or zoo.MODELS:
+    for name in args.names or nets.SIZES:
         results[name] = measure(name, args.threads)
         print(f"{name}: {json.dumps(results[name])}", flush=True)
     text = table(results, args.threads)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = args.out.with_name(args.out.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, args.out)
+    atomic.write_text(args.out, text)
     print(text)
 
 

@@ -1,6 +1,6 @@
 """Loading a caffemodel the size of FCN-32s: time and peak memory, against protobuf's own parser.
 
-    python benchmarks/bench_weights.py [--megabytes 545] [--repeat 3]
+    python -m benchmarks.bench_weights [--megabytes 545] [--repeat 3]
 
 Writes a caffemodel of that size to a temporary folder, then loads it in fresh processes, one a
 measurement, from the page cache: ``read_weights`` plus ``copy_to`` into preallocated float32 arrays (their
@@ -8,36 +8,52 @@ pages already touched, as a net's are), and the same through google.protobuf's `
 Peak memory is the process's VmHWM minus what it held before (interpreter, numpy, protobuf), so it
 counts the destination arrays; required: <= 2 s and <= 1.5 times the file.
 """
+
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
+from pathlib import Path
+from typing import Dict, List
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from caffe_gp import proto
+from caffe_gp.files import atomic
+from caffe_gp.proto import messages as pb
 
-import workers  # noqa: E402
+from . import workers
+from .folders import RESULTS
 
-from caffe_gp import proto  # noqa: E402
-from caffe_gp.proto import messages as pb  # noqa: E402
-
+Arrays = Dict[str, List[np.ndarray]]  # of a net: layer name -> its parameters
 # VGG-16 as FCN-32s: (layer, output channels, input channels, kernel)
-LAYERS = [("conv1_1", 64, 3, 3), ("conv1_2", 64, 64, 3), ("conv2_1", 128, 64, 3), ("conv2_2", 128, 128, 3),
-          ("conv3_1", 256, 128, 3), ("conv3_2", 256, 256, 3), ("conv3_3", 256, 256, 3),
-          ("conv4_1", 512, 256, 3), ("conv4_2", 512, 512, 3), ("conv4_3", 512, 512, 3),
-          ("conv5_1", 512, 512, 3), ("conv5_2", 512, 512, 3), ("conv5_3", 512, 512, 3),
-          ("fc6", 4096, 512, 7), ("fc7", 4096, 4096, 1), ("score_fr", 21, 4096, 1), ("upscore", 21, 21, 64)]
+LAYERS = [
+    ("conv1_1", 64, 3, 3),
+    ("conv1_2", 64, 64, 3),
+    ("conv2_1", 128, 64, 3),
+    ("conv2_2", 128, 128, 3),
+    ("conv3_1", 256, 128, 3),
+    ("conv3_2", 256, 256, 3),
+    ("conv3_3", 256, 256, 3),
+    ("conv4_1", 512, 256, 3),
+    ("conv4_2", 512, 512, 3),
+    ("conv4_3", 512, 512, 3),
+    ("conv5_1", 512, 512, 3),
+    ("conv5_2", 512, 512, 3),
+    ("conv5_3", 512, 512, 3),
+    ("fc6", 4096, 512, 7),
+    ("fc7", 4096, 4096, 1),
+    ("score_fr", 21, 4096, 1),
+    ("upscore", 21, 21, 64),
+]
 
 
-def shapes(megabytes: float):
+def shapes(megabytes: float) -> list[tuple[str, list[tuple[int, ...]]]]:
     """[(layer name, blob shapes)] of FCN-32s, fc6's inputs scaled so that the file has about that size."""
-    result = []
+    result: list[tuple[str, list[tuple[int, ...]]]] = []
     fixed = sum(o * i * k * k + o for name, o, i, k in LAYERS if name != "fc6")
     fc6_inputs = max(1, int((megabytes * 1e6 / 4 - fixed) / (4096 * 49)))
     for name, outputs, inputs, kernel in LAYERS:
@@ -57,21 +73,24 @@ def write_model(path: str, megabytes: float) -> None:
     proto.write_caffemodel(path, net, arrays)
 
 
-def destination(megabytes: float):
+def destination(megabytes: float) -> Arrays:
     """Arrays for the weights, every page touched."""
-    return {name: [np.full(shape, 1, np.float32) for shape in blob_shapes]
-            for name, blob_shapes in shapes(megabytes)}
+    return {
+        name: [np.full(shape, 1, np.float32) for shape in blob_shapes]
+        for name, blob_shapes in shapes(megabytes)
+    }
 
 
-def load_ours(path: str, arrays) -> None:
+def load_ours(path: str, arrays: Arrays) -> None:
     """Scan and copy."""
     with proto.read_weights(path) as weights:
         for name, blobs in weights:
             for blob, array in zip(blobs, arrays[name]):
+                assert blob is not None
                 blob.copy_to(array)
 
 
-def load_protobuf(path: str, arrays) -> None:
+def load_protobuf(path: str, arrays: Arrays) -> None:
     """Parse the whole message, then copy; the peer."""
     net = pb.NetParameter()
     with open(path, "rb") as stream:
@@ -98,8 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=float, default=545, help="file size (default %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each reader; the best counts")
-    parser.add_argument("--out", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "results",
-                                                      "weights.md"), help="Markdown table to write")
+    parser.add_argument("--out", type=Path, default=RESULTS / "weights.md", help="Markdown table to write")
     parser.add_argument("--measure", nargs=2, metavar=("HOW", "PATH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -115,20 +133,18 @@ def main() -> None:
         for how in ("caffe_gp", "protobuf"):
             runs = []
             for _ in range(options.repeat if how == "caffe_gp" else 1):
-                command = [sys.executable, __file__, "--measure", how, path,
-                           "--megabytes", str(options.megabytes)]
-                output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-                runs.append(json.loads(output))
+                measuring = ["--measure", how, path, "--megabytes", str(options.megabytes)]
+                command = ["benchmarks.bench_weights", *measuring]
+                runs.append(workers.run_worker(command, bvlc=False, threads=os.cpu_count() or 1))
             best = min(runs, key=lambda run: run["seconds"])
             results[how] = dict(best, file_bytes=size, peak_over_file=best["peak"] / size)
-            print(f"{how:10s} {best['seconds']:7.2f} s   peak {best['peak'] / 1e6:6.0f} MB = "
-                  f"{best['peak'] / size:.2f} x the file")
+            print(
+                f"{how:10s} {best['seconds']:7.2f} s   peak {best['peak'] / 1e6:6.0f} MB = "
+                f"{best['peak'] / size:.2f} x the file"
+            )
     if results["caffe_gp"]["sum"] != results["protobuf"]["sum"]:
         raise SystemExit("the two readers disagree")
-    os.makedirs(os.path.dirname(options.out), exist_ok=True)
-    with open(options.out + ".tmp", "w") as stream:
-        stream.write(table(results, options))
-    os.replace(options.out + ".tmp", options.out)
+    atomic.write_text(options.out, table(results, options))
 
 
 def table(results: dict, options: argparse.Namespace) -> str:
@@ -137,7 +153,7 @@ def table(results: dict, options: argparse.Namespace) -> str:
     lines = [
         "# Reading a caffemodel from the page cache into float32 arrays",
         "",
-        f"`python benchmarks/bench_weights.py`: a file of {ours['file_bytes'] / 1e6:.0f} MB; each reader in",
+        f"`python -m benchmarks.bench_weights`: a file of {ours['file_bytes'] / 1e6:.0f} MB; each reader in",
         f"a process of its own, which also holds the arrays it fills; the fastest of {options.repeat} runs",
         "of caffe_gp, one of protobuf.",
         "",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from caffe_gp.gp import pycaffe
+
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of VGG-16's stages
 CLASSES = 21
 
@@ -38,7 +40,7 @@ def prototxt(size: int = 500, force_backward: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def fill(net, seed: int = 0) -> None:
+def fill(net: pycaffe.Net, seed: int = 0) -> None:
     """Random weights that keep activations alive, bilinear ``upscore``; the same on every engine.
 
     The last layer is scaled to scores like a trained net's (deviation near 9). Larger ones saturate

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-ROOT = Path(__file__).resolve().parent.parent
+from .folders import BVLC_ROOT, ROOT
 
 
 def bvlc_is_here() -> bool:
     """Whether the file system of ``make bvlc`` is there."""
-    return (ROOT / ".cache/bvlc/.caffe_gp_stamp").exists()
+    return (BVLC_ROOT / ".caffe_gp_stamp").exists()
 
 
 class OutOfMemory(Exception):
@@ -24,7 +24,7 @@ class OutOfMemory(Exception):
 
 
 def run_worker(command: Sequence[str], *, bvlc: bool, threads: int) -> dict:
-    """Run a Python script (path below the project, arguments), return the JSON of its last line.
+    """Run a module (its dotted name, arguments) in a process of its own, return the JSON of its last line.
 
     bvlc: in the file system of ``make bvlc``. Raises OutOfMemory (see ``limit_memory``); if the worker fails
     otherwise, ends the program with its last words.
@@ -33,7 +33,7 @@ def run_worker(command: Sequence[str], *, bvlc: bool, threads: int) -> dict:
     settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     settings["OPENBLAS_CORETYPE"] = core_type()
     env = {**os.environ, **{name: value for name, value in settings.items() if value}}
-    done = subprocess.run([*python, *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run([*python, "-m", *command], cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode and re.search("alloc|MemoryError", done.stderr[-3000:]):  # C++, torch, Python
         raise OutOfMemory(f"{' '.join(command)}: {done.stderr[-3000:]}")
     if done.returncode:

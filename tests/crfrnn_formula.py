@@ -5,6 +5,8 @@ It filters with the lattice's matrix, which tests/crf compares with exact Gaussi
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from caffe_gp.crf import Permutohedral, bilateral_features, spatial_features
@@ -16,12 +18,17 @@ def matrix_of(features: np.ndarray) -> np.ndarray:
     return kernel / kernel.sum(1, keepdims=True)
 
 
-def mean_field(images: np.ndarray, iterations: int, alpha: float, beta: float, gamma: float):
+def mean_field(
+    images: np.ndarray, iterations: int, alpha: float, beta: float, gamma: float
+) -> Callable[..., np.ndarray]:
     """A function of u, q_0, image, W_s, W_b, C -> q_T, with the kernels of ``images`` (N, C, H, W)."""
-    spatial = matrix_of(spatial_features(*images.shape[2:], gamma))
+    height, width = images.shape[2:]
+    spatial = matrix_of(spatial_features(height, width, gamma))
     bilaterals = [matrix_of(bilateral_features(image, alpha, beta)) for image in images]
 
-    def run(unary, q, _image, w_s, w_b, c):
+    def run(
+        unary: np.ndarray, q: np.ndarray, _image: np.ndarray, w_s: np.ndarray, w_b: np.ndarray, c: np.ndarray
+    ) -> np.ndarray:
         w_s, w_b, c = (matrix.reshape(matrix.shape[-2:]) for matrix in (w_s, w_b, c))
         tops = []
         for u, start, bilateral in zip(unary, q, bilaterals):

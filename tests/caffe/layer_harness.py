@@ -1,4 +1,5 @@
 """Runs one layer outside a net and compares it with a float64 formula and its finite differences."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -126,35 +127,30 @@ def check_layer(
     expected = tops(*arguments)
     diffs = [rng.randn(*array.shape) for array in expected]
     if loss:
-        diffs = [np.float64(1.5)] + [np.zeros_like(diff) for diff in diffs[1:]]
+        diffs = [np.array(1.5)] + [np.zeros_like(diff) for diff in diffs[1:]]
 
     def objective(values: list[np.ndarray]) -> float:
         return float(sum((array * diff).sum() for array, diff in zip(tops(*values), diffs, strict=True)))
 
-    gradients = []
-    for i in range(len(arguments)):
-        if i < len(inputs) and not propagate[i]:
-            gradients.append(None)
-            continue
-        gradients.append(
-            numeric_gradient(lambda v, i=i: objective(arguments[:i] + [v] + arguments[i + 1 :]), arguments[i])
-        )
-    run = None
+    def gradient_of(i: int) -> np.ndarray:
+        return numeric_gradient(lambda v: objective(arguments[:i] + [v] + arguments[i + 1 :]), arguments[i])
+
+    gradients = [gradient_of(i) if wanted else None for i, wanted in enumerate(propagate)]
+    param_gradients = [gradient_of(i) for i in range(len(inputs), len(arguments))]
     for channels_last in (False, True):
         for where in (False, True) if in_place else (False,):
             run = Run(
                 text, inputs, num_top=num_top, phase=phase, params=params, in_place=where,
                 channels_last=channels_last,
-            )
+            )  # fmt: skip
             for found, array in zip(run.data, expected, strict=True):
                 assert_close(found, array)
             for blob in run.layer.blobs:
                 blob.diff[...] = 0
             bottom_diffs = run.backward(diffs, propagate)
-            for found, gradient in zip(bottom_diffs, gradients, strict=False):
+            for found, gradient in zip(bottom_diffs, gradients, strict=True):
                 if gradient is not None:
                     assert_close(found, gradient, 1e-4)
-            for blob, gradient in zip(run.layer.blobs, gradients[len(inputs) :], strict=True):
+            for blob, gradient in zip(run.layer.blobs, param_gradients, strict=True):
                 assert_close(blob.diff, gradient, 1e-4)
-    assert run is not None
     return run

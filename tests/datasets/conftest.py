@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
 import pytest
 
 from caffe_gp.datasets import cifar
@@ -10,13 +14,13 @@ from tests.models import weights_server
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[weights_server.Server]:
     with weights_server.serving() as server:
         yield server
 
 
 @pytest.fixture
-def batches(tmp_path, monkeypatch):
+def batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Both published forms of CIFAR-10 with few images; returns its planes and labels by file name."""
     monkeypatch.setattr(cifar, "IMAGES_A_FILE", small_cifar.NUMBER)
     return small_cifar.write_both_forms(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from caffe_gp.datasets import cifar
@@ -9,13 +11,13 @@ from caffe_gp.datasets import cifar
 NUMBER = 20
 
 
-def python2_pickle(images, labels):
+def python2_pickle(images: np.ndarray, labels: np.ndarray) -> bytes:
     """A batch as Python 2 and its numpy wrote it: protocol 2, byte strings, the array's state."""
 
-    def string(value):
+    def string(value: bytes) -> bytes:
         return b"T" + len(value).to_bytes(4, "little") + value
 
-    def integer(value):
+    def integer(value: int) -> bytes:
         return b"J" + int(value).to_bytes(4, "little", signed=True)
 
     dtype = b"cnumpy\ndtype\n" + string(b"u1") + integer(0) + integer(1) + b"\x87R"
@@ -31,7 +33,7 @@ def python2_pickle(images, labels):
     return b"\x80\x02}(" + items + b"u."
 
 
-def write_both_forms(root):
+def write_both_forms(root: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Six files each of NUMBER images under ``root``; their planes (N, 3072) and labels by file name."""
     random = np.random.RandomState(3)
     made = {}

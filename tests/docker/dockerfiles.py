@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -25,7 +26,7 @@ LISTS = {
 }
 
 
-def instructions(path):
+def instructions(path: Path) -> list[tuple[str, str]]:
     """(instruction, value) of each line of a Dockerfile."""
     parse = pytest.importorskip("dockerfile_parse").DockerfileParser
     file = io.BytesIO(path.read_bytes())
@@ -36,18 +37,18 @@ def instructions(path):
     ]
 
 
-def values(path, instruction):
+def values(path: Path, instruction: str) -> list[str]:
     return [value for name, value in instructions(path) if name == instruction]
 
 
-def context():
+def context() -> set[str]:
     """The files that docker build sends: the checkout's without what .dockerignore names."""
     exclude_paths = pytest.importorskip("docker.utils.build").exclude_paths
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     return exclude_paths(str(ROOT), [line for line in lines if line and not line.startswith("#")])
 
 
-def copied(path):
+def copied(path: Path) -> Iterator[tuple[list[str], str]]:
     """(sources, target) of every COPY from the checkout."""
     for value in values(path, "COPY"):
         words = value.split()
@@ -55,13 +56,13 @@ def copied(path):
             yield words[:-1], words[-1]
 
 
-def packages(name):
+def packages(name: str) -> list[str]:
     lines = (DOCKER / name).read_text().splitlines()
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
 
 
 @functools.lru_cache(maxsize=None)
-def index(suite, component, kind="binary-amd64/Packages"):
+def index(suite: str, component: str, kind: str = "binary-amd64/Packages") -> str:
     """Debian's index of a component, or a skip where no mirror answers."""
     mirror = os.environ.get("CAFFE_GP_DEBIAN_MIRROR") or subprocess.run(
         [str(DOCKER / "apt_mirror.sh")], capture_output=True, text=True, check=True

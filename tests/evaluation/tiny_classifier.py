@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from caffe_gp import engines
@@ -22,7 +25,7 @@ NET = (
 )
 
 
-def make_net(folder):
+def make_net(folder: Path) -> None:
     """Write net.prototxt and net.caffemodel."""
     net = nets.plain_net(folder, NET, name="net.prototxt")
     net.params["ip2"][0].data[...] *= 6
@@ -30,7 +33,7 @@ def make_net(folder):
     net.save(str(folder / "net.caffemodel"))
 
 
-def make_set(name, images, seed):
+def make_set(name: str, images: int, seed: int) -> ClassificationSet:
     """Random grey images and labels."""
     random = np.random.RandomState(seed)
     pixels = random.randint(0, 256, (images, 8, 8, 1)).astype(np.uint8)
@@ -38,13 +41,13 @@ def make_set(name, images, seed):
     return ClassificationSet(name, tuple("abcd"), pixels, labels)
 
 
-def load(folder):
+def load(folder: Path) -> engines.GPNet:
     """The net of ``folder``, ready for guided perturbations."""
     files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
     return engines.load_net(*files, engine=nets.ENGINE)
 
 
-def settings(folder, out, **options):
+def settings(folder: Path, out: Path, **options: Any) -> Classification:
     """A Classification of the net in ``folder``; quiet."""
     given = {
         "train": make_set("tiny-train", 60, seed=1),
@@ -57,5 +60,5 @@ def settings(folder, out, **options):
         "quiet": True,
         **options,
     }
-    files = {"prototxt": str(folder / "net.prototxt"), "caffemodel": str(folder / "net.caffemodel")}
-    return Classification(**files, out=out, **given)
+    files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
+    return Classification(*files, out=out, **given)

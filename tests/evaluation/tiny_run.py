@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,13 +27,13 @@ NET = (
 )
 
 
-def make_net(folder):
+def make_net(folder: Path) -> None:
     """Write net.prototxt and net.caffemodel."""
     net = nets.plain_net(folder, NET, name="net.prototxt", gain=0.05)
     net.save(str(folder / "net.caffemodel"))
 
 
-def make_data(folder, images, seed=0):
+def make_data(folder: Path, images: int, seed: int = 0) -> SegmentationSet:
     """A SegmentationSet of random images and labels in ``folder``."""
     random = np.random.RandomState(seed)
     (folder / "images").mkdir()
@@ -48,31 +50,31 @@ def make_data(folder, images, seed=0):
     return SegmentationSet("tiny", names, ids, folder / "images", folder / "labels")
 
 
-def load(folder):
+def load(folder: Path) -> engines.GPNet:
     """The net of ``folder``, ready for guided perturbations."""
     files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
     return engines.load_net(*files, engine=nets.ENGINE)
 
 
-def settings(folder, data, out, **options):
+def settings(folder: Path, data: SegmentationSet, out: Path, **options: Any) -> Evaluation:
     """An Evaluation of the net in ``folder``; one thread, quiet."""
     given = {"eps": [0.5, -1.0], "threads": 1, "quiet": True, "engine": nets.ENGINE, **options}
-    files = {"prototxt": str(folder / "net.prototxt"), "caffemodel": str(folder / "net.caffemodel")}
-    return Evaluation(**files, data=data, out=out, **given)
+    files = str(folder / "net.prototxt"), str(folder / "net.caffemodel")
+    return Evaluation(*files, data=data, out=out, **given)
 
 
-def lines(out):
+def lines(out: Path) -> int:
     """Whole lines of all files of records, first lines included."""
     return sum(path.read_bytes().count(b"\n") for path in out.glob("records/*.jsonl"))
 
 
-def evaluate_until_killed(settings, wanted, delay):
+def evaluate_until_killed(settings: Evaluation, wanted: int, delay: float) -> None:
     """Evaluate, and kill -9 this process ``delay`` seconds after it has written ``wanted`` lines.
 
     The killer is a thread here: a busy machine holds it up no more than the evaluation itself.
     """
 
-    def kill():
+    def kill() -> None:
         while lines(settings.out) < wanted:
             time.sleep(0.001)
         time.sleep(delay)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Iterator
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +16,12 @@ from caffe_gp.files import places
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.models import zoo
 from caffe_gp.models.builder import Builder
+from caffe_gp.proto import messages as pb
 
 CLASSES, HIGH, WIDE, IMAGES = 3, 48, 64, 10
 
 
-def small_net():
+def small_net() -> pb.NetParameter:
     """Scores at a quarter of the image's size, interpolated and cropped like FCN's."""
     net = Builder("small", (1, 3, HIGH, WIDE))
     net.conv_relu("conv1", "data", 6, 3, "relu1", pad=1)
@@ -31,7 +35,7 @@ def small_net():
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory):
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """A suite of one net with random weights, measured on ten drawn images."""
     folder = tmp_path_factory.mktemp("suite")
     random = np.random.RandomState(0)
@@ -66,7 +70,7 @@ def suite(tmp_path_factory):
         yield Suite("test", "a small net", data, None, (entry,), "small", {"small": "crfrnn"})
 
 
-def _write_small(prototxt, weights, random):
+def _write_small(prototxt: Path, weights: Path, random: np.random.RandomState) -> None:
     """The net's files, with random weights and bilinear upsampling."""
     prototxt.parent.mkdir(parents=True)
     weights.parent.mkdir(parents=True)

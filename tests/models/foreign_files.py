@@ -6,16 +6,20 @@ Written from what the formats are documented to be; shares nothing with the conv
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 from caffe_gp.models import zoo
+from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.param_shapes import param_shapes
 
 CLASSES = 5
+Arrays = Dict[str, List[np.ndarray]]  # of a net: layer name -> its parameters
 
 
-def shrunk(name):
+def shrunk(name: str) -> pb.NetParameter:
     """The NetParameter of a model with few channels, different ones in every layer of the trunk."""
     param = zoo.get(name).net()
     trunk = 2
@@ -29,7 +33,7 @@ def shrunk(name):
     return param
 
 
-def random_arrays(param, seed=0):
+def random_arrays(param: pb.NetParameter, seed: int = 0) -> Arrays:
     """Arrays of the net, seeded; the compatibility matrix has CRF-RNN's sign, and zeros."""
     rng = np.random.RandomState(seed)
     arrays = {
@@ -50,7 +54,7 @@ def random_arrays(param, seed=0):
 CRF_NAMES = ["spatial_ker_weights", "bilateral_ker_weights", "compatibility_matrix"]
 
 
-def write_keras(path, arrays, whole_model=False):
+def write_keras(path: Path, arrays: Arrays, whole_model: bool = False) -> None:
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -75,7 +79,7 @@ def write_keras(path, arrays, whole_model=False):
                 group[f"{name}/{key}:0"] = value
 
 
-def write_torch_crf(path, arrays, **how):
+def write_torch_crf(path: Path, arrays: Arrays, **how: Any) -> None:
     import torch
 
     names = {
@@ -97,7 +101,7 @@ def write_torch_crf(path, arrays, **how):
     torch.save(state, path, **how)
 
 
-def write_torch(path, arrays, **how):
+def write_torch(path: Path, arrays: Arrays, **how: Any) -> None:
     import torch
 
     state = {}
@@ -111,31 +115,31 @@ def write_torch(path, arrays, **how):
 class _Storage:
     """Stands for the values of a tensor, which are written after the pickle."""
 
-    def __init__(self, key, array):
+    def __init__(self, key: str, array: np.ndarray) -> None:
         self.key, self.array = key, array
 
 
 class _Tensor:
     """Pickled as PyTorch's tensors of 2017 were."""
 
-    def __init__(self, key, array):
+    def __init__(self, key: str, array: np.ndarray) -> None:
         self.storage, self.shape = _Storage(key, array), array.shape
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         from torch._utils import _rebuild_tensor
 
         strides = tuple(int(np.prod(self.shape[i + 1 :])) for i in range(len(self.shape)))
         return _rebuild_tensor, (self.storage, 0, self.shape, strides)
 
 
-def write_torch_2017(path, arrays):
+def write_torch_2017(path: Path, arrays: Arrays) -> None:
     """A state dict as PyTorch 0.2 wrote it from a GPU, when wkentaro's files were made."""
     import pickle
 
     import torch
 
     class Pickler(pickle.Pickler):
-        def persistent_id(self, item):
+        def persistent_id(self, item: Any) -> tuple | None:
             if isinstance(item, _Storage):
                 return ("storage", torch.FloatStorage, item.key, "cuda:0", item.array.size, None)
             return None
@@ -155,8 +159,8 @@ def write_torch_2017(path, arrays):
             stream.write(np.int64(blob.size).tobytes() + blob.tobytes())
 
 
-def write_chainer(path, arrays, **more):
-    entries = dict(more)
+def write_chainer(path: Path, arrays: Arrays, **more: np.ndarray) -> None:
+    entries: dict[str, Any] = dict(more)
     for name, blobs in arrays.items():
         for part, blob in zip("Wb", blobs):
             if not name.startswith("scale_"):
@@ -164,7 +168,9 @@ def write_chainer(path, arrays, **more):
     np.savez(path, **entries)
 
 
-def write_matconvnet(path, arrays, endings=("f", "b"), wrapped=False, **how):
+def write_matconvnet(
+    path: Path, arrays: Arrays, endings: tuple[str, str] = ("f", "b"), wrapped: bool = False, **how: Any
+) -> None:
     """As import-caffe.py: all axes reversed, the image's swapped back, conv1_1 to red, green, blue."""
     from scipy.io import savemat
 
@@ -184,7 +190,7 @@ def write_matconvnet(path, arrays, endings=("f", "b"), wrapped=False, **how):
     savemat(path, {"net": content} if wrapped else content, **how)
 
 
-WRITERS = {
+WRITERS: dict[str, Callable[..., None]] = {
     "keras-crfasrnn": write_keras,
     "torch-crfasrnn": write_torch_crf,
     "torch-fcn": write_torch,

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Iterable
 
 import numpy as np
 
 from caffe_gp import engines, proto
+from caffe_gp.proto import messages as pb
 
 RNG = np.random.RandomState(0)
 
 
-def as_net(param, folder, name) -> Any:
+def as_net(param: pb.NetParameter, folder: Path, name: str) -> Any:
     """The embedded Caffe's net of a description, in the TEST phase."""
     proto.write_text(param, str(folder / name))
     return engines.load_caffe("torch").Net(str(folder / name), 1)
 
 
-def made_up(training, deploy, folder) -> Any:
+def made_up(training: pb.NetParameter, deploy: pb.NetParameter, folder: Path) -> Any:
     """The net of a training prototxt with an Input in place of its data layer and without its loss."""
     layers = [deploy.layer[0], *list(training.layer)[1:-1]]
     net = as_net(type(training)(name=training.name, layer=layers), folder, "trained.prototxt")
@@ -34,12 +36,18 @@ def made_up(training, deploy, folder) -> Any:
     return net
 
 
-def params_of(net) -> dict:
+def params_of(net: Any) -> dict[str, list[np.ndarray]]:
     """Layer name -> copies of its arrays."""
     return {name: [np.array(blob.data) for blob in blobs] for name, blobs in net.params.items()}
 
 
-def check_folding(trained, deploy, folded, folder, blobs) -> None:
+def check_folding(
+    trained: Any,
+    deploy: pb.NetParameter,
+    folded: dict[str, list[np.ndarray]],
+    folder: Path,
+    blobs: Iterable[str],
+) -> None:
     """The deployed net with the folded weights computes what the training net does."""
     net = as_net(deploy, folder, "deploy.prototxt")
     assert set(folded) == set(net.params)

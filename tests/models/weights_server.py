@@ -1,10 +1,12 @@
 """An HTTP server on this machine that misbehaves on request, for the tests of downloading."""
+
 from __future__ import annotations
 
 import re
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Iterator, Sequence
 
 
 class Page:
@@ -16,7 +18,16 @@ class Page:
     etag     sent, and compared with If-Range
     """
 
-    def __init__(self, body, *, ranges=True, cut=(), hold=None, etag=None, status=200):
+    def __init__(
+        self,
+        body: bytes,
+        *,
+        ranges: bool = True,
+        cut: Sequence[int] = (),
+        hold: int | None = None,
+        etag: str | None = None,
+        status: int = 200,
+    ) -> None:
         self.body = body
         self.ranges = ranges
         self.cut = list(cut)
@@ -29,26 +40,26 @@ class Page:
 class Server:
     """``url(path)`` of the pages in ``pages``; ``asked`` lists (path, Range header or None) in order."""
 
-    def __init__(self, port):
+    def __init__(self, port: int) -> None:
         self.port = port
-        self.pages = {}
-        self.asked = []
+        self.pages: dict[str, Page] = {}
+        self.asked: list[tuple[str, str | None]] = []
 
-    def url(self, path):
+    def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}/{path}"
 
-    def serve(self, path, body, **options):
+    def serve(self, path: str, body: bytes, **options: Any) -> str:
         self.pages[path] = Page(body, **options)
         return self.url(path)
 
 
 @contextmanager
-def serving():
+def serving() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args):
+        def log_message(self, *args: Any) -> None:
             pass
 
-        def do_GET(self):
+        def do_GET(self) -> None:
             path = self.path.lstrip("/")
             asked = self.headers.get("Range")
             server.asked.append((path, asked))
@@ -60,7 +71,9 @@ def serving():
             body, start = page.body, 0
             unchanged = self.headers.get("If-Range") in (None, page.etag)
             if asked and page.ranges and unchanged:
-                start = int(re.fullmatch(r"bytes=(\d+)-", asked).group(1))
+                match = re.fullmatch(r"bytes=(\d+)-", asked)
+                assert match, asked
+                start = int(match[1])
                 if start >= len(body):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(body)}")

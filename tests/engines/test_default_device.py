@@ -1,4 +1,4 @@
-"""CAFFE_GP_DEVICE is the command's default device; CAFFE_GP_COMMIT says an image's commit."""
+"""CAFFE_GP_DEVICE is the command's default device."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-import caffe_gp
-from caffe_gp import engines, provenance
+from caffe_gp import engines
 
 
 @pytest.mark.parametrize("value, expected", [(None, "cpu"), ("", "cpu"), ("cuda:1", "cuda:1")])
@@ -27,11 +26,3 @@ def test_a_command_obeys_it_and_its_option_wins(tmp_path):
     for options, device in (([], "toaster"), (["--device", "kettle"], "kettle")):
         done = subprocess.run([*tool, *options], env=variables, capture_output=True, text=True)
         assert done.returncode == 4 and f"unknown device '{device}'" in done.stderr
-
-
-def test_the_commit_of_an_image(monkeypatch, tmp_path):
-    monkeypatch.setattr(caffe_gp, "__file__", str(tmp_path / "caffe_gp" / "__init__.py"))  # no .git there
-    monkeypatch.setenv("CAFFE_GP_COMMIT", "0123abc")
-    assert provenance.code_version.__wrapped__() == f"{caffe_gp.__version__} 0123abc"
-    monkeypatch.delenv("CAFFE_GP_COMMIT")
-    assert provenance.code_version.__wrapped__() == caffe_gp.__version__

@@ -15,7 +15,7 @@ from caffe_gp.models import zoo
 from caffe_gp.models.digits import digits as deployed
 from caffe_gp.python_layers import digit_scenes
 from caffe_gp.training import digits, trainer
-from tests.models import training_files
+from tests.training import training_files
 
 
 @pytest.fixture

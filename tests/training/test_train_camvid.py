@@ -15,7 +15,7 @@ from caffe_gp.models.camvid import MEAN
 from caffe_gp.models.camvid import camvid as deployed
 from caffe_gp.training import camvid as training_of_camvid
 from caffe_gp.training import trainer
-from tests.models import training_files
+from tests.training import training_files
 
 
 @pytest.fixture
