@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
+from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.experiments import cells, chosen_images, inside_net
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
+from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -28,49 +30,26 @@ def run(bench: Bench) -> Report:
     labeller = bench.labeller(net, [eps])
     canvas = labeller.preprocess.load(data.image(picked.item))
     blobs = [*net.inner, *net.deeper, inside_net.before_upsampling(labeller.gp)]
-    responses: list[dict[str, np.ndarray]] = []
-
-    def watch(k: int, y: np.ndarray) -> None:
-        responses.append({blob: labeller.gp.net.blobs[blob].data[0].copy() for blob in blobs})
-
-    result = labeller.label([canvas], [None], on_probabilities=watch)
-    original, perturbed = responses
-    table = Table("How much the responses move", ["layer", "channels", "size", "change / std"])
-    numbers = {}
+    original, perturbed, sign = _responses(labeller, canvas, blobs)
     rows = [
         PictureRow(
             [
                 Picture(canvas.image),
-                Picture(inside_net.pixels(labeller, canvas, eps * result.perturbation[0][0])),
-                Picture(inside_net.crop(pictures.amplify(result.perturbation[0][0]), canvas)),
+                Picture(inside_net.pixels(labeller, canvas, eps * sign)),
+                Picture(inside_net.crop(pictures.amplify(sign), canvas)),
             ],
             f"input ({picked.item}): the difference is {eps:g} times the sign shown",
             _TITLES,
         )
     ]
+    table = Table("How much the responses move", ["layer", "channels", "size", "change / std"])
+    numbers = {}
     for blob in blobs:
-        change = perturbed[blob] - original[blob]
-        share = float(np.sqrt((change.astype(np.float64) ** 2).mean()) / original[blob].std(dtype=np.float64))
-        channels, high, wide = original[blob].shape
-        table.add(blob, f"{channels}", f"{wide} x {high}", f"{100 * share:.2f} %")
-        maps = [
-            labeller.preprocess.scores_to_image(values.mean(axis=0, keepdims=True), canvas)[0]
-            for values in (original[blob], perturbed[blob], change)
-        ]
-        largest = float(np.abs(maps[2]).max())
-        numbers[blob] = {
-            "channels": channels,
-            "size": [wide, high],
-            "change_over_std": share,
-            "largest_mean_difference": largest,
-        }
-        rows.append(
-            PictureRow(
-                _cells(maps, largest),
-                f"{blob} ({channels} x {high} x {wide}): change {100 * share:.1f} % of std, "
-                f"difference up to {largest:.2g}",
-            )
-        )
+        numbers[blob], row = _layer(labeller, canvas, blob, original[blob], perturbed[blob])
+        rows.append(row)
+        wide, high = numbers[blob]["size"]
+        share = f"{100 * numbers[blob]['change_over_std']:.2f} %"
+        table.add(blob, str(numbers[blob]["channels"]), f"{wide} x {high}", share)
     figures.save(figures.sheet(rows, width=4.4, tallest=0.75), bench.out / NAME, NAME)
     table.note = (
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
@@ -94,6 +73,45 @@ def run(bench: Bench) -> Report:
         ],
         {"net": net.name, "eps": eps, "image": vars(picked), "layers": numbers},
     )
+
+
+def _responses(
+    labeller: Labeller, canvas: Canvas, blobs: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """Values (C, H, W) of ``blobs`` before and after the perturbation, and the sign at the input."""
+    responses: list[dict[str, np.ndarray]] = []
+
+    def watch(k: int, y: np.ndarray) -> None:
+        responses.append({blob: labeller.gp.net.blobs[blob].data[0].copy() for blob in blobs})
+
+    result = labeller.label([canvas], [None], on_probabilities=watch)
+    original, perturbed = responses
+    return original, perturbed, result.perturbation[0][0]
+
+
+def _layer(
+    labeller: Labeller, canvas: Canvas, blob: str, original: np.ndarray, perturbed: np.ndarray
+) -> tuple[dict[str, Any], PictureRow]:
+    """A layer's numbers and its row of pictures, from its values (C, H, W) before and after."""
+    change = perturbed - original
+    share = float(np.sqrt((change.astype(np.float64) ** 2).mean()) / original.std(dtype=np.float64))
+    channels, high, wide = original.shape
+    maps = [
+        labeller.preprocess.scores_to_image(values.mean(axis=0, keepdims=True), canvas)[0]
+        for values in (original, perturbed, change)
+    ]
+    largest = float(np.abs(maps[2]).max())
+    numbers = {
+        "channels": channels,
+        "size": [wide, high],
+        "change_over_std": share,
+        "largest_mean_difference": largest,
+    }
+    title = (
+        f"{blob} ({channels} x {high} x {wide}): change {100 * share:.1f} % of std, "
+        f"difference up to {largest:.2g}"
+    )
+    return numbers, PictureRow(_cells(maps, largest), title)
 
 
 def _cells(maps: Sequence[np.ndarray], largest: float) -> list[Picture]:
