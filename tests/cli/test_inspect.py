@@ -16,6 +16,7 @@ from caffe_gp import proto
 from caffe_gp.cli.inspect import describe_file
 from caffe_gp.errors import EngineError, PrototxtError, WeightsError
 from caffe_gp.models import zoo
+from caffe_gp.models.prepared import prepared_text
 from caffe_gp.proto import messages as pb
 
 h5py = pytest.importorskip("h5py")
@@ -142,11 +143,12 @@ def test_solver(tmp_path):
 
 
 @pytest.mark.parametrize("name", list(zoo.MODELS))
-def test_every_prototxt_of_the_zoo(name):
+def test_every_prototxt_of_the_zoo(name, tmp_path):
     model = zoo.get(name)
     description = describe_file(model.prototxt())
     assert description.parameters == model.parameters
     assert description.models == [name]
+    describe_file(write(tmp_path, "prepared.prototxt", prepared_text(name)))
 
 
 def test_prototxts_that_are_none(tmp_path):
