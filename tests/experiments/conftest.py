@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from _pytest.monkeypatch import MonkeyPatch  # pytest 6.0, which Debian 11 has, does not export it
 from PIL import Image
 
 from caffe_gp import proto
@@ -57,7 +58,7 @@ def suite(tmp_path_factory):
         feed=Preprocess(mean=(100.0,) * 3, scale=0.05),
     )
     entry = Net(model, grid=(0.1, 0.5, 2.0), inner=("pool1",), deeper=("pool2",), span=0.5)
-    with pytest.MonkeyPatch.context() as patch:
+    with MonkeyPatch().context() as patch:
         # A checkout that has the net.
         patch.setattr(places, "checkout", lambda: folder)
         patch.setitem(zoo.MODELS, "small", model)
