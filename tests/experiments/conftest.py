@@ -7,6 +7,7 @@ from typing import Iterator
 
 import numpy as np
 import pytest
+from _pytest.monkeypatch import MonkeyPatch  # pytest 6.0, which Debian 11 has, does not export it
 from PIL import Image
 
 from caffe_gp import proto
@@ -61,7 +62,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
         feed=Preprocess(mean=(100.0,) * 3, scale=0.05),
     )
     entry = Net(model, grid=(0.1, 0.5, 2.0), inner=("pool1",), deeper=("pool2",), span=0.5)
-    with pytest.MonkeyPatch.context() as patch:
+    with MonkeyPatch().context() as patch:
         # A checkout that has the net.
         patch.setattr(places, "checkout", lambda: folder)
         patch.setitem(zoo.MODELS, "small", model)

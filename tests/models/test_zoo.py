@@ -33,7 +33,7 @@ def test_deploy_file_is_the_net(model):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_prepared_text_is_ready(model):
     """A Softmax on the scores that Caffe backpropagates from, and no parameter's gradient but the probe's."""
-    param = proto.parse_net_param(prepared_text(model.name))
+    param = proto.parse_net_param(prepared_text(model.name, engine="torch"))
     softmax = param.layer[-1]
     assert softmax.type == "Softmax" and list(softmax.bottom) == [model.score]
     assert list(softmax.loss_weight) == [1]
