@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def write_output(caffe: Any, path: str) -> None:
     del net, blob  # the layer closes its file when it goes
 
 
-def parameters(net: Any) -> dict[str, np.ndarray]:
+def parameters(net: Any) -> dict[str, Any]:
     return {
         f"{name} {i}": blob.data.copy() for name, blobs in net.params.items() for i, blob in enumerate(blobs)
     }
@@ -133,7 +133,8 @@ def main(arguments: list[str]) -> int:
         import caffe
     else:
         import caffe_gp.caffe as caffe
-    {"write": write, "read": read}[action](caffe, *paths)
+    actions: dict[str, Callable[..., None]] = {"write": write, "read": read}
+    actions[action](caffe, *paths)
     return 0
 
 

@@ -7,6 +7,8 @@ from typing import Sequence
 from conformance.case import FORWARD_ONLY, TEST, TRAIN, TWICE, Case, Step
 from conformance.prototxt import input_layer, layer
 
+PROBE = "bias_param { axis: 0 num_axes: 0 }"
+
 
 class LayerCases:
     """Collects cases of single layers: a net of one Input layer and the layer under test."""
@@ -33,33 +35,24 @@ class LayerCases:
         backward: 'all' (force_backward), 'none', or 'first N': only the first N inputs want a diff. Those
         then come through a Bias layer with learned parameters, as force_backward would ask for all.
         """
-        schemes = list(schemes or []) + ["gauss"] * (len(shapes) - len(schemes or []))
+        schemes = [*(schemes or ()), *["gauss"] * (len(shapes) - len(schemes or ()))]
         names = ["b%d" % i for i in range(len(shapes))]
         lines = ["force_backward: true"] if backward == "all" else []
-        if shapes:
-            lines.append(input_layer(dict(zip(names, shapes))))
-        bottoms = list(names)
-        if backward.startswith("first"):
-            for i in range(int(backward.split()[1])):
-                bottoms[i] = "c%d" % i
-                lines.append(
-                    layer("probe%d" % i, "Bias", names[i], bottoms[i], "bias_param { axis: 0 num_axes: 0 }")
-                )
+        lines += [input_layer(dict(zip(names, shapes)))] if shapes else []
+        probed = int(backward.split()[1]) if backward.startswith("first") else 0
+        bottoms = ["c%d" % i for i in range(probed)] + names[probed:]
+        for i in range(probed):
+            lines.append(layer("probe%d" % i, "Bias", names[i], bottoms[i], PROBE))
         top_names = ["t%d" % i for i in range(tops)]
         if in_place:
             top_names[0] = bottoms[0]
-        # Without a loss downstream Caffe runs no backward unless forced.
         if backward.startswith("first"):
+            # Without a loss downstream Caffe runs no backward unless forced. The probes' own diffs are sums
+            # over everything, often of terms that cancel.
             extra += "" if "loss_weight" in extra else " loss_weight: 1" * tops
+            more["skip"] = [*more.get("skip", ()), *("param_diff/probe%d/0" % i for i in range(len(shapes)))]
         lines.append(layer("L", kind, bottoms, top_names, extra))
-        if backward.startswith(
-            "first"
-        ):  # the probes' own diffs are sums over everything, often of terms that cancel
-            more["skip"] = list(more.get("skip", ())) + [
-                "param_diff/probe%d/0" % i for i in range(len(shapes))
-            ]
-        if steps is None:
-            steps = FORWARD_ONLY if backward == "none" else TWICE
+        steps = steps or (FORWARD_ONLY if backward == "none" else TWICE)
         words = [
             kind,
             extra,
@@ -71,10 +64,8 @@ class LayerCases:
             ", ".join(sorted(set(schemes) - {"gauss"})),
             "reshaped" if ("reshape" in [s[0] for s in steps]) else "",
         ]
-        name = " ".join(" ".join(words).split())
-        same = sum(case.name.split(" #")[0] == name for case in self.cases)
         case = Case(
-            name="%s #%d" % (name, same + 1) if same else name,
+            self._unique(words),
             layer=kind,
             text="\n".join(lines),
             phase=phase,
@@ -85,3 +76,9 @@ class LayerCases:
         )
         self.cases.append(case)
         return case
+
+    def _unique(self, words: Sequence[str]) -> str:
+        """A name of ``words``, with a number behind it if there is such a case already."""
+        name = " ".join(" ".join(words).split())
+        same = sum(case.name.split(" #")[0] == name for case in self.cases)
+        return "%s #%d" % (name, same + 1) if same else name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Mapping, Sequence
 
 
 def dims(shape: Sequence[int]) -> str:
     return " ".join("dim: %d" % size for size in shape)
 
 
-def input_layer(blobs: dict[str, Sequence[int]]) -> str:
+def input_layer(blobs: Mapping[str, Sequence[int]]) -> str:
     """One Input layer for several blobs."""
     return 'layer {{ name: "input" type: "Input" {} input_param {{ {} }} }}'.format(
         " ".join(f'top: "{name}"' for name in blobs),

@@ -8,6 +8,7 @@ The scenes are taken from the old recording (or, for a new choice, from an .npz 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -37,4 +38,5 @@ def label_maps(engine_name: str, images: np.ndarray) -> dict[str, np.ndarray]:
 
 if __name__ == "__main__":
     scenes = np.load(str(GOLDEN))["images"]
-    np.savez_compressed(sys.argv[1], images=scenes, **label_maps("bvlc", scenes))
+    arrays: dict[str, Any] = {"images": scenes, **label_maps("bvlc", scenes)}
+    np.savez_compressed(sys.argv[1], **arrays)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ SMALL = Preprocess(resize=120)
 IMAGENET = Preprocess(mean=(104.0, 117.0, 123.0), resize=(227, 227))
 
 # name: (net, number of images, preprocessing of VOC images or None for MNIST's, settings, eps values)
-CASES = {
+CASES: dict[str, tuple[Any, int, Any, dict[str, Any], list[float]]] = {
     "mnv2_data": (MNV2_257, 20, STRETCHED, {}, [0.05, 0.55, -0.1]),
     "mnv2_513_data": (MNV2_513, 2, PADDED, {}, [0.03, 0.05]),
     "mnv2_block5": (MNV2_257, 5, STRETCHED, {"blob": "block5_add"}, [0.01, -0.01]),

@@ -10,6 +10,7 @@ import numpy as np
 def values(scheme: str, shape: Sequence[int], random: np.random.RandomState) -> np.ndarray:
     """Values by scheme, a kind with an argument or none: 'gauss', 'gauss 0.5', 'ties', 'ints 5', ..."""
     kind, _, argument = scheme.partition(" ")
+    array: np.ndarray
     if kind == "gauss":
         array = random.randn(*shape) * float(argument or 1)
     elif kind == "positive":  # away from zero

@@ -103,6 +103,9 @@ def _get_models(
     failed, skipped = [], []
     for file in files:
         here = weights.status(file.name, folder) != "missing"
+        if everything and not (here or args.from_dir or file.is_published):
+            say(f"{file.name}: published nowhere, it only comes from a folder of yours (--from-dir)")
+            continue
         if everything and file.non_commercial and not (here or args.from_dir or args.yes_non_commercial):
             skipped.append(file)
             continue

@@ -44,8 +44,8 @@ class GPNet:
 
 
 def load_net(
-    prototxt: str,
-    caffemodel: str | None = None,
+    prototxt: str | os.PathLike,
+    caffemodel: str | os.PathLike | None = None,
     *,
     engine: str = "auto",
     device: str = "cpu",
@@ -65,8 +65,8 @@ def load_net(
 
 def open_net(
     prepared: Prepared,
-    prototxt: str,
-    caffemodel: str | None = None,
+    prototxt: str | os.PathLike,
+    caffemodel: str | os.PathLike | None = None,
     *,
     engine: str = "auto",
     device: str = "cpu",
@@ -94,8 +94,8 @@ def open_net(
 
 
 def prepare_net(
-    prototxt: str,
-    caffemodel: str | None = None,
+    prototxt: str | os.PathLike,
+    caffemodel: str | os.PathLike | None = None,
     *,
     engine: str = "auto",
     score: str | None = None,

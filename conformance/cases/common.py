@@ -21,6 +21,7 @@ def cases() -> list[Case]:
 
 
 def inner_product(c: LayerCases) -> None:
+    shape: tuple[int, ...]
     for extra in (
         "",
         "axis: 0",

@@ -19,6 +19,13 @@ NORMALISATIONS = (
 
 def cases() -> list[Case]:
     c = LayerCases()
+    label_losses(c)
+    distances(c)
+    return c.cases
+
+
+def label_losses(c: LayerCases) -> None:
+    """Softmax, sigmoid and infogain, which know ignored labels and normalisations."""
     for ignore in ("", "ignore_label: 1", "ignore_label: 0", "ignore_label: 255"):
         for normalisation in NORMALISATIONS:
             extra = f"loss_param {{ {ignore} {normalisation} }}"
@@ -37,15 +44,15 @@ def cases() -> list[Case]:
                     tops=2,
                     backward="first 1",
                 )
-    for axis, labels in ((0, (2, 30)), (2, (2, 15)), (-1, (2, 12))):
+    for axis, shape in ((0, (2, 30)), (2, (2, 15)), (-1, (2, 12))):
         c.add(
-            "SoftmaxWithLoss", "softmax_param { axis: %d }" % axis, SHAPE, labels, schemes=["gauss", "ints 2"]
+            "SoftmaxWithLoss", "softmax_param { axis: %d }" % axis, SHAPE, shape, schemes=["gauss", "ints 2"]
         )
         c.add(
             "InfogainLoss",
             "infogain_loss_param { axis: %d }" % axis,
             SHAPE,
-            labels,
+            shape,
             (SHAPE[axis], SHAPE[axis]),
             schemes=["gauss", "ints 2"],
             backward="first 1",
@@ -55,6 +62,10 @@ def cases() -> list[Case]:
     c.add("SoftmaxWithLoss", "", (1, 21, 17, 13), (1, 1, 17, 13), schemes=["gauss 5", "ints 21"], phase=TRAIN)
     c.add("SoftmaxWithLoss", "loss_param { ignore_label: 0 }", (4, 5), (4,), schemes=["gauss", "const 0"])
     c.add("SoftmaxWithLoss", "", (4, 5), (3,), refused=True)
+
+
+def distances(c: LayerCases) -> None:
+    """Losses of blobs that are compared element by element."""
     for weight in ("", "loss_weight: 3"):
         c.add("EuclideanLoss", weight, SHAPE, SHAPE)
         c.add("EuclideanLoss", weight, (4, 6), (4, 2, 3))
@@ -92,4 +103,3 @@ def cases() -> list[Case]:
             steps=reshaping(2, (SHAPE, (3, 3, 2, 7), SHAPE)),
         )
         c.add(kind, "", SHAPE, SHAPE, steps=reshaping(2, (SHAPE, (2, 3, 0, 5))), ours="accepts")
-    return c.cases

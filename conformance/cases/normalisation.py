@@ -10,6 +10,7 @@ SHAPE = (2, 3, 4, 5)
 
 def cases() -> list[Case]:
     c = LayerCases()
+    shape: tuple[int, ...]
     for extra in (
         "",
         "use_global_stats: false",

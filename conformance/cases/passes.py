@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from conformance.case import BOTH, TEST, TRAIN, Case, Step
 from conformance.cases import nets
 from conformance.prototxt import input_layer, layer
 
 
 def cases() -> list[Case]:
+    return (
+        between_layers() + edited_blobs() + taking_part() + reshapes() + shared_parameters() + weight_files()
+    )
+
+
+def between_layers() -> list[Case]:
+    """Every pair of layers of small nets with in-place layers, splits and skips."""
     found = []
-    # Every pair of layers of small nets with in-place layers, splits and skips.
     for name, text, names in (("skip", SKIP, SKIP_LAYERS), ("chain", CHAIN, CHAIN_LAYERS)):
         for start in range(len(names)):
             steps: list[Step] = [("forward",), ("backward",)]
@@ -43,7 +51,13 @@ def cases() -> list[Case]:
                     steps=steps,
                 )
             )
-    # GP at an inner blob: backward to the layers that read it, a step, forward from there.
+    return found
+
+
+def edited_blobs() -> list[Case]:
+    """GP at an inner blob: backward to the layers that read it, a step, forward from there."""
+    found = []
+    steps: list[Step]
     for blob, reader in (("data", "conv1"), ("pool1", "conv2"), ("pool2", "conv3"), ("score", "prob")):
         for start in ("fuse", "prob"):
             steps = [
@@ -79,8 +93,6 @@ def cases() -> list[Case]:
         found.append(
             Case(f"skip edited {blob} at its split", "edited blobs", SKIP, inputs=INPUTS, steps=steps)
         )
-    found += taking_part()
-    found += shapes_and_weights()
     return found
 
 
@@ -196,8 +208,40 @@ CHAIN_LAYERS = [
 def taking_part() -> list[Case]:
     """need_backward: losses, loss weights, learning rates, propagate_down, force_backward, stale diffs."""
     found = []
-    data = {"data": (2, 2, 6, 5), "label": (2,)}
-    schemes = {"data": "gauss", "label": "ints 3"}
+    for name, text in _losses().items():
+        for phase in (TRAIN, TEST):
+            # A diff of 1 everywhere at a Softmax gives zeros up to rounding.
+            top: list[Step] = [("seed", "prob")] if "probe" in name else []
+            steps = (
+                BOTH[:2]
+                + top
+                + BOTH[2:]
+                + [
+                    ("refill",),
+                    ("forward",),
+                    ("backward",),
+                    ("record",),
+                    ("clear_param_diffs",),
+                    ("backward",),
+                    ("record",),
+                ]
+            )
+            found.append(
+                Case(
+                    "{} {}".format(name, "TRAIN" if phase == TRAIN else "TEST"),
+                    "need_backward",
+                    text,
+                    phase=phase,
+                    inputs={"data": "gauss", "label": "ints 3"},
+                    steps=steps,
+                )
+            )
+    return found
+
+
+def _losses() -> dict[str, str]:
+    """What it is -> a net. Over 60 lines because it is a list."""
+    data: dict[str, Sequence[int]] = {"data": (2, 2, 6, 5), "label": (2,)}
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
 
     def net(*lines: str, head: str = "") -> str:
@@ -206,7 +250,7 @@ def taking_part() -> list[Case]:
     ip = layer("ip", "InnerProduct", "b", "score", "inner_product_param { num_output: 3 } %s")
     loss = layer("loss", "SoftmaxWithLoss", "score label", "loss")
     relu = layer("relu", "ReLU", "a", "b")
-    nets_of = {
+    return {
         "no loss": net(conv("c", "data", "a", 3), relu, ip % ""),
         "loss": net(conv("c", "data", "a", 3), relu, ip % "", loss),
         "frozen conv": net(conv("c", "data", "a", 3, more=frozen), relu, ip % "", loss),
@@ -265,40 +309,23 @@ def taking_part() -> list[Case]:
             layer("prob", "Softmax", "score", "prob", "loss_weight: 1"),
         ),
     }
-    for name, text in nets_of.items():
-        for phase in (TRAIN, TEST):
-            top = (
-                [("seed", "prob")] if "probe" in name else []
-            )  # diffs all 1 at a Softmax give zeros up to rounding
-            steps = (
-                BOTH[:2]
-                + top
-                + BOTH[2:]
-                + [
-                    ("refill",),
-                    ("forward",),
-                    ("backward",),
-                    ("record",),
-                    ("clear_param_diffs",),
-                    ("backward",),
-                    ("record",),
-                ]
-            )
-            found.append(
-                Case(
-                    "{} {}".format(name, "TRAIN" if phase == TRAIN else "TEST"),
-                    "need_backward",
-                    text,
-                    phase=phase,
-                    inputs=schemes,
-                    steps=steps,
-                )
-            )
-    return found
 
 
-def shapes_and_weights() -> list[Case]:
-    """Lazily reshaped nets, shared parameters, weights written and read back."""
+SHARED = "\n".join(
+    [
+        "force_backward: true",
+        input_layer({"data": (2, 2, 6, 5)}),
+        conv("c1", "data", "a", 2, more='param { name: "w" } param { name: "b" }'),
+        conv("c2", "a", "b", 2, more='param { name: "w" } param { name: "b" lr_mult: 2 }'),
+        conv("c3", "b", "c", 2, more='param { name: "w" }'),
+        layer("ip1", "InnerProduct", "c", "d", 'inner_product_param { num_output: 4 } param { name: "v" }'),
+        layer("e1", "Reduction", "d", "e", "loss_weight: 1"),
+    ]
+)
+
+
+def reshapes() -> list[Case]:
+    """Lazily reshaped nets."""
     found = []
     for shape in ((1, 2, 8, 12), (2, 2, 9, 7), (1, 2, 16, 20)):
         steps: list[Step] = [
@@ -331,20 +358,12 @@ def shapes_and_weights() -> list[Case]:
                 steps=steps,
             )
         )
-    shared = "\n".join(
-        [
-            "force_backward: true",
-            input_layer({"data": (2, 2, 6, 5)}),
-            conv("c1", "data", "a", 2, more='param { name: "w" } param { name: "b" }'),
-            conv("c2", "a", "b", 2, more='param { name: "w" } param { name: "b" lr_mult: 2 }'),
-            conv("c3", "b", "c", 2, more='param { name: "w" }'),
-            layer(
-                "ip1", "InnerProduct", "c", "d", 'inner_product_param { num_output: 4 } param { name: "v" }'
-            ),
-            layer("e1", "Reduction", "d", "e", "loss_weight: 1"),
-        ]
-    )
-    found.append(Case("parameters shared by name", "shared parameters", shared, inputs=INPUTS, steps=BOTH))
+    return found
+
+
+def shared_parameters() -> list[Case]:
+    found = []
+    found.append(Case("parameters shared by name", "shared parameters", SHARED, inputs=INPUTS, steps=BOTH))
     permissive = "\n".join(
         [
             "force_backward: true",
@@ -374,6 +393,12 @@ def shapes_and_weights() -> list[Case]:
             steps=BOTH,
         )
     )
+    return found
+
+
+def weight_files() -> list[Case]:
+    """Weights written and read back."""
+    found = []
     for files in (("w.caffemodel",), ("w.caffemodel.h5",), ("w.caffemodel", "w.caffemodel.h5")):
         steps = [("save_load",) + files, ("forward",), ("record",)]
         found.append(
@@ -383,7 +408,7 @@ def shapes_and_weights() -> list[Case]:
             Case(
                 "shared weights through " + " and ".join(files),
                 "weight files",
-                shared,
+                SHARED,
                 inputs=INPUTS,
                 steps=steps,
             )

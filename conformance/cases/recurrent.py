@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from conformance.case import TRAIN, TWICE, Case
 from conformance.layer_cases import LayerCases
 from conformance.prototxt import input_layer, layer
@@ -43,7 +45,7 @@ def cases() -> list[Case]:
 def recurrent(kind: str, shape: tuple, outputs: int, static: tuple | None, expose: bool) -> Case:
     """One recurrent layer over a sequence, with marks where new sequences start."""
     time, batch = shape[:2]
-    blobs = {"x": shape, "cont": (time, batch)}
+    blobs: dict[str, Sequence[int]] = {"x": shape, "cont": (time, batch)}
     schemes = {"x": "gauss", "cont": "continue"}
     if static:
         blobs["static"], schemes["static"] = (batch,) + static, "gauss"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from conformance.case import TRAIN, Case, Step
 from conformance.prototxt import input_layer, layer
 
@@ -72,7 +74,7 @@ def solver(kind: str, extra: str, rate: float = 0.05, policy: str = "fixed") -> 
     ).format(kind, rate, policy, TYPES[kind], POLICIES[policy].replace("max_iter: 20", ""), extra)
 
 
-def case(name: str, kind: str, text: str, net: str = NET, steps=tuple(TEN), **more: bool) -> Case:
+def case(name: str, kind: str, text: str, net: str = NET, steps=tuple(TEN), **more: Any) -> Case:
     return Case(name, kind + " solver", net, phase=TRAIN, inputs=INPUTS, steps=steps, solver=text, **more)
 
 

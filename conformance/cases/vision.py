@@ -14,7 +14,10 @@ SHAPES = ((2, 4, 7, 9), (1, 4, 8, 8))
 def cases() -> list[Case]:
     c = LayerCases()
     convolution(c)
+    convolution_corners(c)
+    fillers(c)
     pooling(c)
+    pooling_corners(c)
     crop(c)
     im2col_and_spp(c)
     return c.cases
@@ -48,21 +51,22 @@ def convolution(c: LayerCases) -> None:
                 "convolution_param {{ num_output: 8 {} }}".format(option.replace("pad: 6", "pad: 2")),
                 shape,
             )
+
+
+def convolution_corners(c: LayerCases) -> None:
+    """Other numbers of axes, axis and forced im2col; several bottoms; rates of zero; what does not fit."""
     for kind in ("Convolution", "Deconvolution"):
-        # Other numbers of axes, axis and forced im2col.
+        shape: tuple[int, ...]
         for extra, shape in (
             ("kernel_size: 3 pad: 1", (2, 3, 5, 4, 6)),
             ("kernel_size: 3 stride: 2 pad: 1", (2, 3, 11)),
             ("kernel_size: 2 stride: 1 dilation: 2", (1, 2, 5, 5, 5)),
             ("kernel_size: 3", (2, 3, 11)),
             ("kernel_size: 3 axis: 2 pad: 1", (2, 2, 3, 5, 4)),
-            ("kernel_size: 1", (3, 4)),
             ("kernel_size: 3 pad: 1 force_nd_im2col: true", (2, 4, 6, 5)),
             ("kernel_size: 3 pad: 1 stride: 2 group: 2 force_nd_im2col: true", (2, 4, 7, 5)),
             ("engine: CAFFE kernel_size: 3", (2, 4, 6, 5)),
         ):
-            if shape == (3, 4):
-                continue
             c.add(kind, f"convolution_param {{ num_output: 4 {extra} }}", shape)
         extra = "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 }"
         # Several bottoms share the weights.
@@ -91,7 +95,10 @@ def convolution(c: LayerCases) -> None:
         )
         steps = reshaping(1, ((2, 3, 6, 7), (1, 3, 9, 5), (3, 3, 4, 4), (2, 3, 6, 7)))
         c.add(kind, extra, (2, 3, 6, 7), steps=steps)
-    # Fillers without chance, as upsampling layers use them.
+
+
+def fillers(c: LayerCases) -> None:
+    """Fillers without chance, as upsampling layers use them, and convolutions of real sizes."""
     for kernel, stride, pad in ((4, 2, 1), (3, 2, 1), (16, 8, 4), (5, 3, 0), (64, 32, 0)):
         c.add(
             "Deconvolution",
@@ -138,26 +145,28 @@ def convolution(c: LayerCases) -> None:
     )
 
 
+POOLINGS = (
+    "kernel_size: 2 stride: 2",
+    "kernel_size: 3 stride: 2",
+    "kernel_size: 3 stride: 2 pad: 1",
+    "kernel_size: 3 stride: 1 pad: 1",
+    "kernel_size: 2 stride: 3",
+    "kernel_size: 3",
+    "kernel_size: 5 stride: 3 pad: 2",
+    "kernel_size: 2 stride: 2 pad: 1",
+    "kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 1",
+    "global_pooling: true",
+    "kernel_size: 3 stride: 3 pad: 2",
+    "kernel_size: 1 stride: 2",
+    "kernel_size: 4 stride: 4 pad: 3",
+    "kernel_size: 2 stride: 2 round_mode: FLOOR",
+    "kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR",
+)
+
+
 def pooling(c: LayerCases) -> None:
-    options = (
-        "kernel_size: 2 stride: 2",
-        "kernel_size: 3 stride: 2",
-        "kernel_size: 3 stride: 2 pad: 1",
-        "kernel_size: 3 stride: 1 pad: 1",
-        "kernel_size: 2 stride: 3",
-        "kernel_size: 3",
-        "kernel_size: 5 stride: 3 pad: 2",
-        "kernel_size: 2 stride: 2 pad: 1",
-        "kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 1",
-        "global_pooling: true",
-        "kernel_size: 3 stride: 3 pad: 2",
-        "kernel_size: 1 stride: 2",
-        "kernel_size: 4 stride: 4 pad: 3",
-        "kernel_size: 2 stride: 2 round_mode: FLOOR",
-        "kernel_size: 3 stride: 2 pad: 1 round_mode: FLOOR",
-    )
     for pool in ("MAX", "AVE"):
-        for option in options:
+        for option in POOLINGS:
             for shape in ((2, 3, 7, 9), (1, 3, 8, 8), (1, 2, 5, 6)):
                 for scheme in ("gauss", "ties") if pool == "MAX" else ("gauss",):
                     # A MAX window that starts behind the image has no winner: BVLC Caffe then writes its diff
@@ -178,6 +187,11 @@ def pooling(c: LayerCases) -> None:
                         schemes=[scheme],
                         skip=["diff/b0"] if behind else [],
                     )
+
+
+def pooling_corners(c: LayerCases) -> None:
+    """What does not fit, empty and reshaped bottoms, the mask of winners, STOCHASTIC."""
+    for pool in ("MAX", "AVE"):
         c.add("Pooling", f"pooling_param {{ pool: {pool} kernel_size: 2 stride: 2 }}", (1, 1, 1, 1))
         c.add(
             "Pooling",
@@ -204,7 +218,7 @@ def pooling(c: LayerCases) -> None:
         steps = reshaping(1, ((2, 3, 6, 7), (1, 3, 9, 5), (3, 3, 4, 4), (2, 3, 6, 7)))
         for option in ("kernel_size: 3 stride: 2 pad: 1", "global_pooling: true"):
             c.add("Pooling", f"pooling_param {{ pool: {pool} {option} }}", (2, 3, 6, 7), steps=steps)
-    for option in options[:4]:  # the second top is the mask of winners
+    for option in POOLINGS[:4]:  # the second top is the mask of winners
         for scheme in ("gauss", "ties"):
             c.add(
                 "Pooling", f"pooling_param {{ pool: MAX {option} }}", (2, 3, 7, 9), schemes=[scheme], tops=2

@@ -119,7 +119,9 @@ def voc513(shared: Path) -> np.ndarray:
 
 def _street(shared: Path, width: int, height: int) -> np.ndarray:
     path = shared / TIMO / "example_image/munich_000000_000019_leftImg8bit.png"
-    image = cv2.resize(cv2.imread(str(path)), (width, height))
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    image = cv2.resize(image, (width, height))
     return image.transpose(2, 0, 1)[np.newaxis].astype(np.float32)
 
 

@@ -20,7 +20,7 @@ from caffe_gp.proto import messages as pb
 try:
     from caffe import Layer
 except ImportError:  # BVLC Caffe is not here
-    from caffe_gp.caffe import Layer  # type: ignore[assignment]
+    from caffe_gp.caffe import Layer
 
 
 REPLACED = ("DepthwiseConvolution", "BN", "Upsample")
@@ -59,7 +59,10 @@ def rewrite(prototxt: str, caffemodel: str, folder: str) -> tuple[str, str, list
     """Stock copies of a net and its weights in ``folder``; also returns the types that were replaced."""
     net = proto.read_net_param(prototxt)
     with proto.read_weights(caffemodel) as weights:
-        arrays = weights.as_dict()
+        # Released files keep no layer's blob in another layer, so none is None.
+        arrays = {
+            name: [blob for blob in blobs if blob is not None] for name, blobs in weights.as_dict().items()
+        }
     replaced = []
     for layer in net.layer:
         kind = layer.type
