@@ -120,6 +120,7 @@ docker-models:  ## download the released weights into the volume caffe-gp-models
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 check-wheel: $(READY)  ## build the wheel, install it in a new environment outside the checkout, use it there

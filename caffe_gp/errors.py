@@ -4,6 +4,7 @@ Each message names the file, layer and field it is about, what was expected, wha
 where one is known, the remedy. The command line tools print the message and exit; they never show
 a traceback for one of these.
 """
+
 from __future__ import annotations
 
 import difflib

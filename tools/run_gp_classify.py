@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`caffe_gp classify` of this checkout, which need not be installed."""
+
 import sys
 from pathlib import Path
 

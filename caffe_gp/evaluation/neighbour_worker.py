@@ -120,9 +120,7 @@ class NeighbourWorker:
         self.method.look(self.preprocess.batch(images))
         return self._signs(neighbours, gradient_at).sum(axis=1, dtype=np.int8)
 
-    def _nearest(
-        self, loaded: Sequence[np.ndarray], seconds: dict[str, float]
-    ) -> dict[str, np.ndarray]:
+    def _nearest(self, loaded: Sequence[np.ndarray], seconds: dict[str, float]) -> dict[str, np.ndarray]:
         """(n, K) rows of the training set for each feature blob, nearest first."""
         if not self._banks:
             with _clock(seconds, "features"):

@@ -1,5 +1,7 @@
 """What is read back from the folder of a run over images, and the reports that are written there.
 
+For example:
+
     run = read_run("out")            # RunResults
     run.base, run.after, run.gain(0.55)
 """

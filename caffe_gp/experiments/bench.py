@@ -1,5 +1,7 @@
 """What an experiment is given: a suite's nets on its images, evaluated once and kept.
 
+For example:
+
     bench = Bench(suite, out=Path("reports"))
     run = bench.run(net, eps=[0.55])             # RunResults; the second call reads the records
     eps = bench.eps(net)                          # the paper's, or tuned

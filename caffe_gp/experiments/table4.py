@@ -81,5 +81,3 @@ def _seconds(run: Any) -> dict[str, float]:
 def inner_grid(deviation: float) -> list[float]:
     """The steps that are tried at an inner blob of this standard deviation, two significant digits each."""
     return [float(f"{share * deviation:.2g}") for share in INNER_GRID]
-
-

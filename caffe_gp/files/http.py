@@ -1,6 +1,6 @@
 """Downloading one file through pooch, so that a cut connection costs nothing but time.
 
-    download(url, Path("models/.incoming/net.caffemodel"), "sha1:...")
+download(url, Path("models/.incoming/net.caffemodel"), "sha1:...")
 """
 
 from __future__ import annotations

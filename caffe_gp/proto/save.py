@@ -4,6 +4,7 @@ A caffemodel holds, like Net::ToProto's, the whole LayerParameter of every layer
 phase, parameters) in the order of the field numbers. Blobs are streamed from their arrays, so nothing
 is held twice. Every file appears under its name only when it is complete.
 """
+
 from __future__ import annotations
 
 import os
@@ -64,14 +65,16 @@ def _write_part(stream: IO[bytes], part: Part) -> None:
         stream.write(memoryview(flat.data).cast("B"))
         return
     for start in range(0, flat.size, 1 << 20):
-        stream.write(flat[start:start + (1 << 20)].astype("<f4").tobytes())
+        stream.write(flat[start : start + (1 << 20)].astype("<f4").tobytes())
 
 
 def _write_bounded(path: str | os.PathLike[str], parts: Sequence[Part]) -> None:
     size = _length(parts)
     if size > INT_MAX:
-        raise WeightsError(f"{os.fspath(path)}: would be {size} bytes; protobuf files end at {INT_MAX} "
-                           "(2 GiB - 1). Write HDF5 weights instead")
+        raise WeightsError(
+            f"{os.fspath(path)}: would be {size} bytes; protobuf files end at {INT_MAX} "
+            "(2 GiB - 1). Write HDF5 weights instead"
+        )
 
     def write(stream: IO[bytes]) -> None:
         for part in parts:
@@ -93,7 +96,7 @@ def _without_fork_fields(message: M) -> M:
         if field.number >= schema.FORK_NUMBERS:
             message.ClearField(field.name)
         elif field.message_type is not None:
-            for item in (value if hasattr(value, "add") else [value]):
+            for item in value if hasattr(value, "add") else [value]:
                 _without_fork_fields(item)
     return message
 
@@ -108,8 +111,9 @@ def _arrays_of(
         blobs = [np.asarray(blob) for blob in blobs]
         if blobs and names.count(name) != 1:
             found = "no layer" if name not in names else f"{names.count(name)} layers"
-            raise WeightsError(f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} "
-                               "of that name")
+            raise WeightsError(
+                f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} of that name"
+            )
         if any(blob.dtype.kind not in "fiu" for blob in blobs):
             raise WeightsError(f"{os.fspath(path)}: layer '{name}': blobs must be arrays of numbers")
         checked[name] = blobs

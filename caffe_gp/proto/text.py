@@ -3,6 +3,7 @@
 Accepts what Caffe's own reader accepts (protobuf text format, either dialect, comments, missing or
 repeated separators) plus ``${VAR}`` placeholders, as template prototxts use them.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -27,8 +28,11 @@ LINE_LENGTH = 110
 
 _FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
-_TOKENS = re.compile(r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-                         | \$\{(?P<var>[^}\n]*)\}""", re.VERBOSE)
+_TOKENS = re.compile(
+    r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+                         | \$\{(?P<var>[^}\n]*)\}""",
+    re.VERBOSE,
+)
 _PLACEHOLDER = re.compile(r"\$\{([^}\n]*)\}")
 
 
@@ -41,20 +45,27 @@ def decode_text(data: bytes, filename: str) -> str:
     """Bytes of a prototxt as str. Raises PrototxtError for what is no prototxt: empty, HTML, LFS, binary."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
     if len(data) > MAX_TEXT_BYTES:
-        raise PrototxtError(f"{filename}: more than {MAX_TEXT_BYTES >> 20} MB is too big for a prototxt. "
-                            "Is it a caffemodel or a list?")
+        raise PrototxtError(
+            f"{filename}: more than {MAX_TEXT_BYTES >> 20} MB is too big for a prototxt. "
+            "Is it a caffemodel or a list?"
+        )
     if not head:
         raise PrototxtError(f"{filename}: the file is empty; expected a prototxt")
     if head.startswith(b"<"):
-        raise PrototxtError(f"{filename}:1:1: this is a web page (it starts with '<'), not a prototxt. "
-                            "Download the raw file instead of the page that shows it")
+        raise PrototxtError(
+            f"{filename}:1:1: this is a web page (it starts with '<'), not a prototxt. "
+            "Download the raw file instead of the page that shows it"
+        )
     if head.startswith(b"version https://git-lfs"):
-        raise PrototxtError(f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs "
-                            "pull' in its repository or download the real file")
+        raise PrototxtError(
+            f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs "
+            "pull' in its repository or download the real file"
+        )
     if not _is_text(data):
         hint = "an HDF5 file" if head.startswith(b"\x89HDF") else "a caffemodel"
-        raise PrototxtError(f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as "
-                            "the weights")
+        raise PrototxtError(
+            f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as the weights"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -77,8 +88,13 @@ def read_text(path: str | os.PathLike[str] | IO[Any], filename: str | None = Non
     return decode_text(data, filename or path)
 
 
-def expand_variables(text: str, variables: Mapping[str, object] | None = None,
-                     filename: str = "<string>", *, strings_may_keep: bool = False) -> str:
+def expand_variables(
+    text: str,
+    variables: Mapping[str, object] | None = None,
+    filename: str = "<string>",
+    *,
+    strings_may_keep: bool = False,
+) -> str:
     """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
 
     Raises PrototxtError, with line and column of the first and the names of all, for variables that are set
@@ -112,12 +128,17 @@ def expand_variables(text: str, variables: Mapping[str, object] | None = None,
 
 def _unset(where: str, name: str, text: str) -> str:
     """The message for a template variable without a value; ``text``: the prototxt with the others set."""
-    left = (_PLACEHOLDER.findall(match.group(0)) for match in _TOKENS.finditer(text)
-            if match.group("comment") is None)
+    left = (
+        _PLACEHOLDER.findall(match.group(0))
+        for match in _TOKENS.finditer(text)
+        if match.group("comment") is None
+    )
     names = sorted({name for found in left for name in found})
-    return (f"{where}: the template variable ${{{name}}} has no value. Set environment variables "
-            f"({name}=VALUE in front of the command) or pass 'variables'; without a value in this file: "
-            f"{', '.join(names)}")
+    return (
+        f"{where}: the template variable ${{{name}}} has no value. Set environment variables "
+        f"({name}=VALUE in front of the command) or pass 'variables'; without a value in this file: "
+        f"{', '.join(names)}"
+    )
 
 
 def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None:
@@ -200,8 +221,10 @@ def reject_mixed_dialects(param: pb.NetParameter, text: str, filename: str) -> N
         if match:
             lines.setdefault(match.group(1), number)
     at = ", ".join(f"'{word}' first in line {lines[word]}" for word in ("layer", "layers") if word in lines)
-    raise PrototxtError(f"{filename}: mixes 'layer {{' (type is a string) and 'layers {{' (type is an enum) "
-                        f"entries{f' ({at})' if at else ''}. Use one dialect for all of them")
+    raise PrototxtError(
+        f"{filename}: mixes 'layer {{' (type is a string) and 'layers {{' (type is an enum) "
+        f"entries{f' ({at})' if at else ''}. Use one dialect for all of them"
+    )
 
 
 def to_text(message: Message) -> str:
@@ -216,7 +239,7 @@ def to_text(message: Message) -> str:
             innermost = len(lines)
         elif line.lstrip(" ") == "}":
             if innermost is not None and lines[innermost].strip() not in ("layer {", "layers {"):
-                inside = [part.lstrip(" ") for part in lines[innermost + 1:]]
+                inside = [part.lstrip(" ") for part in lines[innermost + 1 :]]
                 joined = " ".join([lines[innermost], *inside, "}"])
                 if len(joined) <= LINE_LENGTH:
                     del lines[innermost:]

@@ -1,5 +1,7 @@
 """The folder of a run.
 
+It holds:
+
     key.json         every setting that the numbers depend on
     ids.txt          the items, one a line
     records/0.jsonl  a file of each worker process (records.py); a later file's record replaces an earlier's

@@ -33,6 +33,7 @@ _DENSE_SCORE_MAKERS = (
     "Upsample",
 )
 
+
 @dataclass
 class Prepared:
     """A net ready for guided perturbations.

@@ -1,4 +1,5 @@
 """Snapshots go from engine to engine: changing the engine half-way changes no parameter."""
+
 from __future__ import annotations
 
 import os
@@ -54,15 +55,18 @@ def test_hdf5_output_writes_what_bvlc_writes(tmp_path):
     exchange.write_output(caffe, str(tmp_path / "output.h5"))
     ours, theirs = datasets(tmp_path / "output.h5"), datasets(GOLDENS / "output.h5")
     assert {name: (array.shape, array.dtype) for name, array in ours.items()} == {
-        "data": ((3, 2, 6, 5), np.float32), "label": ((3, 1, 1, 1), np.float32)
+        "data": ((3, 2, 6, 5), np.float32),
+        "label": ((3, 1, 1, 1), np.float32),
     }
     assert list(theirs) == list(ours)
     for name, array in theirs.items():
         np.testing.assert_array_equal(ours[name], array)
 
 
-@pytest.mark.skipif(not (BVLC_ROOT / ".caffe_gp_stamp").exists() or os.geteuid() != 0,
-                    reason="needs BVLC Caffe ('make bvlc') and root")
+@pytest.mark.skipif(
+    not (BVLC_ROOT / ".caffe_gp_stamp").exists() or os.geteuid() != 0,
+    reason="needs BVLC Caffe ('make bvlc') and root",
+)
 def test_every_snapshot_in_both_directions():
     ours, theirs = Path(".cache/exchange"), Path(".cache/bvlc-recordings/exchange")
     script = ("-m", "conformance.exchange")

@@ -1,4 +1,5 @@
 """Base and GP label maps: the embedded Caffe against those that BVLC Caffe made (record_gp.py)."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,7 +1,10 @@
 """pycaffe's Net, Blob and solver, as scripts use them: the same must hold on both engines.
 
+On BVLC Caffe:
+
     CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest tests/bvlc/test_pycaffe.py
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -83,18 +86,21 @@ def test_whole_sets_pass_in_batches(net):
     np.testing.assert_allclose(diffs["data"][4:8], net.blobs["data"].diff, atol=1e-6)
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda net: net.forward(other=IMAGES[:4]), "Input blob arguments do not match net inputs"),
-    (lambda net: net.forward(data=IMAGES[:3]), "Input is not batch sized"),
-    (lambda net: net.forward(start="other"), "'other' is not"),
-    (lambda net: net.forward(blobs=["other"]), "other"),
-    (lambda net: net.backward(ip=IMAGES[:4]), "Top diff arguments do not match net outputs"),
-    (lambda net: net.backward(prob=np.zeros((3, 3))), "Diff is not batch sized"),
-    (lambda net: net.backward(end="other"), "'other' is not"),
-    (lambda net: net.forward(data=IMAGES[:4, :1, :, :3]), "could not broadcast"),
-    (lambda net: net.params["conv"][2], "out of range"),
-    (lambda net: net.set_input_arrays(IMAGES, np.zeros(9, np.float32)), "may only be called if"),
-])
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda net: net.forward(other=IMAGES[:4]), "Input blob arguments do not match net inputs"),
+        (lambda net: net.forward(data=IMAGES[:3]), "Input is not batch sized"),
+        (lambda net: net.forward(start="other"), "'other' is not"),
+        (lambda net: net.forward(blobs=["other"]), "other"),
+        (lambda net: net.backward(ip=IMAGES[:4]), "Top diff arguments do not match net outputs"),
+        (lambda net: net.backward(prob=np.zeros((3, 3))), "Diff is not batch sized"),
+        (lambda net: net.backward(end="other"), "'other' is not"),
+        (lambda net: net.forward(data=IMAGES[:4, :1, :, :3]), "could not broadcast"),
+        (lambda net: net.params["conv"][2], "out of range"),
+        (lambda net: net.set_input_arrays(IMAGES, np.zeros(9, np.float32)), "may only be called if"),
+    ],
+)
 def test_wrong_calls(net, call, message):
     with pytest.raises(Exception, match=message):
         call(net)
@@ -139,8 +145,11 @@ def test_parameters_shared_saved_and_cleared(caffe, net, path, tmp_path):
     assert other.params["conv"][0].data.min() == 5
     net.save(str(tmp_path / "a.caffemodel"))
     net.save_hdf5(str(tmp_path / "a.h5"))
-    loaded = [caffe.Net(path, caffe.TEST, weights=str(tmp_path / "a.caffemodel")),
-              caffe.Net(path, str(tmp_path / "a.caffemodel"), caffe.TEST), caffe.Net(path, caffe.TEST)]
+    loaded = [
+        caffe.Net(path, caffe.TEST, weights=str(tmp_path / "a.caffemodel")),
+        caffe.Net(path, str(tmp_path / "a.caffemodel"), caffe.TEST),
+        caffe.Net(path, caffe.TEST),
+    ]
     loaded[2].load_hdf5(str(tmp_path / "a.h5"))
     for copy in loaded:
         for name, blobs in net.params.items():
@@ -160,8 +169,14 @@ def test_callbacks_name_the_layer_s_number(net):
     net.forward(end="conv")
     net.backward(start="ip", end="relu")
     assert calls == [
-        ("before_forward", 0), ("after_forward", 0), ("before_forward", 1), ("after_forward", 1),
-        ("before_backward", 3), ("after_backward", 3), ("before_backward", 2), ("after_backward", 2),
+        ("before_forward", 0),
+        ("after_forward", 0),
+        ("before_forward", 1),
+        ("after_forward", 1),
+        ("before_backward", 3),
+        ("after_backward", 3),
+        ("before_backward", 2),
+        ("after_backward", 2),
     ]
 
 

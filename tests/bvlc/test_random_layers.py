@@ -1,7 +1,10 @@
 """What is random in Caffe, by its statistics: the same must hold on BVLC Caffe and on the embedded Caffe.
 
+On BVLC Caffe:
+
     CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest tests/bvlc/test_random_layers.py
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -41,16 +44,19 @@ def filled(caffe, tmp_path, filler, seed=1):
     return weights.astype(np.float64)
 
 
-@pytest.mark.parametrize("filler, mean, deviation, bounds", [
-    ("type: 'uniform' min: -2 max: 3", 0.5, 5 / 12**0.5, (-2, 3)),
-    ("type: 'gaussian' mean: 0.5 std: 0.2", 0.5, 0.2, None),
-    ("type: 'xavier'", 0, FAN_IN**-0.5, (-((3 / FAN_IN) ** 0.5), (3 / FAN_IN) ** 0.5)),
-    ("type: 'xavier' variance_norm: FAN_OUT", 0, FAN_OUT**-0.5, None),
-    ("type: 'xavier' variance_norm: AVERAGE", 0, (2 / (FAN_IN + FAN_OUT)) ** 0.5, None),
-    ("type: 'msra'", 0, (2 / FAN_IN) ** 0.5, None),
-    ("type: 'msra' variance_norm: FAN_OUT", 0, (2 / FAN_OUT) ** 0.5, None),
-    ("type: 'msra' variance_norm: AVERAGE", 0, (4 / (FAN_IN + FAN_OUT)) ** 0.5, None),
-])
+@pytest.mark.parametrize(
+    "filler, mean, deviation, bounds",
+    [
+        ("type: 'uniform' min: -2 max: 3", 0.5, 5 / 12**0.5, (-2, 3)),
+        ("type: 'gaussian' mean: 0.5 std: 0.2", 0.5, 0.2, None),
+        ("type: 'xavier'", 0, FAN_IN**-0.5, (-((3 / FAN_IN) ** 0.5), (3 / FAN_IN) ** 0.5)),
+        ("type: 'xavier' variance_norm: FAN_OUT", 0, FAN_OUT**-0.5, None),
+        ("type: 'xavier' variance_norm: AVERAGE", 0, (2 / (FAN_IN + FAN_OUT)) ** 0.5, None),
+        ("type: 'msra'", 0, (2 / FAN_IN) ** 0.5, None),
+        ("type: 'msra' variance_norm: FAN_OUT", 0, (2 / FAN_OUT) ** 0.5, None),
+        ("type: 'msra' variance_norm: AVERAGE", 0, (4 / (FAN_IN + FAN_OUT)) ** 0.5, None),
+    ],
+)
 def test_fillers_have_caffe_s_moments(caffe, tmp_path, filler, mean, deviation, bounds):
     weights = filled(caffe, tmp_path, filler)
     five_sigma = 5 / COUNT**0.5
@@ -92,9 +98,13 @@ def test_the_seed_decides(caffe, tmp_path):
 @pytest.mark.parametrize("in_place", [False, True])
 def test_dropout_in_training(caffe, tmp_path, ratio, in_place):
     top = "data" if in_place else "top"
-    text = "force_backward: true\n" + INPUT % "dim: 100 dim: 10 dim: 8 dim: 5" + (
-        'layer { name: "drop" type: "Dropout" bottom: "data" top: "%s" '
-        "dropout_param { dropout_ratio: %g } }" % (top, ratio)
+    text = (
+        "force_backward: true\n"
+        + INPUT % "dim: 100 dim: 10 dim: 8 dim: 5"
+        + (
+            'layer { name: "drop" type: "Dropout" bottom: "data" top: "%s" '
+            "dropout_param { dropout_ratio: %g } }" % (top, ratio)
+        )
     )
     net = make_net(caffe, tmp_path, text)
     count, random = 40000, np.random.RandomState(0)

@@ -61,9 +61,7 @@ def test_loads_as_it_is(name, embedded):
 
 @pytest.mark.parametrize("name", [name for name, net in nets.NETS.items() if net.same_as])
 def test_other_copies_of_a_net_compute_the_same(name, embedded):
-    np.testing.assert_array_equal(
-        embedded(name)[0]["score"], embedded(nets.NETS[name].same_as)[0]["score"]
-    )
+    np.testing.assert_array_equal(embedded(name)[0]["score"], embedded(nets.NETS[name].same_as)[0]["score"])
 
 
 @pytest.mark.parametrize(

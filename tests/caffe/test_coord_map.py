@@ -1,4 +1,5 @@
 """Coordinate maps: values worked out by hand, and the crop offsets of the published FCNs (19; 5, 9, 31)."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,18 +33,21 @@ def assert_map(found, axis, scale, shift):
         np.testing.assert_allclose(np.atleast_1d(values), np.atleast_1d(expected))
 
 
-@pytest.mark.parametrize("make, axis, scale, shift", [
-    (lambda x: L.Convolution(x, kernel_size=3), 1, 1, -1),
-    (lambda x: L.Convolution(x, kernel_size=3, pad=1), 1, 1, 0),
-    (lambda x: L.Convolution(x, kernel_size=3, dilation=4, pad=2), 1, 1, -2),  # kernel 9
-    (lambda x: L.Convolution(x, kernel_size=4, stride=2, pad=1), 1, 0.5, -0.25),
-    (lambda x: L.Convolution(x, convolution_param=dict(kernel_size=5, stride=2, axis=2)), 2, 0.5, -1),
-    (lambda x: L.Convolution(x, kernel_size=[3, 5], pad=[1, 0]), 1, 1, [0, -2]),
-    (lambda x: L.Pooling(x, kernel_size=2, stride=2), 1, 0.5, -0.25),
-    (lambda x: L.Deconvolution(x, convolution_param=dict(kernel_size=64, stride=32)), 1, 32, 31.5),
-    (lambda x: L.ReLU(x), None, 1, 0),
-    (lambda x: L.Crop(x, x, axis=2, offset=[3, 4]), 1, 1, [-3, -4]),
-])
+@pytest.mark.parametrize(
+    "make, axis, scale, shift",
+    [
+        (lambda x: L.Convolution(x, kernel_size=3), 1, 1, -1),
+        (lambda x: L.Convolution(x, kernel_size=3, pad=1), 1, 1, 0),
+        (lambda x: L.Convolution(x, kernel_size=3, dilation=4, pad=2), 1, 1, -2),  # kernel 9
+        (lambda x: L.Convolution(x, kernel_size=4, stride=2, pad=1), 1, 0.5, -0.25),
+        (lambda x: L.Convolution(x, convolution_param=dict(kernel_size=5, stride=2, axis=2)), 2, 0.5, -1),
+        (lambda x: L.Convolution(x, kernel_size=[3, 5], pad=[1, 0]), 1, 1, [0, -2]),
+        (lambda x: L.Pooling(x, kernel_size=2, stride=2), 1, 0.5, -0.25),
+        (lambda x: L.Deconvolution(x, convolution_param=dict(kernel_size=64, stride=32)), 1, 32, 31.5),
+        (lambda x: L.ReLU(x), None, 1, 0),
+        (lambda x: L.Crop(x, x, axis=2, offset=[3, 4]), 1, 1, [-3, -4]),
+    ],
+)
 def test_single_layers(make, axis, scale, shift):
     assert_map(coord_map(make(data()).fn), axis, scale, shift)
 

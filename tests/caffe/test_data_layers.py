@@ -1,4 +1,5 @@
 """Data layers against hand-worked values, numpy and OpenCV on files made here, and real MNIST."""
+
 from __future__ import annotations
 
 import gzip
@@ -34,22 +35,30 @@ def images(tmp_path):
 
 # ---- Input, DummyData, MemoryData
 
+
 def test_input_takes_one_shape_for_all_tops_or_one_each():
-    net = net_of('layer { name: "i" type: "Input" top: "a" top: "b" '
-                 "input_param { shape { dim: 2 dim: 3 } } }")
+    net = net_of(
+        'layer { name: "i" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 } } }'
+    )
     assert [net.blobs[n].shape for n in "ab"] == [(2, 3), (2, 3)]
-    net = net_of('layer { name: "i" type: "Input" top: "a" top: "b" '
-                 'input_param { shape { dim: 2 } shape { dim: 4 dim: 1 } } }')
+    net = net_of(
+        'layer { name: "i" type: "Input" top: "a" top: "b" '
+        "input_param { shape { dim: 2 } shape { dim: 4 dim: 1 } } }"
+    )
     assert [net.blobs[n].shape for n in "ab"] == [(2,), (4, 1)]
     with pytest.raises(NetError, match="'i'.*found 2"):
-        net_of('layer { name: "i" type: "Input" top: "a" top: "b" top: "c" '
-               "input_param { shape { dim: 2 } shape { dim: 4 } } }")
+        net_of(
+            'layer { name: "i" type: "Input" top: "a" top: "b" top: "c" '
+            "input_param { shape { dim: 2 } shape { dim: 4 } } }"
+        )
 
 
 def test_dummy_data_refills_random_tops_only():
-    net = net_of('layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param { '
-                 'shape { dim: 5 dim: 4 } data_filler { type: "constant" value: 3 } '
-                 'data_filler { type: "uniform" min: 1 max: 2 } } }')
+    net = net_of(
+        'layer { name: "d" type: "DummyData" top: "a" top: "b" dummy_data_param { '
+        'shape { dim: 5 dim: 4 } data_filler { type: "constant" value: 3 } '
+        'data_filler { type: "uniform" min: 1 max: 2 } } }'
+    )
     assert (net.blobs["a"].data == 3).all()  # filled when the net is built
     first = net.blobs["b"].data.copy()
     assert first.min() >= 1 and first.max() <= 2
@@ -60,16 +69,20 @@ def test_dummy_data_refills_random_tops_only():
 
 
 def test_dummy_data_legacy_dimensions():
-    net = net_of('layer { name: "d" type: "DummyData" top: "a" top: "b" '
-                 "dummy_data_param { num: 2 channels: 3 channels: 4 height: 5 width: 6 } }")
+    net = net_of(
+        'layer { name: "d" type: "DummyData" top: "a" top: "b" '
+        "dummy_data_param { num: 2 channels: 3 channels: 4 height: 5 width: 6 } }"
+    )
     assert [net.blobs[n].shape for n in "ab"] == [(2, 3, 5, 6), (2, 4, 5, 6)]
     assert (net.blobs["a"].data == 0).all()
     with pytest.raises(NetError, match="found both"):
         net_of('layer { name: "d" type: "DummyData" top: "a" dummy_data_param { num: 2 shape { dim: 1 } } }')
 
 
-MEMORY = ('layer { name: "m" type: "MemoryData" top: "data" top: "label" '
-          "memory_data_param { batch_size: 2 channels: 1 height: 2 width: 3 } }")
+MEMORY = (
+    'layer { name: "m" type: "MemoryData" top: "data" top: "label" '
+    "memory_data_param { batch_size: 2 channels: 1 height: 2 width: 3 } }"
+)
 
 
 def test_memory_data_walks_the_arrays_round_and_round():
@@ -89,13 +102,16 @@ def test_memory_data_walks_the_arrays_round_and_round():
     assert np.array_equal(net.blobs["data"].data, data[[2, 3]])
 
 
-@pytest.mark.parametrize("data, labels, message", [
-    (np.zeros((4, 1, 2, 3)), np.zeros(4, np.float32), "float32"),
-    (np.zeros((4, 2, 2, 3), np.float32), np.zeros(4, np.float32), r"\(n, 1, 2, 3\)"),
-    (np.zeros((3, 1, 2, 3), np.float32), np.zeros(3, np.float32), "multiple of batch size"),
-    (np.zeros((4, 1, 2, 3), np.float32), np.zeros(3, np.float32), "same first dimension"),
-    (np.zeros((4, 1, 3, 2), np.float32).transpose(0, 1, 3, 2), np.zeros(4, np.float32), "contiguous"),
-])
+@pytest.mark.parametrize(
+    "data, labels, message",
+    [
+        (np.zeros((4, 1, 2, 3)), np.zeros(4, np.float32), "float32"),
+        (np.zeros((4, 2, 2, 3), np.float32), np.zeros(4, np.float32), r"\(n, 1, 2, 3\)"),
+        (np.zeros((3, 1, 2, 3), np.float32), np.zeros(3, np.float32), "multiple of batch size"),
+        (np.zeros((4, 1, 2, 3), np.float32), np.zeros(3, np.float32), "same first dimension"),
+        (np.zeros((4, 1, 3, 2), np.float32).transpose(0, 1, 3, 2), np.zeros(4, np.float32), "contiguous"),
+    ],
+)
 def test_memory_data_refuses(data, labels, message):
     with pytest.raises(NetError, match=message):
         net_of(MEMORY).set_input_arrays(data, labels)
@@ -108,10 +124,14 @@ def test_memory_data_needs_arrays():
 
 # ---- ImageData and the transformer
 
+
 def image_net(folder, extra="", transform="", phase=1, batch=2):
-    return net_of(f'layer {{ name: "im" type: "ImageData" top: "data" top: "label" image_data_param {{ '
-                  f'source: "{folder}/list.txt" root_folder: "{folder}/" batch_size: {batch} {extra} }} '
-                  f"transform_param {{ {transform} }} }}", phase)
+    return net_of(
+        f'layer {{ name: "im" type: "ImageData" top: "data" top: "label" image_data_param {{ '
+        f'source: "{folder}/list.txt" root_folder: "{folder}/" batch_size: {batch} {extra} }} '
+        f"transform_param {{ {transform} }} }}",
+        phase,
+    )
 
 
 def test_image_data_in_order_with_paths_that_hold_spaces(images):
@@ -170,8 +190,13 @@ def test_train_crops_and_mirrors_at_random_and_repeats_with_the_seed(images):
     crops, which = batches(7)
     places = set()
     for crop, i in zip(crops, which):
-        found = [(y, x, flip) for y in range(4) for x in range(6) for flip in (1, -1)
-                 if np.array_equal(crop, pixels[i, y:y + 3, x:x + 3][:, ::flip].transpose(2, 0, 1))]
+        found = [
+            (y, x, flip)
+            for y in range(4)
+            for x in range(6)
+            for flip in (1, -1)
+            if np.array_equal(crop, pixels[i, y : y + 3, x : x + 3][:, ::flip].transpose(2, 0, 1))
+        ]
         assert len(found) == 1  # every one is a crop of the right image, maybe mirrored
         places.add(found[0])
     assert {p[2] for p in places} == {1, -1} and len({p[:2] for p in places}) > 12
@@ -192,7 +217,7 @@ def test_shuffle_is_a_new_permutation_each_time_around(tmp_path):
             net.forward()
             assert np.array_equal(net.blobs["data"].data[:, 0, 0, 0], net.blobs["label"].data)
             labels += net.blobs["label"].data.astype(int).tolist()
-        return [labels[k:k + 10] for k in (0, 10, 20)]
+        return [labels[k : k + 10] for k in (0, 10, 20)]
 
     first = epochs(3)
     assert all(sorted(epoch) == list(range(10)) for epoch in first)
@@ -213,12 +238,15 @@ def test_images_of_different_sizes_need_batches_of_one(tmp_path):
         image_net(tmp_path, batch=2).forward()
 
 
-@pytest.mark.parametrize("content, message", [
-    ("im 0.png 5\nim 1.png five\n", r"list.txt:2.*integer label"),
-    ("gone.png 1\n", r"list.txt:1.*gone.png.*no such file"),
-    ("list.txt 1\n", r"list.txt:1.*not an image"),
-    ("\n\n", "list.txt is empty"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("im 0.png 5\nim 1.png five\n", r"list.txt:2.*integer label"),
+        ("gone.png 1\n", r"list.txt:1.*gone.png.*no such file"),
+        ("list.txt 1\n", r"list.txt:1.*not an image"),
+        ("\n\n", "list.txt is empty"),
+    ],
+)
 def test_bad_lists_name_file_and_line(images, content, message):
     folder, _ = images
     (folder / "list.txt").write_text(content)
@@ -239,6 +267,7 @@ def test_a_missing_list_and_a_crop_too_large(images):
 
 # ---- ImageSegData
 
+
 def test_image_seg_data_pads_with_the_mean_and_the_ignore_label(images):
     folder, pixels = images
     labels = np.random.default_rng(2).integers(0, 21, (6, 8), dtype=np.uint8)
@@ -251,7 +280,8 @@ def test_image_seg_data_pads_with_the_mean_and_the_ignore_label(images):
             'layer { name: "d" type: "ImageSegData" top: "data" top: "label" top: "data_dim" '
             "image_data_param { "
             f'source: "{folder}/seg.txt" root_folder: "{folder}" batch_size: 1 label_type: {kind} }} '
-            f"transform_param {{ crop_size: {crop} mean_value: 10.5 mean_value: 20 mean_value: 30 }} }}")
+            f"transform_param {{ crop_size: {crop} mean_value: 10.5 mean_value: 20 mean_value: 30 }} }}"
+        )
 
     net = seg_net("PIXEL", 9)
     net.forward()
@@ -278,6 +308,7 @@ def test_image_seg_data_pads_with_the_mean_and_the_ignore_label(images):
 
 # ---- HDF5
 
+
 @pytest.fixture
 def hdf5(tmp_path):
     rng = np.random.default_rng(3)
@@ -292,8 +323,10 @@ def hdf5(tmp_path):
 
 
 def hdf5_net(folder, extra="", batch=4):
-    return net_of(f'layer {{ name: "h" type: "HDF5Data" top: "data" top: "label" '
-                  f'hdf5_data_param {{ source: "{folder}/list.txt" batch_size: {batch} {extra} }} }}')
+    return net_of(
+        f'layer {{ name: "h" type: "HDF5Data" top: "data" top: "label" '
+        f'hdf5_data_param {{ source: "{folder}/list.txt" batch_size: {batch} {extra} }} }}'
+    )
 
 
 def test_hdf5_batches_run_across_files(hdf5):
@@ -340,10 +373,12 @@ def test_hdf5_errors(hdf5):
 
 
 def test_hdf5_output_appends_and_reads_back(tmp_path):
-    net = net_of('layer { name: "i" type: "Input" top: "x" top: "y" '
-                 "input_param { shape { dim: 2 dim: 3 dim: 4 } shape { dim: 2 } } } "
-                 f'layer {{ name: "o" type: "HDF5Output" bottom: "x" bottom: "y" '
-                 f'hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }} }}')
+    net = net_of(
+        'layer { name: "i" type: "Input" top: "x" top: "y" '
+        "input_param { shape { dim: 2 dim: 3 dim: 4 } shape { dim: 2 } } } "
+        f'layer {{ name: "o" type: "HDF5Output" bottom: "x" bottom: "y" '
+        f'hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }} }}'
+    )
     rng = np.random.default_rng(4)
     x, y = rng.random((4, 3, 4)).astype(np.float32), np.arange(4, dtype=np.float32)
     for rows in ([0, 1], [2, 3]):
@@ -357,6 +392,7 @@ def test_hdf5_output_appends_and_reads_back(tmp_path):
 
 # ---- Data (LMDB)
 
+
 def write_lmdb(path, datums):
     with lmdb.open(str(path), map_size=1 << 26) as environment, environment.begin(write=True) as transaction:
         for i, datum in enumerate(datums):
@@ -364,9 +400,12 @@ def write_lmdb(path, datums):
 
 
 def data_net(path, transform="", batch=2, phase=1, tops='top: "data" top: "label"', backend="LMDB"):
-    return net_of(f'layer {{ name: "d" type: "Data" {tops} '
-                  f'data_param {{ source: "{path}" batch_size: {batch} backend: {backend} }} '
-                  f"transform_param {{ {transform} }} }}", phase)
+    return net_of(
+        f'layer {{ name: "d" type: "Data" {tops} '
+        f'data_param {{ source: "{path}" batch_size: {batch} backend: {backend} }} '
+        f"transform_param {{ {transform} }} }}",
+        phase,
+    )
 
 
 def test_lmdb_of_raw_float_and_encoded_records(tmp_path):
@@ -424,9 +463,13 @@ def test_mnist_through_lmdb(shared_data, tmp_path):
     labels = next(folder.glob("t10k-labels*"))
     pixels = np.frombuffer(gzip.open(images).read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)[:100]
     digits = np.frombuffer(gzip.open(labels).read(), np.uint8, offset=8)[:100]
-    write_lmdb(tmp_path / "db", [
-        pb.Datum(channels=1, height=28, width=28, data=image.tobytes(), label=int(digit))
-        for image, digit in zip(pixels, digits)])
+    write_lmdb(
+        tmp_path / "db",
+        [
+            pb.Datum(channels=1, height=28, width=28, data=image.tobytes(), label=int(digit))
+            for image, digit in zip(pixels, digits)
+        ],
+    )
     net = data_net(tmp_path / "db", "scale: 0.00390625", batch=50)
     net.forward()
     net.forward()
@@ -437,18 +480,26 @@ def test_mnist_through_lmdb(shared_data, tmp_path):
 
 # ---- WindowData
 
+
 def window_net(folder, text, transform="crop_size: 4", extra="", batch=4):
     (folder / "windows.txt").write_text(text)
-    return net_of(f'layer {{ name: "w" type: "WindowData" top: "data" top: "label" '
-                  f'window_data_param {{ source: "{folder}/windows.txt" root_folder: "{folder}/" '
-                  f'batch_size: {batch} {extra} }} transform_param {{ {transform} }} }}', 0)
+    return net_of(
+        f'layer {{ name: "w" type: "WindowData" top: "data" top: "label" '
+        f'window_data_param {{ source: "{folder}/windows.txt" root_folder: "{folder}/" '
+        f"batch_size: {batch} {extra} }} transform_param {{ {transform} }} }}",
+        0,
+    )
 
 
 def test_window_data_samples_background_then_foreground(images):
     folder, pixels = images
     cv2.imwrite(str(folder / "x.png"), pixels[0])
-    net = window_net(folder, "# 0\nx.png\n3\n6\n8\n3\n7 0.9 2 1 5 4\n3 0.1 0 0 3 3\n2 0.45 0 0 1 1\n",
-                     "crop_size: 4 mean_value: 10", "fg_threshold: 0.5 bg_threshold: 0.4 fg_fraction: 0.25")
+    net = window_net(
+        folder,
+        "# 0\nx.png\n3\n6\n8\n3\n7 0.9 2 1 5 4\n3 0.1 0 0 3 3\n2 0.45 0 0 1 1\n",
+        "crop_size: 4 mean_value: 10",
+        "fg_threshold: 0.5 bg_threshold: 0.4 fg_fraction: 0.25",
+    )
     net.forward()
     assert net.blobs["label"].data.tolist() == [0, 0, 0, 7]
     data = net.blobs["data"].data
@@ -463,21 +514,29 @@ def test_window_data_context_outside_the_image_is_zero(images):
     cv2.imwrite(str(folder / "x.png"), np.full((8, 8, 3), 50, np.uint8))
     # Box 0..3 in both axes, crop 8 with context 2: half 2, centre 2, scale 8/4: the region is -2..6, 9 wide.
     # Two of nine pixels lie outside: round(2 * 8/9) = 2 warped ones; round(7 * 8/9) = 6 are image.
-    net = window_net(folder, "# 0\nx.png\n3\n8\n8\n1\n1 1.0 0 0 3 3\n", "crop_size: 8 mean_value: 20",
-                     "context_pad: 2 fg_fraction: 1.0", batch=1)
+    net = window_net(
+        folder,
+        "# 0\nx.png\n3\n8\n8\n1\n1 1.0 0 0 3 3\n",
+        "crop_size: 8 mean_value: 20",
+        "context_pad: 2 fg_fraction: 1.0",
+        batch=1,
+    )
     net.forward()
     expected = np.zeros((3, 8, 8))
     expected[:, 2:, 2:] = 30
     np.testing.assert_allclose(net.blobs["data"].data[0], expected)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("0\nx.png\n", r"windows.txt:1.*'# image_index'"),
-    ("# 0\nx.png\n3\n6\n8\n2\n7 0.9 2 1 5 4\n", "expected class index, found the end"),
-    ("# 0\nx.png\n3\n6\n8\n1\n7 high 2 1 5 4\n", r"windows.txt:7.*overlap.*'high'"),
-    ("# 0\nx.png\n3\n6\n8\n1\n0 0.9 2 1 5 4\n", r"windows.txt:7.*class 0"),
-    ("# 0\nx.png\n3\n6\n8\n1\n1 0.9 2 1 5 4\n", "no background window"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("0\nx.png\n", r"windows.txt:1.*'# image_index'"),
+        ("# 0\nx.png\n3\n6\n8\n2\n7 0.9 2 1 5 4\n", "expected class index, found the end"),
+        ("# 0\nx.png\n3\n6\n8\n1\n7 high 2 1 5 4\n", r"windows.txt:7.*overlap.*'high'"),
+        ("# 0\nx.png\n3\n6\n8\n1\n0 0.9 2 1 5 4\n", r"windows.txt:7.*class 0"),
+        ("# 0\nx.png\n3\n6\n8\n1\n1 0.9 2 1 5 4\n", "no background window"),
+    ],
+)
 def test_window_file_errors(images, text, message):
     with pytest.raises(DataError, match=message):
         window_net(images[0], text)
@@ -485,13 +544,16 @@ def test_window_file_errors(images, text, message):
 
 # ---- MatWrite
 
+
 def test_mat_write_names_and_dimensions(tmp_path):
     (tmp_path / "ids.txt").write_text("one.jpg x\ntwo.jpg y\n")
     (tmp_path / "out").mkdir()
-    net = net_of('layer { name: "i" type: "Input" top: "x" '
-                 "input_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } "
-                 f'layer {{ name: "m" type: "MatWrite" bottom: "x" mat_write_param {{ '
-                 f'prefix: "{tmp_path}/out/s_" source: "{tmp_path}/ids.txt" strip: 4 }} }}')
+    net = net_of(
+        'layer { name: "i" type: "Input" top: "x" '
+        "input_param { shape { dim: 1 dim: 2 dim: 3 dim: 4 } } } "
+        f'layer {{ name: "m" type: "MatWrite" bottom: "x" mat_write_param {{ '
+        f'prefix: "{tmp_path}/out/s_" source: "{tmp_path}/ids.txt" strip: 4 }} }}'
+    )
     values = np.random.default_rng(8).random((2, 2, 3, 4)).astype(np.float32)
     for value in values:
         net.blobs["x"].data[...] = value
@@ -505,9 +567,11 @@ def test_mat_write_names_and_dimensions(tmp_path):
 
 
 def test_mat_write_period_without_source(tmp_path):
-    net = net_of('layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 2 } } } '
-                 'layer { name: "m" type: "MatWrite" bottom: "x" '
-                 f'mat_write_param {{ prefix: "{tmp_path}/" period: 2 }} }}')
+    net = net_of(
+        'layer { name: "i" type: "Input" top: "x" input_param { shape { dim: 2 } } } '
+        'layer { name: "m" type: "MatWrite" bottom: "x" '
+        f'mat_write_param {{ prefix: "{tmp_path}/" period: 2 }} }}'
+    )
     for _ in range(4):
         net.forward()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["iter_0_blob_0.mat", "iter_2_blob_0.mat"]

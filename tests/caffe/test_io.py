@@ -1,4 +1,5 @@
 """caffe.io, Classifier, Detector, draw and Timer: hand-worked values, numpy references, real images."""
+
 from __future__ import annotations
 
 import time
@@ -22,6 +23,7 @@ def rng():
 
 
 # ---- messages
+
 
 def test_blobproto_round_trip(rng):
     data, diff = rng.random((2, 3, 1, 5)).astype(np.float32), rng.random((2, 3, 1, 5)).astype(np.float32)
@@ -55,6 +57,7 @@ def test_datum_round_trip(rng):
 
 
 # ---- resize, load, oversample
+
 
 def test_resize_by_hand():
     """Doubling 0, 1: centres at -1/4, 1/4, 3/4, 5/4; beyond the border lies the minimum."""
@@ -112,8 +115,9 @@ def test_load_image(tmp_path, rng):
     np.testing.assert_allclose(io.load_image(tmp_path / "a.png"), image)
     deep = bgr.astype(np.uint16) * 257
     cv2.imwrite(str(tmp_path / "d.png"), deep[:, :, 0])
-    np.testing.assert_allclose(io.load_image(tmp_path / "d.png", color=False)[:, :, 0], bgr[:, :, 0] / 255.0,
-                               rtol=1e-6)
+    np.testing.assert_allclose(
+        io.load_image(tmp_path / "d.png", color=False)[:, :, 0], bgr[:, :, 0] / 255.0, rtol=1e-6
+    )
     (tmp_path / "bad.png").write_text("<html>")
     for name in ("bad.png", "none.png"):
         with pytest.raises(DataError, match=name):
@@ -127,13 +131,14 @@ def test_oversample(rng):
     for n, image in enumerate(images):
         places = [(0, 0), (0, 5), (2, 0), (2, 5), (1, 2)]  # the centre: 3 - 2 = 1, int(4.5 - 2) = 2
         for k, (y, x) in enumerate(places):
-            assert np.array_equal(crops[10 * n + k], image[y:y + 4, x:x + 4])
-            assert np.array_equal(crops[10 * n + 5 + k], image[y:y + 4, x:x + 4][:, ::-1])
+            assert np.array_equal(crops[10 * n + k], image[y : y + 4, x : x + 4])
+            assert np.array_equal(crops[10 * n + 5 + k], image[y : y + 4, x : x + 4][:, ::-1])
     with pytest.raises(DataError, match="do not fit"):
         io.oversample(images, (7, 4))
 
 
 # ---- Transformer
+
 
 def test_transformer_steps_and_their_inverse(rng):
     image = rng.random((4, 5, 3)).astype(np.float32)
@@ -156,8 +161,9 @@ def test_transformer_resizes_images_and_means(rng):
     transformer = io.Transformer({"data": (1, 3, 4, 5)})
     transformer.set_transpose("data", (2, 0, 1))
     image = rng.random((9, 7, 3)).astype(np.float32)
-    np.testing.assert_allclose(transformer.preprocess("data", image),
-                               io.resize_image(image, (4, 5)).transpose(2, 0, 1))
+    np.testing.assert_allclose(
+        transformer.preprocess("data", image), io.resize_image(image, (4, 5)).transpose(2, 0, 1)
+    )
     mean = rng.random((3, 8, 10)) * 100
     transformer.set_mean("data", mean)
     assert transformer.mean["data"].shape == (3, 4, 5)
@@ -166,12 +172,15 @@ def test_transformer_resizes_images_and_means(rng):
     assert np.array_equal(transformer.mean["data"], mean[:, :4, :5])
 
 
-@pytest.mark.parametrize("setting, value, message", [
-    ("set_transpose", (1, 0), "Transpose order"),
-    ("set_channel_swap", (1, 0), "Channel swap"),
-    ("set_mean", np.zeros(2), "Mean channels"),
-    ("set_mean", np.zeros((1, 3, 4, 5)), "Mean shape"),
-])
+@pytest.mark.parametrize(
+    "setting, value, message",
+    [
+        ("set_transpose", (1, 0), "Transpose order"),
+        ("set_channel_swap", (1, 0), "Channel swap"),
+        ("set_mean", np.zeros(2), "Mean channels"),
+        ("set_mean", np.zeros((1, 3, 4, 5)), "Mean shape"),
+    ],
+)
 def test_transformer_refuses(setting, value, message):
     transformer = io.Transformer({"data": (1, 3, 4, 5)})
     with pytest.raises(DataError, match=message):
@@ -193,23 +202,27 @@ layer { name: "prob" type: "Flatten" bottom: "pool" top: "prob" }
 @pytest.fixture
 def model(tmp_path):
     (tmp_path / "net.prototxt").write_text(NET)
-    (tmp_path / "net.caffemodel").write_bytes(pb.NetParameter(name="none", layer=[
-        pb.LayerParameter(name="pool", type="Pooling")]).SerializeToString())
+    (tmp_path / "net.caffemodel").write_bytes(
+        pb.NetParameter(
+            name="none", layer=[pb.LayerParameter(name="pool", type="Pooling")]
+        ).SerializeToString()
+    )
     return str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel")
 
 
 def test_classifier_crops(model, rng):
     """The net averages each channel, so a prediction is the mean colour of the crops."""
     images = [rng.random((6, 8, 3)).astype(np.float32) for _ in range(3)]
-    classifier = Classifier(*model, image_dims=(6, 8), channel_swap=(2, 1, 0), raw_scale=255,
-                            mean=np.array([1.0, 2.0, 3.0]))
+    classifier = Classifier(
+        *model, image_dims=(6, 8), channel_swap=(2, 1, 0), raw_scale=255, mean=np.array([1.0, 2.0, 3.0])
+    )
     centre = classifier.predict(images, oversample=False)
     assert centre.shape == (3, 3)
     for prediction, image in zip(centre, images):
         expected = image[1:5, 2:6].mean((0, 1))[::-1] * 255 - [1, 2, 3]
         np.testing.assert_allclose(prediction, expected, rtol=1e-4)
     for prediction, image in zip(classifier.predict(images), images):
-        crops = [image[y:y + 4, x:x + 4] for y, x in ((0, 0), (0, 4), (2, 0), (2, 4), (1, 2))]
+        crops = [image[y : y + 4, x : x + 4] for y, x in ((0, 0), (0, 4), (2, 0), (2, 4), (1, 2))]
         expected = np.mean([c.mean((0, 1)) for c in crops], 0)[::-1] * 255 - [1, 2, 3]
         np.testing.assert_allclose(prediction, expected, rtol=1e-4)
 
@@ -241,6 +254,7 @@ def test_detector_context_is_padded_with_the_mean(model):
 
 # ---- draw, Timer
 
+
 def test_draw(tmp_path):
     from caffe_gp import proto
 
@@ -250,7 +264,8 @@ def test_draw(tmp_path):
         "convolution_param { num_output: 8 kernel_size: 3 stride: 2 } } "
         'layer { name: "r" type: "ReLU" bottom: "c" top: "c" } '
         'layer { name: "p" type: "Pooling" bottom: "c" top: "p" include { phase: TEST } '
-        "pooling_param { pool: AVE kernel_size: 2 } }")
+        "pooling_param { pool: AVE kernel_size: 2 } }"
+    )
     draw.draw_net_to_file(net, tmp_path / "net.raw", "TB")
     text = (tmp_path / "net.raw").read_text()
     assert text.startswith('digraph "n" {\nrankdir=TB;')
@@ -260,7 +275,8 @@ def test_draw(tmp_path):
     assert text.count("{") == text.count("}")
     assert "(Pooling AVE)" in text and "(Pooling" not in draw.to_dot(net, phase=caffe_pb2.TRAIN)
     assert draw.get_layer_label(net.layer[1], "LR", True) == (
-        r'"c\n(Convolution)\nkernel size: 3\nstride: 2\npad: 0\nlr mult: 1.0, 1.0"')
+        r'"c\n(Convolution)\nkernel size: 3\nstride: 2\npad: 0\nlr mult: 1.0, 1.0"'
+    )
     with pytest.raises(NetError, match="learning rate"):
         draw.get_layer_lr_mult(net.layer[2])
 

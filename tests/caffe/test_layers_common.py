@@ -1,4 +1,5 @@
 """Linear, affine, eltwise, routing, reduction, normalisation layers against float64 formulas written here."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -128,16 +129,25 @@ def test_learned_bias_and_scale(axis, num_axes):
     first, second = values(*shape, seed=1), values(*shape, seed=2)
     x = [values(*SHAPE)]
     check_layer(
-        f'type: "Bias" bias_param {{ {extent} }}', x, lambda x, b: x + spread(b, axis), params=[first],
+        f'type: "Bias" bias_param {{ {extent} }}',
+        x,
+        lambda x, b: x + spread(b, axis),
+        params=[first],
         in_place=True,
     )
     check_layer(
-        f'type: "Scale" scale_param {{ {extent} }}', x, lambda x, s: x * spread(s, axis), params=[first],
+        f'type: "Scale" scale_param {{ {extent} }}',
+        x,
+        lambda x, s: x * spread(s, axis),
+        params=[first],
         in_place=True,
     )
     check_layer(
-        f'type: "Scale" scale_param {{ {extent} bias_term: true }}', x,
-        lambda x, s, b: x * spread(s, axis) + spread(b, axis), params=[first, second], in_place=True,
+        f'type: "Scale" scale_param {{ {extent} bias_term: true }}',
+        x,
+        lambda x, s, b: x * spread(s, axis) + spread(b, axis),
+        params=[first, second],
+        in_place=True,
     )
 
 
@@ -151,12 +161,17 @@ def test_bias_and_scale_by_a_second_bottom(axis, shape):
         f'type: "Bias" bias_param {{ axis: {axis} }}', inputs, lambda x, b: x + spread(b, axis), in_place=True
     )
     check_layer(
-        f'type: "Scale" scale_param {{ axis: {axis} }}', inputs, lambda x, s: x * spread(s, axis),
+        f'type: "Scale" scale_param {{ axis: {axis} }}',
+        inputs,
+        lambda x, s: x * spread(s, axis),
         in_place=True,
     )
     check_layer(
-        f'type: "Scale" scale_param {{ axis: {axis} bias_term: true }}', inputs,
-        lambda x, s, b: x * spread(s, axis) + spread(b, axis), params=[values(*shape, seed=2)], in_place=True,
+        f'type: "Scale" scale_param {{ axis: {axis} bias_term: true }}',
+        inputs,
+        lambda x, s, b: x * spread(s, axis) + spread(b, axis),
+        params=[values(*shape, seed=2)],
+        in_place=True,
     )
 
 
@@ -284,7 +299,9 @@ def test_concat_old_field_and_errors():
 )
 def test_slice(text, cuts, axis):
     check_layer(
-        f'type: "Slice" slice_param {{ {text} }}', [values(*SHAPE)], lambda x: np.split(x, cuts, axis),
+        f'type: "Slice" slice_param {{ {text} }}',
+        [values(*SHAPE)],
+        lambda x: np.split(x, cuts, axis),
         num_top=len(cuts) + 1,
     )
 
@@ -329,8 +346,13 @@ def test_split_of_unwritten_diffs_is_zero():
 @pytest.mark.parametrize(
     ("text", "shape"),
     [
-        ("", (2, 60)), ("axis: 2", (2, 3, 20)), ("axis: 0 end_axis: 1", (6, 4, 5)), ("axis: 0", (120,)),
-        ("axis: 1 end_axis: -2", (2, 12, 5)), ("axis: 3", SHAPE), ("axis: 2 end_axis: 1", (2, 3, 1, 4, 5)),
+        ("", (2, 60)),
+        ("axis: 2", (2, 3, 20)),
+        ("axis: 0 end_axis: 1", (6, 4, 5)),
+        ("axis: 0", (120,)),
+        ("axis: 1 end_axis: -2", (2, 12, 5)),
+        ("axis: 3", SHAPE),
+        ("axis: 2 end_axis: 1", (2, 3, 1, 4, 5)),
     ],
 )
 def test_flatten(text, shape):
@@ -385,7 +407,8 @@ def test_flatten_and_reshape_errors():
 @pytest.mark.parametrize("tiles", [1, 3])
 def test_tile(axis, tiles):
     check_layer(
-        f'type: "Tile" tile_param {{ axis: {axis} tiles: {tiles} }}', [values(*SHAPE)],
+        f'type: "Tile" tile_param {{ axis: {axis} tiles: {tiles} }}',
+        [values(*SHAPE)],
         lambda x: np.concatenate([x] * tiles, axis),
     )
     rejects("tiles >= 1", 'type: "Tile"', [values(2, 3)])
@@ -394,7 +417,9 @@ def test_tile(axis, tiles):
 def test_batch_reindex():
     index = np.array([1, 0, 1, 1, 0], np.float32)
     run = check_layer(
-        'type: "BatchReindex"', [values(*SHAPE), index], lambda x, i: x[np.rint(i).astype(int)],
+        'type: "BatchReindex"',
+        [values(*SHAPE), index],
+        lambda x, i: x[np.rint(i).astype(int)],
         propagate=[True, False],
     )
     assert run.layer.allow_force_backward(0) and not run.layer.allow_force_backward(1)
@@ -414,7 +439,10 @@ def test_filter_keeps_selected_items():
 
     run = check_layer(
         'bottom: "a" bottom: "b" bottom: "s" type: "Filter"',
-        [values(5, 3), values(5, 2, 2, seed=1), selector], formula, num_top=2, propagate=[True, True, False],
+        [values(5, 3), values(5, 2, 2, seed=1), selector],
+        formula,
+        num_top=2,
+        propagate=[True, True, False],
     )
     assert [run.layer.allow_force_backward(i) for i in range(3)] == [True, True, False]
     with pytest.raises(NetError, match="selector"):
@@ -463,14 +491,19 @@ def test_parameter_shares_its_blob():
 @pytest.mark.parametrize("coeff", [1, -2.5])
 @pytest.mark.parametrize(
     ("operation", "inner"),
-    [("SUM", lambda x: x.sum(-1)), ("ASUM", lambda x: np.abs(x).sum(-1)), ("MEAN", lambda x: x.mean(-1)),
-     ("SUMSQ", lambda x: (x**2).sum(-1))],
+    [
+        ("SUM", lambda x: x.sum(-1)),
+        ("ASUM", lambda x: np.abs(x).sum(-1)),
+        ("MEAN", lambda x: x.mean(-1)),
+        ("SUMSQ", lambda x: (x**2).sum(-1)),
+    ],
 )
 def test_reduction(axis, coeff, operation, inner):
     start = axis % 4
     check_layer(
         f'type: "Reduction" reduction_param {{ operation: {operation} axis: {axis} coeff: {coeff} }}',
-        [values(*SHAPE)], lambda x: coeff * inner(x.reshape(SHAPE[:start] + (-1,))),
+        [values(*SHAPE)],
+        lambda x: coeff * inner(x.reshape(SHAPE[:start] + (-1,))),
     )
 
 
@@ -652,9 +685,16 @@ def test_mvn_top_has_four_axes():
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ('type: "ReLU"', 1), ('type: "Dropout"', 1), ('type: "Softmax"', 1), ('type: "BatchNorm"', 1),
-        ('type: "Scale" scale_param { bias_term: true }', 1), ('type: "Bias"', 1), ('type: "Eltwise"', 2),
-        ('type: "Eltwise" eltwise_param { operation: MAX }', 2), ('type: "Concat"', 2), ('type: "Split"', 1),
+        ('type: "ReLU"', 1),
+        ('type: "Dropout"', 1),
+        ('type: "Softmax"', 1),
+        ('type: "BatchNorm"', 1),
+        ('type: "Scale" scale_param { bias_term: true }', 1),
+        ('type: "Bias"', 1),
+        ('type: "Eltwise"', 2),
+        ('type: "Eltwise" eltwise_param { operation: MAX }', 2),
+        ('type: "Concat"', 2),
+        ('type: "Split"', 1),
     ],
 )
 def test_channels_last_stays_channels_last(text, count):

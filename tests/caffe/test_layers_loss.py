@@ -1,4 +1,5 @@
 """Loss layers, Accuracy, SegAccuracy against float64 formulas written here and their finite differences."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -31,9 +32,13 @@ def rejects(message, text, inputs, error=NetError, **options):
 
 
 MODES = [
-    ("", None), ("normalization: FULL", "FULL"), ("normalization: VALID", "VALID"),
-    ("normalization: BATCH_SIZE", "BATCH_SIZE"), ("normalization: NONE", "NONE"),
-    ("normalize: true", "VALID"), ("normalize: false", "BATCH_SIZE"),
+    ("", None),
+    ("normalization: FULL", "FULL"),
+    ("normalization: VALID", "VALID"),
+    ("normalization: BATCH_SIZE", "BATCH_SIZE"),
+    ("normalization: NONE", "NONE"),
+    ("normalize: true", "VALID"),
+    ("normalize: false", "BATCH_SIZE"),
     ("normalize: false normalization: FULL", "FULL"),
 ]
 
@@ -60,8 +65,11 @@ def test_softmax_loss(text, mode, ignored):
 
     loss = f"{text} " + ("" if ignored is None else f"ignore_label: {ignored}")
     run = check_layer(
-        f'type: "SoftmaxWithLoss" loss_param {{ {loss} }}', [values(*SHAPE), label], formula,
-        propagate=[True, False], loss=True,
+        f'type: "SoftmaxWithLoss" loss_param {{ {loss} }}',
+        [values(*SHAPE), label],
+        formula,
+        propagate=[True, False],
+        loss=True,
     )
     if ignored == 255:
         assert not run.bottom[0].diff[0, :, :2].any()
@@ -80,8 +88,12 @@ def test_softmax_loss_axis_and_probabilities(axis):
         return [-np.log(picked).sum() / len(flat), prob]
 
     check_layer(
-        f'type: "SoftmaxWithLoss" softmax_param {{ axis: {axis} }}', [values(*SHAPE), label], formula,
-        num_top=2, propagate=[True, False], loss=True,
+        f'type: "SoftmaxWithLoss" softmax_param {{ axis: {axis} }}',
+        [values(*SHAPE), label],
+        formula,
+        num_top=2,
+        propagate=[True, False],
+        loss=True,
     )
 
 
@@ -145,8 +157,11 @@ def test_sigmoid_cross_entropy_loss(text, mode, ignored):
 
     loss = f"{text} " + ("" if ignored is None else f"ignore_label: {ignored}")
     check_layer(
-        f'type: "SigmoidCrossEntropyLoss" loss_param {{ {loss} }}', [values(*SHAPE), target], formula,
-        propagate=[True, False], loss=True,
+        f'type: "SigmoidCrossEntropyLoss" loss_param {{ {loss} }}',
+        [values(*SHAPE), target],
+        formula,
+        propagate=[True, False],
+        loss=True,
     )
 
 
@@ -185,9 +200,12 @@ def test_infogain_loss(text, mode, ignored):
     loss = f"{text} " + ("" if ignored is None else f"ignore_label: {ignored}")
     inputs = [values(*SHAPE), label, values(1, 1, 3, 3, seed=2)]
     run = check_layer(
-        f'type: "InfogainLoss" loss_param {{ {loss} }}', inputs,
+        f'type: "InfogainLoss" loss_param {{ {loss} }}',
+        inputs,
         lambda x, lab, h: [infogain(x, lab, h, mode or "VALID", ignored), softmax(x, 1)],
-        num_top=2, propagate=[True, False, False], loss=True,
+        num_top=2,
+        propagate=[True, False, False],
+        loss=True,
     )
     for wanted, message in (([True, True, False], "label"), ([True, False, True], "infogain matrix")):
         with pytest.raises(NetError, match=message):
@@ -199,8 +217,11 @@ def test_infogain_loss_axis(axis):
     classes = SHAPE[axis]
     inputs = [values(*SHAPE), labels(2, 120 // classes // 2, classes=2), values(classes, classes, seed=2)]
     check_layer(
-        f'type: "InfogainLoss" infogain_loss_param {{ axis: {axis} }}', inputs,
-        lambda x, lab, h: infogain(x, lab, h, "VALID", None, axis), propagate=[True, False, False], loss=True,
+        f'type: "InfogainLoss" infogain_loss_param {{ axis: {axis} }}',
+        inputs,
+        lambda x, lab, h: infogain(x, lab, h, "VALID", None, axis),
+        propagate=[True, False, False],
+        loss=True,
     )
 
 
@@ -216,8 +237,10 @@ def test_infogain_matrix_from_a_file(tmp_path):
             blob.shape.dim.extend([3, 3])
         path.write_bytes(blob.SerializeToString())
         check_layer(
-            f'type: "InfogainLoss" infogain_loss_param {{ source: "{path}" }}', inputs,
-            lambda x, lab: infogain(x, lab, matrix.astype(float), "VALID", None), propagate=[True, False],
+            f'type: "InfogainLoss" infogain_loss_param {{ source: "{path}" }}',
+            inputs,
+            lambda x, lab: infogain(x, lab, matrix.astype(float), "VALID", None),
+            propagate=[True, False],
             loss=True,
         )
 
@@ -249,9 +272,7 @@ def test_multinomial_logistic_loss(shape):
     def formula(p, lab):
         return -np.log(p.reshape(4, -1)[np.arange(4), np.rint(lab).astype(int)]).mean()
 
-    check_layer(
-        'type: "MultinomialLogisticLoss"', [prob, label], formula, propagate=[True, False], loss=True
-    )
+    check_layer('type: "MultinomialLogisticLoss"', [prob, label], formula, propagate=[True, False], loss=True)
 
 
 def test_multinomial_logistic_loss_floor_and_errors():
@@ -265,8 +286,10 @@ def test_multinomial_logistic_loss_floor_and_errors():
 @pytest.mark.parametrize("second", [SHAPE, (2, 60)])
 def test_euclidean_loss(second):
     check_layer(
-        'type: "EuclideanLoss"', [values(*SHAPE), values(*second, seed=1)],
-        lambda a, b: ((a - b.reshape(a.shape)) ** 2).sum() / 4, loss=True,
+        'type: "EuclideanLoss"',
+        [values(*SHAPE), values(*second, seed=1)],
+        lambda a, b: ((a - b.reshape(a.shape)) ** 2).sum() / 4,
+        loss=True,
     )
     rejects("one size", 'type: "EuclideanLoss"', [values(2, 3), values(2, 4)])
     rejects("first dimension", 'type: "EuclideanLoss"', [values(2, 3), values(3, 3)])
@@ -309,6 +332,7 @@ def test_contrastive_loss(legacy, margin, shape):
     diffs = run.backward([1.5], [True, True, False])
     # Caffe divides by d + 1e-4, finite differences by d
     for i, found in enumerate(diffs[:2]):
+
         def loss(v, i=i):
             return 1.5 * formula(*[v if k == i else arg for k, arg in enumerate((a, b))], similar)
 

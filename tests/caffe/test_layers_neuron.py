@@ -1,4 +1,5 @@
 """Activations against float64 formulas written here, their finite differences, and BVLC's in-place rules."""
+
 from __future__ import annotations
 
 import logging

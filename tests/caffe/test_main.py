@@ -1,4 +1,5 @@
 """``python -m caffe_gp.caffe``: unmodified pycaffe scripts in a process of their own."""
+
 from __future__ import annotations
 
 import os
@@ -69,8 +70,13 @@ print("done", np.float32(out.sum()))
 def run(folder, *arguments):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     environment = dict(os.environ, PYTHONPATH=root, OMP_NUM_THREADS="1")
-    return subprocess.run([sys.executable, "-m", "caffe_gp.caffe", *arguments], cwd=folder, env=environment,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "caffe_gp.caffe", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -92,7 +98,8 @@ def test_a_module_and_code(folder):
     (folder / "pack" / "__init__.py").write_text("")
     (folder / "pack" / "tool.py").write_text(
         "import sys, caffe\nfrom . import __name__ as parent\n"
-        "print(__name__, parent, sys.argv[0].endswith('tool.py'), sys.argv[1:], caffe.TEST)\n")
+        "print(__name__, parent, sys.argv[0].endswith('tool.py'), sys.argv[1:], caffe.TEST)\n"
+    )
     done = run(folder, "-m", "pack.tool", "x")
     assert done.stdout == "__main__ pack True ['x'] 1\n", done.stderr
     done = run(folder, "-c", "import sys, caffe; print(__name__, sys.argv, caffe.TRAIN)", "x")
@@ -132,7 +139,12 @@ def test_a_training_script_shows_its_progress(tmp_path, level, shown):
         "dummy_data_param { shape { dim: 1 } } } }"
     )
     script = "import caffe; caffe.SGDSolver('solver.prototxt').step(2)"
-    done = subprocess.run([sys.executable, "-m", "caffe_gp.caffe", "-c", script], cwd=tmp_path, text=True,
-                          capture_output=True, env={**os.environ, "GLOG_minloglevel": level})
+    done = subprocess.run(
+        [sys.executable, "-m", "caffe_gp.caffe", "-c", script],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "GLOG_minloglevel": level},
+    )
     assert done.returncode == 0, done.stderr
     assert ("] Iteration 1, lr = 0.1\n" in done.stderr) is shown

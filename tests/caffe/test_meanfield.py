@@ -1,4 +1,5 @@
 """MultiStageMeanfield against CRF-RNN's own order of operations in float64, and its finite differences."""
+
 from __future__ import annotations
 
 import os
@@ -168,7 +169,7 @@ def test_pytorch_keeps_its_number_of_threads() -> None:
         "import torch; torch.set_num_threads(1)\n"
         "import numpy as np; from caffe_gp.caffe.layers.meanfield import MultiStageMeanfieldLayer\n"
         "import caffe_gp.caffe as caffe; from caffe_gp import proto\n"
-        "text = '''layer { name: \"i\" type: \"Input\" top: \"u\" top: \"q\" top: \"x\" input_param {\n"
+        'text = \'\'\'layer { name: "i" type: "Input" top: "u" top: "q" top: "x" input_param {\n'
         "shape { dim: 1 dim: 2 dim: 9 dim: 9 } shape { dim: 1 dim: 2 dim: 9 dim: 9 }\n"
         "shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }\n"
         'layer { name: "c" bottom: "u" bottom: "q" bottom: "x" top: "t" \'\'\' + """'

@@ -1,4 +1,5 @@
 """NetSpec: the nets it writes, compared with prototxts written by hand."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -19,8 +20,9 @@ def same(net, text):
 
 def lenet(batch):
     n = NetSpec()
-    n.data, n.label = L.DummyData(shape=[dict(dim=[batch, 1, 28, 28]), dict(dim=[batch])],
-                                  transform_param=dict(scale=0.5), ntop=2)
+    n.data, n.label = L.DummyData(
+        shape=[dict(dim=[batch, 1, 28, 28]), dict(dim=[batch])], transform_param=dict(scale=0.5), ntop=2
+    )
     n.conv1 = L.Convolution(n.data, kernel_size=5, num_output=20, weight_filler=dict(type="xavier"))
     n.pool1 = L.Pooling(n.conv1, kernel_size=2, stride=2, pool=P.Pooling.MAX)
     n.ip1 = L.InnerProduct(n.pool1, num_output=500, param=[dict(lr_mult=1), dict(lr_mult=2)])
@@ -32,7 +34,9 @@ def lenet(batch):
 
 
 def test_lenet():
-    same(lenet(4), """
+    same(
+        lenet(4),
+        """
 layer { name: "data" type: "DummyData" top: "data" top: "label" transform_param { scale: 0.5 }
   dummy_data_param { shape { dim: 4 dim: 1 dim: 28 dim: 28 } shape { dim: 4 } } }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
@@ -46,7 +50,8 @@ layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product_
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" loss_weight: 2
   loss_param { ignore_label: 255 } }
 layer { name: "silence" type: "Silence" bottom: "label" }
-""")
+""",
+    )
     net = Net.from_param(lenet(2), pb.TRAIN)
     assert net.forward()["loss"].shape == ()
 
@@ -55,23 +60,33 @@ def test_automatic_names_count_by_type():
     data = L.Input(shape=dict(dim=[1, 2]))
     one = L.InnerProduct(data, num_output=3)
     two = L.InnerProduct(one, num_output=3, name="chosen")
-    same(to_proto(two, L.Silence(one, ntop=0)), """
+    same(
+        to_proto(two, L.Silence(one, ntop=0)),
+        """
 layer { name: "Input1" type: "Input" top: "Input1" input_param { shape { dim: 1 dim: 2 } } }
 layer { name: "InnerProduct1" type: "InnerProduct" bottom: "Input1" top: "InnerProduct1"
   inner_product_param { num_output: 3 } }
 layer { name: "chosen" type: "InnerProduct" bottom: "InnerProduct1" top: "InnerProduct2"
   inner_product_param { num_output: 3 } }
 layer { name: "Silence1" type: "Silence" bottom: "InnerProduct1" }
-""")
+""",
+    )
     assert one.to_proto().layer[-1].name == "InnerProduct1"
 
 
 def test_values_of_all_kinds():
     n = NetSpec()
     n["x"] = L.Input(input_param=dict(shape=[dict(dim=[1, 3, np.int64(8), 8])]))
-    n.y = L.Convolution(n["x"], num_output=np.int32(2), kernel_size=(3, 5), pad=1,
-                        include=dict(phase=pb.TEST), propagate_down=True, bias_term=False,
-                        weight_filler=dict(type="constant", value=np.float32(2)))
+    n.y = L.Convolution(
+        n["x"],
+        num_output=np.int32(2),
+        kernel_size=(3, 5),
+        pad=1,
+        include=dict(phase=pb.TEST),
+        propagate_down=True,
+        bias_term=False,
+        weight_filler=dict(type="constant", value=np.float32(2)),
+    )
     n.z = L.Python(n.y, module="m", layer="Z", param_str="{}", ntop=1)
     layer = n.to_proto().layer[1]
     assert list(layer.convolution_param.kernel_size) == [3, 5] and list(layer.convolution_param.pad) == [1]

@@ -1,4 +1,5 @@
 """RNN, LSTM and LSTMUnit against float64 loops written from the formulas, and finite differences."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -58,8 +59,13 @@ def rng():
 
 
 def test_lstm_unit(rng):
-    check_layer('type: "LSTMUnit"', [rng.normal(size=(1, N, D)), rng.normal(size=(1, N, 4 * D)), CONT[:1]],
-                lambda c, gates, cont: list(unit(c, gates, cont)), num_top=2, propagate=[True, True, False])
+    check_layer(
+        'type: "LSTMUnit"',
+        [rng.normal(size=(1, N, D)), rng.normal(size=(1, N, 4 * D)), CONT[:1]],
+        lambda c, gates, cont: list(unit(c, gates, cont)),
+        num_top=2,
+        propagate=[True, True, False],
+    )
 
 
 def test_lstm_unit_refuses(rng):
@@ -75,33 +81,46 @@ def test_lstm_unit_refuses(rng):
 def test_lstm(rng, inner):
     size = int(np.prod(inner))
     params = [rng.normal(size=s) for s in ((4 * D, size), (4 * D,), (4 * D, D))]
-    check_layer(f'type: "LSTM" recurrent_param {{ num_output: {D} }}',
-                [rng.normal(size=(T, N, *inner)), CONT],
-                lambda x, cont, w, b, h: lstm(x, cont, None, w, b, None, h)[0],
-                params=params, propagate=[True, False])
+    check_layer(
+        f'type: "LSTM" recurrent_param {{ num_output: {D} }}',
+        [rng.normal(size=(T, N, *inner)), CONT],
+        lambda x, cont, w, b, h: lstm(x, cont, None, w, b, None, h)[0],
+        params=params,
+        propagate=[True, False],
+    )
 
 
 def test_lstm_with_static_input(rng):
     params = [rng.normal(size=s) for s in ((4 * D, X), (4 * D,), (4 * D, S), (4 * D, D))]
-    check_layer(f'type: "LSTM" recurrent_param {{ num_output: {D} }}',
-                [rng.normal(size=(T, N, X)), CONT, rng.normal(size=(N, S))],
-                lambda x, cont, s, w, b, ws, h: lstm(x, cont, s, w, b, ws, h)[0],
-                params=params, propagate=[True, False, True])
+    check_layer(
+        f'type: "LSTM" recurrent_param {{ num_output: {D} }}',
+        [rng.normal(size=(T, N, X)), CONT, rng.normal(size=(N, S))],
+        lambda x, cont, s, w, b, ws, h: lstm(x, cont, s, w, b, ws, h)[0],
+        params=params,
+        propagate=[True, False, True],
+    )
 
 
 def test_rnn(rng):
     params = [rng.normal(size=s) for s in ((D, X), (D,), (D, D), (D, D), (D,))]
-    check_layer(f'type: "RNN" recurrent_param {{ num_output: {D} }}', [rng.normal(size=(T, N, X)), CONT],
-                lambda x, cont, w, b, h, o, bo: rnn(x, cont, None, w, b, None, h, o, bo)[0],
-                params=params, propagate=[True, False])
+    check_layer(
+        f'type: "RNN" recurrent_param {{ num_output: {D} }}',
+        [rng.normal(size=(T, N, X)), CONT],
+        lambda x, cont, w, b, h, o, bo: rnn(x, cont, None, w, b, None, h, o, bo)[0],
+        params=params,
+        propagate=[True, False],
+    )
 
 
 def test_rnn_with_static_input(rng):
     params = [rng.normal(size=s) for s in ((D, X), (D,), (D, S), (D, D), (D, D), (D,))]
-    check_layer(f'type: "RNN" recurrent_param {{ num_output: {D} }}',
-                [rng.normal(size=(T, N, X)), CONT, rng.normal(size=(N, S))],
-                lambda x, cont, s, w, b, ws, h, o, bo: rnn(x, cont, s, w, b, ws, h, o, bo)[0],
-                params=params, propagate=[True, False, True])
+    check_layer(
+        f'type: "RNN" recurrent_param {{ num_output: {D} }}',
+        [rng.normal(size=(T, N, X)), CONT, rng.normal(size=(N, S))],
+        lambda x, cont, s, w, b, ws, h, o, bo: rnn(x, cont, s, w, b, ws, h, o, bo)[0],
+        params=params,
+        propagate=[True, False, True],
+    )
 
 
 @pytest.mark.parametrize("kind, count", [("LSTM", 3), ("RNN", 5)])
@@ -112,20 +131,26 @@ def test_a_sequence_may_be_cut_into_several_forwards(rng, kind, count):
     run = Run(f'type: "{kind}" recurrent_param {{ num_output: {D} {FILLERS} }}', [x[:T], cont[:T]])
     params = [blob.data.astype(np.float64) for blob in run.layer.blobs]
     assert len(params) == count
-    model = (lambda: lstm(x, cont, None, *params[:2], None, *params[2:])) if kind == "LSTM" else (
-        lambda: rnn(x, cont, None, *params[:2], None, *params[2:]))
+    model = (
+        (lambda: lstm(x, cont, None, *params[:2], None, *params[2:]))
+        if kind == "LSTM"
+        else (lambda: rnn(x, cont, None, *params[:2], None, *params[2:]))
+    )
     expected = model()[0]
     for start in (0, T, 2 * T):
-        run.bottom[0].data[...], run.bottom[1].data[...] = x[start:start + T], cont[start:start + T]
+        run.bottom[0].data[...], run.bottom[1].data[...] = x[start : start + T], cont[start : start + T]
         if start:
             run.forward()
-        assert_close(run.data[0], expected[start:start + T])
+        assert_close(run.data[0], expected[start : start + T])
 
 
 def test_lstm_exposed_state(rng):
     x, h, c = rng.normal(size=(T, N, X)), rng.normal(size=(1, N, D)), rng.normal(size=(1, N, D))
-    run = Run(f'type: "LSTM" recurrent_param {{ num_output: {D} expose_hidden: true {FILLERS} }}',
-              [x, CONT, h, c], num_top=3)
+    run = Run(
+        f'type: "LSTM" recurrent_param {{ num_output: {D} expose_hidden: true {FILLERS} }}',
+        [x, CONT, h, c],
+        num_top=3,
+    )
     w, b, w_h = (blob.data.astype(np.float64) for blob in run.layer.blobs)
     outputs, h_end, c_end = lstm(x, CONT, None, w, b, None, w_h, h[0], c[0])
     assert_close(run.data[0], outputs)
@@ -137,8 +162,11 @@ def test_lstm_exposed_state(rng):
 
 def test_rnn_exposed_state_with_static_input(rng):
     x, s, h = rng.normal(size=(T, N, X)), rng.normal(size=(N, S)), rng.normal(size=(1, N, D))
-    run = Run(f'type: "RNN" recurrent_param {{ num_output: {D} expose_hidden: true {FILLERS} }}',
-              [x, CONT, s, h], num_top=2)
+    run = Run(
+        f'type: "RNN" recurrent_param {{ num_output: {D} expose_hidden: true {FILLERS} }}',
+        [x, CONT, s, h],
+        num_top=2,
+    )
     w, b, w_s, *rest = (blob.data.astype(np.float64) for blob in run.layer.blobs)
     outputs, h_end = rnn(x, CONT, s, w, b, w_s, *rest, h=h[0])
     assert_close(run.data[0], outputs)
@@ -146,8 +174,9 @@ def test_rnn_exposed_state_with_static_input(rng):
 
 
 def test_parameter_gradients_accumulate(rng):
-    run = Run(f'type: "LSTM" recurrent_param {{ num_output: {D} {FILLERS} }}',
-              [rng.normal(size=(T, N, X)), CONT])
+    run = Run(
+        f'type: "LSTM" recurrent_param {{ num_output: {D} {FILLERS} }}', [rng.normal(size=(T, N, X)), CONT]
+    )
     run.backward([np.ones((T, N, D))], [True, False])
     once = [blob.diff.copy() for blob in run.layer.blobs]
     run.backward([np.ones((T, N, D))], [True, False])
@@ -164,26 +193,34 @@ def test_blob_shapes_are_those_of_bvlc_files():
     assert [b.shape for b in rnn_run.layer.blobs] == [(D, X), (D,), (D, S), (D, D), (D, D), (D,)]
 
 
-@pytest.mark.parametrize("text, shapes, message", [
-    ("num_output: 0", [(T, N, X), (T, N)], "num_output must be positive"),
-    ("num_output: 2", [(T, N, X), (T, N + 1)], "continuation marks"),
-    ("num_output: 2", [(T,), (T, N)], "time and stream"),
-    ("num_output: 2", [(T, N, X), (T, N), (N + 1, S)], "static input"),
-    ("num_output: 2 expose_hidden: true", [(T, N, X), (T, N), (1, N, 2)], "at least 4 bottom"),
-])
+@pytest.mark.parametrize(
+    "text, shapes, message",
+    [
+        ("num_output: 0", [(T, N, X), (T, N)], "num_output must be positive"),
+        ("num_output: 2", [(T, N, X), (T, N + 1)], "continuation marks"),
+        ("num_output: 2", [(T,), (T, N)], "time and stream"),
+        ("num_output: 2", [(T, N, X), (T, N), (N + 1, S)], "static input"),
+        ("num_output: 2 expose_hidden: true", [(T, N, X), (T, N), (1, N, 2)], "at least 4 bottom"),
+    ],
+)
 def test_lstm_refuses(text, shapes, message):
     with pytest.raises(NetError, match=message):
-        Run(f'type: "LSTM" recurrent_param {{ {text} }}', [np.zeros(s) for s in shapes],
-            num_top=3 if "expose" in text else 1)
+        Run(
+            f'type: "LSTM" recurrent_param {{ {text} }}',
+            [np.zeros(s) for s in shapes],
+            num_top=3 if "expose" in text else 1,
+        )
 
 
 def test_in_a_net_with_a_loss_and_a_changed_number_of_streams(rng):
-    text = ('layer { name: "i" type: "Input" top: "x" top: "cont" '
-            "input_param { shape { dim: 4 dim: 3 dim: 5 } shape { dim: 4 dim: 3 } } } "
-            f'layer {{ name: "l" type: "LSTM" bottom: "x" bottom: "cont" top: "h" '
-            f"recurrent_param {{ num_output: 2 {FILLERS} }} }} "
-            'layer { name: "s" type: "Reduction" bottom: "h" top: "sum" loss_weight: 1 '
-            "reduction_param { operation: SUMSQ } }")
+    text = (
+        'layer { name: "i" type: "Input" top: "x" top: "cont" '
+        "input_param { shape { dim: 4 dim: 3 dim: 5 } shape { dim: 4 dim: 3 } } } "
+        f'layer {{ name: "l" type: "LSTM" bottom: "x" bottom: "cont" top: "h" '
+        f"recurrent_param {{ num_output: 2 {FILLERS} }} }} "
+        'layer { name: "s" type: "Reduction" bottom: "h" top: "sum" loss_weight: 1 '
+        "reduction_param { operation: SUMSQ } }"
+    )
     net = Net.from_param(proto.parse_net_param("force_backward: true " + text), pb.TRAIN)
     for streams in (3, 5, 2):
         x = rng.normal(size=(4, streams, 5)).astype(np.float32)

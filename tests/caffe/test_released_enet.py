@@ -1,4 +1,5 @@
 """ENet for Cityscapes, released with its output: pooling masks, Upsample, BN and dilation together."""
+
 from __future__ import annotations
 
 import cv2

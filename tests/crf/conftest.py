@@ -1,4 +1,5 @@
 """Real photographs for the CRF's tests."""
+
 from __future__ import annotations
 
 from pathlib import Path

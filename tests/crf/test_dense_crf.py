@@ -1,4 +1,5 @@
 """The dense CRF against pydensecrf, on real photographs."""
+
 from __future__ import annotations
 
 import numpy as np

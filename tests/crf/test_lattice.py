@@ -1,4 +1,5 @@
 """The permutohedral lattice against exact Gaussians, its adjoint, and what must not matter."""
+
 from __future__ import annotations
 
 import os

@@ -64,9 +64,12 @@ def packages(name: str) -> list[str]:
 @functools.lru_cache(maxsize=None)
 def index(suite: str, component: str, kind: str = "binary-amd64/Packages") -> str:
     """Debian's index of a component, or a skip where no mirror answers."""
-    mirror = os.environ.get("CAFFE_GP_DEBIAN_MIRROR") or subprocess.run(
-        [str(DOCKER / "apt_mirror.sh")], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    mirror = (
+        os.environ.get("CAFFE_GP_DEBIAN_MIRROR")
+        or subprocess.run(
+            [str(DOCKER / "apt_mirror.sh")], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    )
     if not mirror:
         pytest.skip("apt's sources name no Debian mirror here, and CAFFE_GP_DEBIAN_MIRROR none either")
     url = f"{mirror.rstrip('/')}/dists/{suite}/{component}/{kind}.xz"

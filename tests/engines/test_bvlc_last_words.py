@@ -1,4 +1,5 @@
 """Whatever BVLC Caffe dies of reaches the caller as an EngineError with its last log line."""
+
 from __future__ import annotations
 
 import ctypes
@@ -39,24 +40,41 @@ def guarded_net(tmp_path, text, weights=None, name="weights.caffemodel"):
     return engines.run_guarded(load)
 
 
-@pytest.mark.parametrize("text, message", [
-    ("layer { nope", r"upgrade_proto.cpp:\d+: Check failed: .*Failed to parse NetParameter file"),
-    ('layer { name: "x" type: "Interp" top: "y" }', r"layer_factory.hpp:\d+: .*Unknown layer type: Interp"),
-    (SMALL + 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }', "Unknown bottom blob 'x' .layer 'r'"),
-    (SMALL + 'layer { name: "c" type: "Crop" bottom: "score" bottom: "data" top: "y" }', "crop_layer.cpp"),
-    (NET % "dim: 99999 dim: 3 dim: 999 dim: 999", "blob.cpp.*blob size exceeds INT_MAX"),
-    (DATA % ("ImageData", "image_data_param"), "image_data_layer.cpp.*File is empty"),
-    (DATA % ("HDF5Data", "hdf5_data_param"), "hdf5_data_layer.cpp.*Failed to open source file: .*/none"),
-    (DATA % ("Data", "data_param"), r"db_leveldb.cpp:\d+: Check failed"),
-], ids=["syntax", "layer type", "bottom", "crop", "size", "images", "hdf5", "leveldb"])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("layer { nope", r"upgrade_proto.cpp:\d+: Check failed: .*Failed to parse NetParameter file"),
+        (
+            'layer { name: "x" type: "Interp" top: "y" }',
+            r"layer_factory.hpp:\d+: .*Unknown layer type: Interp",
+        ),
+        (
+            SMALL + 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" }',
+            "Unknown bottom blob 'x' .layer 'r'",
+        ),
+        (
+            SMALL + 'layer { name: "c" type: "Crop" bottom: "score" bottom: "data" top: "y" }',
+            "crop_layer.cpp",
+        ),
+        (NET % "dim: 99999 dim: 3 dim: 999 dim: 999", "blob.cpp.*blob size exceeds INT_MAX"),
+        (DATA % ("ImageData", "image_data_param"), "image_data_layer.cpp.*File is empty"),
+        (DATA % ("HDF5Data", "hdf5_data_param"), "hdf5_data_layer.cpp.*Failed to open source file: .*/none"),
+        (DATA % ("Data", "data_param"), r"db_leveldb.cpp:\d+: Check failed"),
+    ],
+    ids=["syntax", "layer type", "bottom", "crop", "size", "images", "hdf5", "leveldb"],
+)
 def test_nets(tmp_path, text, message):
     with pytest.raises(EngineError, match="BVLC Caffe stopped at .*" + message):
         guarded_net(tmp_path, text)
 
 
-@pytest.mark.parametrize("weights, name", [
-    (b"\n\x05hello\xa2\x06\xff\xff", "cut.caffemodel"), (b"neither format", "text.caffemodel.h5"),
-])
+@pytest.mark.parametrize(
+    "weights, name",
+    [
+        (b"\n\x05hello\xa2\x06\xff\xff", "cut.caffemodel"),
+        (b"neither format", "text.caffemodel.h5"),
+    ],
+)
 def test_weights(tmp_path, weights, name):
     with pytest.raises(EngineError, match="Caffe stopped at .*Failed to parse NetParameter file: .*" + name):
         guarded_net(tmp_path, SMALL, weights, name)

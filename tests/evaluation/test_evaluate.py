@@ -319,7 +319,9 @@ def test_from_outside_a_ray_cluster(net, tmp_path, monkeypatch):
     try:
         _wait_for(port)
         data = tiny_run.make_data(tmp_path, 20)
-        settings = tiny_run.settings(net, data, tmp_path / "out", workers=2, cluster=f"ray://127.0.0.1:{port}")
+        settings = tiny_run.settings(
+            net, data, tmp_path / "out", workers=2, cluster=f"ray://127.0.0.1:{port}"
+        )
         evaluate(settings)
     finally:
         ray.shutdown()

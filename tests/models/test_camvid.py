@@ -14,9 +14,7 @@ from tests.models.normalised_nets import as_net, check_folding, made_up, params_
 def test_folded_net_computes_what_the_trained_net_does(tmp_path):
     trained = made_up(training.train_net(), camvid(), tmp_path)
     folded = training.fold(params_of(trained))
-    check_folding(
-        trained, camvid(), folded, tmp_path, ("conv1", "conv4_4", "join2", "score_half")
-    )
+    check_folding(trained, camvid(), folded, tmp_path, ("conv1", "conv4_4", "join2", "score_half"))
 
 
 def test_upsampling_is_bilinear(tmp_path):

@@ -1,4 +1,5 @@
 """Getting weights, against an HTTP server on this machine: nothing half-done, nothing wrong, ever appears."""
+
 from __future__ import annotations
 
 import hashlib
@@ -68,9 +69,21 @@ def tiny(server, monkeypatch):
 
     def register(*urls, **fields):
         entry = weights.WeightsFile(
-            name=NAME, urls=urls, archive_member=None, size=None, sha1=None, md5=None, sha256=None,
-            parameters=70_950, licence="free", non_commercial=False, scores=(), source="", pages=(),
-            note="", mirrors=(),
+            name=NAME,
+            urls=urls,
+            archive_member=None,
+            size=None,
+            sha1=None,
+            md5=None,
+            sha256=None,
+            parameters=70_950,
+            licence="free",
+            non_commercial=False,
+            scores=(),
+            source="",
+            pages=(),
+            note="",
+            mirrors=(),
         )
         monkeypatch.setitem(weights.MANIFEST, NAME, replace(entry, **fields))
 
@@ -144,7 +157,7 @@ def test_cut_connections_are_continued_where_they_stopped(server, tiny, get):
     assert get().read_bytes() == body
     ranges = [asked for _, asked in server.asked]
     assert ranges[0] is None and len(ranges) == 3
-    starts = [int(asked[len("bytes="):-1]) for asked in ranges[1:]]
+    starts = [int(asked[len("bytes=") : -1]) for asked in ranges[1:]]
     assert 0 < starts[0] <= 100_000 and starts[0] < starts[1] <= starts[0] + 90_000
 
 
@@ -211,8 +224,11 @@ def test_all_dead_says_what_was_tried_and_what_to_do(server, tiny, get):
         closed.bind(("127.0.0.1", 0))
         refusing = f"http://127.0.0.1:{closed.getsockname()[1]}/x"
         tiny(
-            server.url("gone"), server.serve("broken", b"", status=503), refusing,
-            "http://host.invalid/x", pages=("http://example.org/page",),
+            server.url("gone"),
+            server.serve("broken", b"", status=503),
+            refusing,
+            "http://host.invalid/x",
+            pages=("http://example.org/page",),
         )
         with pytest.raises(WeightsError) as caught:
             get()
@@ -303,8 +319,14 @@ def zipped(**members):
 
 def test_member_of_a_zip(server, tiny, get):
     body = caffemodel(1)
-    archive = zipped(**{"voc/init.caffemodel": caffemodel(2), "voc/train_iter.caffemodel": body,
-                        "__MACOSX/._train_iter.caffemodel": b"junk", "test.prototxt": b""})
+    archive = zipped(
+        **{
+            "voc/init.caffemodel": caffemodel(2),
+            "voc/train_iter.caffemodel": body,
+            "__MACOSX/._train_iter.caffemodel": b"junk",
+            "test.prototxt": b"",
+        }
+    )
     tiny(server.serve("both.zip", archive), archive_member="train_iter.caffemodel")
     assert get().read_bytes() == body
     assert left(get.folder) == []
@@ -337,10 +359,14 @@ def test_damaged_zip(server, tiny, get, at):
 @pytest.mark.parametrize(
     "layers, says",
     [
-        ({"conv1": [(64, 3, 5, 5), (64,)], "score": [(60, 64, 7, 7), (60,)]},
-         "layer 'score' has 60x64x7x7 and 60; tiny expects 21x64x7x7 and 21"),
-        ({"conv1": [(64, 3, 5, 5)], "score": LAYERS["score"]},
-         "layer 'conv1' has 64x3x5x5; tiny expects 64x3x5x5 and 64"),
+        (
+            {"conv1": [(64, 3, 5, 5), (64,)], "score": [(60, 64, 7, 7), (60,)]},
+            "layer 'score' has 60x64x7x7 and 60; tiny expects 21x64x7x7 and 21",
+        ),
+        (
+            {"conv1": [(64, 3, 5, 5)], "score": LAYERS["score"]},
+            "layer 'conv1' has 64x3x5x5; tiny expects 64x3x5x5 and 64",
+        ),
         ({"conv1": LAYERS["conv1"]}, "layer 'score' of tiny is missing; expected 21x64x7x7 and 21.*: conv1"),
     ],
 )
@@ -517,7 +543,8 @@ def test_mirror_after_all_addresses(server, tiny, get, convert):
     made, original = caffemodel(1), caffemodel(2)
     other = b"mirror" + made
     tiny(
-        server.url("gone"), sha1=hashlib.sha1(original).hexdigest(),
+        server.url("gone"),
+        sha1=hashlib.sha1(original).hexdigest(),
         mirrors=(mirror_of(other, server.url("gone2"), server.serve("m", other)),),
     )
     assert get().read_bytes() == made
@@ -696,11 +723,15 @@ def test_command(server, tiny, get, capsys, monkeypatch):
 def test_command_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
     tiny(server.serve("a", caffemodel()))
     entry = weights.MANIFEST[NAME]
-    monkeypatch.setattr(weights, "MANIFEST", {
-        "dead": replace(entry, name="dead", urls=(server.url("gone"),)),
-        "limited": replace(entry, name="limited", non_commercial=True, licence="research only"),
-        NAME: entry,
-    })
+    monkeypatch.setattr(
+        weights,
+        "MANIFEST",
+        {
+            "dead": replace(entry, name="dead", urls=(server.url("gone"),)),
+            "limited": replace(entry, name="limited", non_commercial=True, licence="research only"),
+            NAME: entry,
+        },
+    )
     assert main(["fetch", "models", "all", "--quiet", "--models-folder", str(get.folder)]) == 2
     out, err = capsys.readouterr()
     assert (get.folder / NAME).exists() and out == ""

@@ -1,4 +1,5 @@
 """The manifest of released weights, against the zoo and against what was published."""
+
 from __future__ import annotations
 
 import re

@@ -111,8 +111,10 @@ def fcn_train():
     return (
         'layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "voc_layers" '
         "layer: \"SBDDSegDataLayer\" param_str: \"{\\'seed\\': 1337, \\'split\\': \\'train\\'}\" } }\n"
-        + text.replace('layer {\n  name: "fc7"', 'layer { name: "drop6" type: "Dropout" bottom: "fc6" '
-                       'top: "fc6" }\nlayer {\n  name: "fc7"')
+        + text.replace(
+            'layer {\n  name: "fc7"',
+            'layer { name: "drop6" type: "Dropout" bottom: "fc6" top: "fc6" }\nlayer {\n  name: "fc7"',
+        )
         + 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" '
         "loss_param { ignore_label: 255 normalize: false } }\n"
     )

@@ -1,4 +1,5 @@
 """Damaged files of every kind: a CaffeGPError or a readable result, never another exception."""
+
 from __future__ import annotations
 
 import os
@@ -53,12 +54,12 @@ def damaged(draw, whole: bytes):
         elif action == "set":
             data[at] = draw(st.integers(0, 255))
         elif action == "drop":
-            del data[at:at + draw(st.integers(1, 8))]
+            del data[at : at + draw(st.integers(1, 8))]
         else:
             data[at:at] = draw(st.binary(min_size=1, max_size=8))
         if not data:
             break
-    return bytes(data[:draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
 
 
 def read_bytes(reader, data: bytes):
@@ -129,8 +130,10 @@ def test_what_both_read_is_the_same(data):
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
-       st.integers(200, 4000))
+@given(
+    st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(200, 4000),
+)
 def test_damaged_hdf5(changes, end):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "w.h5")

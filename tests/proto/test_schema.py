@@ -1,4 +1,5 @@
 """The message classes: facts of the Caffe formats, wire compatibility, coexistence with BVLC's caffe_pb2."""
+
 from __future__ import annotations
 
 import copy
@@ -20,23 +21,37 @@ def test_enum_values_are_reachable_as_in_generated_code():
     assert pb.LossParameter.NormalizationMode.Value("BATCH_SIZE") == 2
 
 
-@pytest.mark.parametrize("message, field, number, default", [
-    # numbers and defaults as published with BVLC Caffe 1.0
-    ("NetParameter", "layer", 100, None), ("NetParameter", "layers", 2, None),
-    ("LayerParameter", "blobs", 7, None), ("V1LayerParameter", "blobs", 6, None),
-    ("V0LayerParameter", "blobs", 50, None), ("LayerParameter", "clip_param", 148, None),
-    ("LayerParameter", "swish_param", 147, None), ("LayerParameter", "recurrent_param", 146, None),
-    ("LayerParameter", "crop_param", 144, None), ("LayerParameter", "input_param", 143, None),
-    ("BatchNormParameter", "moving_average_fraction", 2, pytest.approx(0.999)),
-    ("BatchNormParameter", "eps", 3, pytest.approx(1e-5)), ("LRNParameter", "beta", 3, 0.75),
-    ("CropParameter", "axis", 1, 2), ("ConvolutionParameter", "dilation", 18, None),
-    ("PoolingParameter", "round_mode", 13, 0), ("FillerParameter", "type", 1, "constant"),
-    ("ReshapeParameter", "num_axes", 3, -1),
-    ("SolverParameter", "momentum2", 39, pytest.approx(0.999)), ("SolverParameter", "type", 40, "SGD"),
-    ("SolverParameter", "snapshot_format", 37, 1),
-    ("NetState", "phase", 1, 1), ("WindowDataParameter", "crop_mode", 11, "warp"),
-    ("PythonParameter", "param_str", 3, ""), ("DataParameter", "backend", 8, 0),
-])
+@pytest.mark.parametrize(
+    "message, field, number, default",
+    [
+        # numbers and defaults as published with BVLC Caffe 1.0
+        ("NetParameter", "layer", 100, None),
+        ("NetParameter", "layers", 2, None),
+        ("LayerParameter", "blobs", 7, None),
+        ("V1LayerParameter", "blobs", 6, None),
+        ("V0LayerParameter", "blobs", 50, None),
+        ("LayerParameter", "clip_param", 148, None),
+        ("LayerParameter", "swish_param", 147, None),
+        ("LayerParameter", "recurrent_param", 146, None),
+        ("LayerParameter", "crop_param", 144, None),
+        ("LayerParameter", "input_param", 143, None),
+        ("BatchNormParameter", "moving_average_fraction", 2, pytest.approx(0.999)),
+        ("BatchNormParameter", "eps", 3, pytest.approx(1e-5)),
+        ("LRNParameter", "beta", 3, 0.75),
+        ("CropParameter", "axis", 1, 2),
+        ("ConvolutionParameter", "dilation", 18, None),
+        ("PoolingParameter", "round_mode", 13, 0),
+        ("FillerParameter", "type", 1, "constant"),
+        ("ReshapeParameter", "num_axes", 3, -1),
+        ("SolverParameter", "momentum2", 39, pytest.approx(0.999)),
+        ("SolverParameter", "type", 40, "SGD"),
+        ("SolverParameter", "snapshot_format", 37, 1),
+        ("NetState", "phase", 1, 1),
+        ("WindowDataParameter", "crop_mode", 11, "warp"),
+        ("PythonParameter", "param_str", 3, ""),
+        ("DataParameter", "backend", 8, 0),
+    ],
+)
 def test_numbers_and_defaults(message, field, number, default):
     descriptor = pb.MESSAGES[message].DESCRIPTOR.fields_by_name[field]
     assert descriptor.number == number
@@ -48,18 +63,28 @@ def test_floats_and_dims_are_packed():
     blob = pb.BlobProto(data=[1.0, 2.0])
     blob.shape.dim.extend([1, 2])
     # 2a 08 <8 bytes of floats>, 3a 04 0a 02 01 02
-    assert blob.SerializeToString() == bytes.fromhex("2a08" "0000803f" "00000040" "3a04" "0a020102")
+    assert blob.SerializeToString() == bytes.fromhex("2a080000803f000000403a040a020102")
     # not packed there
-    assert pb.Datum(float_data=[1.0]).SerializeToString() == bytes.fromhex("35" "0000803f")
+    assert pb.Datum(float_data=[1.0]).SerializeToString() == bytes.fromhex("350000803f")
 
 
 def test_fork_fields_have_numbers_of_their_own():
     numbers = {name: field.number for name, field in pb.LayerParameter.DESCRIPTOR.fields_by_name.items()}
-    forks = ["interp_param", "multi_stage_meanfield_param", "seg_accuracy_param", "mat_write_param",
-             "dense_crf_param", "bn_param", "upsample_param"]
+    forks = [
+        "interp_param",
+        "multi_stage_meanfield_param",
+        "seg_accuracy_param",
+        "mat_write_param",
+        "dense_crf_param",
+        "bn_param",
+        "upsample_param",
+    ]
     assert all(numbers[name] >= schema.FORK_NUMBERS for name in forks)
-    assert all(number < schema.FORK_NUMBERS for name, number in numbers.items()
-               if name not in forks + ["dense_image_data_param"])
+    assert all(
+        number < schema.FORK_NUMBERS
+        for name, number in numbers.items()
+        if name not in forks + ["dense_image_data_param"]
+    )
     assert pb.InterpParameter().zoom_factor == 1
     assert pb.ImageDataParameter().label_type == pb.ImageDataParameter.IMAGE
     assert pb.UpsampleParameter().scale == 2

@@ -1,4 +1,5 @@
 """Reading prototxt text: what is accepted, and what every bad input is told."""
+
 from __future__ import annotations
 
 import os
@@ -43,10 +44,15 @@ def test_unknown_field_names_line_column_and_near_names():
     assert "'convolution_param'" in message
 
 
-@pytest.mark.parametrize("line, fork", [
-    ("prior_box_param { }", "SSD"), ("roi_pooling_param { }", "Faster R-CNN"),
-    ("domain_transform_param { }", "DeepLab"), ("correlation_param { }", "FlowNet"),
-])
+@pytest.mark.parametrize(
+    "line, fork",
+    [
+        ("prior_box_param { }", "SSD"),
+        ("roi_pooling_param { }", "Faster R-CNN"),
+        ("domain_transform_param { }", "DeepLab"),
+        ("correlation_param { }", "FlowNet"),
+    ],
+)
 def test_unknown_field_of_a_known_fork(line, fork):
     message = message_of(f'layer {{\n  name: "x"\n  {line}\n}}')
     assert message.startswith("net.prototxt:3:3:") and fork in message and "fork" in message
@@ -57,13 +63,20 @@ def test_unknown_enum_value():
     assert message.startswith("net.prototxt:2:") and "'CONVOLUTION'" in message and "LayerType" in message
 
 
-@pytest.mark.parametrize("text, where", [
-    ("layer {\n name: \n}", "net.prototxt:3:1"), ("layer {\n name: \"a\"", "net.prototxt:"),
-    ('name: "a"\nname: "b"', "net.prototxt:2:"), ("layer { name: 3 }", "net.prototxt:1:"),
-    ("layer { top: \"unclosed\n }", "net.prototxt:1:"), ("}", "net.prototxt:1:1"),
-    ("force_backward: maybe", "net.prototxt:1:"), ("input_dim: 99999999999", "net.prototxt:"),
-    ("layer { clip_param { min: 1 } }", "net.prototxt:"),
-])
+@pytest.mark.parametrize(
+    "text, where",
+    [
+        ("layer {\n name: \n}", "net.prototxt:3:1"),
+        ('layer {\n name: "a"', "net.prototxt:"),
+        ('name: "a"\nname: "b"', "net.prototxt:2:"),
+        ("layer { name: 3 }", "net.prototxt:1:"),
+        ('layer { top: "unclosed\n }', "net.prototxt:1:"),
+        ("}", "net.prototxt:1:1"),
+        ("force_backward: maybe", "net.prototxt:1:"),
+        ("input_dim: 99999999999", "net.prototxt:"),
+        ("layer { clip_param { min: 1 } }", "net.prototxt:"),
+    ],
+)
 def test_syntax_errors_say_where(text, where):
     assert message_of(text).startswith(where)
 
@@ -79,12 +92,18 @@ def test_mixed_dialects():
     assert "'layer' first in line 1" in message and "'layers' first in line 2" in message
 
 
-@pytest.mark.parametrize("data, says", [
-    (b"", "empty"), (b" \n\t\n", "empty"), (b"<!DOCTYPE html>\n<html>", "web page"),
-    (b"\n <html>", "web page"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
-    (b"\n\x05LeNet\xa2\x06\x1d\n\x05conv1", "binary"), (b"\x89HDF\r\n\x1a\n\0\0", "HDF5"),
-])
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"", "empty"),
+        (b" \n\t\n", "empty"),
+        (b"<!DOCTYPE html>\n<html>", "web page"),
+        (b"\n <html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
+        (b"\n\x05LeNet\xa2\x06\x1d\n\x05conv1", "binary"),
+        (b"\x89HDF\r\n\x1a\n\0\0", "HDF5"),
+    ],
+)
 def test_files_that_are_no_prototxt(tmp_path, data, says):
     path = tmp_path / "net.prototxt"
     path.write_bytes(data)
@@ -183,8 +202,11 @@ REAL = [  # file, layers after the upgrade, type of the first
     ("caffemodels/squeezenet_dc/SqueezeNet_deploy.prototxt", 66, "Input"),
     ("caffemodels/enet_timosaemann/prototxts/enet_deploy_final.prototxt", 210, "Input"),
     ("caffemodels/enet_timosaemann/prototxts/enet_train_encoder_decoder.prototxt", 322, "DenseImageData"),
-    ("caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/enet_deploy_final.prototxt", None,
-     "Input"),
+    (
+        "caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/enet_deploy_final.prototxt",
+        None,
+        "Input",
+    ),
     ("caffemodels/lane_tusimple_eric612/models/tusimple/mobilenet_yolov3_lite_deploy.prototxt", 83, "Input"),
     ("caffe_voc/mnv2_dm05_257/deploy.prototxt", 108, "Input"),
 ]

@@ -1,4 +1,5 @@
 """Weight files: byte-exact goldens from the wire format, every bad input, round trips, released files."""
+
 from __future__ import annotations
 
 import os
@@ -48,22 +49,32 @@ def error(tmp_path, data: bytes) -> str:
 # ---------------------------------------------------------------- reading, byte by byte
 
 GOLDEN = bytes.fromhex(
-    "0a03" "6e6574"                      # name: "net"
-    "a20629"                             # layer, 41 bytes
-    "0a02" "6970"                        #   name: "ip"
-    "1203" "466f6f"                      #   type: "Foo"
-    "3a14"                               #   blobs, 20 bytes
-    "2a0c" "0000803f" "000000c0" "0000003f"  #   data: 1, -2, 0.5 (packed)
-    "3a04" "0a02" "0301"                 #     shape { dim: 3 dim: 1 }
-    "3a06" "2a04" "0000a040"             #   blobs { data: 5 } without a shape: a scalar
-    "5001"                               #   phase: TEST
+    "0a03"
+    "6e6574"  # name: "net"
+    "a20629"  # layer, 41 bytes
+    "0a02"
+    "6970"  #   name: "ip"
+    "1203"
+    "466f6f"  #   type: "Foo"
+    "3a14"  #   blobs, 20 bytes
+    "2a0c"
+    "0000803f"
+    "000000c0"
+    "0000003f"  #   data: 1, -2, 0.5 (packed)
+    "3a04"
+    "0a02"
+    "0301"  #     shape { dim: 3 dim: 1 }
+    "3a06"
+    "2a04"
+    "0000a040"  #   blobs { data: 5 } without a shape: a scalar
+    "5001"  #   phase: TEST
 )
 
 
 def test_golden_caffemodel_reads(tmp_path):
     weights = read(tmp_path, GOLDEN)
     assert weights.format == "caffemodel V2" and weights.names == ["ip"] and len(weights) == 1
-    (name, (first, second)), = weights
+    ((name, (first, second)),) = weights
     assert (name, first.shape, second.shape, first.legacy) == ("ip", (3, 1), (), False)
     assert first.array().tolist() == [[1], [-2], [0.5]] and second.array() == 5
     destination = np.zeros((1, 3), np.float32)
@@ -82,7 +93,7 @@ def test_v1_v0_and_mixed(tmp_path):
     legacy_blob = b"\x08\x01\x10\x01\x18\x01\x20\x02" + ld(5, f32(3, 4))
     v1_layer = ld(2, ld(2, b"data") + ld(4, b"conv1") + b"\x28\x04" + ld(6, legacy_blob))
     weights = read(tmp_path, v1_layer)
-    (name, (blob,)), = weights
+    ((name, (blob,)),) = weights
     assert (weights.format, name, blob.shape, blob.legacy) == ("caffemodel V1", "conv1", (1, 1, 1, 2), True)
     assert blob.array().ravel().tolist() == [3, 4]
     v0_layer = ld(2, ld(1, ld(1, b"fc") + ld(2, b"innerproduct") + ld(50, V2_BLOB)) + ld(2, b"x"))
@@ -95,7 +106,7 @@ def test_v1_v0_and_mixed(tmp_path):
 
 def test_legacy_dims_win_over_shape(tmp_path):
     blob = b"\x08\x01\x10\x01\x18\x02\x20\x01" + V2_BLOB
-    (_, (only,)), = read(tmp_path, v2(blob))
+    ((_, (only,)),) = read(tmp_path, v2(blob))
     assert only.shape == (1, 1, 2, 1) and only.legacy
 
 
@@ -110,19 +121,24 @@ def test_which_shapes_fit():
     assert proto.WeightBlob((), False, "a blob").fits(())
 
 
-@pytest.mark.parametrize("blob, expected", [
-    (b"\x2d" + f32(1) + b"\x2d" + f32(2) + SHAPE_1_2, [1, 2]),                   # unpacked floats
-    (SHAPE_1_2 + ld(5, f32(1)) + ld(5, f32(2)), [1, 2]),                         # two packed chunks
-    (b"\x2d" + f32(1) + SHAPE_1_2 + ld(5, f32(2)), [1, 2]),                      # one of each
-    (ld(8, struct.pack("<2d", 0.1, 2)) + SHAPE_1_2, [np.float32(0.1), 2]),       # double_data
-    (ld(5, f32(9)) + b"\x41" + struct.pack("<d", 7) + b"\x41" + struct.pack("<d", 8) + SHAPE_1_2,
-     [7, 8]),                                                                    # double_data wins
-    (ld(7, b"\x08\x01\x08\x02") + ld(5, f32(1, 2)), [1, 2]),                     # unpacked dims
-    (ld(7, b"\x0a\x01\x01") + ld(7, b"\x0a\x01\x02") + ld(5, f32(1, 2)), [1, 2]),  # a shape in two parts
-    (V2_BLOB + ld(6, f32(5, 5)) + ld(99, b"??"), [1, 2]),                        # a diff, an unknown field
-])
+@pytest.mark.parametrize(
+    "blob, expected",
+    [
+        (b"\x2d" + f32(1) + b"\x2d" + f32(2) + SHAPE_1_2, [1, 2]),  # unpacked floats
+        (SHAPE_1_2 + ld(5, f32(1)) + ld(5, f32(2)), [1, 2]),  # two packed chunks
+        (b"\x2d" + f32(1) + SHAPE_1_2 + ld(5, f32(2)), [1, 2]),  # one of each
+        (ld(8, struct.pack("<2d", 0.1, 2)) + SHAPE_1_2, [np.float32(0.1), 2]),  # double_data
+        (
+            ld(5, f32(9)) + b"\x41" + struct.pack("<d", 7) + b"\x41" + struct.pack("<d", 8) + SHAPE_1_2,
+            [7, 8],
+        ),  # double_data wins
+        (ld(7, b"\x08\x01\x08\x02") + ld(5, f32(1, 2)), [1, 2]),  # unpacked dims
+        (ld(7, b"\x0a\x01\x01") + ld(7, b"\x0a\x01\x02") + ld(5, f32(1, 2)), [1, 2]),  # a shape in two parts
+        (V2_BLOB + ld(6, f32(5, 5)) + ld(99, b"??"), [1, 2]),  # a diff, an unknown field
+    ],
+)
 def test_every_way_to_write_a_blob(tmp_path, blob, expected):
-    (_, (only,)), = read(tmp_path, v2(blob))
+    ((_, (only,)),) = read(tmp_path, v2(blob))
     assert only.shape == (1, 2) and only.array().tolist() == [expected]
     assert pb.BlobProto.FromString(blob).shape.dim[:] == [1, 2]  # protobuf reads the same bytes
 
@@ -137,7 +153,7 @@ def test_long_runs_of_unpacked_values(tmp_path):
     net.layer.add(name="a").blobs.add().shape.dim.append(n)
     blob = net.layer[0].blobs[0].SerializeToString() + raw.tobytes()
     body = b"\x0a\x01a\x3a" + _varint(len(blob)) + blob
-    (_, (only,)), = read(tmp_path, b"\xa2\x06" + _varint(len(body)) + body)
+    ((_, (only,)),) = read(tmp_path, b"\xa2\x06" + _varint(len(body)) + body)
     assert np.array_equal(only.array(), values)
 
 
@@ -159,6 +175,7 @@ def test_views_survive_closing(tmp_path):
 
 # ---------------------------------------------------------------- bad input
 
+
 def test_truncated_at_every_byte(tmp_path):
     for end in range(1, len(GOLDEN)):
         if end in (5,):  # only the net's name: a whole message, but no layer
@@ -168,19 +185,28 @@ def test_truncated_at_every_byte(tmp_path):
     assert "truncated" in error(tmp_path, GOLDEN[:30])
 
 
-@pytest.mark.parametrize("data, says", [
-    (b"", "empty"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
-    (b"<!DOCTYPE html><html>", "web page"), (b"\n\n<html>\xe2\x80\x94", "web page"),
-    (b'name: "LeNet"\nlayer {\n}\n', "text"), (b"PK\x03\x04\0\0", "archive"), (b"\x1f\x8b\x08\0", "archive"),
-    (b"\x08\x01\x10\x03" + ld(5, f32(1)), "mean file or a solverstate"),
-    (b"\x0e\x01", "byte offset 0: invalid wire type 6"),
-    (ld(1, b"n") + b"\xa7\x06", "byte offset 3: invalid wire"),
-    (b"\x00\x01", "invalid field number 0"), (b"\xff" * 12, "varint"), (ld(1, b"net"), "no layers"),
-    (b"\xa2\x06\xff\xff\xff\xff\x0f" + b"x" * 99, "truncated"),
-    (b"\xa0\x06\x05", "invalid wire type 0 for a layer"),
-    (ld(100, b"\x08\x05"), "name"), (ld(100, ld(1, b"a") + b"\x38\x01"), "a blob of layer 'a'"),
-])
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-LFS pointer"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"\n\n<html>\xe2\x80\x94", "web page"),
+        (b'name: "LeNet"\nlayer {\n}\n', "text"),
+        (b"PK\x03\x04\0\0", "archive"),
+        (b"\x1f\x8b\x08\0", "archive"),
+        (b"\x08\x01\x10\x03" + ld(5, f32(1)), "mean file or a solverstate"),
+        (b"\x0e\x01", "byte offset 0: invalid wire type 6"),
+        (ld(1, b"n") + b"\xa7\x06", "byte offset 3: invalid wire"),
+        (b"\x00\x01", "invalid field number 0"),
+        (b"\xff" * 12, "varint"),
+        (ld(1, b"net"), "no layers"),
+        (b"\xa2\x06\xff\xff\xff\xff\x0f" + b"x" * 99, "truncated"),
+        (b"\xa0\x06\x05", "invalid wire type 0 for a layer"),
+        (ld(100, b"\x08\x05"), "name"),
+        (ld(100, ld(1, b"a") + b"\x38\x01"), "a blob of layer 'a'"),
+    ],
+)
 def test_files_that_are_no_caffemodel(tmp_path, data, says):
     assert says in error(tmp_path, data)
 
@@ -199,7 +225,7 @@ def test_bad_blobs_name_layer_blob_and_numbers(tmp_path):
     assert "negative" in message(ld(7, ld(1, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")))
     big = b"\x80\x80\x80\x80\x08"  # 2^31
     assert "limit" in message(ld(7, ld(1, big)) + ld(5, f32(1)))
-    assert "limit" in message(ld(7, ld(1, big * 8)) + ld(5, f32(1)))          # the product wraps in 64 bits
+    assert "limit" in message(ld(7, ld(1, big * 8)) + ld(5, f32(1)))  # the product wraps in 64 bits
     assert "limit" in message(b"\x08\x80\x80\x40\x10\x80\x80\x40\x18\x01\x20\x01")  # legacy, 2^40
     assert "axes" in message(ld(7, ld(1, b"\x01" * 33)) + ld(5, f32(1)))
     assert "multiple of 4" in message(ld(5, b"abcde") + SHAPE_1_2)
@@ -217,7 +243,7 @@ def test_missing_files_and_sizes(tmp_path):
     path = tmp_path / "sparse"
     with open(path, "wb") as stream:
         stream.write(b"\x0a\x01a")
-        stream.truncate(2 ** 31)
+        stream.truncate(2**31)
     with pytest.raises(WeightsError, match="2 GiB"):
         proto.read_weights(path)
 
@@ -232,6 +258,7 @@ def test_copying_into_the_wrong_destination(tmp_path):
 
 
 # ---------------------------------------------------------------- writing
+
 
 def net_with(**layers) -> pb.NetParameter:
     net = pb.NetParameter(name="n")
@@ -251,8 +278,10 @@ def test_caffemodel_round_trip_through_protobuf(tmp_path):
         layer { name: "b" type: "BN" bn_param { bn_mode: INFERENCE } }
     """)
     rng = np.random.RandomState(0)
-    arrays = {"a": [rng.randn(2, 3, 1, 1), rng.randn(2).astype(np.float32)[::-1]],
-              "b": [np.zeros((0, 4)), np.ones(())]}
+    arrays = {
+        "a": [rng.randn(2, 3, 1, 1), rng.randn(2).astype(np.float32)[::-1]],
+        "b": [np.zeros((0, 4)), np.ones(())],
+    }
     diffs = {"a": [rng.randn(2, 3, 1, 1), rng.randn(2)]}
     path = tmp_path / "w.caffemodel"
     proto.write_caffemodel(path, net, arrays, diffs)
@@ -279,8 +308,11 @@ def test_caffemodel_round_trip_through_protobuf(tmp_path):
 def test_writing_refuses_what_does_not_fit(tmp_path, write):
     net = net_with(a="ReLU", b="ReLU")
     net.layer.add(name="a")
-    for arrays, says in (({"x": [np.ones(1)]}, "no layer"), ({"a": [np.ones(1)]}, "2 layers"),
-                         ({"b": [np.array(["text"])]}, "numbers")):
+    for arrays, says in (
+        ({"x": [np.ones(1)]}, "no layer"),
+        ({"a": [np.ones(1)]}, "2 layers"),
+        ({"b": [np.array(["text"])]}, "numbers"),
+    ):
         with pytest.raises(WeightsError, match=says):
             write(tmp_path / "w", net, arrays)
     with pytest.raises(WeightsError, match="cannot be written"):
@@ -289,7 +321,7 @@ def test_writing_refuses_what_does_not_fit(tmp_path, write):
 
 
 def test_writing_more_than_two_gigabytes(tmp_path):
-    huge = np.broadcast_to(np.float32(0), (2 ** 29,))
+    huge = np.broadcast_to(np.float32(0), (2**29,))
     with pytest.raises(WeightsError, match="HDF5"):
         proto.write_caffemodel(tmp_path / "w", net_with(a="X"), {"a": [huge]})
 
@@ -385,12 +417,20 @@ def test_solverstate_round_trip(tmp_path):
 RELEASED = [  # file, format, layers, values; values as published for the nets or counted by protobuf
     ("caffemodels/lenet_ethereon/examples/mnist/lenet_iter_10000.caffemodel", "caffemodel V2", 9, 431080),
     ("caffemodels/cifar10_everpeace/examples/mnist/lenet_iter_10000.caffemodel", "caffemodel V1", 9, 431080),
-    ("caffemodels/cifar10_everpeace/examples/cifar10/cifar10_full_iter_70000.caffemodel",
-     "caffemodel V1", 14, 89578),
+    (
+        "caffemodels/cifar10_everpeace/examples/cifar10/cifar10_full_iter_70000.caffemodel",
+        "caffemodel V1",
+        14,
+        89578,
+    ),
     ("caffemodels/cifar10_simshang/cifar10_quick_iter_5000.caffemodel", "caffemodel V2", 13, 145578),
     ("caffemodels/squeezenet_dc/squeezenet_decoded.caffemodel", "caffemodel V2", 65, 1248424),
-    ("caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/cityscapes_weights.caffemodel",
-     "caffemodel V2", 348, 376351),
+    (
+        "caffemodels/enet_cityscapes_wanggao/caffe-app/caffe-enet/model/cityscapes_weights.caffemodel",
+        "caffemodel V2",
+        348,
+        376351,
+    ),
     ("caffe_voc/mnv2_dm05_257/weights.caffemodel", "caffemodel V2", 119, 693082),
 ]
 

@@ -1,4 +1,5 @@
 """The formats against the real Caffe (``make test-bvlc``): its schema, its files, its upgrades."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -64,8 +65,14 @@ def test_every_field_equals_bvlcs():
         for message in proto.message_type:
             for field in message.field:
                 default = number(field.default_value) if field.HasField("default_value") else None
-                found[message.name, field.name] = (field.number, field.type, field.label, field.type_name,
-                                                   default, field.options.packed)
+                found[message.name, field.name] = (
+                    field.number,
+                    field.type,
+                    field.label,
+                    field.type_name,
+                    default,
+                    field.options.packed,
+                )
             for enum in message.enum_type:
                 found.update({(message.name, enum.name, value.name): value.number for value in enum.value})
         for enum in proto.enum_type:
@@ -91,8 +98,10 @@ def test_caffemodel_bytes_equal_bvlcs(tmp_path):
 def test_bvlc_reads_our_caffemodel_and_hdf5(tmp_path):
     structure = proto.parse_net_param(NET)
     rng = np.random.RandomState(0)
-    arrays = {name: [np.asarray(rng.rand(*blob.shape), np.float32) for blob in blobs]
-              for name, blobs in arrays_of(bvlc_net(tmp_path, NET)).items()}
+    arrays = {
+        name: [np.asarray(rng.rand(*blob.shape), np.float32) for blob in blobs]
+        for name, blobs in arrays_of(bvlc_net(tmp_path, NET)).items()
+    }
     proto.write_caffemodel(tmp_path / "w.caffemodel", structure, arrays)
     assert_equal_arrays(arrays_of(bvlc_net(tmp_path, NET, str(tmp_path / "w.caffemodel"))), arrays)
     proto.write_hdf5(tmp_path / "w.caffemodel.h5", structure, arrays)

@@ -1,4 +1,5 @@
 """Our Python layers for stock BVLC Caffe, on the engine that CAFFE_GP_ENGINE names, and their surgery."""
+
 from __future__ import annotations
 
 import json

@@ -207,6 +207,7 @@ def test_wrong_weights_are_refused(solver, tmp_path):
 
 # ---- LeNet on real digits
 
+
 def test_lenet_trains_as_on_bvlc_caffe(shared_data, tmp_path, monkeypatch):
     """The committed recipe from released weights, 12 iterations."""
     if engines.resolve() == "bvlc":
