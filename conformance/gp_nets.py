@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -12,25 +13,34 @@ from caffe_gp import engines
 ENGINE = engines.resolve("auto")
 
 
-def conv(name, bottom, out, kernel, pad=0, stride=1, top=None, extra=""):
+def conv(
+    name: str,
+    bottom: str,
+    out: int,
+    kernel: int,
+    pad: int = 0,
+    stride: int = 1,
+    top: str | None = None,
+    extra: str = "",
+) -> str:
     return (
         f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{top or name}" {extra}'
         f"convolution_param {{ num_output: {out} kernel_size: {kernel} pad: {pad} stride: {stride} }} }}\n"
     )
 
 
-def in_place(name, kind, blob):
+def in_place(name: str, kind: str, blob: str) -> str:
     return f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" top: "{blob}" }}\n'
 
 
-def pool(name, bottom, method="MAX"):
+def pool(name: str, bottom: str, method: str = "MAX") -> str:
     return (
         f'layer {{ name: "{name}" type: "Pooling" bottom: "{bottom}" top: "{name}" '
         f"pooling_param {{ pool: {method} kernel_size: 2 stride: 2 }} }}\n"
     )
 
 
-def deconv(name, bottom, out, kernel, stride, top=None):
+def deconv(name: str, bottom: str, out: int, kernel: int, stride: int, top: str | None = None) -> str:
     return (
         f'layer {{ name: "{name}" type: "Deconvolution" bottom: "{bottom}" top: "{top or name}" '
         f"param {{ lr_mult: 0 }} convolution_param {{ num_output: {out} kernel_size: {kernel} "
@@ -38,24 +48,24 @@ def deconv(name, bottom, out, kernel, stride, top=None):
     )
 
 
-def crop(name, bottom, reference, top=None, offset=None):
+def crop(name: str, bottom: str, reference: str, top: str | None = None, offset: int | None = None) -> str:
     param = "" if offset is None else f"crop_param {{ axis: 2 offset: {offset} }} "
     bottoms = f'bottom: "{bottom}" bottom: "{reference}"'
     return f'layer {{ name: "{name}" type: "Crop" {bottoms} top: "{top or name}" {param}}}\n'
 
 
-def add(name, one, other, top=None):
+def add(name: str, one: str, other: str, top: str | None = None) -> str:
     return (
         f'layer {{ name: "{name}" type: "Eltwise" bottom: "{one}" bottom: "{other}" top: "{top or name}" }}\n'
     )
 
 
-def input_layer(shape, name="input", top="data"):
+def input_layer(shape: Sequence[int], name: str = "input", top: str = "data") -> str:
     dims = " ".join(f"dim: {n}" for n in shape)
     return f'layer {{ name: "{name}" type: "Input" top: "{top}" input_param {{ shape {{ {dims} }} }} }}\n'
 
 
-def trunk(width, pad, activation, pooling):
+def trunk(width: int, pad: int, activation: str, pooling: str) -> str:
     """conv1_1 .. fc7 in FCN's layout: five stages of 2, 2, 3, 3, 3 convolutions, in-place activations."""
     text, bottom = "", "data"
     for stage, convs in enumerate((2, 2, 3, 3, 3), 1):
@@ -72,7 +82,17 @@ def trunk(width, pad, activation, pooling):
     return text + in_place("drop7", "Dropout", "fc7")
 
 
-def fcn(head, *, width=3, classes=4, pad=100, activation="ReLU", pooling="MAX", offsets=True, names=None):
+def fcn(
+    head: str,
+    *,
+    width: int = 3,
+    classes: int = 4,
+    pad: int = 100,
+    activation: str = "ReLU",
+    pooling: str = "MAX",
+    offsets: bool = True,
+    names: Sequence[str] | None = None,
+) -> str:
     """FCN-32s, -16s or -8s ('32s', '16s', '8s') without the data layer, narrow; the score blob is ``score``.
 
     offsets=False leaves the Crop layers without crop_param, as the old files do.
@@ -82,23 +102,23 @@ def fcn(head, *, width=3, classes=4, pad=100, activation="ReLU", pooling="MAX", 
     if head == "32s":
         text += deconv("upscore", "score_fr", classes, 64, 32)
         return text + crop("score", "upscore", "data", offset=19 if offsets else None)
-    names = iter(names or ["score_pool4c", "fuse_pool4", "score_pool3c", "fuse_pool3", "score"])
+    crops = iter(names or ["score_pool4c", "fuse_pool4", "score_pool3c", "fuse_pool3", "score"])
     text += deconv("upscore2", "score_fr", classes, 4, 2)
     text += conv("score_pool4", "pool4", classes, 1)
-    text += crop(next(names), "score_pool4", "upscore2", "score_pool4c", 5 if offsets else None)
-    text += add(next(names), "upscore2", "score_pool4c", "fuse_pool4")
+    text += crop(next(crops), "score_pool4", "upscore2", "score_pool4c", 5 if offsets else None)
+    text += add(next(crops), "upscore2", "score_pool4c", "fuse_pool4")
     if head == "16s":
         text += deconv("upscore16", "fuse_pool4", classes, 32, 16)
         return text + crop("score", "upscore16", "data", offset=27 if offsets else None)
     text += deconv("upscore_pool4", "fuse_pool4", classes, 4, 2)
     text += conv("score_pool3", "pool3", classes, 1)
-    text += crop(next(names), "score_pool3", "upscore_pool4", "score_pool3c", 9 if offsets else None)
-    text += add(next(names), "upscore_pool4", "score_pool3c", "fuse_pool3")
+    text += crop(next(crops), "score_pool3", "upscore_pool4", "score_pool3c", 9 if offsets else None)
+    text += add(next(crops), "upscore_pool4", "score_pool3c", "fuse_pool3")
     text += deconv("upscore8", "fuse_pool3", classes, 16, 8)
-    return text + crop(next(names), "upscore8", "data", "score", 31 if offsets else None)
+    return text + crop(next(crops), "upscore8", "data", "score", 31 if offsets else None)
 
 
-def fill(net, seed=0, gain=1.0):
+def fill(net: Any, seed: int = 0, gain: float = 1.0) -> Any:
     """Random weights of a size that keeps activations alive, the same numbers on every engine."""
     random = np.random.RandomState(seed)
     for name, blobs in net.params.items():
@@ -111,7 +131,9 @@ def fill(net, seed=0, gain=1.0):
     return net
 
 
-def load(tmp_path, text, weights=True, gain=1.0, **options):
+def load(
+    tmp_path: str | os.PathLike, text: str, weights: bool = True, gain: float = 1.0, **options: Any
+) -> engines.GPNet:
     """A net ready for GP from text, on the engine under test, with random weights."""
     path = os.path.join(str(tmp_path), "net.prototxt")
     with open(path, "w") as file:
@@ -122,7 +144,7 @@ def load(tmp_path, text, weights=True, gain=1.0, **options):
     return loaded
 
 
-def plain_net(tmp_path, text, name="plain.prototxt", gain=1.0):
+def plain_net(tmp_path: str | os.PathLike, text: str, name: str = "plain.prototxt", gain: float = 1.0) -> Any:
     """A net as a user makes it with caffe.Net, untouched by the surgery."""
     path = os.path.join(str(tmp_path), name)
     with open(path, "w") as file:
@@ -131,7 +153,7 @@ def plain_net(tmp_path, text, name="plain.prototxt", gain=1.0):
     return fill(caffe.Net(path, caffe.TEST), gain=gain)
 
 
-def softmax64(scores):
+def softmax64(scores: np.ndarray) -> np.ndarray:
     """Softmax over axis 1 in float64, written apart from the code under test."""
     z = np.asarray(scores, dtype=np.float64)
     e = np.exp(z - z.max(axis=1, keepdims=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
 from conformance.case import FORWARD_ONLY, TEST, TRAIN, TWICE, Case, Step
 from conformance.prototxt import input_layer, layer
@@ -28,7 +28,7 @@ class LayerCases:
         backward: str = "all",
         params: Sequence[str] | None = None,
         steps: Sequence[Step] | None = None,
-        **more,
+        **more: Any,
     ) -> Case:
         """One case of layer type ``kind`` with parameters ``extra`` and inputs b0, b1, ... of ``shapes``.
 

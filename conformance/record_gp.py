@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -30,6 +30,8 @@ VOC = "voc2012/VOCdevkit/VOC2012/JPEGImages"
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 LENET_V2 = "caffemodels/lenet_ethereon/examples/mnist"
 SQUEEZENET = "caffemodels/squeezenet_dc"
+# A net by an engine and the folder of the shared data.
+Load = Callable[[str, Path], engines.GPNet]
 
 
 def voc_images(shared: Path, count: int, preprocess: Preprocess) -> list:
@@ -45,20 +47,20 @@ def mnist_images(shared: Path, count: int) -> list:
     return [pixels[i : i + 50].astype(np.float32) / 256 for i in range(0, count, 50)]
 
 
-def mnv2(folder: str):
+def mnv2(folder: str) -> Load:
     """A real VOC net."""
 
-    def load(engine: str, shared: Path):
+    def load(engine: str, shared: Path) -> engines.GPNet:
         model = shared / "caffe_voc" / folder
         return engines.load_net(model / "deploy.prototxt", model / "weights.caffemodel", engine=engine)
 
     return load
 
 
-def lenet(folder: str):
+def lenet(folder: str) -> Load:
     """A released LeNet."""
 
-    def load(engine: str, shared: Path):
+    def load(engine: str, shared: Path) -> engines.GPNet:
         model = shared / folder
         weights = model / "lenet_iter_10000.caffemodel"
         return engines.load_net(model / "lenet.prototxt", weights, engine=engine)
@@ -66,7 +68,7 @@ def lenet(folder: str):
     return load
 
 
-def squeezenet(engine: str, shared: Path):
+def squeezenet(engine: str, shared: Path) -> engines.GPNet:
     """SqueezeNet v1.0, 1000 classes; its score is N x 1000 x 1 x 1."""
     model = shared / SQUEEZENET
     return engines.load_net(
@@ -74,7 +76,7 @@ def squeezenet(engine: str, shared: Path):
     )
 
 
-def toy_fcn8s(engine: str, shared: Path):
+def toy_fcn8s(engine: str, shared: Path) -> engines.GPNet:
     """FCN-8s in miniature with random weights: every split, skip and crop of the real one."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "fcn8s.prototxt")
@@ -92,7 +94,7 @@ SMALL = Preprocess(resize=120)
 IMAGENET = Preprocess(mean=(104.0, 117.0, 123.0), resize=(227, 227))
 
 # name: (net, number of images, preprocessing of VOC images or None for MNIST's, settings, eps values)
-CASES: dict[str, tuple[Any, int, Any, dict[str, Any], list[float]]] = {
+CASES: dict[str, tuple[Load, int, Any, dict[str, Any], list[float]]] = {
     "mnv2_data": (MNV2_257, 20, STRETCHED, {}, [0.05, 0.55, -0.1]),
     "mnv2_513_data": (MNV2_513, 2, PADDED, {}, [0.03, 0.05]),
     "mnv2_block5": (MNV2_257, 5, STRETCHED, {"blob": "block5_add"}, [0.01, -0.01]),

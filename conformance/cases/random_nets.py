@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Tuple
+from typing import Callable, Tuple
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class NetMaker:
         names = list(self.shapes)
         return names[self.random.randint(len(names))] if self.random.rand() < 0.5 else names[-1]
 
-    def same(self, fits) -> str:
+    def same(self, fits: Callable[[Shape], bool]) -> str:
         names = [name for name, shape in self.shapes.items() if fits(shape)]
         return names[self.random.randint(len(names))]
 

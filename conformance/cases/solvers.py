@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Sequence
 
 from conformance.case import TRAIN, Case, Step
 from conformance.prototxt import input_layer, layer
@@ -74,7 +74,9 @@ def solver(kind: str, extra: str, rate: float = 0.05, policy: str = "fixed") -> 
     ).format(kind, rate, policy, TYPES[kind], POLICIES[policy].replace("max_iter: 20", ""), extra)
 
 
-def case(name: str, kind: str, text: str, net: str = NET, steps=tuple(TEN), **more: Any) -> Case:
+def case(
+    name: str, kind: str, text: str, net: str = NET, steps: Sequence[Step] = tuple(TEN), **more: Any
+) -> Case:
     return Case(name, kind + " solver", net, phase=TRAIN, inputs=INPUTS, steps=steps, solver=text, **more)
 
 
