@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from conformance.folders import ROOT, SHARED_DATA
+
+__all__ = ["BVLC_ROOT", "RESULTS", "ROOT", "SHARED_DATA"]
 RESULTS = ROOT / "benchmarks" / "results"
-SHARED_DATA = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
 # The file system of ``make bvlc``.
 BVLC_ROOT = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", str(ROOT / ".cache" / "bvlc")))

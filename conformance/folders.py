@@ -10,5 +10,5 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "conformance" / "goldens"
 # Everything that was recorded on this machine.
 RECORDINGS = Path(os.environ.get("CAFFE_GP_RECORDINGS", str(ROOT / ".cache" / "bvlc-recordings")))
-# Real data and released weights.
+# Real data and released weights. Tests, recorders and benchmarks skip what needs them where they are absent.
 SHARED_DATA = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
 from caffe_gp import engines
-
-ROOT = Path(__file__).resolve().parent.parent
+from conformance.folders import ROOT, SHARED_DATA
 
 # Beside BVLC Caffe the modules for the embedded one alone cannot be imported: torch is not there.
 if engines.resolve() == "bvlc":
@@ -34,7 +32,6 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data and released weights (CAFFE_GP_SHARED_DATA); tests that need it skip without it."""
-    folder = Path(os.environ.get("CAFFE_GP_SHARED_DATA", str(ROOT.parent / "shared" / "data")))
-    if not folder.is_dir():
+    if not SHARED_DATA.is_dir():
         pytest.skip("the real test data is not here: set CAFFE_GP_SHARED_DATA to its folder")
-    return folder
+    return SHARED_DATA
