@@ -36,6 +36,7 @@ examples:
   caffe_gp run --prototxt deploy.prototxt --caffemodel net.caffemodel --image photo.jpg --eps 0.5 --out out
   caffe_gp inspect net.caffemodel
   caffe_gp COMMAND --help          the options of a command, with examples
+  caffe_gp --print-completion bash >> ~/.bash_completion
 
 """
 
