@@ -20,6 +20,7 @@ from typing import Any, Callable
 import numpy as np
 
 from conformance import folders
+from conformance.cases.solvers import TYPES
 
 HALF, END = 5, 10
 NET = """
@@ -34,14 +35,6 @@ layer { name: "scale" type: "Scale" bottom: "bn" top: "bn" scale_param { bias_te
 layer { name: "ip" type: "InnerProduct" bottom: "bn" top: "score" inner_product_param { num_output: 3 } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }
 """
-TYPES = {
-    "SGD": "momentum: 0.9",
-    "Nesterov": "momentum: 0.9",
-    "AdaGrad": "delta: 0.001",
-    "RMSProp": "rms_decay: 0.9 delta: 0.001",
-    "AdaDelta": "momentum: 0.95 delta: 0.0001",
-    "Adam": "momentum: 0.9 momentum2: 0.99 delta: 0.0001",
-}
 OUTPUT = """
 layer { name: "input" type: "Input" top: "data" top: "label"
         input_param { shape { dim: 3 dim: 2 dim: 6 dim: 5 } shape { dim: 3 dim: 1 } } }
