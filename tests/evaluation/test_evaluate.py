@@ -309,6 +309,8 @@ def test_from_outside_a_ray_cluster(net, tmp_path, monkeypatch):
     """Through Ray's client server, as a laptop uses a cluster."""
     ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # How long Ray waits for a client's server to start; its 30 s are too few where the machine is loaded.
+    monkeypatch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "300")
     command = Path(sys.executable).with_name("ray")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
