@@ -70,14 +70,18 @@ def test_help_of_each(command, name, monkeypatch):
     assert text.startswith(f"usage: caffe_gp {name} ") and "examples:" in text
     assert f"  caffe_gp {name}" in text and text.count("exit codes:") == 1
     assert "None" not in text and "tools/" not in text
-    options = re.split(r"\n  (?=-)", text.split("options:")[1].split("examples:")[0])
-    for option in options:
+    for option in re.split(r"\n  (?=-)", after_usage(text)):
         assert len(re.findall(r"\bdefault", option)) <= 1, option
+
+
+def after_usage(text):
+    """The part of a help text that describes options; Python 3.9 calls them optional arguments."""
+    return re.split(r"\n(?:options|optional arguments):", text)[1].split("examples:")[0]
 
 
 def options_of(command, name):
     """Option -> its line(s) of help."""
-    text = command(name, "--help")[0].split("options:", 1)[1].split("examples:")[0]
+    text = after_usage(command(name, "--help")[0])
     lines = re.findall(r"\n  (--\S+)(.*(?:\n   .*)*)", text)
     return {option: " ".join(rest.split()) for option, rest in lines}
 

@@ -29,7 +29,8 @@ def test_each_starts_by_its_own_path(tool, tmp_path):
     words = [str(tool), "--help"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("usage: caffe_gp ") and len(tool.read_text().splitlines()) <= 11
+    assert done.stdout.startswith("usage: caffe_gp ")
+    assert sum(bool(line.strip()) for line in tool.read_text().splitlines()) <= 8  # nothing but the call
 
 
 def _interpreters(folder: Path) -> Path:

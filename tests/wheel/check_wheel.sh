@@ -35,7 +35,8 @@ cp -r "$project/tests/wheel/user" .
 say "caffe_gp --version, doctor"
 [ "$(caffe_gp --version)" = "caffe_gp $(python -c 'import caffe_gp; print(caffe_gp.__version__)')" ]
 python -c 'import caffe_gp, sys; sys.exit("checkout" if not caffe_gp.__file__.startswith(sys.prefix) else 0)'
-caffe_gp doctor | tee doctor.txt | head -12
+caffe_gp doctor >doctor.txt
+head -12 doctor.txt
 grep -q "torch *2" doctor.txt
 grep -q "$HOME/.cache/caffe_gp" doctor.txt
 
