@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from caffe_gp import engine
+from caffe_gp import engines
 from conformance import folders, recordings
 from conformance.case import Case
 from conformance.cases import FAMILIES
@@ -39,7 +39,7 @@ def record(caffe: Any, case: Case) -> dict[str, Any]:
         result: dict[str, Any] = {"fingerprint": case.fingerprint, "seed": seed}
         try:
             with tempfile.TemporaryDirectory() as folder:
-                result.update(engine.run_guarded(_run, caffe, case, folder))
+                result.update(engines.run_guarded(_run, caffe, case, folder))
         except Exception as error:  # pycaffe raises RuntimeError and the like, and a CHECK is an EngineError
             return {**result, "error": f"{type(error).__name__}: {error}"}
         change = own_change(caffe, case, result["arrays"])
