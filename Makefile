@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test bvlc test-bvlc lint \
+.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-older-processors bvlc test-bvlc lint \
     check-wheel bench faithfulness clean docker docker-models
 
 PYTHON ?= python3
@@ -89,6 +89,12 @@ prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again af
 
 test: $(READY)  ## the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests
+
+# What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one.
+test-older-processors: $(READY)  ## the comparison with BVLC Caffe's goldens, with older instruction sets
+	for isa in "SSE41 default" "AVX2 avx2"; do set -- $$isa; \
+	    ONEDNN_MAX_CPU_ISA=$$1 ATEN_CPU_CAPABILITY=$$2 OMP_NUM_THREADS=1 \
+	    $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc/test_compare.py tests/bvlc/test_networks.py || exit 1; done
 
 bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, debootstrap)
 	tools/bvlc_rootfs.sh

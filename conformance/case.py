@@ -13,7 +13,7 @@ from typing import Sequence, Tuple
 import numpy as np
 
 TRAIN, TEST = 0, 1
-RECORDER = 2  # raised when what run_case.py keeps of a case changes: older recordings are then made anew
+RECORDER = 3  # raised when what run_case.py keeps of a case changes: older recordings are then made anew
 Step = Tuple  # a step's name and its arguments; run_case.py has one method a step
 
 FORWARD_ONLY: list[Step] = [("forward",), ("record",)]
@@ -35,7 +35,7 @@ def reshaping(blobs: int, shapes: Sequence[Sequence[int]]) -> list[Step]:
 class Case:
     """One net and what is done with it.
 
-    name      unique; the seed of every random number is made from it
+    name      unique; with ``seed`` it decides every random number
     layer     the row of docs/faithfulness.md that it counts for: a layer type, or a kind of net
     text      the net's prototxt; $DIR is replaced by a folder of the case's own
     inputs    blob name -> scheme of its values (see ``values``); blobs that are not named stay as they are
@@ -47,6 +47,8 @@ class Case:
     refused   BVLC Caffe aborts on this one; ours must raise a CaffeGPError
     ours      where ours differs on purpose: 'accepts' what BVLC Caffe aborts on, or
               'refuses' what it computes wrongly
+    seed      other values of the same kind: the recorder raises it until the case is stable, and keeps it
+              with the recording
     """
 
     name: str
@@ -61,10 +63,11 @@ class Case:
     skip: Sequence[str] = ()
     refused: bool = False
     ours: str = ""
+    seed: int = 0
 
     @property
     def fingerprint(self) -> str:
-        """Changes with everything that decides the numbers."""
+        """Changes with everything that decides the numbers but the seed."""
         parts = (
             RECORDER,
             self.text,
@@ -80,4 +83,5 @@ class Case:
 
     def random(self, what: str) -> np.random.RandomState:
         """Numbers for one purpose of this case, the same on every machine."""
-        return np.random.RandomState(zlib.crc32((f"{self.name}|{what}").encode()))
+        seed = f"|{self.seed}" if self.seed else ""
+        return np.random.RandomState(zlib.crc32(f"{self.name}|{what}{seed}".encode()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -25,26 +25,33 @@ class Run:
         self.arrays: dict[str, np.ndarray] = OrderedDict()
         self.structure: dict[str, Any] = {}
         self.round = self.records = self.seeds = 0
-        self.solver = None
+        self.solver: Any = None
         self.backward_ran = bool(case.solver)  # before, a diff is memory that some layers scribble in
         if case.files:
             getattr(case_files, case.files)(folder)
-        path = os.path.join(folder, "net.prototxt")
-        self._write(path, case.text)
-        if case.solver:
-            solver_path = os.path.join(folder, "solver.prototxt")
-            self._write(solver_path, case.solver + f'\nnet: "{path}"\nsnapshot_prefix: "{folder}/snap"\n')
-            self.solver = caffe.get_solver(solver_path)
-            self.net = self.solver.net
-        else:
-            self.net = caffe.Net(path, case.phase)
+        self.net = self._make_net()
         self._fill_params()
         self.do_refill()
         self._describe()
 
-    def _write(self, path: str, text: str) -> None:
+    def _make_net(self) -> Any:
+        """The net, and its solver if there is one."""
+        path = self._write("net.prototxt", self.case.text)
+        if not self.case.solver:
+            return self.caffe.Net(path, self.case.phase)
+        files = f'\nnet: "{path}"\nsnapshot_prefix: "{self.folder}/snap"\n'
+        self.solver = self.caffe.get_solver(self._write("solver.prototxt", self.case.solver + files))
+        return self.solver.net
+
+    def _write(self, name: str, text: str) -> str:
+        path = os.path.join(self.folder, name)
         with open(path, "w") as file:
             file.write(text.replace("$DIR", self.folder))
+        return path
+
+    def values(self, scheme: str, shape: Sequence[int], what: str) -> np.ndarray:
+        """Values by scheme, for one purpose."""
+        return values(scheme, shape, self.case.random(what))
 
     def _fill_params(self) -> None:
         types = {name: layer.type for name, layer in zip(self.net._layer_names, self.net.layers)}
@@ -54,7 +61,7 @@ class Run:
                 shape = blob.data.shape
                 scheme = schemes[i] if schemes else default_param(types[name], i, shape)
                 if scheme != "keep":
-                    blob.data[...] = values(scheme, shape, self.case.random("param %s %d" % (name, i)))
+                    blob.data[...] = self.values(scheme, shape, "param %s %d" % (name, i))
 
     def _describe(self) -> None:
         net = self.net
@@ -84,7 +91,7 @@ class Run:
 
     def do_fill(self, blob: str, scheme: str) -> None:
         data = self.net.blobs[blob].data
-        data[...] = values(scheme, data.shape, self.case.random("input %s %d" % (blob, self.round)))
+        data[...] = self.values(scheme, data.shape, "input %s %d" % (blob, self.round))
 
     def do_forward(self, start: str | None = None, end: str | None = None) -> None:
         self.net.forward(start=start, end=end)
@@ -94,7 +101,7 @@ class Run:
         weights = self.net.blob_loss_weights
         for name in blobs or [name for name in self.net.outputs if not weights[name]]:
             diff = self.net.blobs[name].diff
-            diff[...] = values("gauss", diff.shape, self.case.random("diff %s %d" % (name, self.seeds)))
+            diff[...] = self.values("gauss", diff.shape, "diff %s %d" % (name, self.seeds))
         self.seeds += 1
 
     def do_backward(self, start: str | None = None, end: str | None = None) -> None:
@@ -104,7 +111,7 @@ class Run:
     def do_edit(self, blob: str) -> None:
         """A perturbation of a blob's data: a small step along random signs, as GP makes it."""
         data = self.net.blobs[blob].data
-        data[...] += np.float32(0.25) * np.sign(values("gauss", data.shape, self.case.random("edit " + blob)))
+        data[...] += np.float32(0.25) * np.sign(self.values("gauss", data.shape, "edit " + blob))
 
     def do_reshape(self, blob: str, *shape: int) -> None:
         self.net.blobs[blob].reshape(*shape)
@@ -119,8 +126,8 @@ class Run:
         """MemoryData's arrays: (data scheme, shape, label scheme, shape)."""
         data, data_shape, labels, labels_shape = schemes_and_shapes
         self.memory = (
-            values(data, data_shape, self.case.random("memory data")),
-            values(labels, labels_shape, self.case.random("memory labels")),
+            self.values(data, data_shape, "memory data"),
+            self.values(labels, labels_shape, "memory labels"),
         )
         self.net.set_input_arrays(*self.memory)
 

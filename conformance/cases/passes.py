@@ -339,7 +339,14 @@ def reshapes() -> list[Case]:
         ]
         # score1's and up3's sizes follow; the crop needs them to fit.
         found.append(
-            Case("skip reshaped to %dx%dx%dx%d" % shape, "reshape", nets.FCN, inputs=INPUTS, steps=steps)
+            Case(
+                "skip reshaped to %dx%dx%dx%d" % shape,
+                "reshape",
+                nets.FCN,
+                inputs=INPUTS,
+                steps=steps,
+                skip=nets.FCN_TIES,
+            )
         )
         steps = [
             ("forward",),

@@ -10,7 +10,10 @@ import numpy as np
 from conformance.case import TWICE, Case, Step
 from conformance.prototxt import input_layer, layer
 
-FORCED, UNFORCED = 240, 80  # with force_backward, and without: there losses decide what takes part
+# With force_backward, and without: there losses decide what takes part.
+FORCED, UNFORCED = [*range(240), *range(320, 324)], range(240, 320)
+# These nets make equal numbers, by a Softmax of one channel say, so that maxima tie whatever the values are.
+TIES = (66, 123, 173, 217)
 Shape = Tuple[int, ...]
 
 
@@ -271,8 +274,8 @@ UNARY = {
 
 def cases() -> list[Case]:
     found = []
-    for seed in range(FORCED + UNFORCED):
-        maker = NetMaker(seed, forced=seed < FORCED)
+    for seed in sorted({*FORCED, *UNFORCED} - {*TIES}):
+        maker = NetMaker(seed, forced=seed in FORCED)
         for _ in range(maker.random.randint(5, 16)):
             maker.grow()
         if not maker.layers:

@@ -9,18 +9,17 @@ import argparse
 import os
 import pickle
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from caffe_gp.models import zoo
 from conformance import agreement, closeness, folders, recordings
 from conformance.networks import nets, record
+from conformance.networks.judge import LABELS_LIMIT, Verdict, judge
 
 GOLDENS = folders.GOLDENS / "networks.npz"
-# Pixels: one in 10,000 would be none of these small maps.
-LABELS_LIMIT = 2
 KINDS = ("score", "diff", "base", "moved")
 
 HEAD = """# The zoo's nets on the two engines
@@ -48,64 +47,36 @@ forward again. On BVLC Caffe the layers that it lacks (Interp, MultiStageMeanfie
 """
 
 
-@dataclass
-class Result:
-    """How far the engines are apart on one net.
-
-    far     as ``agreement.distance`` measures it, and backward on the same activations
-    moved   labels that differ after a step along that backward's diff
-    row     the line of the table
-    golden  the part of the recording that is committed
-    """
-
-    far: agreement.Distance
-    moved: int
-    row: str
-    golden: dict
-
-    def agrees(self) -> bool:
-        """Whether every bound holds."""
-        far = self.far
-        assert far.backward is not None
-        return (
-            far.forward <= closeness.FORWARD_LIMIT
-            and far.backward <= closeness.BACKWARD_LIMIT
-            and max(far.base, self.moved) <= LABELS_LIMIT
-        )
-
-
-def compare(name: str) -> Result:
-    """Run one net and hold it against its recording."""
+def compare(name: str) -> tuple[Verdict, dict[str, Any]]:
+    """Run one net and hold it against its recording: the verdict and the recording."""
     theirs = pickle.loads(record.path_of(name).read_bytes())
-    ours = nets.run(name, "torch", theirs)
-    far = agreement.distance(ours, theirs)
-    far.backward = closeness.relative_error(ours["diff_on"], theirs["activations"]["diff"])
-    remark = ""
-    if name in nets.BEFORE_CRF:
-        before = nets.BEFORE_CRF[name]
-        remark = f"; {far.forward:.1e} in one go"
-        far.forward = max(
-            closeness.relative_error(ours["before_crf"], theirs["activations"][f"blob {before}"]),
-            closeness.relative_error(ours["score_on"], theirs["score"]),
-        )
-    first = theirs["moved"][:1]
-    moved = closeness.differing(ours["moved_on"].reshape(first.shape), first)
-    golden = {"arrays": agreement.sampled({kind: theirs[kind] for kind in KINDS})}
-    result = Result(far, moved, "", golden)
+    ours = nets.run(name, "torch", theirs, seed=theirs["seed"])
+    return judge(name, ours, theirs), theirs
+
+
+def row(name: str, verdict: Verdict, theirs: dict[str, Any]) -> str:
+    """The line of the table."""
+    far = verdict.far
+    remark = f"; {far.forward:.1e} in one go" if name in nets.BEFORE_CRF else ""
     cells = (
         f"`{name}`",
         f"{zoo.get(name).parameters:,}",
         " x ".join(map(str, theirs["diff"].shape)),
         str(np.unique(theirs["base"]).size),
         f"{(theirs['base'] != theirs['moved']).mean():.0%}",
-        f"{far.forward:.1e}{remark}",
-        f"{far.backward:.1e}",
-        f"{far.base} / {moved} of {far.pixels}",
+        f"{verdict.forward:.1e}{remark}",
+        f"{verdict.backward:.1e}",
+        f"{verdict.base} / {verdict.moved} of {far.pixels}",
         f"{far.spread:.1e}; {far.moved}",
-        "yes" if result.agrees() else "NO",
+        "yes" if verdict.agrees() else "NO",
     )
-    result.row = f"| {' | '.join(cells)} |"
-    return result
+    return f"| {' | '.join(cells)} |"
+
+
+def golden(theirs: dict[str, Any]) -> dict[str, Any]:
+    """The part of a recording that is committed."""
+    arrays = agreement.sampled({kind: theirs[kind] for kind in KINDS})
+    return {"seed": theirs["seed"], "own_change": theirs["own_change"], "arrays": arrays}
 
 
 def main() -> int:
@@ -119,11 +90,11 @@ def main() -> int:
     options = parser.parse_args()
     lines, goldens, bad = [], {}, 0
     for name in options.names or nets.SIZES:
-        result = compare(name)
-        print(result.row, flush=True)
-        lines.append(result.row)
-        goldens[name] = result.golden
-        bad += not result.agrees()
+        verdict, theirs = compare(name)
+        lines.append(row(name, verdict, theirs))
+        print(lines[-1], flush=True)
+        goldens[name] = golden(theirs)
+        bad += not verdict.agrees()
     if options.write_goldens:
         recordings.save(GOLDENS, goldens, compress=True)
         print(f"{GOLDENS.name}: {GOLDENS.stat().st_size:,} bytes")

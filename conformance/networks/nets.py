@@ -17,6 +17,7 @@ import numpy as np
 from caffe_gp import engines, proto
 from caffe_gp.models import zoo
 from conformance import observe
+from conformance.moves import Mover
 
 # (N, H, W) of the images; DeepLab's sizes are 8 n + 1, with three scales 32 n + 1.
 SIZES = {
@@ -48,11 +49,11 @@ PERIOD = 1_000_003
 VERSION = zlib.crc32(Path(__file__).read_bytes())
 
 
-def images(name: str, size: tuple[int, int, int] | None = None) -> np.ndarray:
+def images(name: str, size: tuple[int, int, int] | None = None, seed: int = 0) -> np.ndarray:
     """Smooth colour waves and some noise, preprocessed as the net wants it; ``size`` as in SIZES."""
     model = zoo.get(name)
     n, height, width = size or SIZES[name]
-    random = np.random.RandomState(zlib.crc32(name.encode()))
+    random = np.random.RandomState(zlib.crc32(name.encode()) + seed)
     channels = len(model.feed.mean)
     y, x = np.mgrid[:height, :width]
     pixels = np.empty((n, channels, height, width))
@@ -186,10 +187,12 @@ def load(
     )
 
 
-def run(name: str, engine: str, theirs: Any = None) -> dict[str, Any]:
-    """What ``engine`` computes: see ``observe.observe``. Besides
+def run(
+    name: str, engine: str, theirs: Any = None, *, seed: int = 0, mover: Mover | None = None
+) -> dict[str, Any]:
+    """What ``engine`` computes: see ``observe.observe``. ``seed``: of the images. Besides
 
-    activations         of the first image (BVLC Caffe)
+    activations         of the first image, unless ``theirs`` is given
     before_crf, score_on   if the net has a mean field: what goes into it, and what it makes of ``theirs``
     diff_on, moved_on   diff at the input on the activations of ``theirs``, and labels after a step along it
     """
@@ -197,12 +200,16 @@ def run(name: str, engine: str, theirs: Any = None) -> dict[str, Any]:
         caffemodel = os.path.join(folder, f"{name}.caffemodel")
         write_weights(name, caffemodel, engine)
         loaded = load(name, engine, caffemodel)
-    batch = images(name)
+    batch = images(name, seed=seed)
+    if mover is not None:
+        mover.move_params(loaded.net)
+        mover.follow(loaded.net)
+        batch = mover(batch)
     eps = EPS * zoo.get(name).feed.scale
     found: dict[str, Any] = observe.observe(loaded, batch, eps)
-    if engine == "bvlc":
+    if theirs is None:
         found["activations"] = observe.activations(loaded, batch[:1])
-    if theirs is not None:
+    else:
         if name in BEFORE_CRF:
             found["before_crf"], found["score_on"] = observe.score_from(
                 loaded, theirs["activations"], BEFORE_CRF[name]

@@ -8,10 +8,13 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-import caffe_gp.caffe as caffe
+try:
+    from caffe import Layer
+except ImportError:  # BVLC Caffe is not here
+    from caffe_gp.caffe import Layer
 
 
-class SpatialDropoutLayer(caffe.Layer):
+class SpatialDropoutLayer(Layer):
     """The identity, in both phases: its users here only look at what the trained net computes."""
 
     def setup(self, bottom: Any, top: Any) -> None:
