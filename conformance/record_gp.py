@@ -106,7 +106,9 @@ CASES: dict[str, tuple[Load, int, Any, dict[str, Any], list[float]]] = {
     "lenet_v2_pool1": (lenet(LENET_V2), 500, None, {"blob": "pool1"}, [0.03]),
     "squeezenet": (squeezenet, 6, IMAGENET, {}, [0.2, -0.2]),
     "toy_fcn8s_data": (toy_fcn8s, 4, SMALL, {}, [0.7]),
-    "toy_fcn8s_pool3": (toy_fcn8s, 4, SMALL, {"blob": "pool3"}, [0.7]),
+    # A small step: with random weights the diff in the wide padding is rounding noise. Its sign, which large
+    # steps carry into labels, is another one in every program and on every processor.
+    "toy_fcn8s_pool3": (toy_fcn8s, 4, SMALL, {"blob": "pool3"}, [0.02]),
 }
 
 
