@@ -1,8 +1,10 @@
 """Compares the embedded Caffe with recordings of BVLC Caffe's cases, and writes the table of what was found.
 
-python -m conformance.compare [--recordings DIR] [--only FAMILY ...] [--match TEXT]
-python -m conformance.compare --recordings DIR --table docs/faithfulness.md
-python -m conformance.compare --recordings DIR --write-goldens     the small subset that is committed
+Usage:
+
+    python -m conformance.compare [--recordings DIR] [--only FAMILY ...] [--match TEXT]
+    python -m conformance.compare --recordings DIR --table docs/faithfulness.md
+    python -m conformance.compare --recordings DIR --write-goldens     the small subset that is committed
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Records what BVLC Caffe computes for every case; runs inside its file system (tools/in_bvlc.sh).
 
-tools/in_bvlc.sh python3 -m conformance.record [--out DIR] [--only FAMILY ...]
+Usage:
+
+    tools/in_bvlc.sh python3 -m conformance.record [--out DIR] [--only FAMILY ...]
 
 A case whose numbers change by more than the limits when everything in it moves by a rounding error's size
 (``moves``) is refused and gets other values: its seed is raised until it is stable.

@@ -1,6 +1,8 @@
 """Records what BVLC Caffe says of the demo's net on three test scenes: goldens/digit_fcn.npz.
 
-tools/in_bvlc.sh python3 -m conformance.record_digits reports/digit_fcn.npz
+Usage:
+
+    tools/in_bvlc.sh python3 -m conformance.record_digits reports/digit_fcn.npz
 
 The scenes are taken from the old recording (or, for a new choice, from an .npz with ``images``).
 """

@@ -1,6 +1,8 @@
 """Records LeNet's recipe from released weights on BVLC Caffe: goldens/lenet_training.json.
 
-tools/in_bvlc.sh python3 -m conformance.record_training reports/lenet_training.json
+Usage:
+
+    tools/in_bvlc.sh python3 -m conformance.record_training reports/lenet_training.json
 """
 
 from __future__ import annotations

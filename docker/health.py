@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs guided perturbations on a tiny net and compares with the paper's formula; exit code 0 if right.
 
-docker/health.py [--engine torch|bvlc] [--device cpu|cuda|cuda:N]
+Usage:
+
+    docker/health.py [--engine torch|bvlc] [--device cpu|cuda|cuda:N]
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ from caffe_gp.engines.load import (
     describe,
     load_caffe,
     resolve,
+    thread_variables,
 )
-from caffe_gp.engines.nets import GPNet, load_net, open_net, prepare_net
+from caffe_gp.engines.nets import GPNet, forward, load_net, open_net, prepare_net
 
 __all__ = [
     "DEVICE_VARIABLE",
@@ -30,10 +31,12 @@ __all__ = [
     "THREADS_VARIABLE",
     "default_device",
     "describe",
+    "forward",
     "load_caffe",
     "load_net",
     "open_net",
     "prepare_net",
     "resolve",
     "run_guarded",
+    "thread_variables",
 ]

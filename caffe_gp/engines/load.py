@@ -75,6 +75,14 @@ def _set_threads(engine: str, threads: int) -> None:
         os.environ[THREADS_VARIABLE] = str(threads)  # OpenBLAS reads it when it is loaded
 
 
+def thread_variables(threads: int | None) -> dict[str, str]:
+    """Environment variables that give a process so many CPU threads; none for None.
+
+    Libraries read their number of threads when they are loaded.
+    """
+    return {} if threads is None else dict.fromkeys((THREADS_VARIABLE, "NUMBA_NUM_THREADS"), str(threads))
+
+
 def _threads_by_environment() -> str:
     return os.environ.get(THREADS_VARIABLE) or str(os.cpu_count())
 

@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import Any, Sequence
 
+import numpy as np
+
 from caffe_gp import proto
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.errors import WeightsError
@@ -111,6 +113,13 @@ def prepare_net(
     if caffemodel is not None and prepared.channels_are_guess:
         _set_channels(prepared, os.fspath(caffemodel))
     return prepared
+
+
+def forward(net: Any, blob: str, values: np.ndarray) -> None:
+    """Give an input ``blob`` the values, and their shape, and run the net."""
+    net.blobs[blob].reshape(*values.shape)
+    net.blobs[blob].data[...] = values
+    net.forward()
 
 
 def _build_net(caffe: Any, param: Any, source: str) -> Any:

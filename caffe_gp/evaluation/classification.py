@@ -14,17 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Collection, Sequence
 
-from caffe_gp import engines
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification_results import (
     ClassificationResults,
     Variant,
     read_results,
+    variants_of,
     write_reports,
 )
 from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker, rows_of
-from caffe_gp.evaluation.settings import Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.runs.folder import RunFolder, keyed_folder
 from caffe_gp.runs.run import run
@@ -60,12 +60,7 @@ class Classification(RunSettings):
 
     def variants(self) -> list[Variant]:
         """Every combination of features, place of the gradient and k."""
-        return [
-            Variant(features, place, k)
-            for features in self.features
-            for place in self.gradient_at
-            for k in self.k
-        ]
+        return variants_of(self.features, self.gradient_at, self.k)
 
     def check(self) -> None:
         super().check()
@@ -116,7 +111,7 @@ def _run(task: ClassificationTask) -> ClassificationResults:
 
 
 @dataclass(frozen=True)
-class ClassificationTask:
+class ClassificationTask(NetTask):
     """Classify the images of one set. A ``runs.task.Task``; an item is a batch of rows, '0-99'.
 
     images        the test or tuning set, and ``what`` it is for: '' or 'tuning'
@@ -186,16 +181,6 @@ class ClassificationTask:
         """Where features and gradients of the training set lie."""
         return self.settings.bank or self._place("bank", self.settings.train, self.bank_key)
 
-    @property
-    def device(self) -> str:
-        """Where workers compute."""
-        return self.settings.device
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads of a worker."""
-        return self.settings.threads
-
     def items(self) -> Sequence[str]:
         number, size = len(self.images.labels), self.settings.batch_size
         return [f"{first}-{min(first + size, number) - 1}" for first in range(0, number, size)]
@@ -210,12 +195,7 @@ class ClassificationTask:
 
     def is_current(self, item: str, record: Record) -> bool:
         """The key holds hashes of all images, so records of the same key hold."""
-        return item in self.items()
-
-    def can_open_here(self) -> bool:
-        """BVLC Caffe keeps the threads that it started with."""
-        described = engines.describe(self.settings.engine, self.device)
-        return described["engine"] == "torch" or int(described["threads"]) == self.threads
+        return True
 
     def open(self, device: str) -> NeighbourWorker:
         data = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 from scipy import stats
@@ -27,6 +28,11 @@ class Variant(NamedTuple):
     def name(self) -> str:
         """For files and JSON."""
         return f"{self.features}/{self.gradient_at}/{self.k}"
+
+
+def variants_of(features: Sequence[str], places: Sequence[str], ks: Sequence[int]) -> list[Variant]:
+    """Every combination, in the order of results."""
+    return [Variant(*each) for each in itertools.product(features, places, ks)]
 
 
 @dataclass
@@ -147,15 +153,9 @@ def read_results(
     neighbours = {
         name: np.concatenate([record["neighbours"][name] for record in found]) for name in key["features"]
     }
-    variants = [
-        Variant(features, place, k)
-        for features in key["features"]
-        for place in key["gradient_at"]
-        for k in key["k"]
-    ]
     labels = {
         variant: np.concatenate([record["labels"][variant.name] for record in found], axis=1)
-        for variant in variants
+        for variant in variants_of(key["features"], key["gradient_at"], key["k"])
     }
     return ClassificationResults(
         eps=[float(eps) for eps in key["eps"]],

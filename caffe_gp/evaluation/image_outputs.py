@@ -21,7 +21,7 @@ class ImageWriter:
     """Writes one image's files; every file appears only when it is whole."""
 
     def __init__(self, folder: Path, save: Sequence[str], palette: np.ndarray | None) -> None:
-        """``save``: any of SAVE_CHOICES; ``palette``: see ``image_inputs.read_palette``."""
+        """``save``: any of SAVE_CHOICES; ``palette``: see ``images.inputs.read_palette``."""
         self.folder, self.save, self.palette = folder, save, palette
 
     def write(

@@ -160,10 +160,11 @@ def read_run(folder: Path | str) -> RunResults:
     run = RunFolder(folder)
     if not run.is_begun():
         raise DataError(f"{folder}: no evaluation ('caffe_gp evaluate --out') lies here")
-    return _results_of(run, run.parts())
+    parts = run.parts()
+    return RunResults(run, parts[0][0], _in_order(run, parts))
 
 
-def _results_of(run: RunFolder, parts: Sequence[Part]) -> RunResults:
+def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
     folder, ids, records = run.path, run.ids(), merged(parts)
     missing = [item for item in ids if item not in records]
     if missing or not ids:
@@ -171,20 +172,22 @@ def _results_of(run: RunFolder, parts: Sequence[Part]) -> RunResults:
             f"{folder}: {len(missing)} of {len(ids)} images are still to be computed, {missing[:1]} for one; "
             "the command that began the run resumes with them"
         )
-    return RunResults(run, parts[0][0], [records[item] for item in ids])
+    return [records[item] for item in ids]
 
 
 # ---- the reports
 
 
-def write_reports(folder: RunFolder, kind: str) -> None:
+def write_reports(folder: RunFolder, kind: str) -> RunResults:
     """Write ``results.json`` and ``provenance.json`` from the records of a finished run over images.
+
+    Returns what ``read_run`` does.
 
     kind   'segmentation' or 'images': the task
     """
     parts = folder.parts()
-    run, records = _results_of(folder, parts), merged(parts)
-    ordered = [records[item] for item in run.ids]
+    ordered = _in_order(folder, parts)
+    run = RunResults(folder, parts[0][0], ordered)
     results: Results = {
         "schema": SCHEMA,
         "task": kind,
@@ -201,6 +204,7 @@ def write_reports(folder: RunFolder, kind: str) -> None:
     about["data"]["images_sha256"] = sha256_of_text("\n".join(sorted(r["image_sha256"] for r in ordered)))
     about["seconds_per_image"] = {step: float(values.mean()) for step, values in run.seconds.items()}
     folder.write_reports(results, about)
+    return run
 
 
 def digest(records: Sequence[Record]) -> str:

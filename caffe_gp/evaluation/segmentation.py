@@ -10,11 +10,11 @@ What ``caffe_gp evaluate`` does, as a function. A run can be stopped and resumed
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from caffe_gp import engines
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation import results
 from caffe_gp.evaluation.confusion import add_sparse
@@ -22,7 +22,7 @@ from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.labelled_images import LabelledImages, hashes
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
-from caffe_gp.evaluation.settings import Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import IGNORE
@@ -101,13 +101,13 @@ def evaluate(
         return score(records)
 
     folder = run(task, task.folder, on_records=on_new, **settings.sharing())
-    if not folder.is_reported():
-        results.write_reports(folder, kind)
-    return results.read_run(folder.path)
+    if folder.is_reported():
+        return results.read_run(folder.path)
+    return results.write_reports(folder, kind)
 
 
 @dataclass(frozen=True)
-class SegmentationTask:
+class SegmentationTask(NetTask):
     """Label images and count. A ``runs.task.Task``.
 
     kind   'segmentation', or 'images': also for nets that label whole images, and strict about gradients
@@ -128,20 +128,10 @@ class SegmentationTask:
         """What the run was told."""
         return self.resolved.settings
 
-    @property
+    @cached_property  # its name may be a hash of the key
     def folder(self) -> RunFolder:
         """Where the run lies."""
         return self.settings.folder(self.settings.data.name, self.key)
-
-    @property
-    def device(self) -> str:
-        """Where workers compute."""
-        return self.settings.device
-
-    @property
-    def threads(self) -> int | None:
-        """CPU threads of a worker."""
-        return self.settings.threads
 
     def items(self) -> Sequence[str]:
         return self.settings.data.ids
@@ -162,20 +152,12 @@ class SegmentationTask:
 
     def is_current(self, item: str, record: Record) -> bool:
         """Whether image and ground truth are the same, and the files that are asked for are there."""
-        settings = self.settings
-        if item not in settings.data.ids:
-            return False
-        files = record.get("files", ())
+        settings, files = self.settings, record.get("files", ())
         return (
             hashes(settings.data, item) == (record["image_sha256"], record["truth_sha256"])
             and set(settings.save) <= set(record.get("save", ()))
             and all((self.folder.path / name).is_file() for name in files)
         )
-
-    def can_open_here(self) -> bool:
-        """BVLC Caffe keeps the threads that it started with."""
-        described = engines.describe(self.settings.engine, self.device)
-        return described["engine"] == "torch" or int(described["threads"]) == self.threads
 
     def open(self, device: str) -> Worker:
         return SegmentationWorker(self.resolved, self.key, self.folder.path, self.kind, device)

@@ -211,6 +211,27 @@ class Resolved:
         }
 
 
+class NetTask:
+    """What the tasks of a net share: a part of ``runs.task.Task``."""
+
+    resolved: Resolved
+
+    @property
+    def device(self) -> str:
+        """Where workers compute."""
+        return self.resolved.settings.device
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads of a worker."""
+        return self.resolved.settings.threads
+
+    def can_open_here(self) -> bool:
+        """BVLC Caffe keeps the threads that it started with."""
+        described = engines.describe(self.resolved.settings.engine, self.device)
+        return described["engine"] == "torch" or int(described["threads"]) == self.threads
+
+
 @dataclass
 class RunSettings(NetSettings):
     """Settings of what leaves a run's folder.

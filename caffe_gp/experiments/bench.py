@@ -17,7 +17,7 @@ import numpy as np
 
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.segmentation import SegmentationSet
-from caffe_gp.engines import load_net
+from caffe_gp.engines import forward, load_net
 from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.evaluation.segmentation import Evaluation, RunResults, evaluate
 from caffe_gp.evaluation.settings import NetSettings
@@ -161,9 +161,7 @@ class Bench:
         squares = {blob: np.zeros(3) for blob in blobs}  # count, sum, sum of squares
         for item in data.ids:
             canvas = net.model.feed.load(data.image(item)).data[np.newaxis]
-            loaded.net.blobs[loaded.data].reshape(*canvas.shape)
-            loaded.net.blobs[loaded.data].data[...] = canvas
-            loaded.net.forward()
+            forward(loaded.net, loaded.data, canvas)
             for blob, sums in squares.items():
                 values = loaded.net.blobs[blob].data.astype(np.float64)
                 sums += values.size, values.sum(), (values**2).sum()

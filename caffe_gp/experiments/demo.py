@@ -21,6 +21,7 @@ from caffe_gp import provenance
 from caffe_gp.datasets import fetch
 from caffe_gp.datasets.digit_scenes import NUMBERS, SIZE
 from caffe_gp.datasets.segmentation import SegmentationSet
+from caffe_gp.engines import forward
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.results import RunResults
@@ -321,9 +322,7 @@ def _time_passes(bench: Bench, net: Net, chosen: dict[str, float], batch_size: i
     seconds: dict[str, list[float]] = {name: [] for name in ("forward", *chosen)}
     for _ in range(TIMING_ROUNDS + 1):
         start = time.perf_counter()
-        loaded.net.blobs[loaded.data].reshape(*images.shape)
-        loaded.net.blobs[loaded.data].data[...] = images
-        loaded.net.forward()
+        forward(loaded.net, loaded.data, images)
         np.argmax(loaded.net.blobs[loaded.score].data, axis=1)
         seconds["forward"].append(time.perf_counter() - start)
         for blob, gp in runs.items():

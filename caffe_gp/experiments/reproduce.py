@@ -1,6 +1,8 @@
 """Runs the paper's experiments by name: what is there is checked first, then each leaves its report.
 
-reproduce(["table1", "table4"], Bench(suites.get("paper"), out=Path("reports")))
+For example:
+
+    reproduce(["table1", "table4"], Bench(suites.get("paper"), out=Path("reports")))
 """
 
 from __future__ import annotations

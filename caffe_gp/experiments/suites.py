@@ -71,7 +71,7 @@ class Net:
 class Suite:
     """Nets that belong together.
 
-    data      name of the set that everything is measured on (``datasets.get``)
+    data      name of the set that everything is measured on (``datasets.segmentation.get``)
     tuning    name of the set that eps is tuned on; None: 5-fold cross-validation inside ``data``
     beside    a set whose choice of eps table 1 reports beside the cross-validation's
     nets      by name, in the order of the tables

@@ -1,6 +1,8 @@
 """Downloading one file through pooch, so that a cut connection costs nothing but time.
 
-download(url, Path("models/.incoming/net.caffemodel"), "sha1:...")
+For example:
+
+    download(url, Path("models/.incoming/net.caffemodel"), "sha1:...")
 """
 
 from __future__ import annotations

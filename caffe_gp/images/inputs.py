@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -54,7 +55,11 @@ class ImageFiles:
 
     def image(self, item: str) -> Path:
         """The image file of a name."""
-        return self.paths[self.ids.index(item)]
+        return self._path_of[item]
+
+    @cached_property
+    def _path_of(self) -> dict[str, Path]:
+        return dict(zip(self.ids, self.paths))
 
     def label_file(self, item: str) -> Path | None:
         """The label file of a name; None without label maps."""

@@ -1,12 +1,14 @@
 """A net of the zoo, loaded and ready, by its name: what ``--model`` gives the tools.
 
-from caffe_gp.gp import GuidedPerturbation
+For example:
 
-digits = load_model("digits")
-canvas = digits.preprocess.load("photo.png")
-result = GuidedPerturbation(digits.net)(canvas.data[None], [digits.eps])
-labels = digits.preprocess.labels_to_image(result.labels[0][0], canvas)
-print({digits.classes[label] for label in labels.flat})
+    from caffe_gp.gp import GuidedPerturbation
+
+    digits = load_model("digits")
+    canvas = digits.preprocess.load("photo.png")
+    result = GuidedPerturbation(digits.net)(canvas.data[None], [digits.eps])
+    labels = digits.preprocess.labels_to_image(result.labels[0][0], canvas)
+    print({digits.classes[label] for label in labels.flat})
 """
 
 from __future__ import annotations

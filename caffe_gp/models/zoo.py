@@ -1,9 +1,11 @@
 """The nets of the paper and their family: what each is called, how it is fed and what its scores mean.
 
-model = zoo.get("fcn-32s")
-model.net()           # its deploy NetParameter
-model.prototxt()      # the file written from it
-model.feed, model.score, model.classes, model.eps
+For example:
+
+    model = zoo.get("fcn-32s")
+    model.net()           # its deploy NetParameter
+    model.prototxt()      # the file written from it
+    model.feed, model.score, model.classes, model.eps
 """
 
 from __future__ import annotations

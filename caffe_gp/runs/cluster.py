@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import caffe_gp
-from caffe_gp.engines import THREADS_VARIABLE
+from caffe_gp.engines import thread_variables
 from caffe_gp.errors import CaffeGPError, EngineError
 from caffe_gp.runs.folder import RunFolder
 from caffe_gp.runs.records import check_key
@@ -145,9 +145,8 @@ def _ray() -> Any:
 
 @contextmanager
 def _connected(ray: Any, address: str, threads: int | None) -> Iterator[None]:
-    names = (THREADS_VARIABLE, "NUMBA_NUM_THREADS") if threads is not None else ()
-    variables = {name: str(threads) for name in names}
-    environment = {"env_vars": variables, "py_modules": [str(Path(caffe_gp.__file__).parent)]}
+    package = str(Path(caffe_gp.__file__).parent)
+    environment = {"env_vars": thread_variables(threads), "py_modules": [package]}
     mine = not ray.is_initialized()
     if mine:
         try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from typing import Any, Callable, Iterator, Sequence
 
-from caffe_gp.engines import THREADS_VARIABLE
+from caffe_gp.engines import thread_variables
 from caffe_gp.errors import EngineError
 from caffe_gp.runs.batches import loaded_ahead
 from caffe_gp.runs.folder import RunFolder
@@ -136,10 +136,9 @@ def _start(task: Task, folder: RunFolder, device: str, number: int) -> _Worker:
 
 @contextmanager
 def _threads_of_children(threads: int | None) -> Iterator[None]:
-    """Libraries read their number of threads when they are loaded, so it has to be in the environment."""
-    names = (THREADS_VARIABLE, "NUMBA_NUM_THREADS") if threads is not None else ()
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: str(threads) for name in names})
+    variables = thread_variables(threads)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

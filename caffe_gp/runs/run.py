@@ -39,8 +39,9 @@ def run(
     died.
     """
     key = as_read_back(task.key)
-    finished = folder.finished(key, task.is_current)
     items = list(task.items())
+    wanted = set(items)
+    finished = folder.finished(key, lambda item, record: item in wanted and task.is_current(item, record))
     missing = [item for item in items if item not in finished]
     todo = task.plan(missing) if missing else []
     if todo or not folder.is_reported() or folder.ids() != items:

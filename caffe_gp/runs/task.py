@@ -59,7 +59,7 @@ class Task(Protocol):
         """Batches that hold the items ``todo``, planned so that any resumed run computes the same ones."""
 
     def is_current(self, item: str, record: Record) -> bool:
-        """Whether an earlier record of an item still holds: its files are what they were."""
+        """Whether an earlier record of one of the items still holds: its files are what they were."""
 
     def can_open_here(self) -> bool:
         """Whether a worker of this process would compute what one of a process of its own does."""

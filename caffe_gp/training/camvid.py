@@ -90,12 +90,7 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
         candidate = write_weights(out / "training" / "candidate.caffemodel", prototxts, fold(params))
         return validate(deploy, candidate, validation, quiet).mean_iu
 
-    made = recipe.read_recipe(
-        prototxts / "solver.prototxt",
-        net=prototxts / "train.prototxt",
-        out=out / "training",
-        iterations=steps,
-    )
+    made = recipe.read_net_recipe(prototxts, out, steps)
     run = trainer.train(made, quiet=quiet, score=score, keep=2)
     weights = write_weights(out / f"{NAME}.caffemodel", prototxts, fold(run.params()))
     matrix = validate(deploy, weights, validation, quiet)
@@ -128,8 +123,6 @@ def validate(
     matrix = ConfusionMatrix(len(model.classes))
     for item in tqdm(data.ids, desc="validation", disable=quiet, leave=False):
         blob = model.feed.load(data.image(item)).data[np.newaxis]
-        net.blobs["data"].reshape(*blob.shape)
-        net.blobs["data"].data[...] = blob
-        net.forward()
+        engines.forward(net, "data", blob)
         matrix.update(data.truth(item), net.blobs[model.score].data[0].argmax(axis=0))
     return matrix

@@ -131,14 +131,7 @@ def train(
     Returns what training.json holds.
     """
     train_set, test_set = data or DATA[name]
-    made = recipe.read_recipe(
-        prototxts / "solver.prototxt",
-        net=prototxts / "train.prototxt",
-        out=out / "training",
-        iterations=steps,
-        seed=seed,
-        data=data and train_set,
-    )
+    made = recipe.read_net_recipe(prototxts, out, steps, seed=seed, data=data and train_set)
     other = "" if seed is None else f"_seed{seed}"
     made.snapshot_prefix += other
     run = trainer.train(made, engine=engine, device=device, quiet=quiet)
@@ -175,8 +168,6 @@ def score(name: str, prototxt: Path, weights: Path, images: ClassificationSet, c
     for first in range(0, len(images), _SCORED_AT_ONCE):
         part = np.s_[first : first + _SCORED_AT_ONCE]
         blob = model.feed.batch(images.images[part])
-        net.blobs["data"].reshape(*blob.shape)
-        net.blobs["data"].data[...] = blob
-        net.forward()
+        engines.forward(net, "data", blob)
         correct += int((net.blobs[model.score].data.argmax(1) == images.labels[part]).sum())
     return {**images.describe(), "correct": correct, "accuracy": correct / len(images)}

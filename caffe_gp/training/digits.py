@@ -60,12 +60,7 @@ def train(prototxts: Path, out: Path, steps: int | None = None, quiet: bool = Fa
     steps      iterations in place of the recipe's
     Folds, writes, scores on validation scenes. Returns what training.json holds.
     """
-    made = recipe.read_recipe(
-        prototxts / "solver.prototxt",
-        net=prototxts / "train.prototxt",
-        out=out / "training",
-        iterations=steps,
-    )
+    made = recipe.read_net_recipe(prototxts, out, steps)
     run = trainer.train(made, quiet=quiet, keep=2)
     weights = write_weights(out / f"{NAME}.caffemodel", prototxts, fold(run.params()))
     score = validate(prototxts / "deploy.prototxt", weights, quiet=quiet)
@@ -93,8 +88,6 @@ def validate(
     for first in tqdm(range(0, scenes, batch), desc="validation", disable=quiet):
         images, labels = data.batch(range(first, min(first + batch, scenes)))
         blob = model.feed.batch(images[..., ::-1])
-        net.blobs["data"].reshape(*blob.shape)
-        net.blobs["data"].data[...] = blob
-        net.forward()
+        engines.forward(net, "data", blob)
         matrix.update(labels, net.blobs[model.score].data.argmax(axis=1))
     return {"mean_iu": matrix.mean_iu, "pixel_accuracy": matrix.pixel_accuracy}

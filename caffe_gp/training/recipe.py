@@ -1,7 +1,9 @@
 """Solver files: those of the nets that are trained here, and anyone's read for a training.
 
-adam("digits", base_lr=0.002, max_iter=2600, snapshot=200)
-read_recipe("solver.prototxt", iterations=100, seed=2)
+For example:
+
+    adam("digits", base_lr=0.002, max_iter=2600, snapshot=200)
+    read_recipe("solver.prototxt", iterations=100, seed=2)
 """
 
 from __future__ import annotations
@@ -90,6 +92,17 @@ def read_recipe(
     if given:
         _set_options(recipe, given)
     return recipe
+
+
+def read_net_recipe(prototxts: Path, out: Path, iterations: int | None = None, **options: Any) -> Any:
+    """``read_recipe`` of one of our nets: files from ``prototxts``, snapshots in ``out/training``."""
+    return read_recipe(
+        prototxts / "solver.prototxt",
+        net=prototxts / "train.prototxt",
+        out=out / "training",
+        iterations=iterations,
+        **options,
+    )
 
 
 def _set_options(recipe: Any, options: dict[str, Any]) -> None:

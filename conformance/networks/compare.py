@@ -1,6 +1,8 @@
 """Compares the zoo's nets on the embedded Caffe with the recordings of BVLC Caffe (record.py).
 
-python -m conformance.networks.compare [--table docs/networks.md] [--write-goldens]
+Usage:
+
+    python -m conformance.networks.compare [--table docs/networks.md] [--write-goldens]
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Compares the embedded Caffe with BVLC Caffe's recordings of the released nets (record.py).
 
-python -m conformance.released.compare --write-inputs       read the images for both engines
-python -m conformance.released.compare [--table docs/compatibility.md] [--write-goldens]
+Usage:
+
+    python -m conformance.released.compare --write-inputs       read the images for both engines
+    python -m conformance.released.compare [--table docs/compatibility.md] [--write-goldens]
 """
 
 from __future__ import annotations
