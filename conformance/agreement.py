@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.closeness import BACKWARD_LIMIT, FORWARD_LIMIT, LABELS_LIMIT, differing, relative_error
+from conformance.closeness import BACKWARD_LIMIT, FORWARD_LIMIT, differing, relative_error
 
 # Numbers kept of an array in a golden file.
 SAMPLE = 64
@@ -38,7 +38,6 @@ class Distance:
     spread     norm of a - b / norm of b of the diffs at the input, jumps included
     flipped    share of the diffs at the input whose sign differs
     base, moved, pixels   label maps: pixels that differ, before and after the step, and their number
-    backward   max|a - b| / max|b| of the diff at the input on the same activations; None if not looked at
     """
 
     forward: float
@@ -47,15 +46,40 @@ class Distance:
     base: int
     moved: int
     pixels: int
-    backward: float | None = None
 
-    def within_limits(self, labels: float = LABELS_LIMIT) -> bool:
-        """Whether the engines agree, ``labels`` being the share of pixels that may differ."""
+
+@dataclass
+class Verdict:
+    """How far two runs of a net are apart, by what is judged.
+
+    forward          relative error of the scores; what a kink or a tie decides is left out (see the judges)
+    backward         the same of the diff at the input, over the same activations; None if not looked at
+    base, moved      labels that differ, before and after a step
+    far              the same of the whole runs, each over its own activations
+    labels_limit     how many labels may differ
+    forward_limit    of ``forward``
+    """
+
+    forward: float
+    backward: float | None
+    base: int
+    moved: int
+    far: Distance
+    labels_limit: float
+    forward_limit: float = FORWARD_LIMIT
+
+    def agrees(self) -> bool:
+        """Whether every bound holds."""
         return (
-            self.forward <= FORWARD_LIMIT
+            self.forward <= self.forward_limit
             and (self.backward is None or self.backward <= BACKWARD_LIMIT)
-            and max(self.base, self.moved) <= labels * self.pixels
+            and max(self.base, self.moved) <= self.labels_limit
         )
+
+    def numbers(self) -> dict[str, float]:
+        """What is judged, by name."""
+        names = ("forward", "backward", "base", "moved")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def distance(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> Distance:

@@ -2,6 +2,9 @@
 
     tools/in_bvlc.sh python3 -m conformance.record_classify
 
+It is run twice, the second time with weights and images moved by a rounding error's size (``moves``), and
+refused if its own labels then change by more than ``MAX_DISAGREEMENT``.
+
 Writes .cache/bvlc-recordings/classify/lenet.npz; ``tests/bvlc/test_classify_agree.py`` does the same on the
 embedded Caffe. Needs the real data (CAFFE_GP_SHARED_DATA).
 """
@@ -16,37 +19,86 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_gp import engines
+from caffe_gp import engines, proto
 from caffe_gp.datasets import classification as sets
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification import Classification, evaluate
-from conformance import folders
+from conformance import closeness, folders
+from conformance.moves import SIZE, Mover
 
 RECORDING = folders.RECORDINGS / "classify" / "lenet.npz"
 LENET = "caffemodels/cifar10_everpeace/examples/mnist"
 TRAIN, TEST = 20_000, 1000
+# The share of labels that may differ: another processor may round a tie differently.
+MAX_DISAGREEMENT = 1e-4
 
 
-def run(engine: str, shared: Path) -> dict[str, np.ndarray]:
-    """LeNet on the first test images: base labels, neighbours, and labels of every variant and eps."""
+def run(engine: str, shared: Path, mover: Mover | None = None) -> dict[str, np.ndarray]:
+    """LeNet on the first test images: base labels, neighbours, and labels of every variant and eps.
+
+    mover: moves the weights, each by itself, and the images, all by the same part.
+    """
     with tempfile.TemporaryDirectory() as folder:
+        prototxt = str(shared / LENET / "lenet.prototxt")
+        caffemodel, scale = str(shared / LENET / "lenet_iter_5000.caffemodel"), 1 / 256
+        if mover is not None:
+            caffemodel, scale = _moved(prototxt, caffemodel, engine, mover, folder), scale * (1 + SIZE)
         found = evaluate(
             Classification(
-                prototxt=str(shared / LENET / "lenet.prototxt"),
-                caffemodel=str(shared / LENET / "lenet_iter_5000.caffemodel"),
-                scale=1 / 256,
+                prototxt=prototxt,
+                caffemodel=caffemodel,
+                scale=scale,
                 train=sets.get("mnist-train", shared).first(TRAIN),
                 test=sets.get("mnist-test", shared).first(TEST),
                 eps=[0.03, 0.1, -0.03],
                 k=(1, 3),
                 gradient_at=("neighbour", "test"),
-                out=Path(folder),
+                out=Path(folder) / "run",
                 engine=engine,
                 quiet=True,
             )
         )
     labels = {variant.name: values for variant, values in found.labels.items()}
     return {"base": found.base, "neighbours": found.neighbours["ip1"], **labels}
+
+
+def _moved(prototxt: str, caffemodel: str, engine: str, mover: Mover, folder: str) -> str:
+    """The weights moved, as a file in ``folder``."""
+    net = engines.load_net(prototxt, caffemodel, engine=engine).net
+    mover.move_params(net)
+    described = proto.read_net_param(prototxt)
+    layers = {layer.name for layer in described.layer}  # load_net adds a probe
+    weights = {layer: [blob.data for blob in blobs] for layer, blobs in net.params.items() if layer in layers}
+    path = os.path.join(folder, "moved.caffemodel")
+    proto.write_caffemodel(path, described, weights)
+    return path
+
+
+def differing(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many labels of two runs differ, by variant and eps; neighbours are not labels."""
+    kinds = [kind for kind in expected if kind == "base" or "/" in kind]
+    return {kind: closeness.differing(found[kind], expected[kind]) for kind in kinds}
+
+
+def too_many(counts: dict[str, int], expected: dict[str, np.ndarray]) -> list[str]:
+    """Which of the counts of ``differing`` exceed ``MAX_DISAGREEMENT``, for people."""
+    return [
+        f"{kind}: {differ} of {expected[kind].size} differ"
+        for kind, differ in counts.items()
+        if differ > MAX_DISAGREEMENT * expected[kind].size
+    ]
+
+
+def record(engine: str, shared: Path) -> dict[str, np.ndarray]:
+    """``run``, and as ``own_change/<kind>`` how many labels change when weights and images are moved.
+
+    Raises DataError if rounding decides too many.
+    """
+    arrays = run(engine, shared)
+    change = differing(run(engine, shared, Mover(np.random.RandomState(0))), arrays)
+    if too_many(change, arrays):
+        raise DataError(f"unstable, moved by a rounding error's size: {'; '.join(too_many(change, arrays))}")
+    return {**arrays, **{f"own_change/{kind}": np.array(count) for kind, count in change.items()}}
 
 
 def main() -> int:
@@ -60,7 +112,7 @@ def main() -> int:
         print("record_classify: the real test data is not here (CAFFE_GP_SHARED_DATA); nothing recorded")
         return 0
     try:
-        arrays = engines.run_guarded(run, options.engine, shared)
+        arrays = engines.run_guarded(record, options.engine, shared)
     except CaffeGPError as error:
         print(f"record_classify: {error}", file=sys.stderr)
         return error.exit_code

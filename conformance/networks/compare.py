@@ -18,8 +18,9 @@ import numpy as np
 
 from caffe_gp.models import zoo
 from conformance import agreement, closeness, folders, recordings
+from conformance.agreement import Verdict
 from conformance.networks import nets, record
-from conformance.networks.judge import LABELS_LIMIT, Verdict, judge
+from conformance.networks.judge import LABELS_LIMIT, judge
 
 GOLDENS = folders.GOLDENS / "networks.npz"
 KINDS = ("score", "diff", "base", "moved")

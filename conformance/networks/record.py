@@ -24,9 +24,10 @@ import numpy as np
 
 from caffe_gp import engines
 from conformance import folders
+from conformance.agreement import Verdict
 from conformance.moves import Mover
 from conformance.networks import nets
-from conformance.networks.judge import Verdict, judge
+from conformance.networks.judge import judge
 
 RECORDINGS = folders.RECORDINGS / "networks"
 SEEDS = 5
