@@ -7,9 +7,12 @@ about the engines, so it is not recorded.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
+
+from caffe_gp import engines
 
 # Part of a number's size by which it moves.
 SIZE = 1e-7
@@ -45,6 +48,15 @@ class Mover:
         for blobs in net.params.values():
             for blob in blobs:
                 blob.data[...] = self(blob.data)
+
+    def write_moved(
+        self, path: str | Path, prototxt: str | Path, caffemodel: str | Path, engine: str
+    ) -> None:
+        """Write a caffemodel with its numbers moved once, for programs that read files."""
+        caffe = engines.load_caffe(engine)
+        net = caffe.Net(str(prototxt), str(caffemodel), caffe.TEST)
+        self.move_params(net)
+        net.save(str(path))
 
     def follow(self, net: Any) -> None:
         """From now on, move what each layer computes; numbers that it only copies stay."""

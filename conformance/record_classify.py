@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caffe_gp import engines, proto
+from caffe_gp import engines
 from caffe_gp.datasets import classification as sets
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification import Classification, evaluate
@@ -42,7 +42,9 @@ def run(engine: str, shared: Path, mover: Mover | None = None) -> dict[str, np.n
         prototxt = str(shared / LENET / "lenet.prototxt")
         caffemodel, scale = str(shared / LENET / "lenet_iter_5000.caffemodel"), 1 / 256
         if mover is not None:
-            caffemodel, scale = _moved(prototxt, caffemodel, engine, mover, folder), scale * (1 + SIZE)
+            moved = os.path.join(folder, "moved.caffemodel")
+            mover.write_moved(moved, prototxt, caffemodel, engine)
+            caffemodel, scale = moved, scale * (1 + SIZE)
         found = evaluate(
             Classification(
                 prototxt=prototxt,
@@ -60,18 +62,6 @@ def run(engine: str, shared: Path, mover: Mover | None = None) -> dict[str, np.n
         )
     labels = {variant.name: values for variant, values in found.labels.items()}
     return {"base": found.base, "neighbours": found.neighbours["ip1"], **labels}
-
-
-def _moved(prototxt: str, caffemodel: str, engine: str, mover: Mover, folder: str) -> str:
-    """The weights moved, as a file in ``folder``."""
-    net = engines.load_net(prototxt, caffemodel, engine=engine).net
-    mover.move_params(net)
-    described = proto.read_net_param(prototxt)
-    layers = {layer.name for layer in described.layer}  # load_net adds a probe
-    weights = {layer: [blob.data for blob in blobs] for layer, blobs in net.params.items() if layer in layers}
-    path = os.path.join(folder, "moved.caffemodel")
-    proto.write_caffemodel(path, described, weights)
-    return path
 
 
 def differing(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Records LeNet's recipe from released weights on BVLC Caffe: goldens/lenet_training.json.
 
+Besides, as ``moved``, what it computes from weights moved by a rounding error's size (``moves``).
+
 Usage:
 
     tools/in_bvlc.sh python3 -m conformance.record_training reports/lenet_training.json
@@ -19,12 +21,13 @@ import numpy as np
 from caffe_gp.training import trainer
 from caffe_gp.training.recipe import read_recipe
 from conformance import folders
+from conformance.moves import Mover
 
 GOLDEN = folders.GOLDENS / "lenet_training.json"
-RELEASED = "caffemodels/lenet_ethereon/examples/mnist/lenet_iter_10000.caffemodel"
+RELEASED = "caffemodels/lenet_ethereon/examples/mnist"
 
 
-def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
+def numbers(engine_name: str, data: Path, out: Path, mover: Mover | None = None) -> dict[str, Any]:
     """Losses, test scores and sizes of the weights in 12 iterations of the committed recipe.
 
     Nothing in it is random once the weights are given: both engines see the same images in the same order.
@@ -36,9 +39,14 @@ def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
         out=out,
         iterations=12,
     )
+    weights = data / RELEASED / "lenet_iter_10000.caffemodel"
+    if mover is not None:
+        moved = out / "moved.caffemodel"
+        mover.write_moved(moved, data / RELEASED / "lenet.prototxt", weights, engine_name)
+        weights = moved
     every, trainer.LOG_EVERY = trainer.LOG_EVERY, 1
     try:
-        run = trainer.train(recipe, engine=engine_name, weights=data / RELEASED, quiet=True)
+        run = trainer.train(recipe, engine=engine_name, weights=weights, quiet=True)
     finally:
         trainer.LOG_EVERY = every
     sums = {name: [float(np.abs(blob).sum()) for blob in blobs] for name, blobs in run.params().items()}
@@ -48,6 +56,8 @@ def numbers(engine_name: str, data: Path, out: Path) -> dict[str, Any]:
 if __name__ == "__main__":
     shared = Path(os.environ["CAFFE_GP_SHARED_DATA"])
     os.environ.update(CAFFE_GP_DATA=str(shared), CAFFE_GP_ENGINE="bvlc")
-    with tempfile.TemporaryDirectory() as folder:
-        text = json.dumps(numbers("bvlc", shared, Path(folder)), indent=1)
-    Path(sys.argv[1]).write_text(text + "\n", encoding="utf-8")
+    found: dict[str, Any] = {}
+    for key, mover in (("recorded", None), ("moved", Mover(np.random.RandomState(0)))):
+        with tempfile.TemporaryDirectory() as folder:
+            found[key] = numbers("bvlc", shared, Path(folder), mover)
+    Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from conformance import record_digits
+from conformance import closeness, record_digits
 
 
 def test_label_maps_are_bvlcs():
@@ -13,7 +13,9 @@ def test_label_maps_are_bvlcs():
     ours = record_digits.label_maps("torch", golden["images"])
     assert set(ours) == {"base", "gp_data", "gp_pool1", "gp_pool3"}
     for name, labels in ours.items():
-        # Another processor may round a tie differently: at most one pixel in ten thousand.
-        assert np.mean(labels != golden[name]) <= 1e-4, name
+        # Another processor may round a tie differently.
+        assert closeness.differing(labels, golden[name]) <= closeness.LABELS_LIMIT * labels.size, name
+        # Moved by a rounding error's size, BVLC Caffe itself stays within the limit.
+        assert golden[f"own_change/{name}"] <= closeness.LABELS_LIMIT * labels.size, name
     for blob in record_digits.EPS:
         assert np.mean(golden[f"gp_{blob}"] != golden["base"]) > 0.01
