@@ -16,12 +16,12 @@ EXIT_CODES = (
 )
 
 
-def finish(work: Callable[[], Any], *, tool: str, on_interrupt: str = "") -> int:
+def finish(work: Callable[[], Any], *, tool: str, on_interrupt: Callable[[], str] = str) -> int:
     """Run ``work`` and return the exit code of the tool.
 
     0 after success; a CaffeGPError's own code; 1 for the system's errors (disk full, no permission, no
-    memory); 130 for Ctrl-C, after the sentence ``on_interrupt``. Anything else is a bug and keeps its
-    traceback.
+    memory, a Python package that is missing); 130 for Ctrl-C, after the sentence that ``on_interrupt`` gives.
+    Anything else is a bug and keeps its traceback.
     """
     try:
         work()
@@ -29,11 +29,16 @@ def finish(work: Callable[[], Any], *, tool: str, on_interrupt: str = "") -> int
     except CaffeGPError as error:
         return _say(tool, str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _say(tool, f"interrupted. {on_interrupt}".strip(), INTERRUPTED)
+        return _say(tool, f"interrupted. {on_interrupt()}".strip(), INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output left (head, less): nothing to tell, and nobody to tell it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "caffe_gp"):
+            raise
+        return _say(tool, _missing_package(package), 1)
     except MemoryError:
         return _say(tool, "out of memory: try smaller images or a smaller batch", 1)
     except OSError as error:
@@ -44,6 +49,15 @@ def finish(work: Callable[[], Any], *, tool: str, on_interrupt: str = "") -> int
         first_line = str(error).strip().splitlines()[0]
         return _say(tool, f"out of memory: try smaller images or a smaller batch ({first_line})", 1)
     return 0
+
+
+def _missing_package(name: str) -> str:
+    """What to do where a package that caffe_gp needs cannot be imported."""
+    return (
+        f"the Python package '{name}' is not installed for {sys.executable}. "
+        "Install caffe_gp with what it needs (pip install caffe_gp); in a checkout, run 'make venv' and then "
+        "'source .venv/bin/activate'"
+    )
 
 
 def _say(tool: str, message: str, code: int) -> int:

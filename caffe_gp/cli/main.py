@@ -56,15 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str, given: Sequence[str]) -> int:
-    module = _module(name)
-    parser = _parser_of(name, module)
+    on_interrupt = ""
 
     def work() -> None:
-        args = parser.parse_args(given)
+        nonlocal on_interrupt
+        module = _module(name)
+        on_interrupt = getattr(module, "ON_INTERRUPT", "")
+        args = _parser_of(name, module).parse_args(given)
         args.command = shlex.join(["caffe_gp", name, *given])
         module.work(args)
 
-    return finish(work, tool=parser.prog, on_interrupt=getattr(module, "ON_INTERRUPT", ""))
+    return finish(work, tool=f"caffe_gp {name}", on_interrupt=lambda: on_interrupt)
 
 
 def _without_command(given: Sequence[str]) -> int:

@@ -36,16 +36,17 @@ def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     child = context.Process(
         target=_child_main, args=(sender, receiver, read_end, write_end, function, args, kwargs)
     )
-    child.start()
-    sender.close()
-    os.close(write_end)
     tail = bytearray()
     try:
+        child.start()
+        sender.close()
+        os.close(write_end)
         outcome = _listen(child, receiver, read_end, tail)
         child.join()
     except KeyboardInterrupt:
         # The terminal sent Ctrl-C to the child as well: let it finish its file, then stop.
-        _listen(child, receiver, read_end, tail)
+        if child.is_alive():
+            _listen(child, receiver, read_end, tail)
         raise
     finally:
         if child.is_alive():

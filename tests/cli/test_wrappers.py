@@ -33,6 +33,15 @@ def test_each_starts_by_its_own_path(tool, tmp_path):
     assert sum(bool(line.strip()) for line in tool.read_text().splitlines()) <= 8  # nothing but the call
 
 
+def test_without_the_packages_one_line_says_so():
+    """An interpreter without site-packages stands for a virtual environment that is not activated."""
+    words = [sys.executable, "-I", "-S", str(TOOLS[0]), "--help"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.count("\n") == 1 and "is not installed for" in done.stderr
+    assert "make venv" in done.stderr
+
+
 def _interpreters(folder: Path) -> Path:
     """A folder with this interpreter as python3."""
     script = folder / "python3"
