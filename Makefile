@@ -88,12 +88,12 @@ prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again af
 	$(BIN)/python -m caffe_gp.training.prototxts
 
 test: $(READY)  ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) tests
+	$(BIN)/python -m pytest -q -n $(JOBS) tests
 
 # What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one.
 test-older-processors: $(READY)  ## the comparison with BVLC Caffe's goldens, with older instruction sets
 	for isa in "SSE41 default" "AVX2 avx2"; do set -- $$isa; \
-	    ONEDNN_MAX_CPU_ISA=$$1 ATEN_CPU_CAPABILITY=$$2 OMP_NUM_THREADS=1 \
+	    ONEDNN_MAX_CPU_ISA=$$1 ATEN_CPU_CAPABILITY=$$2 \
 	    $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc/test_compare.py tests/bvlc/test_networks.py || exit 1; done
 
 bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, debootstrap)
@@ -104,8 +104,8 @@ test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests o
 	tools/in_bvlc.sh python3 -m conformance.record_gp
 	tools/in_bvlc.sh python3 -m conformance.record_classify
 	tools/in_bvlc.sh python3 -m conformance.networks.record
-	OMP_NUM_THREADS=1 CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider -m engine tests
-	OMP_NUM_THREADS=1 CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
+	CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider -m engine tests
+	CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
 
 faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc), write the tables in docs/
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.compare --recordings .cache/bvlc-recordings --table docs/faithfulness.md

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
-import pytest
+# Before anything loads torch or BLAS: test processes share the cores, and the last bits of sums depend on it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from caffe_gp import engines
-from conformance.folders import ROOT, SHARED_DATA
+import pytest  # noqa: E402
+
+from caffe_gp import engines  # noqa: E402
+from conformance.folders import ROOT, SHARED_DATA  # noqa: E402
 
 # Beside BVLC Caffe the modules for the embedded one alone cannot be imported: torch is not there.
 if engines.resolve() == "bvlc":
