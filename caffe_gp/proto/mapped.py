@@ -12,9 +12,9 @@ import os
 import numpy as np
 
 from ..errors import WeightsError
+from ..files.protobuf import Damage
 from . import wire
 from .weights import WeightBlob
-from .wire import Damage
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
