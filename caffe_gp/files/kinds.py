@@ -1,7 +1,7 @@
 """What a file is, by its content, and what to do where it lies in another file's place.
 
-    what_is("net.caffemodel")                            'a caffemodel'
-    wrong_file("w.pth", CAFFEMODEL, HDF5_WEIGHTS)        'this is a PyTorch file (.pth), not a caffemodel. ...'
+    what_is("net.caffemodel")          'a caffemodel'
+    wrong_file("w.pth", CAFFEMODEL)    'this is a PyTorch file (.pth), not a caffemodel. ...'
 
 Nothing in a file is run, and of large ones only the beginning and the places of protobuf's fields are read.
 """
@@ -19,7 +19,7 @@ from typing import Any
 from caffe_gp.files.protobuf import LEN, VARINT, Buffer, Damage, fields
 
 # Caffe's own.
-NET, SOLVER = "a net's prototxt", "a solver prototxt"
+PROTOTXT, NET, SOLVER = "a prototxt", "a net's prototxt", "a solver prototxt"  # what_is says which
 CAFFEMODEL, HDF5_WEIGHTS = "a caffemodel", "Caffe's HDF5 weights"
 STATE, HDF5_STATE = "a solver state (.solverstate)", "a solver state in HDF5"
 MEAN = "a mean image (.binaryproto)"
@@ -98,9 +98,15 @@ def what_begins(head: bytes) -> str:
         return ARCHIVE
     if head[4:8] == b"TFL3":
         return TFLITE
-    if b"\0" in head and not any(head[1::2]) or b"\0" in head and not any(head[::2]):
+    if any(is_text(one) and any(one) and not any(other) for one, other in _halves(head)):
         return UTF16
-    return TEXT if is_text(head) else BINARY
+    return TEXT if is_text(head) and any(byte < 127 for byte in head) else BINARY
+
+
+def _halves(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Bytes in even and in odd places; of ASCII characters in UTF-16 one half is zeros."""
+    one, other = head[::2], head[1::2]
+    return ((one, other), (other, one)) if b"\0" in head else ()
 
 
 def is_text(content: bytes) -> bool:
@@ -111,9 +117,13 @@ def is_text(content: bytes) -> bool:
 def wrong_file(path: str | os.PathLike, *wanted: str) -> str:
     """'this is A, not B. What to do', where a file is clearly none of the ``wanted`` kinds; '' otherwise.
 
-    Files of no known kind are left to the reader of the first wanted one, which knows more. Raises OSError.
+    What cannot be read, and files of no known kind, are left to the reader of what is wanted.
     """
-    return _sentence(what_is(path), wanted, path)
+    try:
+        kind = what_is(path)
+    except OSError:
+        return ""
+    return _sentence(kind, wanted, path)
 
 
 def wrong_content(content: bytes, *wanted: str) -> str:
@@ -164,8 +174,8 @@ def _kind_of_text(content: bytes) -> str:
         return DARKNET
     if re.match(rb"(4\d\d|5\d\d)\b|(entry |page )?not found|access denied|forbidden", start, re.I):
         return REFUSAL if len(content) < _HEAD else TEXT
-    if re.search(rb"^(import [\w.]+|from [\w.]+ import )", content, re.M) or start.startswith(b"#!"):
-        return PYTHON if b"python" in start[:64] or not start.startswith(b"#!") else TEXT
+    if re.search(rb"^(import [\w.]+|from [\w.]+ import )", content, re.M):
+        return PYTHON
     top = _top_level(content.decode("latin-1"))
     if re.search(r"\blayers?\s*:?\s*$|\binput(_dim|_shape)?\s*(:|$)", top, re.M):
         return NET
@@ -200,7 +210,9 @@ def _kind_of_protobuf(content: Buffer) -> str:
     if types.get(1) == VARINT and set(types) <= set(range(1, 10)):
         if types.get(2) == LEN and types.get(7) == LEN:
             return ONNX
-        return MEAN if 5 in types or 8 in types else STATE if whole or {2, 3} & set(types) else BINARY
+        if LEN in (types.get(2), types.get(3)) or set(types) <= {1, 4}:
+            return STATE
+        return MEAN if whole or 5 in types or 8 in types else BINARY
     # A V1 layer is field 2; of a damaged file more has to be seen than that.
     if types.get(100) == LEN or types.get(2) == LEN and names <= 1 and (whole or 1 in types):
         return CAFFEMODEL if types.get(1, LEN) == LEN else BINARY

@@ -16,9 +16,10 @@ import os
 import numpy as np
 
 from ..errors import WeightsError
+from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGHTS, MEAN, STATE
 from ..files.protobuf import LEN, VARINT, Damage, Field, expect, fields
 from .hdf5_weights import read_hdf5
-from .mapped import HDF5_MAGIC, map_file, mapped_blob, refuse_other_files
+from .mapped import map_file, mapped_blob, refuse_other_files
 from .weights import Layer, SolverStateFile, WeightBlob, Weights
 
 
@@ -29,11 +30,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     damaged, truncated or no weight file at all, naming file, layer, blob and byte offset.
     """
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    if head.startswith(HDF5_MAGIC):
+    buffer = map_file(path)
+    refuse_other_files(path, CAFFEMODEL, HDF5_WEIGHTS, HDF5, DAMAGED_HDF5)
+    if buffer[: len(HDF5_MAGIC)] == HDF5_MAGIC:
         buffer.close()
         return read_hdf5(path)
-    refuse_other_files(path, head)
     try:
         format, layers = _scan_net(buffer, path)
     except Damage as damage:
@@ -45,8 +46,6 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
     """(format, layers) of a NetParameter: field 100 is a V2 layer, field 2 a V1 (or V0) one."""
     v1, v2 = [], []
     for field in fields(buffer, 0, len(buffer)):
-        if field.number == 1 and field.wire_type == VARINT:
-            raise WeightsError(f"{path}: this is no caffemodel; it looks like a mean file or a solverstate")
         if field.number in (1, 2, 100):
             expected = {1: "the net's name", 2: "a V1 layer", 100: "a layer"}[field.number]
             expect(field, LEN, expected)
@@ -97,8 +96,8 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     (BGR with Caffe's tools). Raises WeightsError.
     """
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    refuse_other_files(path, head)
+    buffer = map_file(path)
+    refuse_other_files(path, MEAN)
     with buffer:
         return np.array(mapped_blob(buffer, 0, len(buffer), path).array())
 
@@ -106,8 +105,8 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
 def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
     """Open a binary solver state as Caffe's snapshots write it. Raises WeightsError."""
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    refuse_other_files(path, head)
+    buffer = map_file(path)
+    refuse_other_files(path, STATE)
     values = {1: 0, 4: 0}
     learned_net = ""
     history: list[WeightBlob] = []

@@ -60,7 +60,7 @@ def image(format):
         ("Entry not found", kinds.REFUSAL),
         ('{"layer": []}', kinds.JSON),
         ("[net]\nbatch=64\n", kinds.DARKNET),
-        ("#!/usr/bin/env python\nimport caffe\n", kinds.PYTHON),
+        ("#!/usr/bin/env python\n'''A tool.'''\nimport caffe\n", kinds.PYTHON),
         (NET.encode("utf-16"), kinds.UTF16),
         (NET.encode("utf-16-le"), kinds.UTF16),
         (b"\xef\xbb\xbf" + NET.encode(), kinds.NET),
