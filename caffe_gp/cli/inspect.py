@@ -13,7 +13,6 @@ import argparse
 import json
 import mmap
 import os
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
@@ -22,12 +21,13 @@ import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
+from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
+from caffe_gp.files.protobuf import LEN, VARINT, fields
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import fitting_models, guess_format
 from caffe_gp.models.convert.archives import kind_of, open_archive
 from caffe_gp.proto import messages as pb
-from caffe_gp.proto import wire
 from caffe_gp.proto.text import expand_variables, parse_message, read_text
 from caffe_gp.proto.upgrade import V1_TYPES
 from caffe_gp.proto.upgrade_v0 import V0_TYPES
@@ -39,11 +39,6 @@ examples:
   caffe_gp inspect net.caffemodel           layers, shapes, counts, version, sha256, which known nets it fits
   caffe_gp inspect deploy.prototxt --json
 """
-
-# A solver's fields that no net has; every solver has one of them.
-_SOLVER = re.compile(
-    r"^\s*(net|train_net|test_net|base_lr|lr_policy|max_iter|solver_mode|type)\s*:", re.MULTILINE
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,17 +131,19 @@ def describe_file(path: str | os.PathLike) -> FileDescription:
     """Say what the file is. Raises PrototxtError, NetError or WeightsError for what is damaged or unknown,
     and EngineError where a .pth meets a Python without PyTorch."""
     path = os.fspath(path)
-    kind = kind_of(path)
-    if kind:
-        return _describe_foreign(path, kind)
-    with open(path, "rb") as stream:
-        head = stream.read(1 << 16)
-    if head.startswith(b"\x89HDF"):
-        return _describe_weights(path)
-    if not any(byte < 9 or 13 < byte < 32 for byte in head):
-        text = read_text(path)
-        return _describe_solver(path, text) if _SOLVER.search(_top_level(text)) else _describe_net(path, text)
-    describe = {"blob": _describe_mean, "state": _describe_state}.get(_protobuf_kind(path), _describe_weights)
+    foreign = kind_of(path)
+    if foreign:
+        return _describe_foreign(path, foreign)
+    kind = kinds.what_is(path)
+    if kind in (kinds.NET, kinds.TEXT):  # of another text, the parser says where it is no prototxt
+        return _describe_net(path, read_text(path))
+    if kind == kinds.SOLVER:
+        return _describe_solver(path, read_text(path))
+    describe = {kinds.MEAN: _describe_mean, kinds.STATE: _describe_state}.get(kind, _describe_weights)
+    if describe is _describe_weights and kinds.wrong_file(
+        path, kinds.CAFFEMODEL, kinds.HDF5_WEIGHTS, kinds.HDF5
+    ):
+        raise WeightsError(f"{path}: this is {kind}, neither a prototxt nor weights")
     return describe(path)
 
 
@@ -176,18 +173,6 @@ def _count(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 # ----------------------------------------------------------------------------------------------- prototxts
-
-
-def _top_level(text: str) -> str:
-    """The text without comments and without what stands between braces."""
-    text = re.sub(r"#[^\n]*", "", text)
-    depth, kept = 0, []
-    for part in re.split(r"([{}])", text):
-        if part in "{}":
-            depth += 1 if part == "{" else -1
-        elif depth <= 0:
-            kept.append(part)
-    return "\n".join(kept)
 
 
 def _describe_solver(path: str, text: str) -> FileDescription:
@@ -258,20 +243,6 @@ def _shapes(net: Any) -> dict[str, list]:
 # ----------------------------------------------------------------------------------------- protobuf weights
 
 
-def _protobuf_kind(path: str) -> str:
-    """'blob', 'state' or 'net', by the numbers of the fields; 'net' for what is none of them."""
-    types = {}
-    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        try:
-            for part in wire.fields(buffer, 0, len(buffer)):
-                types[part.number] = part.wire_type
-        except wire.Damage:
-            pass  # the reader will say it
-    if types.get(1) == wire.VARINT:
-        return "blob" if 5 in types or 8 in types else "state"
-    return "blob" if not {2, 100} & set(types) and {5, 7, 8} & set(types) else "net"
-
-
 def _describe_weights(path: str) -> FileDescription:
     with proto.read_weights(path) as weights:
         is_hdf5 = weights.format == "hdf5"
@@ -297,7 +268,7 @@ def _layer_types(path: str) -> list[str]:
     v1: list[str] = []
     v2: list[str] = []
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-        for layer in wire.fields(buffer, 0, len(buffer)):
+        for layer in fields(buffer, 0, len(buffer)):
             if layer.number == 100:
                 v2.append(_text_of(buffer, layer, 2))
             elif layer.number == 2:
@@ -308,8 +279,8 @@ def _layer_types(path: str) -> list[str]:
 def _text_of(buffer: Any, message: Any, number: int) -> str:
     """A field of texts of the message; '' where it has none."""
     text = ""
-    for part in wire.fields(buffer, message.start, message.end):
-        if part.number == number and part.wire_type == wire.LEN:
+    for part in fields(buffer, message.start, message.end):
+        if part.number == number and part.wire_type == LEN:
             text = bytes(buffer[part.start : part.end]).decode("utf-8", "replace")
     return text
 
@@ -317,11 +288,11 @@ def _text_of(buffer: Any, message: Any, number: int) -> str:
 def _v1_type(buffer: Any, layer: Any) -> str:
     """Today's name of the type of a V1 layer, or of the V0 layer inside."""
     name = "NONE"
-    for part in wire.fields(buffer, layer.start, layer.end):
-        if part.number == 5 and part.wire_type == wire.VARINT:
+    for part in fields(buffer, layer.start, layer.end):
+        if part.number == 5 and part.wire_type == VARINT:
             values = pb.V1LayerParameter.LayerType
             name = values.Name(part.value) if part.value in values.values() else "NONE"
-        elif part.number == 1 and part.wire_type == wire.LEN:
+        elif part.number == 1 and part.wire_type == LEN:
             name = V0_TYPES.get(_text_of(buffer, part, 2), "NONE")
     return V1_TYPES.get(name, "")
 

@@ -103,15 +103,20 @@ def prepare_net(
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
 ) -> Prepared:
-    """The description that ``load_net`` loads, without the engine; the arguments are the same."""
+    """The description that ``load_net`` loads, without the engine; the arguments are the same.
+
+    A ``caffemodel`` that is no weights file is refused here already.
+    """
     prepared = prepare(
         proto.read_net_param(os.fspath(prototxt)),
         score=score,
         input_shape=input_shape,
         engine=resolve(engine),
     )
-    if caffemodel is not None and prepared.channels_are_guess:
-        _set_channels(prepared, os.fspath(caffemodel))
+    if caffemodel is not None:
+        stored = _stored_blobs(os.fspath(caffemodel))
+        if prepared.channels_are_guess:
+            _set_channels(prepared, stored)
     return prepared
 
 
@@ -138,7 +143,7 @@ def _stored_blobs(path: str) -> list[tuple[str, list[Any]]]:
         return list(weights)
 
 
-def _set_channels(prepared: Prepared, path: str) -> None:
+def _set_channels(prepared: Prepared, stored: Sequence[tuple[str, list[Any]]]) -> None:
     """Give an Input layer that replaces a data layer the channels that the first convolution's weights have.
 
     A data layer does not tell grey from colour.
@@ -146,7 +151,7 @@ def _set_channels(prepared: Prepared, path: str) -> None:
     readers = [layer for layer in prepared.net.layer if prepared.data in layer.bottom]
     groups = {layer.name: layer.convolution_param.group for layer in readers if layer.type == "Convolution"}
     shape = prepared.input_shape
-    for name, blobs in _stored_blobs(path):
+    for name, blobs in stored:
         if name in groups and blobs and blobs[0] is not None and len(blobs[0].shape) == 4:
             channels = blobs[0].shape[1] * groups[name]
             if channels != shape.dim[1]:

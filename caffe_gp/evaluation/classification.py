@@ -103,11 +103,12 @@ def run_task(task: ClassificationTask) -> ClassificationResults:
 
 
 def _run(task: ClassificationTask) -> ClassificationResults:
-    folder = run(task, task.folder, **task.settings.sharing())
-    found = read_results(folder, task.images, task.settings.train.labels)
-    if not folder.is_reported():
-        write_reports(folder, found)
-    return found
+    with task.folder.only_here():
+        folder = run(task, task.folder, **task.settings.sharing())
+        found = read_results(folder, task.images, task.settings.train.labels)
+        if not folder.is_reported():
+            write_reports(folder, found)
+        return found
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class FeatureBank:
     ) -> None:
         self.folder, self.method, self.data, self.preprocess = Path(folder), method, data, preprocess
         self.batch_size, self.quiet = batch_size, quiet
-        self._claim(as_read_back(key))
+        self._key = as_read_back(key)
+        self._claim()
 
     def features(self) -> dict[str, np.ndarray]:
         """The features of all images by blob, (N, D) float32; what is missing is computed and stored."""
@@ -63,6 +64,7 @@ class FeatureBank:
             for batch in batches:
                 for name, values in self.method.look(self._images(batch))[1].items():
                     found[name].append(values)
+            self._claim()
             for name, one in files.items():
                 wanted = np.isin(rows, missing[name])
                 if wanted.any():
@@ -80,16 +82,17 @@ class FeatureBank:
             found = [
                 self.method.directions(self._images(batch), self.data.labels[batch]) for batch in batches
             ]
+            self._claim()
             files.add(piece, np.concatenate(found))
         return files.read(rows)
 
-    def _claim(self, key: dict[str, Any]) -> None:
+    def _claim(self) -> None:
+        """A bank without rows is anyone's: whoever adds some makes sure that nobody else has claimed it."""
         path = self.folder / "key.json"
-        if not path.exists():
-            write_json(path, key)
-            return
-        found = read_json(path, "remove the bank's folder")
-        check_key(self.folder, found, key)
+        if path.exists() and next(self.folder.glob("*/*/*.h5"), None):
+            check_key(self.folder, read_json(path, "remove the bank's folder"), self._key)
+        elif not path.exists() or read_json(path, "remove the bank's folder") != self._key:
+            write_json(path, self._key)
 
     def _files(self, kind: str, blob: str) -> RowFiles:
         return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels))

@@ -100,10 +100,11 @@ def evaluate(
             on_records(records)
         return score(records)
 
-    folder = run(task, task.folder, on_records=on_new, **settings.sharing())
-    if folder.is_reported():
-        return results.read_run(folder.path)
-    return results.write_reports(folder, kind)
+    with task.folder.only_here():
+        folder = run(task, task.folder, on_records=on_new, **settings.sharing())
+        if folder.is_reported():
+            return results.read_run(folder.path)
+        return results.write_reports(folder, kind)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,15 @@ import shutil
 from pathlib import Path
 
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.files.kinds import EMPTY, LFS, WEB_PAGE, what_begins
 
 
 def what_is_wrong(head: bytes) -> str:
     """What starts with ``head``, if hosts often serve it in place of a binary file; '' otherwise."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if not head:
-        return "an empty file"
-    if start.startswith(b"version https://git-lfs"):
-        return "a git-LFS pointer, not the file itself"
-    if start.startswith(b"<"):
-        return "a web page, not the file itself"
-    return ""
+    kind = what_begins(head)
+    if kind == EMPTY:
+        return kind
+    return f"{kind}, not the file itself" if kind in (LFS, WEB_PAGE) else ""
 
 
 def need_space(folder: Path, count: int, name: str) -> None:

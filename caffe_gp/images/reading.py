@@ -8,6 +8,7 @@ from typing import Any, Tuple
 from PIL import Image
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.kinds import IMAGE, wrong_file
 
 Size = Tuple[int, int]  # width, height
 
@@ -23,7 +24,7 @@ def read_image(path: str | os.PathLike) -> Any:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from None
+        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable image ({error})'}") from None
 
 
 def image_size(path: str | os.PathLike) -> Size:
@@ -34,4 +35,4 @@ def image_size(path: str | os.PathLike) -> Size:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from None
+        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable image ({error})'}") from None

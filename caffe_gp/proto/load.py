@@ -16,11 +16,11 @@ import os
 import numpy as np
 
 from ..errors import WeightsError
-from . import wire
+from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGHTS, MEAN, STATE
+from ..files.protobuf import LEN, VARINT, Damage, Field, expect, fields
 from .hdf5_weights import read_hdf5
-from .mapped import HDF5_MAGIC, map_file, mapped_blob, refuse_other_files
+from .mapped import map_file, mapped_blob, refuse_other_files
 from .weights import Layer, SolverStateFile, WeightBlob, Weights
-from .wire import LEN, VARINT, Damage
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
@@ -30,11 +30,11 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     damaged, truncated or no weight file at all, naming file, layer, blob and byte offset.
     """
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    if head.startswith(HDF5_MAGIC):
+    buffer = map_file(path)
+    refuse_other_files(path, CAFFEMODEL, HDF5_WEIGHTS, HDF5, DAMAGED_HDF5)
+    if buffer[: len(HDF5_MAGIC)] == HDF5_MAGIC:
         buffer.close()
         return read_hdf5(path)
-    refuse_other_files(path, head)
     try:
         format, layers = _scan_net(buffer, path)
     except Damage as damage:
@@ -45,12 +45,10 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
     """(format, layers) of a NetParameter: field 100 is a V2 layer, field 2 a V1 (or V0) one."""
     v1, v2 = [], []
-    for field in wire.fields(buffer, 0, len(buffer)):
-        if field.number == 1 and field.wire_type == VARINT:
-            raise WeightsError(f"{path}: this is no caffemodel; it looks like a mean file or a solverstate")
+    for field in fields(buffer, 0, len(buffer)):
         if field.number in (1, 2, 100):
             expected = {1: "the net's name", 2: "a V1 layer", 100: "a layer"}[field.number]
-            wire.expect(field, LEN, expected)
+            expect(field, LEN, expected)
         if field.number == 2:
             v1.append(_scan_layer(buffer, field, path, name_field=4, blobs_field=6, v0_field=1))
         elif field.number == 100:
@@ -65,7 +63,7 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
 
 def _scan_layer(
     buffer: mmap.mmap,
-    outer: wire.Field,
+    outer: Field,
     path: str,
     name_field: int,
     blobs_field: int,
@@ -73,16 +71,16 @@ def _scan_layer(
 ) -> tuple[str, list[WeightBlob | None], bool]:
     """(name, blobs, is V0) of one layer; a V1 entry may wrap a V0 one, whose name and blobs then count."""
     name = ""
-    spans: list[wire.Field] = []
-    for field in wire.fields(buffer, outer.start, outer.end):
+    spans: list[Field] = []
+    for field in fields(buffer, outer.start, outer.end):
         if field.number == name_field:
-            wire.expect(field, LEN, "a layer's name")
+            expect(field, LEN, "a layer's name")
             name = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
         elif field.number == blobs_field:
-            wire.expect(field, LEN, f"a blob of layer '{name}'")
+            expect(field, LEN, f"a blob of layer '{name}'")
             spans.append(field)
         elif field.number == v0_field:
-            wire.expect(field, LEN, "a V0 layer")
+            expect(field, LEN, "a V0 layer")
             return (*_scan_layer(buffer, field, path, name_field=1, blobs_field=50)[:2], True)
     blobs: list[WeightBlob | None] = []
     for index, field in enumerate(spans):
@@ -98,8 +96,8 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     (BGR with Caffe's tools). Raises WeightsError.
     """
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    refuse_other_files(path, head)
+    buffer = map_file(path)
+    refuse_other_files(path, MEAN)
     with buffer:
         return np.array(mapped_blob(buffer, 0, len(buffer), path).array())
 
@@ -107,21 +105,21 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
 def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
     """Open a binary solver state as Caffe's snapshots write it. Raises WeightsError."""
     path = os.fspath(path)
-    buffer, head = map_file(path)
-    refuse_other_files(path, head)
+    buffer = map_file(path)
+    refuse_other_files(path, STATE)
     values = {1: 0, 4: 0}
     learned_net = ""
     history: list[WeightBlob] = []
     try:
-        for field in wire.fields(buffer, 0, len(buffer)):
+        for field in fields(buffer, 0, len(buffer)):
             if field.number in values:
-                wire.expect(field, VARINT, "iter" if field.number == 1 else "current_step")
+                expect(field, VARINT, "iter" if field.number == 1 else "current_step")
                 values[field.number] = field.value
             elif field.number == 2:
-                wire.expect(field, LEN, "learned_net")
+                expect(field, LEN, "learned_net")
                 learned_net = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
             elif field.number == 3:
-                wire.expect(field, LEN, "history")
+                expect(field, LEN, "history")
                 where = f"{path}: history blob {len(history)}"
                 history.append(mapped_blob(buffer, field.start, field.end, where))
     except Damage as damage:

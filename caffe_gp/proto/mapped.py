@@ -12,52 +12,37 @@ import os
 import numpy as np
 
 from ..errors import WeightsError
+from ..files.kinds import HDF5_MAGIC, wrong_file
+from ..files.protobuf import Damage
 from . import wire
 from .weights import WeightBlob
-from .wire import Damage
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _COPY_CHUNK = 8 << 20
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
-def map_file(path: str) -> tuple[mmap.mmap, bytes]:
-    """(read-only memory map, its first bytes) of a protobuf file. Raises WeightsError."""
+def map_file(path: str) -> mmap.mmap:
+    """A read-only memory map of a protobuf file. Raises WeightsError."""
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size == 0:
                 raise WeightsError(f"{path}: the file is empty")
-            head = stream.read(512)
-            if size > wire.INT_MAX and not head.startswith(HDF5_MAGIC):
+            if size > wire.INT_MAX and stream.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
                 raise WeightsError(
                     f"{path}: {size} bytes; protobuf files end at {wire.INT_MAX} (2 GiB - 1). "
                     "Bigger nets need HDF5 weights (.caffemodel.h5)"
                 )
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), head
+            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def refuse_other_files(path: str, head: bytes) -> None:
-    """Raise WeightsError for the files that people most often pass by mistake."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(
-            f"{path}: this is a git-LFS pointer, not the weights. Run 'git lfs pull' in its "
-            "repository or download the real file"
-        )
-    if start.startswith(b"<"):
-        raise WeightsError(
-            f"{path}: this is a web page, not weights. Download the raw file (a release page, "
-            "a login page or an error page was saved instead)"
-        )
-    if start.startswith(b"PK\x03\x04") or start.startswith(b"\x1f\x8b"):
-        raise WeightsError(f"{path}: this is a compressed archive. Unpack it and pass the caffemodel inside")
-    # Lengths and floats put control bytes into the first 512 bytes of any caffemodel.
-    if not any(byte < 9 or 13 < byte < 32 or byte > 126 for byte in head) and b"{" in head:
-        raise WeightsError(f"{path}: this is text (a prototxt?), not weights")
+def refuse_other_files(path: str, *wanted: str) -> None:
+    """Raise WeightsError, saying what it is, for a file of none of the ``wanted`` kinds (``files.kinds``)."""
+    wrong = wrong_file(path, *wanted)
+    if wrong:
+        raise WeightsError(f"{path}: {wrong}")
 
 
 class MappedBlob(WeightBlob):

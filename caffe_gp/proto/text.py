@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from ..errors import PrototxtError
 from ..files.atomic import write_atomically
+from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
 from . import messages as pb
 from . import schema
 
@@ -26,6 +27,7 @@ MAX_TEXT_BYTES = 16 << 20
 #: Of what ``to_text`` writes.
 LINE_LENGTH = 110
 
+_KINDS = {"NetParameter": NET, "SolverParameter": SOLVER}
 _FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
 _TOKENS = re.compile(
@@ -36,36 +38,18 @@ _TOKENS = re.compile(
 _PLACEHOLDER = re.compile(r"\$\{([^}\n]*)\}")
 
 
-def _is_text(data: bytes) -> bool:
-    """False for data with control characters that no text file has."""
-    return not any(byte < 9 or 13 < byte < 32 for byte in data[:65536])
-
-
 def decode_text(data: bytes, filename: str) -> str:
-    """Bytes of a prototxt as str. Raises PrototxtError for what is no prototxt: empty, HTML, LFS, binary."""
-    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    """Bytes of a prototxt as str. Raises PrototxtError for a file of another kind."""
+    wrong = wrong_content(data, PROTOTXT, NET, SOLVER, TEXT)
+    if wrong:
+        raise PrototxtError(f"{filename}: {wrong}")
     if len(data) > MAX_TEXT_BYTES:
         raise PrototxtError(
             f"{filename}: more than {MAX_TEXT_BYTES >> 20} MB is too big for a prototxt. "
             "Is it a caffemodel or a list?"
         )
-    if not head:
-        raise PrototxtError(f"{filename}: the file is empty; expected a prototxt")
-    if head.startswith(b"<"):
-        raise PrototxtError(
-            f"{filename}:1:1: this is a web page (it starts with '<'), not a prototxt. "
-            "Download the raw file instead of the page that shows it"
-        )
-    if head.startswith(b"version https://git-lfs"):
-        raise PrototxtError(
-            f"{filename}:1:1: this is a git-LFS pointer, not the file itself. Run 'git lfs "
-            "pull' in its repository or download the real file"
-        )
-    if not _is_text(data):
-        hint = "an HDF5 file" if head.startswith(b"\x89HDF") else "a caffemodel"
-        raise PrototxtError(
-            f"{filename}: this is a binary file, not a prototxt. If it is {hint}, pass it as the weights"
-        )
+    if not is_text(data[:65536]):
+        raise PrototxtError(f"{filename}: this is a binary file, not a prototxt")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -202,7 +186,9 @@ def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     try:
         text_format.Parse(text, message, descriptor_pool=pb.POOL)
     except text_format.ParseError as error:
-        raise _explain(error, filename) from None
+        wanted = _KINDS.get(message.DESCRIPTOR.name)
+        wrong = wrong_content(text.encode("utf-8"), wanted, TEXT) if wanted else ""
+        raise PrototxtError(f"{filename}: {wrong}") if wrong else _explain(error, filename) from None
     except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
         raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()

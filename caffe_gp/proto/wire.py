@@ -3,42 +3,20 @@
 A caffemodel of 545 MB holds a few hundred fields and 136 million floats. Walking the fields in
 Python is nothing; turning the floats into Python objects is what makes other readers slow. So the
 scanner returns where a blob's values lie in the (memory-mapped) file and touches only the tags.
-Format: https://protobuf.dev/programming-guides/encoding/ (a tag is ``number << 3 | wire type``).
 """
 
 from __future__ import annotations
 
-import mmap
-from typing import Iterator, NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import WeightsError
+from ..files.protobuf import I32, I64, LEN, VARINT, Buffer, Damage, Field, expect, fields, read_varint
 
-Buffer = Union[bytes, mmap.mmap]
-
-VARINT, I64, LEN, I32 = 0, 1, 2, 5
 #: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
 INT_MAX = 2**31 - 1
 _RUN_CHUNK = 1 << 20
-
-
-class Damage(Exception):
-    """What is wrong at which byte; the reader adds the file and, where known, the layer and blob."""
-
-    def __init__(self, offset: int, why: str) -> None:
-        super().__init__(f"byte offset {offset}: {why}")
-
-
-class Field(NamedTuple):
-    """One field: number, wire type, offset of its tag, and its payload buffer[start:end]."""
-
-    number: int
-    wire_type: int
-    offset: int
-    start: int
-    end: int
-    value: int  # of a varint; 0 otherwise
 
 
 class Segment(NamedTuple):
@@ -58,62 +36,9 @@ class BlobEntry(NamedTuple):
     segments: list[Segment]
 
 
-def read_varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
-    """(value, position after it) of the varint at ``position``. Raises Damage."""
-    value = shift = 0
-    start = position
-    while position < end:
-        byte = buffer[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, position
-        shift += 7
-        if shift >= 70:
-            raise Damage(start, "a varint of more than 10 bytes")
-    raise Damage(start, "the data end inside a varint: truncated or damaged")
-
-
 def _signed(value: int) -> int:
     """int32 and int64 fields hold negative numbers as 64-bit two's complement."""
     return value - (1 << 64) if value >> 63 else value
-
-
-def fields(buffer: Buffer, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message buffer[start:end], in file order. Raises Damage with the offset."""
-    position = start
-    while position < end:
-        offset = position
-        tag, position = read_varint(buffer, position, end)
-        number, wire_type = tag >> 3, tag & 7
-        if number == 0 or number > 0x1FFFFFFF:
-            raise Damage(offset, f"invalid field number {number}")
-        value = 0
-        if wire_type == VARINT:
-            payload = position
-            value, position = read_varint(buffer, position, end)
-        elif wire_type in (I64, I32, LEN):
-            if wire_type == LEN:
-                length, position = read_varint(buffer, position, end)
-            else:
-                length = 8 if wire_type == I64 else 4
-            payload = position
-            position += length
-            if position > end:
-                raise Damage(
-                    offset,
-                    f"field {number} should be {length} bytes long but only {end - payload} "
-                    "bytes are left: the file is truncated or damaged",
-                )
-        else:
-            raise Damage(offset, f"invalid wire type {wire_type} (field {number})")
-        yield Field(number, wire_type, offset, payload, position, value)
-
-
-def expect(field: Field, wire_type: int, what: str) -> None:
-    """Raise Damage unless ``field`` has the wire type its meaning needs."""
-    if field.wire_type != wire_type:
-        raise Damage(field.offset, f"invalid wire type {field.wire_type} for {what} (expected {wire_type})")
 
 
 def _run_length(buffer: Buffer, start: int, end: int, stride: int) -> int:

@@ -5,6 +5,7 @@ It holds:
     key.json         every setting that the numbers depend on
     ids.txt          the items, one a line
     records/0.jsonl  a file of each worker process (records.py); a later file's record replaces an earlier's
+    .lock            who is, or was last, at work here
     results.json     scores: a pure function of the records, byte-identical however they were computed
     provenance.json  where, when and how fast the records were computed
 """
@@ -15,13 +16,14 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import write_text
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.files.json_files import read_json, write_json
-from caffe_gp.runs.records import RecordWriter, check_key, read_records
+from caffe_gp.files.locks import only_here
+from caffe_gp.runs.records import RecordWriter, check_key, has_records, read_records
 from caffe_gp.runs.task import Record
 
 Part = Tuple[Dict[str, Any], List[Record]]  # first line and records of one file
@@ -45,8 +47,12 @@ class RunFolder:
         self.path = Path(path)
 
     def is_begun(self) -> bool:
-        """Whether a run has got so far as to load its net and open its records here."""
-        return (self.path / "key.json").is_file() and bool(self._record_files())
+        """Whether a run has computed anything here. One that has not stands in nobody's way."""
+        return (self.path / "key.json").is_file() and any(map(has_records, self._record_files()))
+
+    def only_here(self) -> ContextManager[None]:
+        """For whoever runs, and reports: DataError, saying who it is, while another process does."""
+        return only_here(self.path)
 
     def is_reported(self) -> bool:
         """Whether the reports were written."""
@@ -70,14 +76,16 @@ class RunFolder:
         return {item: record for item, record in self.records().items() if is_current(item, record)}
 
     def begin(self, key: Mapping[str, Any], ids: Sequence[str]) -> None:
-        """Write what identifies the run; reports of its records so far go."""
-        for name in _REPORTS:
-            if (self.path / name).is_file():
-                (self.path / name).unlink()
+        """Write what identifies the run; reports of its records so far go, and what a first try left."""
+        begun = self.is_begun()
+        stale = [self.path / name for name in _REPORTS] + ([] if begun else self._record_files())
+        for path in stale:
+            if path.is_file():
+                path.unlink()
         (self.path / "records").mkdir(parents=True, exist_ok=True)
-        if not self.is_begun() or self.ids() != list(ids):
+        if not begun or self.ids() != list(ids):
             write_text(self.path / "ids.txt", "".join(f"{item}\n" for item in ids))
-        if not self.is_begun():
+        if not begun:
             write_json(self.path / "key.json", key)
 
     def key(self) -> dict[str, Any]:

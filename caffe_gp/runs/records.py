@@ -13,6 +13,8 @@ from typing import Any, Mapping
 
 from caffe_gp.errors import DataError
 
+_SHOWN = 60  # characters of a setting in a message
+
 
 class RecordWriter:
     """Writes a new file of records; each is on the disk when ``write`` returns."""
@@ -53,16 +55,22 @@ def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]
     return (entries[0] if entries else None), entries[1:]
 
 
+def has_records(path: Path) -> bool:
+    """Whether a file holds more than its first line."""
+    with open(path, "rb") as stream:
+        return stream.readline().endswith(b"\n") and stream.readline().endswith(b"\n")
+
+
 def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> None:
     """DataError if the settings of a finished part differ from the present ones: names the field."""
     if found == key:
         return
     for name in [*key, *found]:
         if key.get(name) != found.get(name):
+            before, now = _difference(json.dumps(found.get(name)), json.dumps(key.get(name)))
             raise DataError(
-                f"{path}: the finished part of this run has {name} = {_short(found.get(name))}, now "
-                f"it is {_short(key.get(name))}; give another output folder, or remove this one to "
-                "start again"
+                f"{path}: the finished part of this run has {name} = {before}, now it is {now}; give another "
+                "output folder, or remove this one to start again"
             )
 
 
@@ -71,6 +79,12 @@ def as_read_back(entry: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(entry))
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _difference(*texts: str) -> list[str]:
+    """Texts that differ, cut to what shows it."""
+    if max(map(len, texts)) <= _SHOWN:
+        return list(texts)
+    first = max(0, len(os.path.commonprefix(texts)) - _SHOWN // 3)
+    return [
+        f"{'...' if first else ''}{text[first : first + _SHOWN]}{'...' if len(text) > first + _SHOWN else ''}"
+        for text in texts
+    ]

@@ -346,10 +346,14 @@ def test_files_of_other_frameworks(tmp_path):
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", WeightsError, "git-LFS pointer"),
         ("", WeightsError, "an empty file"),
         (b"PK\x03\x04" + b"\0" * 100, WeightsError, "damaged zip"),
-        (b"\x1f\x8b" + b"\0" * 100, WeightsError, "compressed archive"),
+        (b"\x1f\x8b" + b"\0" * 100, WeightsError, "this is a compressed archive, neither"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, WeightsError, "damaged HDF5"),
         (b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\x01IM", WeightsError, "without MatConvNet's params"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, WeightsError, "w: "),
+        (
+            b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+            WeightsError,
+            "this is an image, neither a prototxt nor weights",
+        ),
         ("hello world", PrototxtError, ":1:"),
     ],
 )
@@ -371,9 +375,10 @@ def test_truncated_files(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(WeightsError, match="cannot be read"):
-            describe_file(path)
+    with pytest.raises(WeightsError, match="cannot be read: No such file"):
+        describe_file(tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match="this is a folder"):
+        describe_file(tmp_path)
 
 
 # ---- the command

@@ -217,6 +217,14 @@ def test_a_bank_of_something_else_is_refused_by_name(folder, tmp_path, change, f
         make_bank(folder, tmp_path / "second", bank=tmp_path / "bank", **change)
 
 
+def test_a_bank_without_rows_is_anyone_s(folder, tmp_path):
+    first, _ = make_bank(folder, tmp_path / "first", bank=tmp_path / "bank")
+    second, _ = make_bank(folder, tmp_path / "second", bank=tmp_path / "bank", scale=1 / 32)
+    second.features()
+    with pytest.raises(DataError, match="scale"):
+        first.features()
+
+
 def test_a_bank_with_a_damaged_key(folder, tmp_path):
     make_bank(folder, tmp_path)
     (tmp_path / "bank" / "key.json").write_text("{")

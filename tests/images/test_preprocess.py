@@ -144,12 +144,12 @@ def test_bad_images(tmp_path, picture):
     with pytest.raises(DataError, match="no such image"):
         Preprocess().load(tmp_path / "none.png")
     (tmp_path / "text.png").write_text("hello")
-    with pytest.raises(DataError, match="not a readable image"):
+    with pytest.raises(DataError, match="this is a text file, not an image"):
         Preprocess().load(tmp_path / "text.png")
     (tmp_path / "half.png").write_bytes(path.read_bytes()[:300])
     with pytest.raises(DataError, match="not a readable image"):
         Preprocess().load(tmp_path / "half.png")
-    with pytest.raises(DataError, match="not a readable image"):
+    with pytest.raises(DataError, match="this is a folder, not an image"):
         Preprocess().load(tmp_path)
 
 

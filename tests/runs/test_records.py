@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
 from caffe_gp.errors import DataError
@@ -53,7 +58,7 @@ def test_a_torn_last_line_is_dropped(folder, torn):
 
 
 def test_another_key_names_the_field(folder):
-    write(folder.path / "records" / "0.jsonl")
+    write(folder.path / "records" / "0.jsonl", {"item": "a"})
     with pytest.raises(DataError, match=r"eps = \[0.5\], now it is \[0.7\]; give another output folder"):
         folder.finished({**KEY, "eps": [0.7]}, lambda item, record: True)
     with pytest.raises(DataError, match="seed = null, now it is 1"):
@@ -90,3 +95,43 @@ def test_a_list_that_grew_is_written_again(folder):
     write(folder.path / "records" / "0.jsonl", {"item": "a"})
     folder.begin(KEY, ["a", "b", "c", "d"])
     assert folder.ids() == ["a", "b", "c", "d"] and list(folder.records()) == ["a"]
+
+
+def test_a_first_try_that_computed_nothing_is_in_nobodys_way(folder):
+    other = {**KEY, "eps": [0.7]}
+    write(folder.path / "records" / "0.jsonl")
+    torn = RecordWriter(folder.path / "records" / "1.jsonl", {"key": KEY})
+    torn._file.write(b'{"item": "a", "val')
+    torn.close()
+    assert not folder.is_begun() and folder.finished(other, lambda item, record: True) == {}
+    folder.begin(other, ["a"])
+    with folder.new_records({"key": other}) as writer:
+        writer.write({"item": "a"})
+    assert folder.key() == other and list(folder.records()) == ["a"]
+
+
+def test_long_settings_are_cut_around_their_difference():
+    path = "folder:" + "images/" * 20
+    with pytest.raises(DataError) as caught:
+        check_key(path="out", found={"data": path + ":11"}, key={"data": path + ":21 and more" + "." * 99})
+    assert 'images/images/:11", now it is ...' in str(caught.value)
+    assert "images/images/:21 and more" in str(caught.value) and len(str(caught.value)) < 320
+
+
+# ---- one at a time
+
+HOLDER = "import sys, pathlib\nfrom caffe_gp.files.locks import only_here\n"
+HOLDER += "with only_here(pathlib.Path(sys.argv[1])):\n    print('in', flush=True)\n    sys.stdin.read()\n"
+
+
+def test_two_processes_in_one_folder(folder):
+    words = [sys.executable, "-c", HOLDER, str(folder.path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"in\n"
+        who = f"process {holder.pid} on {socket.gethostname()}, since 20"
+        with pytest.raises(DataError, match=f"{folder.path}: {who}.* is at work in this folder"):
+            with folder.only_here():
+                pass
+        holder.kill()
+    with folder.only_here():  # the lock died with its process
+        assert f"process {os.getpid()}" in (folder.path / ".lock").read_text()

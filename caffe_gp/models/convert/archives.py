@@ -16,15 +16,10 @@ import numpy as np
 
 from caffe_gp.engines.guarded import run_guarded
 from caffe_gp.errors import EngineError, WeightsError
-from caffe_gp.files.checks import what_is_wrong
-
-KERAS, TORCH = "a Keras file (.h5)", "a PyTorch file (.pth)"
-NUMPY, MATLAB = "a NumPy archive (.npz)", "a MATLAB file (.mat)"
+from caffe_gp.files import kinds
+from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-# A pickled number that PyTorch wrote first, before version 1.6 and its zip files.
-_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 class Archive:
@@ -70,29 +65,19 @@ class Archive:
 
 
 def kind_of(path: str | os.PathLike) -> str:
-    """Which kind of file this is, by its content: KERAS, ..., or '' for anything else.
+    """Which kind of file this is, by its content: KERAS, TORCH, NUMPY, MATLAB, or '' for anything else.
 
-    Caffe's own HDF5 weights are ''. Raises WeightsError for a file that cannot be read, an empty one, a web
-    page or a git-LFS pointer.
+    Caffe's own HDF5 weights are ''. Raises WeightsError for a file that cannot be read, a damaged one, an
+    empty one, a web page or a git-LFS pointer.
     """
     path = os.fspath(path)
     try:
-        with open(path, "rb") as stream:
-            head = stream.read(512)
+        kind = kinds.what_is(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    wrong = what_is_wrong(head)
-    if wrong:
-        raise WeightsError(f"{path}: {wrong}. Download the real file")
-    if head.startswith(_HDF5):
-        return KERAS if _is_keras(path) else ""
-    if head.startswith(b"MATLAB"):
-        return MATLAB
-    if head.startswith(_OLD_TORCH):
-        return TORCH
-    if head.startswith(b"PK\x03\x04"):
-        return _kind_of_zip(path)
-    return ""
+    if kind in (kinds.EMPTY, kinds.WEB_PAGE, kinds.LFS, kinds.REFUSAL, kinds.DAMAGED_HDF5, kinds.DAMAGED_ZIP):
+        raise WeightsError(f"{path}: {kinds.wrong_file(path, 'weights')}")
+    return kind if kind in (KERAS, TORCH, NUMPY, MATLAB) else ""
 
 
 def open_archive(path: str | os.PathLike) -> Archive:
@@ -100,7 +85,7 @@ def open_archive(path: str | os.PathLike) -> Archive:
     path = os.fspath(path)
     kind = kind_of(path)
     if not kind:
-        raise WeightsError(f"{path}: neither {KERAS}, {TORCH}, {NUMPY} nor {MATLAB}")
+        raise WeightsError(f"{path}: {kinds.what_is(path)}, neither {KERAS}, {TORCH}, {NUMPY} nor {MATLAB}")
     size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise WeightsError(f"{path}: {size} bytes; a caffemodel ends at {MAX_BYTES}")
@@ -125,16 +110,6 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 # -------------------------------------------------------------------------------------------- Keras (HDF5)
-
-
-def _is_keras(path: str) -> bool:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            return "layer_names" in file.attrs or "model_weights" in file
-    except Exception as error:  # whatever a damaged file makes of its reader
-        raise WeightsError(f"{path}: a damaged HDF5 file: {_reason(error)}. Get it again") from None
 
 
 def _open_keras(path: str) -> Archive:
@@ -168,17 +143,6 @@ def _open_keras(path: str) -> Archive:
 
 
 # --------------------------------------------------------------------------------------- zip: PyTorch, NumPy
-
-
-def _kind_of_zip(path: str) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except Exception as error:  # whatever a damaged file makes of its reader
-        raise WeightsError(f"{path}: a damaged zip file: {_reason(error)}. Get it again") from None
-    if any(name.endswith("/data.pkl") for name in names):
-        return TORCH
-    return NUMPY if names and all(name.endswith(".npy") for name in names) else ""
 
 
 def _open_torch(path: str) -> Archive:
