@@ -39,7 +39,7 @@ def add_input(
             "for GP has one input, the image: give score= a blob that needs nothing else"
         )
     source, top = sources[0]
-    known = _merged(_data_shape(source), shape)
+    known = _merged(data_shape(source), shape)
     fixed = [layer.name for layer in net.layer if layer.type == "InnerProduct"]
     if fixed and None in known[2:]:
         raise NetError(
@@ -47,9 +47,12 @@ def add_input(
             f"({source.type}) does not tell: give input_shape=(None, None, H, W) (caffe_gp run: --resize W,H)"
         )
     dims = tuple(default if n is None else n for n, default in zip(known, DEFAULT_INPUT_SHAPE))
-    changes.append(
-        f"replaced data layer '{source.name}' ({source.type}) by Input '{top}' of shape {by(dims)}"
-    )
+    if source.type == "Input":
+        changes.append(f"took Input '{top}' of shape {by(dims)} from layer '{source.name}' of another state")
+    else:
+        changes.append(
+            f"replaced data layer '{source.name}' ({source.type}) by Input '{top}' of shape {by(dims)}"
+        )
     others = [layer for layer in net.layer if top not in layer.top or layer.bottom]
     del net.layer[:]
     net.layer.add(name=free_name(others, "input"), type="Input", top=[top]).input_param.shape.add(dim=dims)
@@ -87,18 +90,21 @@ def _image_sources(net: Any, unfiltered: Any, read: set[str]) -> list[tuple[Any,
     if not own and not any(layer.type == "Input" for layer in net.layer):
         own = [layer for layer in net.layer if layer.type == "DummyData"]
     sources = [(layer, top) for layer in own for top in layer.top if top in read]
-    # The data layer may exist in the TRAIN phase only, or be left out of the file altogether.
+    # The data layer may exist in another phase or stage only, or be left out of the file altogether.
     made = {top for layer in net.layer for top in layer.top}
     for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
-        maker = next((layer for layer in unfiltered.layer if top in layer.top), None)
-        sources.append((maker or pb.LayerParameter(name="data", type="not in the file", top=[top]), top))
+        makers = [layer for layer in unfiltered.layer if top in layer.top]
+        makers.sort(key=lambda layer: layer.type != "Input")  # a deploy net's own is the best of them
+        maker = makers[0] if makers else pb.LayerParameter(name="data", type="not in the file", top=[top])
+        sources.append((maker, top))
     return sources
 
 
-def _data_shape(layer: Any) -> tuple[int | None, ...]:
+def data_shape(layer: Any) -> tuple[int | None, ...]:
     """Shape of the images that a data layer brings, None where its parameters do not tell; batch 1."""
-    if layer.type == "DummyData" and len(layer.dummy_data_param.shape):
-        return tuple(layer.dummy_data_param.shape[0].dim)
+    for param in (layer.input_param, layer.dummy_data_param):
+        if len(param.shape):
+            return tuple(param.shape[0].dim)
     channels = height = width = None
     memory, image, crop = layer.memory_data_param, layer.image_data_param, layer.transform_param.crop_size
     if memory.channels and memory.height and memory.width:

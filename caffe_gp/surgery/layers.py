@@ -34,7 +34,7 @@ def free_name(layers: Iterable[Any], wanted: str) -> str:
 
 def by(shape: Iterable[int | None]) -> str:
     """A shape in words: 1 x 3 x 500 x 500."""
-    return " x ".join(map(str, shape))
+    return " x ".join("?" if n is None else str(n) for n in shape)
 
 
 def listed(names: Iterable[str], most: int = 12) -> str:

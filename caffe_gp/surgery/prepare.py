@@ -64,16 +64,20 @@ def prepare(
     *,
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
     engine: str = "torch",
 ) -> Prepared:
     """Make a net ready for GP from any deploy, train/val or released description.
 
     param        an upgraded NetParameter (``proto.read_net_param``); not modified
-    score        the class-score blob; found if not given: the bottom of the last Softmax or
-                 SoftmaxWithLoss, else of ArgMax, (Seg)Accuracy or MatWrite, else the only dense output
+    score        the class-score blob; found if not given, where it is certain (see ``scores.find_score``):
+                 the bottom of Softmax or SoftmaxWithLoss, else of ArgMax, (Seg)Accuracy or MatWrite, else
+                 the only output
     input_shape  shape of the image input, (N, C, H, W); None, for all or for one of them, is the net's own,
                  else what its data layer tells, else 1 x 3 x 500 x 500. Batch and spatial size may change
                  later by reshaping, where the net allows it.
+    stages, level   of the net's state, for layers with include or exclude rules
     engine       'torch' or 'bvlc', for which layers of the forks are replaced by our Python layers
 
     Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
@@ -85,13 +89,17 @@ def prepare(
     Raises NetError when no score blob can be told (the message lists candidates), when the score needs a
     label, or when ``engine`` lacks a layer and we have none.
     """
-    original = proto.filter_net(param, pb.TEST)
+    original = proto.filter_net(param, pb.TEST, level, stages)
     changes: list[str] = []
     dropped = [
-        layer.name for layer in param.layer if layer.name not in {kept.name for kept in original.layer}
+        f"{layer.name} ({layer.type})"
+        for layer in param.layer
+        if not proto.layer_is_included(layer, original.state)
     ]
     if dropped:
-        changes.append(f"kept the TEST phase: dropped {listed(dropped)}")
+        changes.append(
+            f"kept {_state(original.state)}: dropped {listed(dropped)}{_other_stages(param, original.state)}"
+        )
     score, reason = find_score(original, param, score)
     changes.append(f"class scores: blob '{score}' ({reason})")
     net = _needed_for(original, score, changes)
@@ -214,3 +222,18 @@ def _add_probe(net: Any, data: str, changes: list[str]) -> str:
         f"lr_mult 0 on every weight, and the probe '{name}' (a Bias of zeros, lr_mult 1) on '{data}'"
     )
     return name
+
+
+def _state(state: Any) -> str:
+    """A net's state in words."""
+    stages = f", stages {listed(state.stage)}" if len(state.stage) else ""
+    level = f", level {state.level}" if state.level else ""
+    return f"the TEST phase{stages}{level}"
+
+
+def _other_stages(param: Any, state: Any) -> str:
+    """What to do about stages that the layers' rules name and that were not given."""
+    rules = [rule for layer in param.layer for rule in (*layer.include, *layer.exclude)]
+    named = dict.fromkeys(name for rule in rules for name in (*rule.stage, *rule.not_stage))
+    others = [name for name in named if name not in state.stage]
+    return f" (the file has stages: {', '.join(others)}; --stage NAME chooses one)" if others else ""
