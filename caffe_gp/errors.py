@@ -73,3 +73,8 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """'; did you mean A or B?' for a name that is not among ``known``; '' if none is like it."""
     near = difflib.get_close_matches(name, list(known), n=most, cutoff=0.4)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def with_source(error: CaffeGPError, source: str) -> CaffeGPError:
+    """The error with ``source`` in front of its message, unless that names it already."""
+    return error if source in str(error) else type(error)(f"{source}: {error}")

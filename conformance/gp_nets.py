@@ -60,6 +60,17 @@ def add(name: str, one: str, other: str, top: str | None = None) -> str:
     )
 
 
+def attention(top: str, softmax: str = "Softmax") -> str:
+    """Features of 'data', weighted by a Softmax over their channels, and 5 scores of them."""
+    return (
+        conv("features", "data", 4, 3, 1)
+        + conv("attended", "features", 4, 1)
+        + f'layer {{ name: "weights" type: "{softmax}" bottom: "attended" top: "weights" }}\n'
+        + 'layer { name: "weighted" type: "Eltwise" bottom: "features" bottom: "weights" top: "weighted" '
+        "eltwise_param { operation: PROD } }\n" + conv(top, "weighted", 5, 1)
+    )
+
+
 def input_layer(shape: Sequence[int], name: str = "input", top: str = "data") -> str:
     dims = " ".join(f"dim: {n}" for n in shape)
     return f'layer {{ name: "{name}" type: "Input" top: "{top}" input_param {{ shape {{ {dims} }} }} }}\n'

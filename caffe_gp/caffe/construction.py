@@ -12,7 +12,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
 from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
-from caffe_gp.errors import CaffeGPError, NetError
+from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
 
 
@@ -203,11 +203,6 @@ class Construction:
                 )
             if layer.blobs:
                 seen.add(name)
-
-
-def with_source(error: CaffeGPError, source: str) -> CaffeGPError:
-    """The error with ``source`` in front of its message, unless that names it already."""
-    return error if source in str(error) else type(error)(f"{source}: {error}")
 
 
 def _set_loss_weights(layer: Layer, top: Sequence[Blob]) -> list[float]:

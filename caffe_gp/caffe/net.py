@@ -15,9 +15,9 @@ import torch
 from caffe_gp import proto
 from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
-from caffe_gp.caffe.construction import Construction, with_source
+from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.layers import Layer
-from caffe_gp.errors import NetError, WeightsError
+from caffe_gp.errors import NetError, WeightsError, with_source
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]

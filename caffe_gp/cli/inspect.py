@@ -31,8 +31,9 @@ from caffe_gp.proto import messages as pb
 from caffe_gp.proto.text import expand_variables, parse_message, read_text
 from caffe_gp.proto.upgrade import V1_TYPES
 from caffe_gp.proto.upgrade_v0 import V0_TYPES
+from caffe_gp.surgery.layers import blob_count
 from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
-from caffe_gp.surgery.prepare import blob_count, prepare
+from caffe_gp.surgery.prepare import prepare
 
 EXAMPLES = """
 examples:

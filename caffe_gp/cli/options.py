@@ -30,7 +30,7 @@ Options = Any
 
 
 def add_net(parser: argparse.ArgumentParser) -> None:
-    """--model, --list-models, --prototxt, --caffemodel, --score, --engine, --device."""
+    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --engine, --device."""
     group = parser.add_argument_group("net")
     group.add_argument(
         "--model",
@@ -42,14 +42,30 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
     group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
     add_score(group)
+    add_state(group)
     add_engine(group)
 
 
 def add_score(group: Options) -> None:
     """--score."""
     group.add_argument(
-        "--score", metavar="BLOB", help="blob of class scores, before any Softmax (default: found)"
+        "--score",
+        metavar="BLOB",
+        help="blob of class scores, before any Softmax (default: found, where that is certain)",
     )
+
+
+def add_state(group: Options) -> None:
+    """--stage, --level."""
+    group.add_argument(
+        "--stage",
+        action="append",
+        dest="stages",
+        metavar="NAME",
+        help="stage of the net, for prototxts whose layers name stages (include { stage: ... }); may be "
+        "repeated",
+    )
+    group.add_argument("--level", type=int, default=0, metavar="N", help="level of the net, likewise")
 
 
 def add_engine(group: Options) -> None:

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, and what cannot be found in it."""
     parser.add_argument("net", metavar="NET", help=f"a prototxt file, or one of {', '.join(zoo.MODELS)}")
     options.add_score(parser)
+    options.add_state(parser)
     parser.add_argument(
         "--input-size",
         type=options.size,
@@ -43,6 +44,8 @@ def work(args: argparse.Namespace) -> None:
     text = prepared_text(
         args.net,
         score=args.score,
+        stages=args.stages or (),
+        level=args.level,
         input_shape=None if size is None else (1, None, size[1], size[0]),
         engine=engines.resolve(args.engine),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.engines.load import load_caffe, resolve
-from caffe_gp.errors import WeightsError
+from caffe_gp.errors import CaffeGPError, WeightsError, with_source
 from caffe_gp.surgery.prepare import Prepared, prepare
 
 
@@ -53,15 +53,25 @@ def load_net(
     device: str = "cpu",
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
 ) -> GPNet:
     """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
 
-    The prototxt is read, edited by ``prepare`` (see there for ``score`` and ``input_shape``) and
+    The prototxt is read, edited by ``prepare`` (see there for ``score`` to ``level``) and
     loaded with the weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched.
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc', wrong weights abort the
     process: call through ``run_guarded``.
     """
-    prepared = prepare_net(prototxt, caffemodel, engine=engine, score=score, input_shape=input_shape)
+    prepared = prepare_net(
+        prototxt,
+        caffemodel,
+        engine=engine,
+        score=score,
+        input_shape=input_shape,
+        stages=stages,
+        level=level,
+    )
     return open_net(prepared, prototxt, caffemodel, engine=engine, device=device)
 
 
@@ -102,17 +112,26 @@ def prepare_net(
     engine: str = "auto",
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
 ) -> Prepared:
     """The description that ``load_net`` loads, without the engine; the arguments are the same.
 
     A ``caffemodel`` that is no weights file is refused here already.
     """
-    prepared = prepare(
-        proto.read_net_param(os.fspath(prototxt)),
-        score=score,
-        input_shape=input_shape,
-        engine=resolve(engine),
-    )
+    prototxt = os.fspath(prototxt)
+    param = proto.read_net_param(prototxt)
+    try:
+        prepared = prepare(
+            param,
+            score=score,
+            input_shape=input_shape,
+            stages=stages,
+            level=level,
+            engine=resolve(engine),
+        )
+    except CaffeGPError as error:
+        raise with_source(error, prototxt) from error
     if caffemodel is not None:
         stored = _stored_blobs(os.fspath(caffemodel))
         if prepared.channels_are_guess:

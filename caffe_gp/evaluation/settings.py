@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Sequence, TypeVar
 
 import caffe_gp
 from caffe_gp import engines, proto, provenance
@@ -31,6 +31,7 @@ class NetSettings:
     """The names are those of the command line options; ``model`` only names the net in the results.
 
     score       blob of class scores, None: found
+    stages, level   of the net's state, for layers with include or exclude rules
     mean        None: FCN's for colour, 0 for grey nets
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
@@ -42,6 +43,8 @@ class NetSettings:
     eps: list[float]
     model: str | None = None
     score: str | None = None
+    stages: Sequence[str] = ()
+    level: int = 0
     mean: tuple[float, ...] | None = None
     scale: float = 1.0
     channel_order: str = "bgr"
@@ -88,6 +91,8 @@ class NetSettings:
             self.caffemodel,
             engine=self.engine,
             score=self.score,
+            stages=self.stages,
+            level=self.level,
             input_shape=self._input_shape(),
         )
         return Resolved(

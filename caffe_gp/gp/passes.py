@@ -13,19 +13,10 @@ Works on any pycaffe net. Three rules of Caffe are settled here so that callers 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 from caffe_gp.errors import NetError, did_you_mean
-from caffe_gp.gp.pycaffe import Net
-
-
-class LayerView(NamedTuple):
-    """One layer of a net: its type and the names of the blobs it reads and makes."""
-
-    name: str
-    type: str
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
+from caffe_gp.gp.pycaffe import LayerView, Net
 
 
 class TruncatedPass:

@@ -31,8 +31,8 @@ class GuidedPerturbation(PerturbedNet):
     """Perturbs one blob of a net along the sign of its error signal and labels the result.
 
     net         a ``caffe.Net`` of either engine, or what ``engines.load_net`` returns
-    score       blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax,
-                or its only output
+    score       blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's Softmax, or
+                its only output
     blob        the blob to perturb: the input ('data') or an inner one ('pool3')
     encoding    one of ``encodings.ENCODINGS``
     iterations  number of steps of size eps; the pseudo labels are taken anew before each
@@ -140,9 +140,15 @@ class GuidedPerturbation(PerturbedNet):
         """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""
         if self._prob is not None:
             y = self.net.blobs[self._prob].data
-            # A Softmax over another axis than the classes is of no use here; one pixel tells.
-            if abs(y[0].reshape(y.shape[1], -1)[:, 0].sum() - 1) < 1e-3:
+            # A Softmax over another axis than 1 is of no use here; one pixel tells.
+            total = y[0].reshape(y.shape[1], -1)[:, 0].sum()
+            if abs(total - 1) < 1e-3:
                 return y
+            if self.found_score and np.isfinite(total):
+                raise NetError(
+                    f"the Softmax '{self._prob}' has the classes of '{self.score}' on another axis than 1, "
+                    "where guided perturbations need them: name the blob of class scores with score="
+                )
         return encodings.softmax(self.net.blobs[self.score].data)
 
     def _signal(

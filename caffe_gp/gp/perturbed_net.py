@@ -9,6 +9,7 @@ import numpy as np
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.softmaxes import is_final, probabilities
 
 
 class PerturbedNet:
@@ -19,8 +20,8 @@ class PerturbedNet:
             its only output
     blob    the blob to perturb: the input ('data', whatever its name is) or an inner one ('pool3')
 
-    Attributes: ``net``, ``input``, ``blob``, ``score`` (names) and ``restart``, the passes between blob and
-    score. Raises NetError when the blobs do not suit.
+    Attributes: ``net``, ``input``, ``blob``, ``score`` (names), ``found_score`` (it was not given) and
+    ``restart``, the passes between blob and score. Raises NetError when the blobs do not suit.
     """
 
     def __init__(self, net: AnyNet, *, score: str | None = None, blob: str = "data") -> None:
@@ -32,6 +33,7 @@ class PerturbedNet:
             )
         self.input = image_blob or self.net.inputs[0]
         self.blob = self.input if blob == "data" and blob not in self.net.blobs else blob
+        self.found_score = score is None
         self.score = score or find_score(self.net)
         self.restart = TruncatedPass(self.net, self.blob, self.score)
         if self.net.blobs[self.score].data.shape[1:2] == (1,):
@@ -90,17 +92,25 @@ class PerturbedNet:
 
 
 def find_score(net: Net) -> str:
-    """Name of the class-score blob of a net: the bottom of its last Softmax, else its only output.
+    """Name of the class-score blob of a net: the bottom of its Softmax, else its only output.
 
-    Raises NetError, listing the candidates, when that leaves a choice.
+    A Softmax in the middle of the net, like attention's, does not count. Raises NetError, listing the
+    candidates, when that leaves a choice, and for an output of probabilities.
     """
     layers = view_layers(net)
     split_of = {top: layer.bottoms[0] for layer in layers if layer.type == "Split" for top in layer.tops}
-    for layer in reversed(layers):
-        if layer.type in ("Softmax", "SoftmaxWithLoss") and layer.bottoms[0] != layer.tops[0]:
-            return split_of.get(layer.bottoms[0], layer.bottoms[0])
-    if len(net.outputs) == 1:
-        return net.outputs[0]
+    silenced = {bottom for layer in layers if layer.type == "Silence" for bottom in layer.bottoms}
+    found = [
+        split_of.get(layer.bottoms[0], layer.bottoms[0])
+        for i, layer in enumerate(layers)
+        if layer.type in ("Softmax", "SoftmaxWithLoss")
+        and layer.bottoms[0] != layer.tops[0]
+        and not silenced.intersection(layer.tops)
+        and is_final(layers, i)
+    ]
+    candidates = list(dict.fromkeys(found)) or list(net.outputs)
+    if len(candidates) == 1 and candidates[0] not in probabilities(layers):
+        return candidates[0]
     raise NetError(
-        f"which blob holds the class scores? Candidates: {', '.join(net.outputs)}; name it with score="
+        f"which blob holds the class scores? Candidates: {', '.join(candidates)}; name it with score="
     )

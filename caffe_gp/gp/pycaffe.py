@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Protocol, Sequence, Union
+from typing import Mapping, NamedTuple, Protocol, Sequence, Union
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Layer(Protocol):
     @property
     def type(self) -> str:
         """'Convolution', 'Split', ..."""
+
+
+class LayerView(NamedTuple):
+    """One layer of a net, or of its description: its type and the names of the blobs it reads and makes."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
 
 
 class Net(Protocol):

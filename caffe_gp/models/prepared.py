@@ -22,13 +22,15 @@ def prepared_text(
     *,
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
+    stages: Sequence[str] = (),
+    level: int = 0,
     engine: str = "auto",
 ) -> str:
     """The text; its comments name the source and what was done, a sentence a line.
 
     source      a model's name, or the path of a prototxt: deploy, train/val or as it was released
     caffemodel  weights, which tell how many channels the images of a data layer have
-    score, input_shape, engine   as ``engines.prepare_net`` takes them; a model has a ``score`` of its own
+    score to engine   as ``engines.prepare_net`` takes them; a model has a ``score`` of its own
     Raises PrototxtError for what is neither, and what ``engines.prepare_net`` raises.
     """
     path = title = os.fspath(source)
@@ -39,6 +41,8 @@ def prepared_text(
         hint = did_you_mean(path, zoo.MODELS)
         raise PrototxtError(f"{path}: no such file, and no model of this name{hint}")
     weights = None if caffemodel is None else os.fspath(caffemodel)
-    prepared = engines.prepare_net(path, weights, engine=engine, score=score, input_shape=input_shape)
+    prepared = engines.prepare_net(
+        path, weights, engine=engine, score=score, input_shape=input_shape, stages=stages, level=level
+    )
     lines = [f"{title}, prepared for guided perturbations.", *prepared.changes]
     return "".join(f"# {line}\n" for line in lines) + proto.to_text(prepared.net)

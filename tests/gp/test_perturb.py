@@ -411,12 +411,17 @@ def test_the_score_of_a_net_made_by_hand(tmp_path):
     with pytest.raises(NetError, match="Candidates: a, b"):
         find_score(two)
     assert GuidedPerturbation(two, score="b").score == "b"
+    attention = nets.plain_net(tmp_path, nets.input_layer((1, 3, 8, 8)) + nets.attention("score"))
+    assert find_score(attention) == "score"
 
 
 def test_a_softmax_over_another_axis_is_not_taken_for_the_probabilities(tmp_path):
     rows = 'layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" softmax_param { axis: 2 } }\n'
     text = "force_backward: true\n" + nets.input_layer(SHAPE) + nets.fcn("32s") + rows
-    result = GuidedPerturbation(nets.plain_net(tmp_path, text))(images(), 0.1, keep_probabilities=True)
+    net = nets.plain_net(tmp_path, text)
+    with pytest.raises(NetError, match="'prob' has the classes of 'score' on another axis"):
+        GuidedPerturbation(net)(images(), 0.1)
+    result = GuidedPerturbation(net, score="score")(images(), 0.1, keep_probabilities=True)
     expected = GuidedPerturbation(fcn_net(tmp_path, "32s"))(images(), 0.1, keep_probabilities=True)
     np.testing.assert_allclose(result.base_probabilities, expected.base_probabilities, atol=1e-6)
     assert (result.labels == expected.labels).mean() > 0.999

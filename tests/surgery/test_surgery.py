@@ -245,12 +245,102 @@ def test_scores_of_deeplab_are_found_before_argmax_and_matwrite():
 
 def test_several_outputs_and_no_hint_list_the_candidates():
     text = nets.input_layer((1, 3, 8, 8)) + nets.conv("a", "data", 2, 1) + nets.conv("b", "data", 2, 1)
-    with pytest.raises(NetError, match="2 candidate.*a, b.*score="):
+    with pytest.raises(
+        NetError,
+        match=r"there are 2 \(a, b\).*--score NAME .*score=.*a \(1 x 2 x 8 x 8\), b \(1 x 2 x 8 x 8\)",
+    ):
         prepare(text)
     prepared = prepare(text, score="a")
     assert types(prepared) == ["Input", "Bias", "Convolution", "Softmax"]
     with pytest.raises(NetError, match="no blob 'c'"):
         prepare(text, score="c")
+
+
+IMAGE = nets.input_layer((1, 3, 8, 8))
+
+
+def head(kind, blob, name, extra=""):
+    """A layer that reads scores, with a label if it is a loss."""
+    label = 'bottom: "label" ' if kind.endswith("Loss") else ""
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{blob}" {label}top: "{name}" {extra}}}\n'
+
+
+@pytest.mark.parametrize("softmax", ["Softmax", "Sigmoid"])
+def test_attention_in_the_middle_is_not_the_score(softmax):
+    text = IMAGE + nets.attention("score", softmax)
+    assert prepare(text).score == "score"
+    assert prepare(text + head("Softmax", "score", "y")).prob == "y"
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (head("Sigmoid", "a", "y"), "'y' holds probabilities.*candidates: a .1 x 5 x 8 x 8"),
+        (head("SigmoidCrossEntropyLoss", "a", "l"), "'l' .SigmoidCrossEntropyLoss.*candidates: a .1 x 5 x"),
+        (head("ContrastiveLoss", "a", "l"), "'l' .ContrastiveLoss. is not known as.*candidates: a"),
+        (head("EuclideanLoss", "a", "l", "include { phase: TRAIN } "), "'l' .EuclideanLoss.*candidates: a"),
+        (head("Normalize", "a", "e"), "only output 'e' is made by a layer of type Normalize.*candidates: a"),
+        (
+            head("Softmax", "a", "p") + nets.conv("b", "data", 5, 1) + head("Softmax", "b", "q"),
+            "There are 2 heads.*candidates: a .1 x 5 x 8 x 8., b",
+        ),
+        (
+            head("Softmax", "a", "p") + nets.conv("b", "data", 5, 1) + head("Softmax", "b", "q")
+            + nets.add("mean", "p", "q"),
+            "'mean' holds probabilities.*candidates: a .1 x 5 x 8 x 8., b",
+        ),
+        (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: a"),
+        (
+            'layer { name: "r" type: "Reshape" bottom: "a" top: "r" reshape_param { shape { dim: 0 dim: -1 '
+            "dim: 5 } } }\n" + head("Softmax", "r", "p", "softmax_param { axis: -1 } "),
+            "'r' on axis -1.*candidates: a .1 x 5 x 8 x 8.",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_asked(text, why):
+    with pytest.raises(NetError, match=f"{why}") as error:
+        prepare(IMAGE + nets.conv("a", "data", 5, 1) + text)
+    assert "--score NAME (in Python: score='NAME')" in str(error.value)
+    if "on axis 2" not in why:
+        assert prepare(IMAGE + nets.conv("a", "data", 5, 1) + text, score="a").score == "a"
+
+
+def test_probabilities_are_no_scores_even_when_asked_for():
+    text = IMAGE + nets.conv("a", "data", 5, 1) + head("Softmax", "a", "p")
+    with pytest.raises(NetError, match="'p' holds probabilities.*candidates: a"):
+        prepare(text, score="p")
+
+
+def test_of_several_heads_the_fused_one_or_the_heaviest():
+    data = 'layer { name: "data" type: "Data" top: "data" top: "label" transform_param { crop_size: 9 } }\n'
+    two = data + nets.conv("a", "data", 5, 1) + nets.conv("b", "a", 5, 1)
+    losses = head("SoftmaxWithLoss", "b", "loss_b") + head("SoftmaxWithLoss", "a", "loss_a")
+    prepared = prepare(two + losses)
+    assert prepared.score == "b"
+    assert any("computed from the other heads'; others read a" in change for change in prepared.changes)
+    other_classes = two.replace("num_output: 5", "num_output: 2", 1) + losses
+    with pytest.raises(NetError, match="2 heads"):
+        prepare(other_classes)
+    assert prepare(other_classes.replace('top: "loss_b" ', 'top: "loss_b" loss_weight: 0.3 ')).score == "a"
+
+
+def test_stages_and_levels():
+    text = (
+        'layer { name: "data" type: "Data" top: "data" include { not_stage: "deploy" } }\n'
+        'layer { name: "data" type: "Input" top: "data" include { stage: "deploy" } '
+        "input_param { shape { dim: 1 dim: 3 dim: 6 dim: 7 } } }\n"
+        + nets.conv("score", "data", 4, 1)
+        + nets.conv("fine", "score", 4, 1, extra="include { min_level: 2 } ")
+    )
+    prepared = prepare(text, stages=["deploy"], level=2)
+    assert list(prepared.input_shape.dim) == [1, 3, 6, 7] and prepared.score == "fine"
+    assert any("TEST phase, stages deploy, level 2" in change for change in prepared.changes)
+    prepared = prepare(text)
+    assert prepared.score == "score" and "--stage NAME" in prepared.changes[0]
+    # The data layer of the training phase only: the deploy net's Input is what it stands for.
+    of_training = text.replace("include { not_stage", "include { phase: TRAIN not_stage")
+    prepared = prepare(of_training)
+    assert list(prepared.input_shape.dim) == [1, 3, 6, 7] and not prepared.channels_are_guess
 
 
 def test_a_score_that_needs_the_label_is_refused():

@@ -1,0 +1,44 @@
+"""Small things that every part of the surgery asks of a layer or of the names in a net."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+
+def blob_count(layer: Any) -> int:
+    """How many parameter blobs a layer has, told from its description; 0 for types without (or unknown)."""
+    own_bottom = (
+        1 if len(layer.bottom) < 2 else 0
+    )  # Scale and Bias may read their factor from a second bottom
+    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution"):
+        return 1 + layer.convolution_param.bias_term
+    if layer.type == "InnerProduct":
+        return 1 + layer.inner_product_param.bias_term
+    if layer.type == "Embed":
+        return 1 + layer.embed_param.bias_term
+    if layer.type == "Scale":
+        return own_bottom + layer.scale_param.bias_term
+    if layer.type == "Bias":
+        return own_bottom
+    fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
+    count = fixed.get(layer.type, len(layer.param))
+    return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
+
+
+def free_name(layers: Iterable[Any], wanted: str) -> str:
+    """``wanted``, or it with a prefix and number if a layer or blob already has that name."""
+    taken = {name for layer in layers for name in (layer.name, *layer.top)}
+    names = [wanted, f"gp_{wanted}", *(f"gp_{wanted}_{i}" for i in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def by(shape: Iterable[int | None]) -> str:
+    """A shape in words: 1 x 3 x 500 x 500."""
+    return " x ".join("?" if n is None else str(n) for n in shape)
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

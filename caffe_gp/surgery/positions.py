@@ -1,0 +1,103 @@
+"""Where the values of one blob lie in another.
+
+Every layer maps positions of its bottom to positions of its top, x_top = a * x_bottom + b along each spatial
+axis,
+
+    Convolution, Pooling, Im2col   a = 1/stride      b = (pad - (extent - 1)/2) / stride
+    Deconvolution                  a = stride        b = (extent - 1)/2 - pad
+    Crop                           a = 1             b = -offset
+    one value a position           a = 1             b = 0
+
+with extent = dilation * (kernel - 1) + 1.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, NamedTuple, Sequence
+
+POSITION_WISE = frozenset(
+    "AbsVal BN BNLL BatchNorm Bias Clip Concat Dropout ELU Eltwise Exp LRN Log MVN PReLU Power ReLU Scale "
+    "Sigmoid Softmax Split Swish TanH Threshold".split()
+)
+
+
+class Axis(NamedTuple):
+    """x_here = scale * x_ancestor + shift along one axis."""
+
+    scale: Fraction
+    shift: Fraction
+
+
+IDENTITY = (Axis(Fraction(1), Fraction(0)),) * 2
+
+
+def chain(first: Axis, then: Axis) -> Axis:
+    """One map after the other."""
+    return Axis(first.scale * then.scale, then.scale * first.shift + then.shift)
+
+
+def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
+    """The position maps of a layer for rows and columns; None where positions are not kept."""
+    if layer.type in POSITION_WISE:
+        return IDENTITY
+    if layer.type == "Crop":
+        offset = list(layer.crop_param.offset) or [0]
+        axis = layer.crop_param.axis % 4
+        per_axis = [
+            (offset * 4)[:1] if len(offset) == 1 else offset[k - axis : k - axis + 1] if k >= axis else [0]
+            for k in (2, 3)
+        ]
+        if not all(per_axis):
+            return None
+        return tuple(Axis(Fraction(1), Fraction(-values[0])) for values in per_axis)  # type: ignore[return-value]
+    if layer.type in ("Convolution", "DepthwiseConvolution", "Im2col"):
+        return tuple(_down(*window) for window in conv_windows(layer.convolution_param))  # type: ignore[return-value]
+    if layer.type == "Deconvolution":
+        return tuple(_up(*window) for window in conv_windows(layer.convolution_param))  # type: ignore[return-value]
+    if layer.type == "Pooling" and not layer.pooling_param.global_pooling:
+        return tuple(_down(*window) for window in pool_windows(layer.pooling_param))  # type: ignore[return-value]
+    return None
+
+
+def _down(extent: int, stride: int, pad: int) -> Axis:
+    return Axis(Fraction(1, stride), (pad - Fraction(extent - 1, 2)) / stride)
+
+
+def _up(extent: int, stride: int, pad: int) -> Axis:
+    return Axis(Fraction(stride), Fraction(extent - 1, 2) - pad)
+
+
+def conv_windows(param: Any) -> list[tuple[int, int, int]]:
+    """(extent, stride, pad) for rows and columns."""
+    windows = []
+    for k, side in enumerate("hw"):
+        kernel = _side(param, f"kernel_{side}", param.kernel_size, k, 1)
+        stride = _side(param, f"stride_{side}", param.stride, k, 1)
+        pad = _side(param, f"pad_{side}", param.pad, k, 0)
+        dilation = _pick(param.dilation, k, 1)
+        windows.append((dilation * (kernel - 1) + 1, stride, pad))
+    return windows
+
+
+def pool_windows(param: Any) -> list[tuple[int, int, int]]:
+    """(extent, stride, pad) for rows and columns."""
+    return [
+        (
+            getattr(param, f"kernel_{side}") if param.HasField(f"kernel_{side}") else param.kernel_size,
+            getattr(param, f"stride_{side}") if param.HasField(f"stride_{side}") else param.stride,
+            getattr(param, f"pad_{side}") if param.HasField(f"pad_{side}") else param.pad,
+        )
+        for side in "hw"
+    ]
+
+
+def _side(param: Any, name: str, values: Sequence[int], k: int, default: int) -> int:
+    return getattr(param, name) if param.HasField(name) else _pick(values, k, default)
+
+
+def _pick(values: Sequence[int], k: int, default: int) -> int:
+    """Entry ``k`` of a repeated field that may hold one value for all axes or none."""
+    if not len(values):
+        return default
+    return values[min(k, len(values) - 1)]

@@ -1,0 +1,123 @@
+"""Shapes of the blobs of a description, as far as it tells them: for messages, before any net is built."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from caffe_gp.surgery.inputs import data_shape
+from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
+
+Dim = Optional[int]
+Shape = Tuple[Dim, ...]
+
+
+def blob_shapes(net: Any) -> dict[str, Shape]:
+    """Shapes by blob; None for a dimension that the description does not tell.
+
+    Blobs of which it tells nothing are left out. Of a blob that is written in place, the last.
+    """
+    shapes: dict[str, Shape] = {}
+    for layer in net.layer:
+        if layer.type == "Input":
+            given = list(layer.input_param.shape)
+            given *= len(layer.top) if len(given) == 1 else 1
+            shapes.update((top, tuple(shape.dim)) for top, shape in zip(layer.top, given))
+        elif not layer.bottom and layer.top:
+            shapes[layer.top[0]] = data_shape(layer)
+        elif layer.bottom and all(bottom in shapes for bottom in layer.bottom):
+            shape = _top_shape(layer, [shapes[bottom] for bottom in layer.bottom])
+            if shape is not None:
+                shapes.update((top, shape) for top in layer.top)
+    return shapes
+
+
+def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
+    first = bottoms[0]
+    if layer.type == "Concat" and layer.concat_param.axis == 1:
+        return first[0], _sum([shape[1] for shape in bottoms]), *first[2:]
+    if layer.type in POSITION_WISE or layer.type in ("Normalize", "MultiStageMeanfield"):
+        return first
+    if layer.type in _SPATIAL and len(first) == 4:
+        return _SPATIAL[layer.type](layer, bottoms)
+    if layer.type == "InnerProduct":
+        param = layer.inner_product_param
+        return (*first[: param.axis % len(first)], param.num_output)
+    if layer.type == "Reshape" and layer.reshape_param.axis == 0 and layer.reshape_param.num_axes == -1:
+        return _reshaped(tuple(layer.reshape_param.shape.dim), first)
+    if layer.type == "Flatten" and layer.flatten_param.axis == 1 and layer.flatten_param.end_axis == -1:
+        return first[0], _product(first[1:])
+    return None
+
+
+def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
+    if any(dim == 0 and i >= len(bottom) for i, dim in enumerate(dims)):
+        return None
+    kept = [bottom[i] if dim == 0 else dim for i, dim in enumerate(dims)]
+    if -1 in kept:
+        rest, values = _product([dim for dim in kept if dim != -1]), _product(bottom)
+        kept[kept.index(-1)] = values // rest if values and rest else None
+    return tuple(kept)
+
+
+def _convolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    sides = [
+        None if n is None else (n + 2 * pad - extent) // stride + 1
+        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer.convolution_param))
+    ]
+    return bottoms[0][0], layer.convolution_param.num_output, *sides
+
+
+def _deconvolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    sides = [
+        None if n is None else stride * (n - 1) + extent - 2 * pad
+        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer.convolution_param))
+    ]
+    return bottoms[0][0], layer.convolution_param.num_output, *sides
+
+
+def _pooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    if layer.pooling_param.global_pooling:
+        return *bottoms[0][:2], 1, 1
+    sides: list[Dim] = []
+    for n, (extent, stride, pad) in zip(bottoms[0][2:], pool_windows(layer.pooling_param)):
+        if n is None:
+            sides.append(None)
+            continue
+        size = -(-(n + 2 * pad - extent) // stride) + 1
+        # The last window must begin inside the image.
+        sides.append(size - 1 if pad and (size - 1) * stride >= n + pad else size)
+    return *bottoms[0][:2], *sides
+
+
+def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    axis = layer.crop_param.axis % 4
+    return *bottoms[0][:axis], *bottoms[1][axis:]
+
+
+def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    return *bottoms[0][:2], None, None
+
+
+_SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape]] = {
+    "Convolution": _convolution,
+    "DepthwiseConvolution": _convolution,
+    "Deconvolution": _deconvolution,
+    "Pooling": _pooling,
+    "Crop": _crop,
+    "Interp": _enlarged,
+    "Upsample": _enlarged,
+    "Unpooling": _enlarged,
+}
+
+
+def _sum(dims: Sequence[Dim]) -> Dim:
+    return None if None in dims else sum(dim or 0 for dim in dims)
+
+
+def _product(dims: Sequence[Dim]) -> Dim:
+    total = 1
+    for dim in dims:
+        if dim is None:
+            return None
+        total *= dim
+    return total
