@@ -9,12 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "caffe_gp"
 
-# Each may import those before it and, if a folder, itself. python_layers stands in two places: the layers
-# that the surgery puts into a net lie below it, the data layers for training above the data sets.
+# Each may import those before it and, if a folder, itself. python_layers stands in three places: how users'
+# layers are found below Caffe, the layers that the surgery puts into a net below it, the data layers for
+# training above the data sets.
 ROOMS = [
-    "errors", "provenance", "files", "images", "proto", "crf", "gp", "caffe", "python_layers.base",
-    "python_layers.builtin", "surgery", "engines", "datasets", "report", "models", "python_layers", "runs",
-    "evaluation", "training", "experiments", "cli",
+    "errors", "provenance", "files", "images", "proto", "crf", "gp", "python_layers.python2",
+    "python_layers.users", "caffe", "python_layers.base", "python_layers.builtin", "surgery", "engines",
+    "datasets", "report", "models", "python_layers", "runs", "evaluation", "training", "experiments", "cli",
 ]  # fmt: skip
 
 

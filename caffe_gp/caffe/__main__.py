@@ -7,60 +7,28 @@ Caffe's log lines go to standard error; GLOG_minloglevel=1 leaves the warnings, 
 
 from __future__ import annotations
 
-import importlib
-import importlib.abc
-import importlib.machinery
 import os
 import runpy
 import sys
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
 
+from caffe_gp.caffe.alias import install
 from caffe_gp.caffe.logs import init_log
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.python_layers.python2 import hint
 
-USAGE = "usage: python -m caffe_gp.caffe (SCRIPT | -m MODULE | -c CODE) [ARGS...]"
-
-#: pycaffe's modules and ours. ``caffe.layers`` is none of them: there it is an object of net_spec.
-MODULES = {
-    "caffe": "caffe_gp.caffe",
-    "caffe.classifier": "caffe_gp.caffe.classifier",
-    "caffe.coord_map": "caffe_gp.caffe.coord_map",
-    "caffe.detector": "caffe_gp.caffe.detector",
-    "caffe.draw": "caffe_gp.caffe.draw",
-    "caffe.io": "caffe_gp.caffe.io",
-    "caffe.net_spec": "caffe_gp.caffe.net_spec",
-    "caffe.proto": "caffe_gp.caffe.proto",
-    "caffe.proto.caffe_pb2": "caffe_gp.caffe.proto.caffe_pb2",
-    "caffe.pycaffe": "caffe_gp.caffe.pycaffe",
-    "caffe._caffe": "caffe_gp.caffe",
+# Module -> package, where the names differ; pycaffe and its scripts import these.
+_PACKAGES = {
+    "cv2": "opencv-python-headless",
+    "google": "protobuf",
+    "PIL": "Pillow",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
 }
 
-
-class _CaffeFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Makes the names in MODULES stand for our modules: one module object under two names."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in MODULES:
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=fullname in ("caffe", "caffe.proto"))
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        module = importlib.import_module(MODULES[spec.name])
-        spec.loader_state = module.__spec__  # the import system is about to write ``spec`` in its place
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__ = module.__spec__.loader_state
-
-
-def install() -> None:
-    """Let ``import caffe`` mean the embedded Caffe from now on, in this process."""
-    if not any(isinstance(finder, _CaffeFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _CaffeFinder())
+USAGE = "usage: python -m caffe_gp.caffe (SCRIPT | -m MODULE | -c CODE) [ARGS...]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         error = error.with_traceback(_script_frames(error))
         sys.excepthook(type(error), error, error.__traceback__)
+        for line in _advice(error):
+            print(f"caffe_gp: {line}", file=sys.stderr)
         return error.exit_code if isinstance(error, CaffeGPError) else 1
     return 0
 
@@ -98,6 +68,18 @@ def _run(argv: list[str]) -> None:
         sys.argv = argv
         sys.path[0] = os.path.dirname(os.path.realpath(argv[0]))
         runpy.run_path(argv[0], run_name="__main__")
+
+
+def _advice(error: Exception) -> list[str]:
+    """What to do about an error that a script of BVLC Caffe's time meets today."""
+    found = [hint(error).strip()]
+    if isinstance(error, ModuleNotFoundError) and not found[0]:
+        package = (error.name or "").partition(".")[0]
+        name = _PACKAGES.get(package, package)
+        found.append(
+            f"'{package}' is not installed for {sys.executable}: {sys.executable} -m pip install {name}"
+        )
+    return [line for line in found if line]
 
 
 def _script_frames(error: BaseException) -> TracebackType | None:

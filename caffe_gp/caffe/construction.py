@@ -61,7 +61,7 @@ class Construction:
                 try:
                     self._add_layer(layer_param)
                 except CaffeGPError as error:
-                    raise with_source(error, source) from error
+                    raise with_source(error, source) from error.__cause__ or error
         self.outputs = [self._unread[name] for name in sorted(self._unread)]
         self._skip_layers_without_loss()
         if self.param.force_backward:
@@ -79,7 +79,7 @@ class Construction:
                 f"layer '{layer_param.name}': propagate_down param must be specified either 0 or "
                 f"bottom_size times ({len(layer_param.bottom)}), found {len(layer_param.propagate_down)}"
             )
-        layer = create_layer(layer_param, layer_param.phase)
+        layer = create_layer(layer_param, layer_param.phase, self._source)
         # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe only the solver sees that: a
         # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
         written = [spec.lr_mult for spec in layer_param.param]

@@ -166,7 +166,10 @@ class Net:
         """Reshape every layer to the input blobs' shapes, without computing."""
         with torch.no_grad():
             for i, layer in enumerate(self.layers):
-                layer.reshape(*self._blobs_of(i))
+                try:
+                    layer.reshape(*self._blobs_of(i))
+                except NetError as error:
+                    raise with_source(error, self._source) from error.__cause__ or error
 
     def _blobs_of(self, i: int) -> tuple[list[Blob], list[Blob]]:
         blobs = self._blobs
@@ -186,7 +189,7 @@ class Net:
                 layer.reshape(bottom, top)
                 layer.forward(bottom, top)
             except NetError as error:
-                raise with_source(error, self._source) from error
+                raise with_source(error, self._source) from error.__cause__ or error
             for blob, weight in zip(top, self._layer_losses[i]):
                 if weight:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
@@ -204,7 +207,10 @@ class Net:
             self._run_callbacks("before_backward", i)
             if self._layer_need_backward[i]:
                 bottom, top = self._blobs_of(i)
-                self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
+                try:
+                    self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
+                except NetError as error:
+                    raise with_source(error, self._source) from error.__cause__ or error
                 if self.debug_info:
                     debug_info.log_backward(self, i)
             self._run_callbacks("after_backward", i)

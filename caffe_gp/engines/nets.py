@@ -12,6 +12,7 @@ import numpy as np
 from caffe_gp import proto
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.errors import CaffeGPError, WeightsError, with_source
+from caffe_gp.python_layers.users import report_errors_of_net
 from caffe_gp.surgery.prepare import Prepared, prepare
 
 
@@ -149,6 +150,7 @@ def forward(net: Any, blob: str, values: np.ndarray) -> None:
 def _build_net(caffe: Any, param: Any, source: str) -> Any:
     if hasattr(caffe.Net, "from_param"):  # the embedded Caffe: its messages then name the user's file
         return caffe.Net.from_param(param, caffe.TEST, source=source)
+    report_errors_of_net(proto.filter_net(param, caffe.TEST), source, caffe.Layer)
     with tempfile.TemporaryDirectory(prefix="caffe_gp_") as folder:
         path = os.path.join(folder, os.path.basename(source))
         with open(path, "w", encoding="utf-8") as file:

@@ -121,6 +121,21 @@ def test_tracebacks_begin_in_the_script(folder):
     assert done.returncode == 1 and 'bad.py", line 1' in done.stderr and "SyntaxError" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "code, advice",
+    [
+        ("import yaml_of_2015", "to install 'yaml_of_2015': "),
+        ("print 'iteration'", "Python 2 code"),
+        ("range(3) + xrange(3)", "'xrange' is of Python 2; in Python 3 it is range"),
+    ],
+)
+def test_scripts_of_another_time_are_told_what_to_do(folder, code, advice):
+    (folder / "old.py").write_text(code + "\n")
+    done = run(folder, "old.py")
+    assert done.returncode == 1 and 'old.py", line 1' in done.stderr
+    assert advice in done.stderr.splitlines()[-1]
+
+
 def test_exit_codes_and_usage(folder):
     (folder / "exit.py").write_text("import sys\nsys.exit(5)\n")
     assert run(folder, "exit.py").returncode == 5

@@ -63,15 +63,15 @@ class Layer:
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Give the tops their shapes."""
-        raise NotImplementedError
+        raise self._missing("reshape")
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Compute the tops' data."""
-        raise NotImplementedError
+        raise self._missing("forward")
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Compute the bottoms' diffs from the tops' diffs."""
-        raise NotImplementedError
+        raise self._missing("backward")
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         """Whether ``force_backward`` may ask for the diff of this bottom (not for labels)."""
@@ -82,6 +82,9 @@ class Layer:
         return 0.0
 
     # ---- shared helpers
+
+    def _missing(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"the class {type(self).__name__} has no method {method}")
 
     def error(self, message: str) -> NetError:
         """A NetError that names this layer."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import importlib.util
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import NetError, UnknownLayerTypeError
+from caffe_gp.errors import UnknownLayerTypeError
+from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
 
 _REGISTRY: dict[str, type[Layer]] = {}
 L = TypeVar("L", bound=type[Layer])
@@ -48,29 +47,29 @@ def check_layer_types(net_param: Any, source: str) -> None:
             )
 
 
-def create_layer(layer_param: Any, phase: int) -> Layer:
-    """The layer for a LayerParameter whose type is registered, or the user's class for ``Python``."""
+def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
+    """The layer for a LayerParameter whose type is registered, or the user's class for ``Python``.
+
+    source  the prototxt: a user's module may lie beside it
+    """
     if layer_param.type == "Python":
-        return _create_python_layer(layer_param, phase)
+        return _create_python_layer(layer_param, phase, source)
     return _REGISTRY[layer_param.type](layer_param, phase)
 
 
-def _create_python_layer(layer_param: Any, phase: int) -> Layer:
-    module_name, class_name = layer_param.python_param.module, layer_param.python_param.layer
+def _create_python_layer(layer_param: Any, phase: int, source: str) -> Layer:
     where = f"layer '{layer_param.name}' (Python)"
-    if not module_name or not class_name:
-        raise NetError(f"{where}: python_param needs module and layer")
-    if module_name not in sys.modules and importlib.util.find_spec(module_name) is None:
-        raise NetError(
-            f"{where}: module '{module_name}' was not found; put its folder on PYTHONPATH "
-            f"(searched {os.pathsep.join(sys.path[:5])} ...)"
-        )
-    cls = getattr(importlib.import_module(module_name), class_name, None)
-    if cls is None:
-        raise NetError(f"{where}: module '{module_name}' has no class '{class_name}'")
-    if not issubclass(cls, Layer):
-        raise NetError(f"{where}: {module_name}.{class_name} does not derive from caffe.Layer")
+    folders = folders_for(source)
+    with importable_as_caffe():
+        cls = layer_class(where, layer_param.python_param, folders, Layer)
     layer = cls.__new__(cls)
     Layer.__init__(layer, layer_param, phase)
     layer.param_str = layer_param.python_param.param_str
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        with importable_as_caffe(), modules_of(folders):
+            yield
+
+    report_errors(layer, where, around)
     return layer
