@@ -19,7 +19,7 @@ _REARRANGE = ("Reshape", "Permute", "Flatten", "Split")
 _SCORE_MAKERS = frozenset(
     "Convolution Deconvolution InnerProduct Eltwise Crop Interp Upsample Unpooling MultiStageMeanfield "
     "DenseCRF Concat Scale Bias Power BatchNorm BN Dropout Pooling ReLU PReLU ELU Reshape Permute Flatten "
-    "Split Slice DepthwiseConvolution Reduction".split()
+    "Split Slice DepthwiseConvolution Reduction Python".split()
 )
 
 Heads = Dict[str, List[Any]]  # blob: the layers that read scores from it
