@@ -36,6 +36,7 @@ _FROM = {
     "PrototxtError": "errors",
     "RunResults": "evaluation.segmentation",
     "UnknownLayerTypeError": "errors",
+    "UsageError": "errors",
     "WeightsError": "errors",
     "ZeroGradientError": "errors",
     "evaluate": "evaluation.segmentation",
@@ -59,6 +60,7 @@ __all__ = [
     "PrototxtError",
     "RunResults",
     "UnknownLayerTypeError",
+    "UsageError",
     "WeightsError",
     "ZeroGradientError",
     "__version__",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from caffe_gp.errors import NetError as NetError
     from caffe_gp.errors import PrototxtError as PrototxtError
     from caffe_gp.errors import UnknownLayerTypeError as UnknownLayerTypeError
+    from caffe_gp.errors import UsageError as UsageError
     from caffe_gp.errors import WeightsError as WeightsError
     from caffe_gp.errors import ZeroGradientError as ZeroGradientError
     from caffe_gp.evaluation.segmentation import Evaluation as Evaluation

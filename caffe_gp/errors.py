@@ -18,7 +18,7 @@ class CaffeGPError(Exception):
 
 
 class UsageError(CaffeGPError):
-    """Options of a command that are missing, or that do not go together."""
+    """Options of a command, or arguments of a call, that are missing, out of range or do not go together."""
 
     exit_code = 2
 

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_data_folder(group)
     group.add_argument(
         "--limit",
-        type=int,
+        type=options.count,
         metavar="N",
         help="only the first N test images (those of a folder are in the order of their classes)",
     )
@@ -71,14 +71,14 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
-        type=float,
+        type=options.number,
         nargs="+",
         metavar="E",
         help="step sizes in units of the blob; all share one search and one backward pass (default: "
         f"{', '.join(f'{level:g}' for level in GREY_LEVELS)} grey levels, and --hold-out chooses)",
     )
     group.add_argument(
-        "--k", type=int, nargs="+", metavar="K", help="neighbours, each of weight 1/K (default: 3)"
+        "--k", type=options.count, nargs="+", metavar="K", help="neighbours, each of weight 1/K (default: 3)"
     )
     options.add_blob(group)
     group.add_argument(
@@ -97,7 +97,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--hold-out",
-        type=int,
+        type=options.count_or_none,
         metavar="N",
         help="choose eps on N training images, drawn once for all, which are then no neighbours (default: "
         "none if --eps is given, else a tenth of the set, 5000 at most)",
@@ -110,6 +110,8 @@ def work(args: argparse.Namespace) -> None:
     evaluate = classification.evaluate if given.pop("no_page") else classification_page.evaluate_with_page
     settings = _settings(given)
     options.check_output(settings.out)
+    if settings.bank is not None:
+        options.check_output(settings.bank, "--bank")
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(table(run))

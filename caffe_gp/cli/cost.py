@@ -6,7 +6,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.cli import options
+from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.results import read_run
 
 SIZES = (5105, 10**6, 10**9)
@@ -24,10 +25,14 @@ RUN is the folder of a finished evaluation on the machine in question; the table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run to go by, and the planned job."""
     parser.add_argument("run", metavar="RUN", help="folder of a finished evaluation")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of the planned job")
-    parser.add_argument("--price", type=float, default=0.0, metavar="P", help="of one worker's hour")
+    parser.add_argument("--workers", type=options.count, default=1, metavar="N", help="of the planned job")
+    parser.add_argument("--price", type=options.amount, default=0.0, metavar="P", help="of one worker's hour")
     parser.add_argument(
-        "--image-kb", type=float, default=0.0, metavar="KB", help="of an image and its label map on disk"
+        "--image-kb",
+        type=options.amount,
+        default=0.0,
+        metavar="KB",
+        help="of an image and its label map on disk",
     )
 
 
@@ -72,7 +77,7 @@ def estimate(
     start_seconds       until a worker has loaded its net
     """
     if images < 1 or workers < 1 or seconds_per_image <= 0:
-        raise CaffeGPError("images, workers and seconds per image must be positive")
+        raise UsageError("images, workers and seconds per image must be positive")
     rate = workers / seconds_per_image
     hours = (start_seconds + images / rate) / 3600
     return Estimate(

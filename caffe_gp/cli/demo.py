@@ -28,8 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results.json and index.html",
     )
     add("--picture", type=Path, metavar="FILE", help="also write a PNG panel of three successes")
-    add("--scenes", type=int, default=400, metavar="N", help="test scenes")
-    add("--validation", type=int, default=200, metavar="N", help="scenes on which every eps is chosen")
+    add("--scenes", type=options.count, default=400, metavar="N", help="test scenes")
+    add(
+        "--validation",
+        type=options.count,
+        default=200,
+        metavar="N",
+        help="scenes on which every eps is chosen",
+    )
     options.add_data_folder(parser)
     options.add_batch_size(parser, default=20)
     options.add_engine(parser)

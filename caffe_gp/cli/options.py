@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import errno
+import math
 import os
+import re
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Sequence, TypeVar
 
 from caffe_gp import engines
 from caffe_gp.cli.extras import need
-from caffe_gp.errors import CaffeGPError, UsageError, WeightsError, did_you_mean
+from caffe_gp.errors import CaffeGPError, UsageError, did_you_mean
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
 from caffe_gp.models import zoo
 
+_PROBE = 1 << 12  # bytes that a folder must take
 RESUMES = "The same command resumes where this one stopped."
 
 Given = TypeVar("Given", bound=NetSettings)
@@ -73,6 +76,7 @@ def add_engine(group: Options) -> None:
     add_engine_only(group)
     group.add_argument(
         "--device",
+        type=_device,
         default=engines.default_device(),
         help=f"cpu, cuda or cuda:N (default: %(default)s; {engines.DEVICE_VARIABLE} sets it)",
     )
@@ -99,7 +103,10 @@ def add_preprocessing(group: Options) -> None:
         "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
     )
     group.add_argument(
-        "--scale", type=float, metavar="F", help="factor after the subtraction (default: the model's, else 1)"
+        "--scale",
+        type=factor,
+        metavar="F",
+        help="factor after the subtraction (default: the model's, else 1)",
     )
     group.add_argument(
         "--channel-order", choices=("bgr", "rgb"), help="of the net's input (default: the model's, else bgr)"
@@ -125,7 +132,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
-        type=float,
+        type=number,
         nargs="+",
         metavar="E",
         help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
@@ -133,13 +140,13 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     add_blob(group)
     group.add_argument("--encoding", choices=ENCODINGS, default="onehot", help="label encoding")
-    group.add_argument("--iterations", type=int, default=1, metavar="N", help="steps of size eps")
+    group.add_argument("--iterations", type=count, default=1, metavar="N", help="steps of size eps")
     group.add_argument(
         "--inject",
         choices=INJECTIONS,
         help="where the error signal enters (default: score; softmax-output for encoding soft)",
     )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the random encoding")
+    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random encoding")
 
 
 def add_blob(group: Options) -> None:
@@ -186,7 +193,7 @@ def _shown(folder: Callable[[], Path]) -> str:
 def add_subset(group: Options) -> None:
     """--ids, --limit, --available: which images of a set."""
     group.add_argument("--ids", type=Path, metavar="FILE", help="only images whose ids it holds, one a line")
-    group.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    group.add_argument("--limit", type=count, metavar="N", help="only the first N images")
     group.add_argument("--available", action="store_true", help="only the images that are there")
 
 
@@ -196,7 +203,9 @@ def add_work(parser: argparse.ArgumentParser, batch_size: int = 1) -> None:
     add_batch_size(group, batch_size)
     add_workers(group)
     add_threads(group)
-    group.add_argument("--devices", metavar="I,...", help="CUDA devices, one worker each, e.g. 0,1")
+    group.add_argument(
+        "--devices", type=_devices, metavar="I,...", help="CUDA devices, one worker each, e.g. 0,1"
+    )
     group.add_argument("--cluster", metavar="WHERE", help="a Ray cluster: local, auto or ray://host:port")
 
 
@@ -222,19 +231,19 @@ def add_crf(group: Options) -> None:
 
 def add_batch_size(group: Options, default: int = 1) -> None:
     """--batch-size."""
-    group.add_argument("--batch-size", type=int, default=default, metavar="N", help="images at once")
+    group.add_argument("--batch-size", type=count, default=default, metavar="N", help="images at once")
 
 
 def add_workers(group: Options) -> None:
     """--workers."""
-    group.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
+    group.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
 
 
 def add_threads(group: Options) -> None:
     """--threads."""
     group.add_argument(
         "--threads",
-        type=int,
+        type=count,
         metavar="N",
         help=f"CPU threads of each process; they change last bits (default: {engines.THREADS_VARIABLE}, "
         "else its share)",
@@ -256,8 +265,6 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         del found["crf"]
     if "save" in found:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
-    if "devices" in found:
-        found["devices"] = tuple(f"cuda:{number}" for number in found["devices"].split(","))
     if "cluster" in found:
         need("cluster", "--cluster")
     return found
@@ -269,19 +276,12 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     Raises UsageError for missing and wrong options, WeightsError where the model's weights have to be
     fetched first.
     """
-    if options.get("batch_size", 1) < 1:
-        raise UsageError("--batch-size must be at least 1")
     if "model" not in options:
         for name in ("prototxt", "caffemodel", "eps"):
             if name not in options:
                 raise UsageError(f"without --model, --{name} is needed (--list-models prints the models)")
         return kind(**options)
-    try:
-        return kind.of_model(options.pop("model"), **options)
-    except WeightsError:
-        raise
-    except CaffeGPError as error:
-        raise UsageError(str(error)) from None
+    return kind.of_model(options.pop("model"), **options)
 
 
 def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Result:
@@ -291,15 +291,17 @@ def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Resul
     return function(*args)
 
 
-def check_output(folder: Path | str) -> None:
-    """OSError where a folder cannot be made or written, before hours of work find out. Makes nothing."""
-    place = Path(folder).absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+def check_output(folder: Path | str, option: str = "--out") -> None:
+    """Make a folder, and UsageError where that or writing in it fails, before hours of work find out."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as stream:
+            stream.write(bytes(_PROBE))
+    except OSError as error:
+        in_the_way = next((place for place in (path, *path.parents) if place.is_file()), None)
+        why = f"{in_the_way} is a file" if in_the_way is not None else error.strerror or str(error)
+        raise UsageError(f"{folder}: cannot be written as a folder ({why}); give another {option}") from None
 
 
 def sleeping_threads() -> None:
@@ -330,8 +332,79 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"expected B,G,R or one number, found {text!r}") from None
 
 
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _whole(text, 1, "a whole number of at least 1")
+
+
+def count_or_none(text: str) -> int:
+    """A whole number of at least 0."""
+    return _whole(text, 0, "a whole number of at least 0")
+
+
+def seed(text: str) -> int:
+    """A seed of numpy's generators."""
+    return _whole(text, 0, "a whole number in 0..2**32-1", 2**32 - 1)
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, found '{text}'")
+    return value
+
+
+def factor(text: str) -> float:
+    """A finite number other than 0."""
+    value = number(text)
+    if not value:
+        raise argparse.ArgumentTypeError(f"expected a number other than 0, found '{text}'")
+    return value
+
+
+def amount(text: str) -> float:
+    """A finite number of at least 0."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found '{text}'")
+    return value
+
+
+def _whole(text: str, least: int, what: str, most: int = 2**31 - 1) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"expected {what}, found '{text}'")
+    return value
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"unknown device '{text}': expected cpu, cuda or cuda:N")
+    return text
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    numbers = text.split(",")
+    if not all(part.isdecimal() for part in numbers) or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(
+            f"expected different numbers of CUDA devices like 0,1, found '{text}'"
+        )
+    return tuple(f"cuda:{part}" for part in numbers)
+
+
 def _save(text: str) -> tuple[str, ...]:
-    kinds = tuple(kind for kind in text.split(",") if kind and kind != "none")
+    kinds = tuple(kind for kind in text.split(",") if kind)
+    if kinds == ("none",):
+        return ()
+    if "none" in kinds or not kinds:
+        raise argparse.ArgumentTypeError(f"expected kinds or none, found '{text}'")
     for kind in kinds:
         if kind not in SAVE_CHOICES:
             hint = did_you_mean(kind, SAVE_CHOICES)

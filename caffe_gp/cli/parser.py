@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2 with one line; argparse's own prints the whole usage before it."""
-        self.exit(2, f"{self.prog}: {message}\n('{self.prog} --help' lists the options)\n")
+        self.exit(2, f"{self.prog}: {message} ('{self.prog} --help' lists the options)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

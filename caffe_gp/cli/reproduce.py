@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
     options.add_data_folder(group)
     options.add_subset(group)
-    group.add_argument("--tuning-limit", type=int, metavar="N", help="tune eps on N images only")
+    group.add_argument("--tuning-limit", type=options.count, metavar="N", help="tune eps on N images only")
     group.add_argument(
         "--set",
         action="append",

@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", choices=zoo.MODELS, default="fcn-8s", metavar="NAME", help="a net by its name"
     )
     parser.add_argument(
-        "--eps", type=float, metavar="E", help="step at the input (default: the paper's for the model)"
+        "--eps",
+        type=options.number,
+        metavar="E",
+        help="step at the input (default: the paper's for the model)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("reports/voc-test"), metavar="DIR", help="folder of the archives"

@@ -80,9 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="with NET: folder with train, deploy and solver.prototxt (default: the net's)",
     )
-    parser.add_argument("--max-iter", type=int, metavar="N", help="in place of the solver's max_iter")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="in place of random_seed, and of `seed` in Python layers' JSON"
+        "--max-iter", type=options.count, metavar="N", help="in place of the solver's max_iter"
+    )
+    parser.add_argument(
+        "--seed",
+        type=options.seed,
+        metavar="N",
+        help="in place of random_seed, and of `seed` in Python layers' JSON",
     )
     parser.add_argument(
         "--data", metavar="NAME", help="with --solver: in place of `data` in Python layers' JSON"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Collection, Sequence
 
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation.classification_results import (
     ClassificationResults,
     Variant,
@@ -66,10 +66,10 @@ class Classification(RunSettings):
         super().check()
         for place in self.gradient_at:
             if place not in PLACES:
-                raise CaffeGPError(f"gradient_at must be 'neighbour' or 'test', found '{place}'")
+                raise UsageError(f"gradient_at must be 'neighbour' or 'test', found '{place}'")
         most = min(len(self.train.labels), _MOST_NEIGHBOURS)
         if not self.k or not 1 <= min(self.k) <= max(self.k) <= most:
-            raise CaffeGPError(f"k must be in 1..{most}, found {list(self.k)}")
+            raise UsageError(f"k must be in 1..{most}, found {list(self.k)}")
         for other in (self.test, self.tune):
             if other is not None:
                 _check_classes(self.train, other)

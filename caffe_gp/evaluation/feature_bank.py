@@ -54,6 +54,7 @@ class FeatureBank:
 
     def features(self) -> dict[str, np.ndarray]:
         """The features of all images by blob, (N, D) float32; what is missing is computed and stored."""
+        self._claim()
         every = np.arange(len(self.data.labels))
         files = {name: self._files("features", name) for name in self.method.features}
         missing = {name: one.missing(every) for name, one in files.items()}
@@ -76,6 +77,7 @@ class FeatureBank:
 
         Shaped like the method's blob. What is missing is computed and stored.
         """
+        self._claim()
         files = self._files("directions", self.method.blob)
         size = self.method.net.blobs[self.method.blob].data[0].size
         for piece, batches in self._pieces(files.missing(rows), size, f"gradients at {self.method.blob}"):
@@ -87,7 +89,7 @@ class FeatureBank:
         return files.read(rows)
 
     def _claim(self) -> None:
-        """A bank without rows is anyone's: whoever adds some makes sure that nobody else has claimed it."""
+        """A bank without rows is anyone's: whoever reads or adds some makes sure of the key."""
         path = self.folder / "key.json"
         if path.exists() and next(self.folder.glob("*/*/*.h5"), None):
             check_key(self.folder, read_json(path, "remove the bank's folder"), self._key)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation import results
 from caffe_gp.evaluation.confusion import add_sparse
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
@@ -56,14 +56,14 @@ class Evaluation(RunSettings):
         self.crf_settings()
         unknown = [kind for kind in self.save if kind not in SAVE_CHOICES]
         if unknown:
-            raise CaffeGPError(f"save: unknown kind '{unknown[0]}'; known are {', '.join(SAVE_CHOICES)}")
+            raise UsageError(f"save: unknown kind '{unknown[0]}'; known are {', '.join(SAVE_CHOICES)}")
         if self.encoding == "ground-truth" and not self.data.has_truth:
             raise DataError(f"encoding 'ground-truth' needs ground truth; set '{self.data.name}' has none")
         if not self.data.ids:
             raise DataError(f"set '{self.data.name}' holds no images")
 
     def crf_settings(self) -> Any:
-        """The CRF's parameters, a ``CRFSettings`` or None; CaffeGPError for an unknown preset."""
+        """The CRF's parameters, a ``CRFSettings`` or None; UsageError for an unknown preset."""
         if self.crf is None:
             return None
         from caffe_gp.crf import PRESETS, CRFSettings  # numba takes a while
@@ -71,7 +71,7 @@ class Evaluation(RunSettings):
         if isinstance(self.crf, CRFSettings):
             return self.crf
         if self.crf not in PRESETS:
-            raise CaffeGPError(f"unknown CRF preset '{self.crf}'; known are {', '.join(PRESETS)}")
+            raise UsageError(f"unknown CRF preset '{self.crf}'; known are {', '.join(PRESETS)}")
         return PRESETS[self.crf]
 
 

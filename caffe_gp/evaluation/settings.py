@@ -9,7 +9,7 @@ from typing import Any, Sequence, TypeVar
 
 import caffe_gp
 from caffe_gp import engines, proto, provenance
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import UsageError
 from caffe_gp.files.hashes import sha256_of, sha256_of_text
 from caffe_gp.gp import encodings
 from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
@@ -65,14 +65,14 @@ class NetSettings:
     def of_model(cls: type[Given], name: str, **given: Any) -> Given:
         """The settings for a net of the zoo: what is not ``given`` (or None) is the model's or the default.
 
-        Raises CaffeGPError for an unknown name, or when eps (or caffemodel) is needed because the model has
+        Raises UsageError for an unknown name, or when eps (or caffemodel) is needed because the model has
         none; WeightsError when the weights are neither given nor in ``places.models_folder()``.
         """
         model = zoo.get(name)
         given = {key: value for key, value in given.items() if value is not None}
         if "eps" not in given:
             if model.eps is None:
-                raise CaffeGPError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
+                raise UsageError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
             given["eps"] = [model.eps]
         if "caffemodel" not in given:
             given["caffemodel"] = str(weights.require(name))
@@ -82,7 +82,7 @@ class NetSettings:
     def resolve(self) -> Resolved:
         """Read the files and find out everything that follows, once.
 
-        Raises CaffeGPError for an input that is no image or two steps of one name, and the errors of
+        Raises UsageError for an input that is no image or two steps of one name, and the errors of
         ``engines.prepare_net`` and ``Preprocess``.
         """
         self.check_eps()
@@ -106,9 +106,9 @@ class NetSettings:
         )
 
     def check_eps(self) -> None:
-        """CaffeGPError if two steps would get one name in files and tables."""
+        """UsageError if two steps would get one name in files and tables."""
         if not self.eps or len({f"{eps:g}" for eps in self.eps}) < len(self.eps):
-            raise CaffeGPError(
+            raise UsageError(
                 "results are named after eps in six digits, so there must be values, and values must differ "
                 f"in them: {self.eps}"
             )
@@ -131,9 +131,7 @@ class NetSettings:
     def _preprocess(self, prepared: Prepared) -> Preprocess:
         shape = tuple(prepared.input_shape.dim)
         if len(shape) != 4:
-            raise CaffeGPError(
-                f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)"
-            )
+            raise UsageError(f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)")
         mean = self.mean
         if mean is None:
             mean = FCN_MEAN if shape[1] == 3 else (0.0,)
@@ -258,12 +256,12 @@ class RunSettings(NetSettings):
     cluster: str | None = None
 
     def check(self) -> None:
-        """CaffeGPError for settings that make no sense together."""
+        """UsageError for settings that make no sense together."""
         self.check_eps()
         if self.workers < 1 or self.batch_size < 1 or (self.threads or 1) < 1:
-            raise CaffeGPError("workers, threads and batch_size must be at least 1")
+            raise UsageError("workers, threads and batch_size must be at least 1")
         if self.cluster is not None and self.devices:
-            raise CaffeGPError("a cluster chooses its devices itself: give device 'cpu' or 'cuda'")
+            raise UsageError("a cluster chooses its devices itself: give device 'cpu' or 'cuda'")
 
     def with_workers(self: Run) -> Run:
         """The settings with the number of workers and their threads decided, and paths for a cluster."""

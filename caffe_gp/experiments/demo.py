@@ -22,7 +22,7 @@ from caffe_gp.datasets import fetch
 from caffe_gp.datasets.digit_scenes import NUMBERS, SIZE
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.engines import forward
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.bootstrap import paired_gain
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.tuning import best_eps, mean_iu
@@ -66,13 +66,13 @@ class Settings:
     command: str = ""
 
     def check(self) -> None:
-        """CaffeGPError for numbers that make no sense."""
+        """UsageError for numbers that make no sense."""
         for name, most in (("scenes", NUMBERS["test"]), ("validation", NUMBERS["val"])):
             if not 1 <= getattr(self, name) <= most:
                 found = getattr(self, name)
-                raise CaffeGPError(f"{name} must be at least 1 and at most {most}, found {found}")
+                raise UsageError(f"{name} must be at least 1 and at most {most}, found {found}")
         if self.batch_size < 1:
-            raise CaffeGPError(f"the batch size must be at least 1, found {self.batch_size}")
+            raise UsageError(f"the batch size must be at least 1, found {self.batch_size}")
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Gallery:
 def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
     """Measure everything; returns the results (percent, JSON-ready) and the scenes for the pictures.
 
-    A stopped run is resumed from its records when called again. Raises CaffeGPError for settings that do not
+    A stopped run is resumed from its records when called again. Raises UsageError for settings that do not
     work.
     """
     settings.check()

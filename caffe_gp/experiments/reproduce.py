@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Callable, Sequence
 
-from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp.errors import CaffeGPError, DataError, UsageError, did_you_mean
 from caffe_gp.experiments import (
     figure3,
     figure4,
@@ -103,16 +103,16 @@ def _check_set(bench: Bench, name: str) -> None:
 def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
     """Run the experiments; returns the pages. What was computed before is read from ``bench.out``.
 
-    Raises CaffeGPError with everything that is missing before any work starts.
+    Raises DataError with everything that is missing before any work starts.
     """
     unknown = [name for name in names if name not in EXPERIMENTS]
     if unknown:
         hint = did_you_mean(unknown[0], EXPERIMENTS)
-        raise CaffeGPError(f"unknown experiment '{unknown[0]}'{hint} (known: {', '.join(EXPERIMENTS)})")
+        raise UsageError(f"unknown experiment '{unknown[0]}'{hint} (known: {', '.join(EXPERIMENTS)})")
     names = [name for name in names if bench.suite.paper or not EXPERIMENTS[name].paper_only]
     lacks = missing(names, bench)
     if lacks:
-        raise CaffeGPError("not everything is here:\n  " + "\n  ".join(lacks))
+        raise DataError("not everything is here:\n  " + "\n  ".join(lacks))
     pages = []
     for name in names:
         report = EXPERIMENTS[name].run(bench)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp.errors import UsageError, did_you_mean
 from caffe_gp.models import weights, zoo
 
 # Grey levels at the input. The paper's steps lie inside; its figure 10 shows a broad optimum there.
@@ -91,12 +91,12 @@ class Suite:
     beside: str | None = None
 
     def net(self, name: str) -> Net:
-        """The net of this name; CaffeGPError with the list otherwise."""
+        """The net of this name; UsageError with the list otherwise."""
         for net in self.nets:
             if net.name == name:
                 return net
         names = ", ".join(net.name for net in self.nets)
-        raise CaffeGPError(f"suite '{self.name}' has no net '{name}' (it has {names})")
+        raise UsageError(f"suite '{self.name}' has no net '{name}' (it has {names})")
 
 
 def ablation_only(suite: Suite) -> Sequence[Net]:
@@ -194,8 +194,8 @@ NAMES = tuple(_SUITES)
 
 
 def get(name: str) -> Suite:
-    """The suite of this name; CaffeGPError with the list otherwise."""
+    """The suite of this name; UsageError with the list otherwise."""
     if name not in _SUITES:
         hint = did_you_mean(name, _SUITES)
-        raise CaffeGPError(f"unknown suite '{name}'{hint} (known: {', '.join(_SUITES)})")
+        raise UsageError(f"unknown suite '{name}'{hint} (known: {', '.join(_SUITES)})")
     return _SUITES[name]()

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from caffe_gp.errors import CaffeGPError, DataError, did_you_mean
+from caffe_gp.errors import DataError, UsageError, did_you_mean
 
 IGNORE_LABEL = 255
 
@@ -74,13 +74,13 @@ def label_distribution(
         soft           y itself (only useful at the Softmax output)
         ground-truth   1 at ``truth``, an integer array shaped like ``y`` without the class axis;
                        all zeros (hence no signal) where it is 255
-    Raises DataError for missing or impossible ground truth, CaffeGPError for an unknown encoding.
+    Raises DataError for missing or impossible ground truth, UsageError for an unknown encoding.
     """
     if encoding == "onehot":
         return _onehot(most_confident(y)[0], y)
     if encoding == "random-onehot":
         if seeds is None:
-            raise CaffeGPError("encoding 'random-onehot' needs one seed for each image")
+            raise UsageError("encoding 'random-onehot' needs one seed for each image")
         drawn = [np.random.RandomState(seed).randint(y.shape[1], size=y.shape[2:]) for seed in seeds]
         return _onehot(np.stack([np.asarray(classes) for classes in drawn]), y)
     if encoding == "uniform":
@@ -93,7 +93,7 @@ def label_distribution(
         return y.copy()
     if encoding == "ground-truth":
         return _from_truth(truth, y)
-    raise CaffeGPError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+    raise UsageError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
 
 
 def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list[list[int]]:
@@ -107,22 +107,22 @@ def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list[list[int]
 def check_choice(encoding: str, inject: str | None) -> str:
     """The place to inject an encoding at: ``inject``, or the encoding's own when it is None.
 
-    Raises CaffeGPError for unknown names and for the two pairs whose signal is zero (or rounding noise,
+    Raises UsageError for unknown names and for the two pairs whose signal is zero (or rounding noise,
     which ``sign`` would blow up to full steps).
     """
     if encoding not in ENCODINGS:
         hint = did_you_mean(encoding, ENCODINGS)
-        raise CaffeGPError(f"unknown encoding '{encoding}'{hint} (known: {', '.join(ENCODINGS)})")
+        raise UsageError(f"unknown encoding '{encoding}'{hint} (known: {', '.join(ENCODINGS)})")
     if inject is None:
         return "softmax-output" if encoding == "soft" else "score"
     if inject not in INJECTIONS:
-        raise CaffeGPError(f"unknown place to inject '{inject}'; known are {', '.join(INJECTIONS)}")
+        raise UsageError(f"unknown place to inject '{inject}'; known are {', '.join(INJECTIONS)}")
     if (encoding, inject) == ("soft", "score"):
-        raise CaffeGPError(
+        raise UsageError(
             "encoding 'soft' (l = y) has a zero error signal at the score; inject='softmax-output'"
         )
     if (encoding, inject) == ("uniform", "softmax-output"):
-        raise CaffeGPError("encoding 'uniform' has a zero error signal at the Softmax output; inject='score'")
+        raise UsageError("encoding 'uniform' has a zero error signal at the Softmax output; inject='score'")
     return inject
 
 

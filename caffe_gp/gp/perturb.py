@@ -16,7 +16,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
+from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError
 from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
@@ -42,7 +42,7 @@ class GuidedPerturbation(PerturbedNet):
     allow_zero_gradient   leave a blob whose diff is zero everywhere as it is, instead of raising
     debug       raise NetError if a step leaves every confidence as it was
 
-    ``repr`` shows the settings. Raises NetError when the blobs do not suit, CaffeGPError for bad settings.
+    ``repr`` shows the settings. Raises NetError when the blobs do not suit, UsageError for bad settings.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class GuidedPerturbation(PerturbedNet):
         debug: bool = False,
     ) -> None:
         if iterations < 1:
-            raise CaffeGPError(f"iterations must be at least 1, found {iterations}")
+            raise UsageError(f"iterations must be at least 1, found {iterations}")
         if not 0 <= seed < 2**32:
-            raise CaffeGPError(f"seed must be in 0..2**32-1, found {seed}")
+            raise UsageError(f"seed must be in 0..2**32-1, found {seed}")
         self.inject = encodings.check_choice(encoding, inject)
         self.encoding, self.iterations, self.seed = encoding, iterations, seed
         self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
@@ -236,7 +236,7 @@ def _softmax_top(net: Net, score: str) -> str | None:
 def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
     values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
     if not values or not np.isfinite(values).all():
-        raise CaffeGPError(f"eps must be a finite number or a list of them, found {eps!r}")
+        raise UsageError(f"eps must be a finite number or a list of them, found {eps!r}")
     return values
 
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import DataError, UsageError
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import read_image
 
@@ -47,7 +47,7 @@ class Preprocess:
     resize         None keeps the native size; (width, height) stretches; a single number scales the longer
                    side to it and keeps the proportions. Bilinear, as Pillow does it
     pad_to         (width, height) of the canvas; zeros are the mean colour
-    Raises CaffeGPError for settings that make no sense.
+    Raises UsageError for settings that make no sense.
     """
 
     mean: tuple[float, ...] = FCN_MEAN
@@ -59,15 +59,15 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):
-            raise CaffeGPError(f"channel order must be 'bgr' or 'rgb', found {self.channel_order!r}")
+            raise UsageError(f"channel order must be 'bgr' or 'rgb', found {self.channel_order!r}")
         if self.channels not in (1, 3):
-            raise CaffeGPError(f"images have 1 or 3 channels, the net's input has {self.channels}")
+            raise UsageError(f"images have 1 or 3 channels, the net's input has {self.channels}")
         if len(self.mean) not in (1, self.channels):
-            raise CaffeGPError(
+            raise UsageError(
                 f"mean must be 1 value or {self.channels} (blue, green, red), found {len(self.mean)}"
             )
         if not self.scale or not np.isfinite([self.scale, *self.mean]).all():
-            raise CaffeGPError(f"scale must be a finite number other than 0 and the mean finite: {self}")
+            raise UsageError(f"scale must be a finite number other than 0 and the mean finite: {self}")
 
     def load(self, path: str | os.PathLike) -> Canvas:
         """Read and convert one image file; DataError if it is missing, damaged or larger than the canvas."""

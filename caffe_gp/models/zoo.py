@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp.datasets.class_names import CAMVID, CIFAR10, DIGIT_SCENES, DIGITS, PASCAL_CONTEXT, VOC
-from caffe_gp.errors import CaffeGPError, did_you_mean
+from caffe_gp.errors import UsageError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.models import camvid, classifiers, crfasrnn, deeplab, digits, fcn, mobilenet
@@ -277,8 +277,8 @@ MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 
 
 def get(name: str) -> Model:
-    """The model of this name; CaffeGPError with the nearest names and the whole list otherwise."""
+    """The model of this name; UsageError with the nearest names and the whole list otherwise."""
     if name not in MODELS:
         hint = did_you_mean(name, MODELS)
-        raise CaffeGPError(f"unknown model '{name}'{hint} (known: {', '.join(MODELS)})")
+        raise UsageError(f"unknown model '{name}'{hint} (known: {', '.join(MODELS)})")
     return MODELS[name]

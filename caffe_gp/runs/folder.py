@@ -5,7 +5,7 @@ It holds:
     key.json         every setting that the numbers depend on
     ids.txt          the items, one a line
     records/0.jsonl  a file of each worker process (records.py); a later file's record replaces an earlier's
-    .lock            who is, or was last, at work here
+    .lock            who is at work here
     results.json     scores: a pure function of the records, byte-identical however they were computed
     provenance.json  where, when and how fast the records were computed
 """

@@ -12,7 +12,7 @@ import signal
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from typing import Any, Callable, Iterator, Sequence
 
 from caffe_gp.engines import thread_variables
@@ -151,6 +151,7 @@ def _threads_of_children(threads: int | None) -> Iterator[None]:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """A process that starts here never sees Ctrl-C, even while it imports: its parent decides."""
+    resource_tracker.ensure_running()  # its start, which the first process's would cause, lets SIGINT in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

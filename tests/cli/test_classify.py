@@ -125,13 +125,14 @@ def test_a_bank_is_shared(run, tmp_path):
     [
         (("--test", "nowhere", "--eps", "1"), 2, "caffe_gp classify: no set 'nowhere'"),
         (("--test", "tiny-train", "--eps", "1"), 2, "--test tiny-train are the same images"),
-        (("--limit", "0", "--eps", "1"), 2, "the first 0 of its images are none"),
+        (("--limit", "0", "--eps", "1"), 2, "--limit: expected a whole number of at least 1, found '0'"),
         (("--hold-out", "60"), 2, "60 of its 60 images cannot be held out"),
         (("--blob", "conv1"), 2, "--eps is needed for blob 'conv1'"),
         (("--gradient-at", "here", "--eps", "1"), 2, "invalid choice"),
-        (("--k", "0", "--eps", "1"), 1, "k must be in 1..60"),
+        (("--k", "0", "--eps", "1"), 2, "--k: expected a whole number of at least 1"),
+        (("--k", "61", "--eps", "1"), 2, "k must be in 1..60"),
         (("--features", "fc7", "--eps", "1"), 2, "no blob 'fc7'"),
-        (("--batch-size", "0", "--eps", "1"), 2, "--batch-size must be at least 1"),
+        (("--batch-size", "0", "--eps", "1"), 2, "--batch-size: expected a whole number of at least 1"),
         (("--prototxt", "nowhere.prototxt", "--eps", "1"), 2, "nowhere.prototxt"),
     ],
 )

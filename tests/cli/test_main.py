@@ -173,5 +173,7 @@ def test_a_missing_extra_is_reported_before_the_work(tmp_path):
 @pytest.mark.parametrize("words", [["reproduce", "figure9"], ["demo"], ["train", "digits"]])
 def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, words, tmp_path):
     (tmp_path / "file").touch()
-    _, stderr = command(*words, "--out", tmp_path / "file" / "out", code=1)
-    assert stderr == f"caffe_gp {words[0]}: {tmp_path / 'file'}: Not a directory\n"
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        _, stderr = command(*words, "--out", out, code=2)
+        why = f"{out}: cannot be written as a folder ({tmp_path / 'file'} is a file); give another --out"
+        assert stderr == f"caffe_gp {words[0]}: {why}\n"

@@ -135,3 +135,4 @@ def test_two_processes_in_one_folder(folder):
         holder.kill()
     with folder.only_here():  # the lock died with its process
         assert f"process {os.getpid()}" in (folder.path / ".lock").read_text()
+    assert not (folder.path / ".lock").exists()

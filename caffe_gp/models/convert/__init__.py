@@ -13,7 +13,7 @@ from typing import Any, Iterable, Iterator
 
 import numpy as np
 
-from caffe_gp.errors import CaffeGPError, NetError, WeightsError
+from caffe_gp.errors import NetError, UsageError, WeightsError
 from caffe_gp.models import zoo
 from caffe_gp.models.convert.archives import Archive, open_archive
 from caffe_gp.models.convert.formats import FORMATS, Format
@@ -37,12 +37,12 @@ def convert_file(
     shape that the net expects; ``target`` appears when it is complete.
 
     Raises WeightsError for a damaged file, one of another format, and for arrays that are missing, left over
-    or of another shape; CaffeGPError for an unknown model or format.
+    or of another shape; UsageError for an unknown model or format.
     """
     model = zoo.get(model_name)
     net = model.net()
     if format is not None and format not in FORMATS:
-        raise CaffeGPError(f"unknown format '{format}' (known: {', '.join(FORMATS)})")
+        raise UsageError(f"unknown format '{format}' (known: {', '.join(FORMATS)})")
     with open_archive(source) as archive:
         chosen = guess_format(archive) if format is None else FORMATS[format]
         if chosen.container != archive.kind:
