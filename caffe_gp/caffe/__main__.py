@@ -33,7 +33,7 @@ MODULES = {
     "caffe.proto": "caffe_gp.caffe.proto",
     "caffe.proto.caffe_pb2": "caffe_gp.caffe.proto.caffe_pb2",
     "caffe.pycaffe": "caffe_gp.caffe.pycaffe",
-    "caffe._caffe": "caffe_gp.caffe",
+    "caffe._caffe": "caffe_gp.caffe._caffe",
 }
 
 
