@@ -11,8 +11,11 @@ import difflib
 from typing import Iterable
 
 
-class CaffeGPError(Exception):
-    """Root of all errors raised by caffe_gp. ``exit_code`` is what a command line tool returns."""
+class CaffeGPError(RuntimeError):
+    """Root of all errors raised by caffe_gp. ``exit_code`` is what a command line tool returns.
+
+    A RuntimeError, since that is what pycaffe raises for a missing file, and what its scripts catch.
+    """
 
     exit_code = 1
 

@@ -64,7 +64,17 @@ _LAZY = {
     "Timer": ("timer", "Timer"),
     **{
         name: (name, None)
-        for name in ("classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe")
+        for name in (
+            "_caffe",
+            "classifier",
+            "coord_map",
+            "detector",
+            "draw",
+            "io",
+            "net_spec",
+            "proto",
+            "pycaffe",
+        )
     },
 }
 

@@ -16,7 +16,7 @@ _PARTS = (
 #: pycaffe's modules and ours. ``caffe.layers`` is none of them: there it is an object of net_spec.
 MODULES = {
     "caffe": str(__package__),
-    "caffe._caffe": str(__package__),
+    "caffe._caffe": f"{__package__}._caffe",
     **{f"caffe.{part}": f"{__package__}.{part}" for part in _PARTS},
 }
 

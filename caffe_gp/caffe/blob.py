@@ -17,22 +17,24 @@ MAX_AXES = 32
 
 
 class SyncedMemory:
-    """float32 values that live on the host, on a GPU, or on both with one side up to date.
+    """``size`` float32 values that live on the host, on a GPU, or on both with one side up to date.
 
     Like Caffe's class of this name: asking for a side brings it up to date and makes it the head, since
-    whoever asked may write. Values start as zeros. A layer may also *replace* the values by a tensor that
-    a torch kernel made, which saves a copy; once a numpy view was handed out, replacing copies into that
-    view instead, so that views which a script keeps stay alive across passes, as in pycaffe.
+    whoever asked may write. Values start as zeros. Whoever asks for a shape gets the first values, as many
+    as it needs. A layer may also *replace* these by a tensor that a torch kernel made, which saves a copy;
+    once a numpy view was handed out, replacing copies into that view instead, so that views which a script
+    keeps stay alive across passes, as in pycaffe.
     """
 
-    __slots__ = ("count", "_host", "_gpu", "_gpu_is_head", "_viewed")
+    __slots__ = ("size", "_host", "_gpu", "_gpu_is_head", "_viewed", "_rest")
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._host: torch.Tensor | None = None
         self._gpu: torch.Tensor | None = None
         self._gpu_is_head = False
         self._viewed = False
+        self._rest: torch.Tensor | None = None  # the values behind those of the head; None: zeros, or none
 
     @property
     def allocated(self) -> bool:
@@ -41,9 +43,12 @@ class SyncedMemory:
 
     def numpy(self, shape: tuple[int, ...], *, kept: bool = True) -> np.ndarray:
         """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
-        self._host = self._host_side().contiguous()
+        count, host = math.prod(shape), self._host_side()
+        if (self.size if kept else count) > host.numel():
+            host = self._whole(host)  # what is kept shows this memory whatever shapes it is used with
+        self._host = host.contiguous()
         self._viewed = self._viewed or kept
-        return self._host.view(shape).numpy()
+        return _front(self._host, shape).numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
@@ -51,37 +56,62 @@ class SyncedMemory:
         side = self._host_side() if device.type == "cpu" else self._gpu_side(device)
         if side.shape == shape:
             return side
-        side = side.contiguous().view(shape)
+        count = math.prod(shape)
+        side = self._whole(side) if count > side.numel() else side.contiguous()
+        result = _front(side, shape)
+        if count == side.numel():
+            side = result
         if device.type == "cpu":
             self._host = side
         else:
             self._gpu = side
-        return side
+        return result
 
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
         if not (values.is_contiguous() or _is_channels_last(values)):
             values = values.contiguous()
-        if values.device.type != "cpu":
-            self._gpu, self._gpu_is_head = values, True
-        elif self._viewed and self._host is not None:
+        on_cpu = values.device.type == "cpu"
+        if on_cpu and self._viewed and self._host is not None:
             if self._host.data_ptr() != values.data_ptr():
-                self._host.view(values.shape).copy_(values)
+                if self._gpu_is_head and values.numel() < self.size:
+                    self._host_side()
+                _front(self._host, tuple(values.shape)).copy_(values)
             self._gpu_is_head = False
-        else:
+            return
+        self._keep_rest(values.numel())
+        if on_cpu:
             self._host, self._gpu_is_head = values, False
             self._gpu = None
+        else:
+            self._gpu, self._gpu_is_head = values, True
+
+    def _keep_rest(self, count: int) -> None:
+        """Keep what lies behind the first ``count`` values, which are about to be replaced."""
+        head = self._gpu if self._gpu_is_head else self._host
+        if head is None or head.numel() == count:
+            return
+        self._rest = self._whole(head)[count:].clone() if count < self.size else None
+
+    def _whole(self, head: torch.Tensor) -> torch.Tensor:
+        """All ``size`` values, the first of them from ``head``."""
+        if head.numel() == self.size:
+            return head.contiguous().view(-1)
+        missing = self.size - head.numel()
+        rest = head.new_zeros(missing) if self._rest is None else self._rest.to(head.device)
+        self._rest = None
+        return torch.cat([head.contiguous().view(-1), rest])
 
     def _host_side(self) -> torch.Tensor:
         if self._gpu_is_head:
             assert self._gpu is not None
             if self._viewed and self._host is not None:
-                self._host.view(self._gpu.shape).copy_(self._gpu)
+                self._host.view(-1).copy_(self._whole(self._gpu))
             else:
                 self._host = self._gpu.cpu()
             self._gpu_is_head = False
         elif self._host is None:
-            self._host = torch.zeros(self.count)
+            self._host = torch.zeros(self.size)
         return self._host
 
     def _gpu_side(self, device: torch.device) -> torch.Tensor:
@@ -92,9 +122,15 @@ class SyncedMemory:
         elif self._host is not None:
             self._gpu = self._host.to(device)
         else:
-            self._gpu = torch.zeros(self.count, device=device)
+            self._gpu = torch.zeros(self.size, device=device)
         self._gpu_is_head = True
         return self._gpu
+
+
+def _front(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """The first of the contiguous ``values``, as many as ``shape`` needs, as a view of that shape."""
+    count = math.prod(shape)
+    return (values if count == values.numel() else values.view(-1)[:count]).view(shape)
 
 
 def _is_channels_last(values: torch.Tensor) -> bool:
@@ -111,6 +147,7 @@ class Blob:
 
     def __init__(self, shape: Iterable[int] = (0,)) -> None:
         self._shape: tuple[int, ...] = ()
+        self._count = self._capacity = 1
         self._data = SyncedMemory(1)
         self._diff = SyncedMemory(1)
         self.reshape(*shape)
@@ -125,11 +162,13 @@ class Blob:
     @property
     def count(self) -> int:
         """Number of elements."""
-        return self._data.count
+        return self._count
 
     def reshape(self, *shape: Any) -> None:
-        """Change the dimensions; memory is kept where the count stays the same, else it starts as zeros.
+        """Change the dimensions; a blob that outgrows every size it had starts as zeros, data and diff.
 
+        Otherwise the memory is kept, as in Caffe: a smaller shape shows the first values, and growing back
+        shows the others again.
         Only this blob changes: the layers around it follow at the next forward, or at ``Net.reshape``.
         """
         dims = tuple(int(n) for n in (shape[0] if len(shape) == 1 and not _is_int(shape[0]) else shape))
@@ -140,10 +179,12 @@ class Blob:
         count = math.prod(dims)
         if count > MAX_COUNT:
             raise NetError(f"blob shape {dims}: {count} elements exceed Caffe's limit of {MAX_COUNT}")
-        self._shape = dims
-        if count != self._data.count:
+        self._shape, self._count = dims, count
+        grows = count > self._capacity
+        self._capacity = max(count, self._capacity)
+        if grows or count > self._data.size:  # the latter: memory shared with a smaller blob
             self._data = SyncedMemory(count)
-        if count != self._diff.count:
+        if grows or count > self._diff.size:
             self._diff = SyncedMemory(count)
 
     def reshape_like(self, other: Blob) -> None:

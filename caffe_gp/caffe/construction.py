@@ -84,6 +84,8 @@ class Construction:
         # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
         written = [spec.lr_mult for spec in layer_param.param]
         bottom_ids, bottom_need = self._append_bottoms(layer_param)
+        # By what lies below, whatever propagate_down says: that only chooses which bottoms get a diff.
+        needs = any(self._blob_need_backward[i] for i in bottom_ids)
         top_ids = self._append_tops(layer_param, layer)
         bottom, top = [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids]
         layer.check_blob_counts(len(bottom), len(top))
@@ -92,8 +94,7 @@ class Construction:
         losses = _set_loss_weights(layer, top)
         for top_id, weight in zip(top_ids, losses):
             self.loss_weights[top_id] = weight
-        trains = self._add_params(layer, written)
-        needs = any(bottom_need) or trains
+        needs = self._add_params(layer, written) or needs
         for top_id in top_ids:
             self._blob_need_backward[top_id] = self._blob_need_backward[top_id] or needs
         self.layers.append(layer)

@@ -13,9 +13,31 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 from PIL import Image, UnidentifiedImageError
+from scipy.ndimage import zoom
 
+from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import DataError
-from caffe_gp.proto import messages as caffe_pb2
+
+__all__ = [
+    "ShapeError", "Transformer", "array_to_blobproto", "array_to_datum", "arraylist_to_blobprotovector_str",
+    "blobproto_to_array", "blobprotovector_str_to_arraylist", "caffe_pb2", "datum_to_array", "load_image",
+    "np", "oversample", "resize_image", "zoom",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """``skimage`` and its ``resize``, which scripts use from here; imported when they do."""
+    if name not in ("skimage", "resize"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        import skimage.io
+        import skimage.transform
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"caffe.io.{name} is scikit-image's, which is not installed: pip install scikit-image",
+            name=error.name,
+        ) from error
+    return skimage if name == "skimage" else skimage.transform.resize
 
 
 class ShapeError(DataError, ValueError):
@@ -26,8 +48,8 @@ class ShapeError(DataError, ValueError):
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
-    """The data (or diff) of a BlobProto, in its shape; legacy ones are 4-D."""
-    values = np.array(blob.diff if return_diff else blob.data)
+    """The data (or diff) of a BlobProto, float64, in its shape; legacy ones are 4-D."""
+    values = np.array(blob.diff if return_diff else blob.data, np.float64)
     legacy = [name for name in ("num", "channels", "height", "width") if blob.HasField(name)]
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
     if values.size != np.prod(shape, dtype=np.int64):
@@ -129,15 +151,19 @@ class Transformer:
         return image
 
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """The image that ``preprocess`` would turn into ``data`` (its size apart)."""
+        """The image that ``preprocess`` would turn into ``data`` (its size apart), of the same dtype."""
         self._shape(in_)
         image = np.array(data).squeeze()
+        computed = any(in_ in each for each in (self.input_scale, self.mean, self.raw_scale))
+        if computed and image.dtype.kind != "f":
+            raise DataError(f"deprocess needs floats where a mean or a scale is set, found {image.dtype}")
+        # In place, so that the type stays: white must not come out above 1 in float64.
         if in_ in self.input_scale:
-            image = image / self.input_scale[in_]
+            image /= self.input_scale[in_]
         if in_ in self.mean:
-            image = image + self.mean[in_]
+            image += self.mean[in_]
         if in_ in self.raw_scale:
-            image = image / self.raw_scale[in_]
+            image /= self.raw_scale[in_]
         if in_ in self.channel_swap:
             image = image[np.argsort(self.channel_swap[in_])]
         if in_ in self.transpose:
@@ -220,10 +246,11 @@ def _pixels(image: Image.Image) -> np.ndarray:
 def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
     """The (H, W, C) image at (height, width) ``new_dims``, float32.
 
-    ``interp_order`` 0 is nearest, 1 linear, 3 cubic (Catmull-Rom). With 1 or 3 channels, what scikit-image's
-    ``resize(mode="constant")`` gave when pycaffe was written: pixel centres at half integers, no smoothing
-    before shrinking, and the image's minimum beyond its border (so enlarged borders darken a little). Other
-    numbers of channels use ``scipy.ndimage.zoom``, which aligns the corner pixels: pycaffe's rule too.
+    ``interp_order`` 0 is nearest, 1 linear, 3 cubic (Catmull-Rom); 2, 4 and 5 are splines. With 1 or 3
+    channels, what scikit-image's ``resize(mode="constant")`` gave when pycaffe was written: pixel centres at
+    half integers, no smoothing before shrinking, and the image's minimum beyond its border (so enlarged
+    borders darken a little, with splines to the minimum itself). Other numbers of channels use
+    ``scipy.ndimage.zoom``, which aligns the corner pixels: pycaffe's rule too.
     """
     height, width = (int(n) for n in new_dims)
     if im.ndim != 3 or 0 in im.shape or min(height, width) < 1:
@@ -235,14 +262,17 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
     if high <= low:
         return np.full((height, width, im.shape[-1]), low, np.float32)
     above = im.astype(np.float64) - low  # 0 beyond the border is then the minimum
-    resized = _resize_axis(_resize_axis(above, height, 0, interp_order), width, 1, interp_order)
+    if interp_order in (2, 4, 5):
+        resized = _resize_by_spline(above, height, width, interp_order)
+    else:
+        resized = _resize_axis(_resize_axis(above, height, 0, interp_order), width, 1, interp_order)
     return (np.clip(resized, 0, high - low) + low).astype(np.float32)
 
 
 def _resize_axis(image: np.ndarray, size: int, axis: int, order: int) -> np.ndarray:
     """Interpolate along one axis with pixel centres at half integers and zeros outside."""
     old = image.shape[axis]
-    position = (np.arange(size) + 0.5) * old / size - 0.5
+    position = _positions(size, old)
     first = np.floor(position).astype(int)
     shape = [1, 1, 1]
     shape[axis] = size
@@ -252,6 +282,19 @@ def _resize_axis(image: np.ndarray, size: int, axis: int, order: int) -> np.ndar
         weight = np.where((index >= 0) & (index < old), weight, 0).reshape(shape)
         total = total + np.take(image, index.clip(0, old - 1), axis) * weight
     return total
+
+
+def _positions(size: int, old: int) -> np.ndarray:
+    """Where the centres of ``size`` pixels lie among ``old`` ones."""
+    return (np.arange(size) + 0.5) * old / size - 0.5
+
+
+def _resize_by_spline(image: np.ndarray, height: int, width: int, order: int) -> np.ndarray:
+    """SciPy's splines, as scikit-image uses them; pixels outside the old centres are 0."""
+    rows, columns = _positions(height, image.shape[0]), _positions(width, image.shape[1])
+    places = np.meshgrid(rows, columns, indexing="ij")
+    planes = [scipy.ndimage.map_coordinates(plane, places, order=order) for plane in np.moveaxis(image, 2, 0)]
+    return np.stack(planes, 2)
 
 
 def _weights(x: np.ndarray, order: int) -> list[tuple[int, np.ndarray]]:
@@ -267,7 +310,9 @@ def _weights(x: np.ndarray, order: int) -> list[tuple[int, np.ndarray]]:
             (1, ((4 - 3 * x) * x + 1) * x / 2),
             (2, (x - 1) * x * x / 2),
         ]
-    raise DataError(f"interp_order must be 0 (nearest), 1 (linear) or 3 (cubic), found {order}")
+    raise DataError(
+        f"interp_order must be 0 (nearest), 1 (linear), 3 (cubic) or 2, 4, 5 (splines), found {order}"
+    )
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:

@@ -17,6 +17,7 @@ from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.layers import Layer
+from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
 from caffe_gp.errors import NetError, WeightsError, with_source
 from caffe_gp.proto import messages as pb
 
@@ -78,16 +79,17 @@ class Net:
     def _init(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
         built = Construction(param, phase, level, stages, source)
         self.phase = phase
-        self.layers = built.layers
+        self.layers = LayerVec(built.layers)
         self.debug_info = built.param.debug_info  # log mean absolute values, layer by layer
         self._source, self._param, self._name = source, built.param, built.param.name
-        self._layer_names = built.layer_names
+        self._layer_names = StringVec(built.layer_names)
         self._bottom_index, self._top_index = built.bottom_index, built.top_index
         self._layer_losses = built.layer_losses
         self._layer_need_backward = built.need_backward
         self._bottom_need_backward = built.bottom_need_backward
-        self._blobs, self._blob_names, self._loss_weights = built.blobs, built.blob_names, built.loss_weights
-        self._inputs, self._outputs = built.inputs, built.outputs
+        self._blobs, self._blob_names = BlobVec(built.blobs), StringVec(built.blob_names)
+        self._loss_weights = DtypeVec(built.loss_weights)
+        self._inputs, self._outputs = IntVec(built.inputs), IntVec(built.outputs)
         self._shared_params = built.shared_params
         self._callbacks: dict[str, list[Callback]] = {
             "before_forward": [],
@@ -146,14 +148,24 @@ class Net:
         return OrderedDict(zip(self._blob_names, self._loss_weights))
 
     @property
-    def _blob_loss_weights(self) -> list[float]:
+    def _blob_loss_weights(self) -> DtypeVec:
         return self._loss_weights
 
-    def _bottom_ids(self, layer: int) -> list[int]:
-        return list(self._bottom_index[layer])
+    def _bottom_ids(self, layer: int) -> IntVec:
+        return IntVec(self._bottom_index[layer])
 
-    def _top_ids(self, layer: int) -> list[int]:
-        return list(self._top_index[layer])
+    def _top_ids(self, layer: int) -> IntVec:
+        return IntVec(self._top_index[layer])
+
+    # pycaffe keeps the dictionaries above under these names, and some scripts read them.
+    _blobs_dict = property(lambda self: self.blobs)
+    _params_dict = property(lambda self: self.params)
+    _layer_dict = property(lambda self: self.layer_dict)
+    _blob_loss_weights_dict = property(lambda self: self.blob_loss_weights)
+    _input_list = property(lambda self: self.inputs)
+    _output_list = property(lambda self: self.outputs)
+    _top_names = property(lambda self: self.top_names)
+    _bottom_names = property(lambda self: self.bottom_names)
 
     @property
     def name(self) -> str:

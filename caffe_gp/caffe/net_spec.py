@@ -18,8 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
+
+__all__ = [
+    "Function", "InputError", "Layers", "NetSpec", "Parameters", "Top", "assign_proto", "caffe_pb2", "layers",
+    "param_name_dict", "params", "to_proto",
+]  # fmt: skip
 
 
 class InputError(NetError, TypeError):

@@ -18,6 +18,7 @@ from caffe_gp.caffe.net import Net
 from caffe_gp.caffe.signals import Action, SignalHandler
 from caffe_gp.caffe.solver_nets import make_test_nets, make_train_net
 from caffe_gp.caffe.updates import UPDATES
+from caffe_gp.caffe.vectors import NetVec
 from caffe_gp.errors import PrototxtError
 from caffe_gp.proto import messages as pb
 
@@ -41,10 +42,10 @@ class Solver:
 
     def __init__(self, solver_file: str | os.PathLike[str] | Any) -> None:
         if isinstance(solver_file, pb.SolverParameter):
-            self._source, self.param = "<SolverParameter>", solver_file
+            self._source, self._param = "<SolverParameter>", solver_file
         else:
             self._source = os.fspath(solver_file)
-            self.param = proto.read_solver_param(self._source)
+            self._param = proto.read_solver_param(self._source)
         self.iter = 0
         self._current_step = 0
         self._stopped = False
@@ -57,8 +58,8 @@ class Solver:
         self._check_param()
         if self.param.random_seed >= 0:
             mode.set_random_seed(self.param.random_seed)
-        self.net = make_train_net(self.param, self._source)
-        self.test_nets = make_test_nets(self.param, self._source)
+        self._net = make_train_net(self.param, self._source)
+        self._test_nets = NetVec(make_test_nets(self.param, self._source))
         for net in (self.net, *self.test_nets):
             net.debug_info = self.param.debug_info
             for path in (path.strip() for paths in self.param.weights for path in paths.split(",")):
@@ -67,6 +68,21 @@ class Solver:
         self._update = UPDATES[self.update_type](
             self.param, self._source, [blob.data_tensor for blob in self.net.learnable_params]
         )
+
+    @property
+    def param(self) -> Any:
+        """The SolverParameter; a change counts from the next iteration on."""
+        return self._param
+
+    @property
+    def net(self) -> Net:
+        """The net that is trained."""
+        return self._net
+
+    @property
+    def test_nets(self) -> NetVec:
+        """The nets that are tested, one for each ``test_iter``."""
+        return self._test_nets
 
     @property
     def type(self) -> str:

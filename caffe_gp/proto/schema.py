@@ -8,8 +8,9 @@ Notation, one message a block, its name at the left margin:
 
 A field is ``number name type [= default]``; fields are separated by ``;`` or a new line. After the
 type, ``*`` means repeated, ``+`` repeated and packed on the wire, ``!`` required. ``#`` starts a
-comment. Names, numbers, types and defaults are those of BVLC Caffe 1.0 (commit 9b89154), so that a
-caffemodel, solverstate, mean file or LMDB record written by either is read by the other.
+comment. Names, numbers, types, defaults and the fields' order are those of BVLC Caffe 1.0 (commit
+9b89154), so that a caffemodel, solverstate, mean file or LMDB record written by either is read by the
+other.
 
 Fields of Caffe's forks. A prototxt of a fork holds only names, so the forks' messages can all live
 in one schema. Their field *numbers* cannot: DeepLab v2 gave 143..147 to interp, seg_accuracy,
@@ -34,8 +35,9 @@ SCHEMA = """
 BlobShape
     1 dim int64+
 BlobProto
-    1 num int32 = 0; 2 channels int32 = 0; 3 height int32 = 0; 4 width int32 = 0   # before "shape"
-    5 data float+; 6 diff float+; 7 shape BlobShape; 8 double_data double+; 9 double_diff double+
+    7 shape BlobShape; 5 data float+; 6 diff float+; 8 double_data double+
+    9 double_diff double+; 1 num int32 = 0; 2 channels int32 = 0; 3 height int32 = 0
+    4 width int32 = 0
 BlobProtoVector
     1 blobs BlobProto*
 Datum
@@ -44,9 +46,9 @@ Datum
 
 # ---------------------------------------------------------------- nets
 NetParameter
-    1 name string; 2 layers V1LayerParameter*; 3 input string*; 4 input_dim int32*
+    1 name string; 3 input string*; 8 input_shape BlobShape*; 4 input_dim int32*
     5 force_backward bool = false; 6 state NetState; 7 debug_info bool = false
-    8 input_shape BlobShape*; 100 layer LayerParameter*
+    100 layer LayerParameter*; 2 layers V1LayerParameter*
 NetState
     1 phase Phase = TEST; 2 level int32 = 0; 3 stage string*
 NetStateRule
@@ -59,33 +61,33 @@ FillerParameter
     1 type string = constant; 2 value float = 0; 3 min float = 0; 4 max float = 1
     5 mean float = 0; 6 std float = 1; 7 sparse int32 = -1; 8 variance_norm VarianceNorm = FAN_IN
 LayerParameter
-    1 name string; 2 type string; 3 bottom string*; 4 top string*; 5 loss_weight float*
-    6 param ParamSpec*; 7 blobs BlobProto*; 8 include NetStateRule*; 9 exclude NetStateRule*
-    10 phase Phase; 11 propagate_down bool*
+    1 name string; 2 type string; 3 bottom string*; 4 top string*; 10 phase Phase
+    5 loss_weight float*; 6 param ParamSpec*; 7 blobs BlobProto*; 11 propagate_down bool*
+    8 include NetStateRule*; 9 exclude NetStateRule*
     100 transform_param TransformationParameter; 101 loss_param LossParameter
     102 accuracy_param AccuracyParameter; 103 argmax_param ArgMaxParameter
-    104 concat_param ConcatParameter; 105 contrastive_loss_param ContrastiveLossParameter
-    106 convolution_param ConvolutionParameter; 107 data_param DataParameter
-    108 dropout_param DropoutParameter; 109 dummy_data_param DummyDataParameter
-    110 eltwise_param EltwiseParameter; 111 exp_param ExpParameter
-    112 hdf5_data_param HDF5DataParameter; 113 hdf5_output_param HDF5OutputParameter
-    114 hinge_loss_param HingeLossParameter; 115 image_data_param ImageDataParameter
-    116 infogain_loss_param InfogainLossParameter; 117 inner_product_param InnerProductParameter
-    118 lrn_param LRNParameter; 119 memory_data_param MemoryDataParameter
-    120 mvn_param MVNParameter; 121 pooling_param PoolingParameter
-    122 power_param PowerParameter; 123 relu_param ReLUParameter
+    139 batch_norm_param BatchNormParameter; 141 bias_param BiasParameter
+    148 clip_param ClipParameter; 104 concat_param ConcatParameter
+    105 contrastive_loss_param ContrastiveLossParameter
+    106 convolution_param ConvolutionParameter; 144 crop_param CropParameter
+    107 data_param DataParameter; 108 dropout_param DropoutParameter
+    109 dummy_data_param DummyDataParameter; 110 eltwise_param EltwiseParameter
+    140 elu_param ELUParameter; 137 embed_param EmbedParameter; 111 exp_param ExpParameter
+    135 flatten_param FlattenParameter; 112 hdf5_data_param HDF5DataParameter
+    113 hdf5_output_param HDF5OutputParameter; 114 hinge_loss_param HingeLossParameter
+    115 image_data_param ImageDataParameter; 116 infogain_loss_param InfogainLossParameter
+    117 inner_product_param InnerProductParameter; 143 input_param InputParameter
+    134 log_param LogParameter; 118 lrn_param LRNParameter
+    119 memory_data_param MemoryDataParameter; 120 mvn_param MVNParameter
+    145 parameter_param ParameterParameter; 121 pooling_param PoolingParameter
+    122 power_param PowerParameter; 131 prelu_param PReLUParameter
+    130 python_param PythonParameter; 146 recurrent_param RecurrentParameter
+    136 reduction_param ReductionParameter; 123 relu_param ReLUParameter
+    133 reshape_param ReshapeParameter; 142 scale_param ScaleParameter
     124 sigmoid_param SigmoidParameter; 125 softmax_param SoftmaxParameter
-    126 slice_param SliceParameter; 127 tanh_param TanHParameter
-    128 threshold_param ThresholdParameter; 129 window_data_param WindowDataParameter
-    130 python_param PythonParameter; 131 prelu_param PReLUParameter
-    132 spp_param SPPParameter; 133 reshape_param ReshapeParameter
-    134 log_param LogParameter; 135 flatten_param FlattenParameter
-    136 reduction_param ReductionParameter; 137 embed_param EmbedParameter
-    138 tile_param TileParameter; 139 batch_norm_param BatchNormParameter
-    140 elu_param ELUParameter; 141 bias_param BiasParameter; 142 scale_param ScaleParameter
-    143 input_param InputParameter; 144 crop_param CropParameter
-    145 parameter_param ParameterParameter; 146 recurrent_param RecurrentParameter
-    147 swish_param SwishParameter; 148 clip_param ClipParameter
+    132 spp_param SPPParameter; 126 slice_param SliceParameter; 147 swish_param SwishParameter
+    127 tanh_param TanHParameter; 128 threshold_param ThresholdParameter
+    138 tile_param TileParameter; 129 window_data_param WindowDataParameter
     # forks
     10000 interp_param InterpParameter; 10001 multi_stage_meanfield_param MultiStageMeanfieldParameter
     10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
@@ -98,7 +100,7 @@ TransformationParameter
     5 mean_value float*; 6 force_color bool = false; 7 force_gray bool = false
 LossParameter
     enum NormalizationMode FULL=0 VALID=1 BATCH_SIZE=2 NONE=3
-    1 ignore_label int32; 2 normalize bool; 3 normalization NormalizationMode = VALID
+    1 ignore_label int32; 3 normalization NormalizationMode = VALID; 2 normalize bool
     10000 weight_by_label_freqs bool = false; 10001 class_weighting float*   # SegNet, ENet
 AccuracyParameter
     1 top_k uint32 = 1; 2 axis int32 = 1; 3 ignore_label int32
@@ -111,30 +113,29 @@ BiasParameter
 ClipParameter
     1 min float!; 2 max float!
 ConcatParameter
-    1 concat_dim uint32 = 1; 2 axis int32 = 1
+    2 axis int32 = 1; 1 concat_dim uint32 = 1
 ContrastiveLossParameter
     1 margin float = 1; 2 legacy_version bool = false
 ConvolutionParameter
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 num_output uint32; 2 bias_term bool = true; 3 pad uint32*; 4 kernel_size uint32*
-    5 group uint32 = 1; 6 stride uint32*; 7 weight_filler FillerParameter
-    8 bias_filler FillerParameter; 9 pad_h uint32 = 0; 10 pad_w uint32 = 0
+    6 stride uint32*; 18 dilation uint32*; 9 pad_h uint32 = 0; 10 pad_w uint32 = 0
     11 kernel_h uint32; 12 kernel_w uint32; 13 stride_h uint32; 14 stride_w uint32
+    5 group uint32 = 1; 7 weight_filler FillerParameter; 8 bias_filler FillerParameter
     15 engine Engine = DEFAULT; 16 axis int32 = 1; 17 force_nd_im2col bool = false
-    18 dilation uint32*
     10000 hole uint32; 10001 hole_h uint32; 10002 hole_w uint32              # DeepLab v1's dilation
 CropParameter
     1 axis int32 = 2; 2 offset uint32*
 DataParameter
     enum DB LEVELDB=0 LMDB=1
-    1 source string; 2 scale float = 1; 3 mean_file string; 4 batch_size uint32
-    5 crop_size uint32 = 0; 6 mirror bool = false; 7 rand_skip uint32 = 0; 8 backend DB = LEVELDB
+    1 source string; 4 batch_size uint32; 7 rand_skip uint32 = 0; 8 backend DB = LEVELDB
+    2 scale float = 1; 3 mean_file string; 5 crop_size uint32 = 0; 6 mirror bool = false
     9 force_encoded_color bool = false; 10 prefetch uint32 = 4
 DropoutParameter
     1 dropout_ratio float = 0.5
 DummyDataParameter
-    1 data_filler FillerParameter*; 2 num uint32*; 3 channels uint32*; 4 height uint32*
-    5 width uint32*; 6 shape BlobShape*
+    1 data_filler FillerParameter*; 6 shape BlobShape*; 2 num uint32*; 3 channels uint32*
+    4 height uint32*; 5 width uint32*
 EltwiseParameter
     enum EltwiseOp PROD=0 SUM=1 MAX=2
     1 operation EltwiseOp = SUM; 2 coeff float*; 3 stable_prod_grad bool = true
@@ -156,9 +157,10 @@ HingeLossParameter
     1 norm Norm = L1
 ImageDataParameter
     enum LabelType NONE=0 IMAGE=1 PIXEL=2                      # ImageSegData of DeepLab
-    1 source string; 2 scale float = 1; 3 mean_file string; 4 batch_size uint32 = 1
-    5 crop_size uint32 = 0; 6 mirror bool = false; 7 rand_skip uint32 = 0; 8 shuffle bool = false
-    9 new_height uint32 = 0; 10 new_width uint32 = 0; 11 is_color bool = true; 12 root_folder string =
+    1 source string; 4 batch_size uint32 = 1; 7 rand_skip uint32 = 0; 8 shuffle bool = false
+    9 new_height uint32 = 0; 10 new_width uint32 = 0; 11 is_color bool = true
+    2 scale float = 1; 3 mean_file string; 5 crop_size uint32 = 0; 6 mirror bool = false
+    12 root_folder string =
     10000 label_type LabelType = IMAGE; 10001 ignore_label int32 = 255
     10002 has_label bool = true                                # DeepLab v1
 InfogainLossParameter
@@ -185,9 +187,9 @@ PoolingParameter
     enum PoolMethod MAX=0 AVE=1 STOCHASTIC=2
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     enum RoundMode CEIL=0 FLOOR=1
-    1 pool PoolMethod = MAX; 2 kernel_size uint32; 3 stride uint32 = 1; 4 pad uint32 = 0
-    5 kernel_h uint32; 6 kernel_w uint32; 7 stride_h uint32; 8 stride_w uint32
-    9 pad_h uint32 = 0; 10 pad_w uint32 = 0; 11 engine Engine = DEFAULT
+    1 pool PoolMethod = MAX; 4 pad uint32 = 0; 9 pad_h uint32 = 0; 10 pad_w uint32 = 0
+    2 kernel_size uint32; 5 kernel_h uint32; 6 kernel_w uint32; 3 stride uint32 = 1
+    7 stride_h uint32; 8 stride_w uint32; 11 engine Engine = DEFAULT
     12 global_pooling bool = false; 13 round_mode RoundMode = CEIL
     10000 ceil_mode bool = true                                # PSPNet; upgraded to round_mode
 PowerParameter
@@ -214,7 +216,7 @@ SigmoidParameter
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 engine Engine = DEFAULT
 SliceParameter
-    1 slice_dim uint32 = 1; 2 slice_point uint32*; 3 axis int32 = 1
+    3 axis int32 = 1; 2 slice_point uint32*; 1 slice_dim uint32 = 1
 SoftmaxParameter
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 engine Engine = DEFAULT; 2 axis int32 = 1
@@ -278,20 +280,19 @@ SolverParameter
     enum SnapshotFormat HDF5=0 BINARYPROTO=1
     enum SolverMode CPU=0 GPU=1
     enum SolverType SGD=0 NESTEROV=1 ADAGRAD=2 RMSPROP=3 ADADELTA=4 ADAM=5
-    1 train_net string; 2 test_net string*; 3 test_iter int32*; 4 test_interval int32 = 0
-    5 base_lr float; 6 display int32; 7 max_iter int32; 8 lr_policy string; 9 gamma float
-    10 power float; 11 momentum float; 12 weight_decay float; 13 stepsize int32
-    14 snapshot int32 = 0; 15 snapshot_prefix string; 16 snapshot_diff bool = false
-    17 solver_mode SolverMode = GPU; 18 device_id int32 = 0; 19 test_compute_loss bool = false
-    20 random_seed int64 = -1; 21 train_net_param NetParameter; 22 test_net_param NetParameter*
-    23 debug_info bool = false; 24 net string; 25 net_param NetParameter; 26 train_state NetState
-    27 test_state NetState*; 28 snapshot_after_train bool = true
-    29 regularization_type string = L2; 30 solver_type SolverType = SGD; 31 delta float = 1e-8
-    32 test_initialization bool = true; 33 average_loss int32 = 1; 34 stepvalue int32*
-    35 clip_gradients float = -1; 36 iter_size int32 = 1
-    37 snapshot_format SnapshotFormat = BINARYPROTO; 38 rms_decay float = 0.99
-    39 momentum2 float = 0.999; 40 type string = SGD; 41 layer_wise_reduce bool = true
-    42 weights string*
+    24 net string; 25 net_param NetParameter; 1 train_net string; 2 test_net string*
+    21 train_net_param NetParameter; 22 test_net_param NetParameter*; 26 train_state NetState
+    27 test_state NetState*; 3 test_iter int32*; 4 test_interval int32 = 0
+    19 test_compute_loss bool = false; 32 test_initialization bool = true; 5 base_lr float
+    6 display int32; 33 average_loss int32 = 1; 7 max_iter int32; 36 iter_size int32 = 1
+    8 lr_policy string; 9 gamma float; 10 power float; 11 momentum float; 12 weight_decay float
+    29 regularization_type string = L2; 13 stepsize int32; 34 stepvalue int32*
+    35 clip_gradients float = -1; 14 snapshot int32 = 0; 15 snapshot_prefix string
+    16 snapshot_diff bool = false; 37 snapshot_format SnapshotFormat = BINARYPROTO
+    17 solver_mode SolverMode = GPU; 18 device_id int32 = 0; 20 random_seed int64 = -1
+    40 type string = SGD; 31 delta float = 1e-8; 39 momentum2 float = 0.999
+    38 rms_decay float = 0.99; 23 debug_info bool = false; 28 snapshot_after_train bool = true
+    30 solver_type SolverType = SGD; 41 layer_wise_reduce bool = true; 42 weights string*
 SolverState
     1 iter int32; 2 learned_net string; 3 history BlobProto*; 4 current_step int32 = 0
 
@@ -307,25 +308,24 @@ V1LayerParameter
     enum LayerType CROP=40 SIMPLE_FAST_MEANFIELD=41 MULTI_STAGE_MEANFIELD=42     # CRF-RNN
     enum LayerType IMAGE_SEG_DATA=10000 INTERP=10001 MAT_WRITE=10002 SEG_ACCURACY=10003    # DeepLab v1
     enum DimCheckMode STRICT=0 PERMISSIVE=1
-    1 layer V0LayerParameter; 2 bottom string*; 3 top string*; 4 name string; 5 type LayerType
-    6 blobs BlobProto*; 7 blobs_lr float*; 8 weight_decay float*
-    9 concat_param ConcatParameter; 10 convolution_param ConvolutionParameter
-    11 data_param DataParameter; 12 dropout_param DropoutParameter
+    2 bottom string*; 3 top string*; 4 name string; 32 include NetStateRule*
+    33 exclude NetStateRule*; 5 type LayerType; 6 blobs BlobProto*; 1001 param string*
+    1002 blob_share_mode DimCheckMode*; 7 blobs_lr float*; 8 weight_decay float*
+    35 loss_weight float*; 27 accuracy_param AccuracyParameter; 23 argmax_param ArgMaxParameter
+    9 concat_param ConcatParameter; 40 contrastive_loss_param ContrastiveLossParameter
+    10 convolution_param ConvolutionParameter; 11 data_param DataParameter
+    12 dropout_param DropoutParameter; 26 dummy_data_param DummyDataParameter
+    24 eltwise_param EltwiseParameter; 41 exp_param ExpParameter
     13 hdf5_data_param HDF5DataParameter; 14 hdf5_output_param HDF5OutputParameter
-    15 image_data_param ImageDataParameter; 16 infogain_loss_param InfogainLossParameter
-    17 inner_product_param InnerProductParameter; 18 lrn_param LRNParameter
-    19 pooling_param PoolingParameter; 20 window_data_param WindowDataParameter
-    21 power_param PowerParameter; 22 memory_data_param MemoryDataParameter
-    23 argmax_param ArgMaxParameter; 24 eltwise_param EltwiseParameter
-    25 threshold_param ThresholdParameter; 26 dummy_data_param DummyDataParameter
-    27 accuracy_param AccuracyParameter; 29 hinge_loss_param HingeLossParameter
-    30 relu_param ReLUParameter; 31 slice_param SliceParameter
-    32 include NetStateRule*; 33 exclude NetStateRule*; 34 mvn_param MVNParameter
-    35 loss_weight float*; 36 transform_param TransformationParameter
-    37 tanh_param TanHParameter; 38 sigmoid_param SigmoidParameter
-    39 softmax_param SoftmaxParameter; 40 contrastive_loss_param ContrastiveLossParameter
-    41 exp_param ExpParameter; 42 loss_param LossParameter
-    1001 param string*; 1002 blob_share_mode DimCheckMode*
+    29 hinge_loss_param HingeLossParameter; 15 image_data_param ImageDataParameter
+    16 infogain_loss_param InfogainLossParameter; 17 inner_product_param InnerProductParameter
+    18 lrn_param LRNParameter; 22 memory_data_param MemoryDataParameter
+    34 mvn_param MVNParameter; 19 pooling_param PoolingParameter; 21 power_param PowerParameter
+    30 relu_param ReLUParameter; 38 sigmoid_param SigmoidParameter
+    39 softmax_param SoftmaxParameter; 31 slice_param SliceParameter
+    37 tanh_param TanHParameter; 25 threshold_param ThresholdParameter
+    20 window_data_param WindowDataParameter; 36 transform_param TransformationParameter
+    42 loss_param LossParameter; 1 layer V0LayerParameter
     # forks
     10000 multi_stage_meanfield_param MultiStageMeanfieldParameter; 10001 interp_param InterpParameter
     10002 bn_param BNParameter; 10003 upsample_param UpsampleParameter
@@ -337,14 +337,14 @@ V0LayerParameter
     5 weight_filler FillerParameter; 6 bias_filler FillerParameter; 7 pad uint32 = 0
     8 kernelsize uint32; 9 group uint32 = 1; 10 stride uint32 = 1; 11 pool PoolMethod = MAX
     12 dropout_ratio float = 0.5; 13 local_size uint32 = 5; 14 alpha float = 1
-    15 beta float = 0.75; 16 source string; 17 scale float = 1; 18 meanfile string
-    19 batchsize uint32; 20 cropsize uint32 = 0; 21 mirror bool = false; 22 k float = 1
+    15 beta float = 0.75; 22 k float = 1; 16 source string; 17 scale float = 1
+    18 meanfile string; 19 batchsize uint32; 20 cropsize uint32 = 0; 21 mirror bool = false
     50 blobs BlobProto*; 51 blobs_lr float*; 52 weight_decay float*; 53 rand_skip uint32 = 0
     54 det_fg_threshold float = 0.5; 55 det_bg_threshold float = 0.5
-    56 det_fg_fraction float = 0.25; 58 det_context_pad uint32 = 0; 59 det_crop_mode string = warp
-    60 new_num int32 = 0; 61 new_channels int32 = 0; 62 new_height int32 = 0; 63 new_width int32 = 0
-    64 shuffle_images bool = false; 65 concat_dim uint32 = 1
-    1001 hdf5_output_param HDF5OutputParameter
+    56 det_fg_fraction float = 0.25; 58 det_context_pad uint32 = 0
+    59 det_crop_mode string = warp; 60 new_num int32 = 0; 61 new_channels int32 = 0
+    62 new_height int32 = 0; 63 new_width int32 = 0; 64 shuffle_images bool = false
+    65 concat_dim uint32 = 1; 1001 hdf5_output_param HDF5OutputParameter
 """
 
 #: Fields and enum values that forks added and this schema does not have: name -> fork, for error messages.

@@ -239,18 +239,19 @@ def taking_part() -> list[Case]:
     return found
 
 
+def _net(*lines: str, head: str = "") -> str:
+    data: dict[str, Sequence[int]] = {"data": (2, 2, 6, 5), "label": (2,)}
+    return "\n".join([head, input_layer(data)] + list(lines))
+
+
 def _losses() -> dict[str, str]:
     """What it is -> a net. Over 60 lines because it is a list."""
-    data: dict[str, Sequence[int]] = {"data": (2, 2, 6, 5), "label": (2,)}
-    frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
-
-    def net(*lines: str, head: str = "") -> str:
-        return "\n".join([head, input_layer(data)] + list(lines))
-
+    net, frozen = _net, "param { lr_mult: 0 } param { lr_mult: 0 }"
     ip = layer("ip", "InnerProduct", "b", "score", "inner_product_param { num_output: 3 } %s")
     loss = layer("loss", "SoftmaxWithLoss", "score label", "loss")
     relu = layer("relu", "ReLU", "a", "b")
     return {
+        **_propagate_down(ip, loss),
         "no loss": net(conv("c", "data", "a", 3), relu, ip % ""),
         "loss": net(conv("c", "data", "a", 3), relu, ip % "", loss),
         "frozen conv": net(conv("c", "data", "a", 3, more=frozen), relu, ip % "", loss),
@@ -311,6 +312,56 @@ def _losses() -> dict[str, str]:
     }
 
 
+def _propagate_down(ip: str, loss: str) -> dict[str, str]:
+    """propagate_down chooses which bottoms get a diff, not which layers take part."""
+    pooled = "pooling_param { kernel_size: 2 stride: 2 }"
+    first, second = conv("c1", "data", "a1", 2), conv("c2", "data", "a2", 2)
+    found = {
+        "pool propagates to the input": [
+            layer("pool", "Pooling", "data", "b", f"propagate_down: true {pooled}"),
+            ip % "",
+        ],
+        "ip cuts, layers above the conv": [
+            conv("c", "data", "a", 3),
+            layer("relu", "ReLU", "a", "a1"),
+            layer("tanh", "TanH", "a1", "b"),
+            ip % "propagate_down: false",
+        ],
+        "tanh cuts, layers between": [
+            conv("c", "data", "a", 3),
+            layer("relu", "ReLU", "a", "a1"),
+            layer("tanh", "TanH", "a1", "a2", "propagate_down: false"),
+            layer("sigmoid", "Sigmoid", "a2", "b"),
+            ip % "",
+        ],
+        "in-place relu cuts": [
+            conv("c", "data", "b", 3),
+            layer("relu", "ReLU", "b", "b", "propagate_down: false"),
+            ip % "",
+        ],
+        "concat propagates to an input": [
+            conv("c", "data", "a", 2),
+            layer("cat", "Concat", "a data", "b", "propagate_down: true propagate_down: true"),
+            ip % "",
+        ],
+    }
+    for flags in ("true false", "false true", "false false"):
+        extra = " ".join("propagate_down: " + flag for flag in flags.split())
+        found[f"sum propagates {flags}"] = [
+            first,
+            second,
+            layer("sum", "Eltwise", "a1 a2", "b", extra),
+            ip % "",
+        ]
+    cut = layer(
+        "loss", "SoftmaxWithLoss", "score label", "loss", "propagate_down: false propagate_down: false"
+    )
+    return {
+        **{name: _net(*lines, loss) for name, lines in found.items()},
+        "loss does not propagate": _net(conv("c", "data", "b", 3), ip % "", cut),
+    }
+
+
 SHARED = "\n".join(
     [
         "force_backward: true",
@@ -365,7 +416,29 @@ def reshapes() -> list[Case]:
                 steps=steps,
             )
         )
-    return found
+    return found + [memory()]
+
+
+def memory() -> Case:
+    """What blobs hold after new shapes, before and after the layers follow: memory of the capacity."""
+    steps: list[Step] = [("forward",), ("seed",), ("backward",), ("record",)]
+    for shape in ((1, 2, 6, 5), (2, 2, 4, 4), (2, 2, 7, 6), (1, 2, 3, 4), (2, 2, 6, 5), (3, 2, 8, 7)):
+        # A backward of the last layers only: the others keep diffs of earlier sizes.
+        steps += [("reshape", "data") + shape, ("record",), ("net_reshape",), ("record",), ("forward",)]
+        steps += [("seed",), ("backward", "sum", "tanh"), ("record",)]
+    text = [
+        "force_backward: true",
+        input_layer({"data": (2, 2, 6, 5)}),
+        conv("conv", "data", "a", 3),
+        layer("relu", "ReLU", "a", "a"),
+        layer("sigmoid", "Sigmoid", "a", "b"),
+        layer("tanh", "TanH", "a", "c"),
+        layer("flat", "Flatten", "c", "f"),
+        layer("back", "Reshape", "f", "g", "reshape_param { shape { dim: 0 dim: 3 dim: -1 } }"),
+        layer("flat_b", "Reshape", "b", "h", "reshape_param { shape { dim: 0 dim: 3 dim: -1 } }"),
+        layer("sum", "Eltwise", "g h", "total"),
+    ]
+    return Case("memory within capacity", "reshape", "\n".join(text), inputs=INPUTS, steps=steps)
 
 
 def shared_parameters() -> list[Case]:

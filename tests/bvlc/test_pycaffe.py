@@ -7,6 +7,8 @@ On BVLC Caffe:
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -203,3 +205,114 @@ def test_solvers(caffe, path, tmp_path):
 def test_layer_types(caffe):
     assert {"Convolution", "Deconvolution", "Crop", "Python", "LSTM", "SPP"} <= set(caffe.layer_type_list())
     assert (caffe.TRAIN, caffe.TEST) == (0, 1)
+
+
+NAMES = {
+    "": "Net SGDSolver NCCL Timer Layer get_solver layer_type_list TRAIN TEST Classifier Detector "
+    "io layers params NetSpec to_proto classifier detector net_spec proto pycaffe _caffe",
+    "_caffe": "Blob BlobVec BoolVec DtypeVec IntVec Layer LayerParameter LayerVec NCCL Net NetVec RawBlobVec "
+    "SGDSolver Solver SolverParameter StringVec Timer get_solver has_nccl set_mode_cpu solver_rank",
+    "io": "Transformer array_to_datum blobproto_to_array caffe_pb2 load_image oversample resize skimage zoom",
+    "pycaffe": "Net SGDSolver NCCL Timer OrderedDict izip_longest np _Net_blobs _Net_params _Net_forward "
+    "_Net_backward _Net_batch _Net_forward_all _Net_set_input_arrays _Net_inputs _Net_outputs",
+    "net_spec": "Counter Function Layers NetSpec Parameters Top assign_proto caffe_pb2 to_proto",
+    "proto.caffe_pb2": "Phase TRAIN BlobProto DESCRIPTOR _PHASE _NETPARAMETER _V1LAYERPARAMETER_LAYERTYPE "
+    "_LAYERPARAMETER _POOLINGPARAMETER_POOLMETHOD _PARAMSPEC_DIMCHECKMODE",
+    "SGDSolver": "param net test_nets lr step solve restore snapshot share_weights add_callback",
+}
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names_that_scripts_use(caffe, module):
+    if module == "io":
+        pytest.importorskip("skimage")
+    place = caffe
+    for part in module.split(".") if module else ():
+        place = getattr(place, part)
+    assert [name for name in NAMES[module].split() if not hasattr(place, name)] == []
+
+
+def test_the_messages_are_one_module_and_their_fields_in_the_order_of_caffe_proto(caffe):
+    pb = caffe.proto.caffe_pb2
+    assert caffe.io.caffe_pb2 is pb and caffe.net_spec.caffe_pb2 is pb
+    assert pb._V1LAYERPARAMETER_LAYERTYPE.values_by_name["RELU"].number == 18
+    fields = [field.name for field in pb.PoolingParameter.DESCRIPTOR.fields]
+    assert fields[:6] == ["pool", "pad", "pad_h", "pad_w", "kernel_size", "kernel_h"]
+    assert [field.name for field in pb.BlobProto.DESCRIPTOR.fields][:3] == ["shape", "data", "diff"]
+    message = pb.PoolingParameter(pad=2)
+    assert pickle.loads(pickle.dumps(message)) == message
+
+
+def test_types_of_what_a_net_holds(caffe, net, path, tmp_path):
+    vectors = caffe._caffe
+    assert type(net.params["ip"]) is vectors.BlobVec and type(net._blobs) is vectors.BlobVec
+    assert type(net.layers) is vectors.LayerVec and type(net._layer_names) is vectors.StringVec
+    assert type(net._inputs) is type(net._bottom_ids(1)) is type(net._outputs) is vectors.IntVec
+    assert type(net._blob_loss_weights) is vectors.DtypeVec
+    assert list(net.blobs) == list(net._blobs_dict) and list(net.params) == list(net._params_dict)
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(f'net: "{path}" base_lr: 0.1 lr_policy: "fixed" max_iter: 5')
+    made = caffe.SGDSolver(str(solver))
+    assert type(made.test_nets) is vectors.NetVec and isinstance(made, vectors.Solver)
+    assert (made.param.max_iter, made.param.display, made.param.layer_wise_reduce) == (5, 0, True)
+
+
+def test_a_missing_file_is_a_runtime_error(caffe, path):
+    for arguments in (("no.prototxt", caffe.TEST), ("no.prototxt", "no.caffemodel", caffe.TEST)):
+        with pytest.raises(RuntimeError, match="no.prototxt"):
+            caffe.Net(*arguments)
+    with pytest.raises(RuntimeError, match="no.caffemodel"):
+        caffe.Net(path, caffe.TEST, weights="no.caffemodel")
+    with pytest.raises(RuntimeError, match="no.caffemodel"):
+        caffe.Net(path, "no.caffemodel", caffe.TEST)
+
+
+def test_dtypes(caffe):
+    io, ones = caffe.io, np.ones((1, 3, 4, 5), np.float32)
+    blob = io.array_to_blobproto(ones, diff=ones)
+    arrays = io.blobprotovector_str_to_arraylist(io.arraylist_to_blobprotovector_str([ones]))
+    assert io.blobproto_to_array(blob).dtype == io.blobproto_to_array(blob, True).dtype == np.float64
+    assert arrays[0].dtype == io.datum_to_array(io.array_to_datum(ones[0])).dtype == np.float64
+    assert io.datum_to_array(io.array_to_datum(ones[0].astype(np.uint8))).dtype == np.uint8
+    image = ones[0].transpose(1, 2, 0)
+    assert io.resize_image(image, (2, 2)).dtype == io.resize_image(image[..., :2], (2, 2)).dtype == np.float32
+    assert io.oversample([image], (2, 2)).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_deprocess_keeps_the_dtype_and_gives_white_as_one(caffe, dtype):
+    transformer = caffe.io.Transformer({"data": (1, 3, 2, 2)})
+    mean = np.array([104.00698793, 116.66876762, 122.67891434])
+    transformer.set_mean("data", mean)
+    transformer.set_raw_scale("data", 255)
+    transformer.set_input_scale("data", 0.017)
+    transformer.set_transpose("data", (2, 0, 1))
+    transformer.set_channel_swap("data", (2, 1, 0))
+    image = transformer.preprocess("data", np.ones((2, 2, 3), dtype))
+    assert image.dtype == np.float32
+    back = transformer.deprocess("data", image.astype(dtype)[np.newaxis])
+    assert back.dtype == dtype and back.shape == (2, 2, 3)
+    np.testing.assert_allclose(back, 1, rtol=1e-6)
+
+
+# The sums of resize_image of these images, as BVLC Caffe with scikit-image 0.18 gave them.
+RESIZED = {
+    0: [115.859, 14209.1, 33.5526, 1040.02, 43.8512, 1844.25],
+    1: [102.43, 12518.5, 31.0458, 942.103, 41.6867, 1804.44],
+    2: [67.0439, 8167.01, 17.1985, 570.749, 42.4114, 1821.77],
+    3: [109.856, 13459.7, 32.3931, 986.298, 42.1558, 1818.12],
+    4: [66.9886, 8161.63, 17.2938, 572.236, 42.2392, 1819.67],
+    5: [66.9626, 8159.57, 17.3153, 572.616, 42.2109, 1819.33],
+}
+
+
+@pytest.mark.filterwarnings("ignore:Bi-quadratic")  # scikit-image's, beside BVLC Caffe
+@pytest.mark.parametrize("order", RESIZED)
+def test_resize_image_by_every_order(caffe, order):
+    random = np.random.RandomState(5)
+    sums = []
+    for shape, size in (((4, 5, 3), (8, 10)), ((6, 4, 1), (7, 9)), ((3, 5, 2), (6, 7))):
+        image = random.rand(*shape).astype(np.float32)
+        resized = caffe.io.resize_image(image, size, interp_order=order)
+        sums += [resized.sum(), (resized * np.arange(resized.size).reshape(resized.shape)).sum()]
+    np.testing.assert_allclose(sums, RESIZED[order], rtol=1e-5)

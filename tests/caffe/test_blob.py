@@ -53,15 +53,45 @@ def test_channels_last_handed_to_a_viewed_blob_keeps_the_order():
     np.testing.assert_array_equal(view, values.numpy())
 
 
-def test_reshape_keeps_memory_of_equal_count_only():
+def test_reshape_keeps_memory_within_capacity():
     blob = Blob((2, 6))
     blob.data[...] = np.arange(12).reshape(2, 6)
+    blob.diff[...] = 7
     blob.reshape(3, 4)
     assert blob.data.ravel().tolist() == list(range(12))
     blob.reshape(5)
-    assert blob.shape == (5,) and not blob.data.any()
-    blob.reshape([2, 2])
-    assert blob.shape == (2, 2)
+    assert blob.shape == (5,) and blob.data.tolist() == list(range(5)) and blob.diff.tolist() == [7] * 5
+    blob.reshape([4, 3])
+    assert blob.data.ravel().tolist() == list(range(12)) and (blob.diff == 7).all()
+    blob.reshape(13)
+    assert not blob.data.any() and not blob.diff.any()
+
+
+def test_what_lies_behind_a_smaller_shape_survives_layers_that_replace_the_values():
+    blob = Blob((1, 3, 2, 2))
+    blob.data_tensor = torch.arange(12.0).view(1, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    for count, value in ((8, 20.0), (4, 30.0), (6, 40.0)):
+        blob.reshape(count)
+        blob.data_tensor = torch.full((count,), value)
+    assert blob.read_data().tolist() == [40] * 6
+    blob.reshape(3, 4)
+    assert blob.data_tensor.ravel().tolist() == [40] * 6 + [20] * 2 + [8, 9, 10, 11]
+    blob.reshape(2)
+    blob.data_tensor.fill_(50)
+    view = blob.data
+    blob.reshape(12)
+    assert blob.data[:3].tolist() == [50, 50, 40] and np.shares_memory(view, blob.data)
+
+
+def test_a_view_of_a_smaller_shape_stays_alive():
+    blob = Blob((6,))
+    blob.data_tensor = torch.ones(6)
+    blob.reshape(2)
+    blob.data_tensor = torch.full((2,), 2.0)
+    view = blob.data
+    blob.reshape(6)
+    blob.data_tensor = torch.full((6,), 3.0)
+    assert view.tolist() == [3, 3]
 
 
 def test_sharing_goes_both_ways_and_across_shapes():
