@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.errors import CaffeGPError, WeightsError, did_you_mean
+from caffe_gp.errors import UsageError, WeightsError, did_you_mean
 from caffe_gp.files import manifest, places
 from caffe_gp.files.json_files import write_json
 from caffe_gp.files.mirrors import FETCH_MODELS
@@ -133,23 +133,23 @@ MANIFEST = _read_manifest()
 
 
 def find(name: str) -> WeightsFile:
-    """The file of this name, or the one that the model of this name reads. Raises CaffeGPError."""
+    """The file of this name, or the one that the model of this name reads. Raises UsageError."""
     if name in MANIFEST:
         return MANIFEST[name]
     if name in zoo.MODELS:
         weights = zoo.MODELS[name].weights
         if weights is None:
-            raise CaffeGPError(
+            raise UsageError(
                 f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"
             )
         return MANIFEST[weights]
     known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
     hint = did_you_mean(name, known)
-    raise CaffeGPError(f"'{name}' is neither a model nor a weights file{hint} (known: {', '.join(known)})")
+    raise UsageError(f"'{name}' is neither a model nor a weights file{hint} (known: {', '.join(known)})")
 
 
 def path_of(name: str, folder: Path | None = None) -> Path:
-    """Where the file of a model (or the file of this name) lies once it is there. Raises CaffeGPError."""
+    """Where the file of a model (or the file of this name) lies once it is there. Raises UsageError."""
     return (folder or places.models_folder()) / find(name).name
 
 
