@@ -10,7 +10,6 @@ from caffe_gp.cli import options
 from caffe_gp.datasets import segmentation
 from caffe_gp.evaluation.results import table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
-from caffe_gp.images.inputs import read_ids
 
 EXAMPLES = """
 examples:
@@ -45,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(segmentation.NAMES)}, or folder:IMAGES:LABELS:CLASSES",
     )
     options.add_data_folder(group)
+    options.add_label_255(group)
     options.add_subset(group)
     options.add_preprocessing(group)
     options.add_method(parser)
@@ -69,7 +69,7 @@ def _settings(given: dict[str, Any]) -> Evaluation:
     """DataError or WeightsError where files have to be fetched first."""
     data = segmentation.get(given.pop("data"), given.pop("data_folder", None))
     if "ids" in given:
-        data = data.only(read_ids(given.pop("ids")), "listed")
+        data = data.listed(given.pop("ids"))
     if given.pop("available"):
         data = data.available()
     if "limit" in given:

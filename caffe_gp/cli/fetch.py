@@ -138,9 +138,10 @@ def _verify_models(
 ) -> None:
     """Read the files that are there from end to end. Named ones have to be there."""
     failed = []
-    for file in files:
-        if everything and weights.status(file.name, folder) == "missing":
-            continue
+    here = [file for file in files if not everything or weights.status(file.name, folder) != "missing"]
+    if not here:
+        raise WeightsError(f"{folder}: no weights are here, so there is nothing to verify")
+    for file in here:
         try:
             pin = fetch_models.verify(file.name, folder)
             _sayer(args)(f"{file.name}: right. sha256 {pin.sha256}, pinned {pin.date}, from {pin.url}")
@@ -182,6 +183,8 @@ def _data(args: argparse.Namespace) -> None:
         _print_data(names or list(SOURCES), root)
     elif args.verify:
         here = [name for name, source in SOURCES.items() if not fetch_data.what_is_missing(source, root)]
+        if not names and not here:
+            raise DataError(f"{root}: no data set is here, so there is nothing to verify")
         for name in names or here:
             read = fetch_data.verify(name, root)
             _sayer(args)(f"{name}: right" + (f", {read} images read" if read else ""))

@@ -127,6 +127,17 @@ def add_preprocessing(group: Options) -> None:
     )
 
 
+def add_label_255(group: Options) -> None:
+    """--label-255."""
+    group.add_argument(
+        "--label-255",
+        type=_class_or_void,
+        metavar="CLASS",
+        help="what 255 is in label maps: a class (1 for masks of 0 and 255), or void (default: void, but "
+        "label maps of nothing besides 0 and 255 are refused)",
+    )
+
+
 def add_method(parser: argparse.ArgumentParser) -> None:
     """--eps, --blob, --encoding, --iterations, --inject, --seed."""
     group = parser.add_argument_group("method")
@@ -413,6 +424,12 @@ def _save(text: str) -> tuple[str, ...]:
     return kinds
 
 
+def _class_or_void(text: str) -> int | str:
+    if text == "void" or text.isdigit():
+        return text if text == "void" else int(text)
+    raise argparse.ArgumentTypeError(f"expected void or the number of a class, found {text!r}")
+
+
 def size(text: str) -> tuple[int, int]:
     """(width, height) of 'W,H' or 'N'."""
     try:
@@ -420,7 +437,9 @@ def size(text: str) -> tuple[int, int]:
     except ValueError:
         parts = []
     if len(parts) not in (1, 2) or min(parts) < 1:
-        raise argparse.ArgumentTypeError(f"expected W,H or N, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected W,H or N in whole pixels, like 500,375 or 500, found {text!r}"
+        )
     return parts[0], parts[-1]
 
 

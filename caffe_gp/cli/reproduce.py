@@ -11,7 +11,6 @@ from caffe_gp.errors import UsageError
 from caffe_gp.experiments import suites
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, reproduce
-from caffe_gp.images.inputs import read_ids
 
 EXAMPLES = """
 examples:
@@ -66,7 +65,7 @@ def work(args: argparse.Namespace) -> None:
         suites.get(args.suite),
         args.out / args.suite,
         data_root=args.data_folder,
-        ids=None if args.ids is None else read_ids(args.ids),
+        ids=args.ids,
         available=args.available,
         limit=args.limit,
         engine=args.engine,

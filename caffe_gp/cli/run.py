@@ -46,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR-or-LIST",
-        help="a folder of images, or a text file with one path a line",
+        help="a folder of images, or a text list: a line is PATH, or PATH LABEL-MAP for all (ground truth)",
     )
     group.add_argument(
         "--labels",
         metavar="DIR",
-        help="ground truth, DIR/<image name>.png with indices (255 is ignored); adds mean IU",
+        help="ground truth, DIR/<image name>.png with indices, as large as the image is shown (255 is "
+        "ignored); adds mean IU",
     )
+    options.add_label_255(group)
     options.add_preprocessing(group)
     options.add_method(parser)
     group = parser.add_argument_group("output")

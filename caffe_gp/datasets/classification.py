@@ -27,7 +27,8 @@ from caffe_gp.datasets.class_names import CIFAR10, DIGITS
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
-from caffe_gp.images.reading import IMAGE_SUFFIXES, read_image
+from caffe_gp.images.inputs import images_in
+from caffe_gp.images.reading import read_image
 
 # Images of a training set that are kept from training: eps and every other choice is tuned on these.
 TUNING = 5000
@@ -187,10 +188,7 @@ def _folder(folder: Path) -> ClassificationSet:
     images: list[np.ndarray] = []
     labels: list[int] = []
     for label, place in enumerate(places):
-        files = sorted(path for path in place.iterdir() if _is_image(path))
-        if not files:
-            raise DataError(f"{place}: no images ({', '.join(IMAGE_SUFFIXES)}) of class '{place.name}'")
-        for path in files:
+        for path in images_in(place):
             image = np.asarray(read_image(path))
             if images and image.shape != images[0].shape:
                 size, found = images[0].shape, image.shape
@@ -206,11 +204,6 @@ def _folder(folder: Path) -> ClassificationSet:
     parts = folder.resolve().parts[-2:]
     classes = tuple(place.name for place in places)
     return ClassificationSet(f"folder:{'/'.join(parts)}", classes, stack, np.array(labels, np.int64))
-
-
-def _is_image(path: Path) -> bool:
-    # Some systems leave a hidden '._NAME.jpg' beside NAME.jpg.
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
 _SETS: dict[str, Callable[[str, Path], ClassificationSet]] = {

@@ -182,9 +182,9 @@ def _put(item: IdList | GzipFile, staged: Path, root: Path) -> None:
 def _download_one(source: Source, item: IdList | GzipFile, root: Path, incoming: Path, say: Say) -> None:
     known = None if isinstance(item, IdList) else f"sha256:{item.sha256}"
 
-    def one(url: str) -> None:
+    def one(url: str, patient: bool) -> None:
         staged = incoming / staged_name(url)
-        download(url, staged, known, False)
+        download(url, staged, known, False, patient)
         try:
             _put(item, staged, root)
         finally:
@@ -214,9 +214,9 @@ def _draw(folder: str, root: Path, incoming: Path) -> None:
 def _download_archive(
     source: Source, archive: Archive, root: Path, incoming: Path, progress: bool, say: Say
 ) -> None:
-    def one(url: str) -> None:
+    def one(url: str, patient: bool) -> None:
         staged = incoming / staged_name(url)
-        download(url, staged, archive.known_hash, progress)
+        download(url, staged, archive.known_hash, progress, patient)
         try:
             _unpack(staged, archive, root, incoming, say)
         except DataError as error:
@@ -227,12 +227,12 @@ def _download_archive(
     _try_all(source, archive.urls, one, say)
 
 
-def _try_all(source: Source, urls: Sequence[str], one: Callable[[str], None], say: Say) -> None:
-    """Call ``one`` with each address until it succeeds."""
+def _try_all(source: Source, urls: Sequence[str], one: Callable[[str, bool], None], say: Say) -> None:
+    """Call ``one`` with each address, and whether to be patient, until it succeeds."""
 
-    def get(url: str) -> None:
+    def get(url: str, patient: bool) -> None:
         say(f"{source.name}: downloading {url}")
-        one(url)
+        one(url, patient)
 
     def failure(failed: list[str]) -> DataError:
         left = by_hand(failed, "", [source.page], f"{FETCH_DATA} {source.name}", _names(source))
@@ -273,7 +273,7 @@ def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) ->
         return
     packed = folder / archive.file
     if packed.is_file():
-        for algorithm in ("sha256", "md5"):
+        for algorithm in ("sha256", "sha1", "md5"):
             expected = getattr(archive, algorithm)
             if expected is not None:
                 found_hash = digests(packed, [algorithm])[algorithm]

@@ -24,8 +24,10 @@ from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, DIGIT_SCENES, 
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
-from caffe_gp.images.label_maps import IGNORE, read_label_png
-from caffe_gp.images.reading import IMAGE_SUFFIXES, image_size
+from caffe_gp.images.inputs import images_in
+from caffe_gp.images.label_maps import IGNORE, check_label_size, read_label_png
+from caffe_gp.images.lists import read_ids, read_lines
+from caffe_gp.images.reading import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,10 @@ class SegmentationSet:
     def image(self, item: str) -> Path:
         """The image file of an id; DataError if it is not there."""
         for suffix in IMAGE_SUFFIXES:
-            path = self.images / f"{item}{suffix}"
-            if path.is_file():
-                return path
+            for spelt in (suffix, suffix.upper()):
+                path = self.images / f"{item}{spelt}"
+                if path.is_file():
+                    return path
         suffixes = ", ".join(IMAGE_SUFFIXES)
         raise DataError(f"{self.images / item}: no such image ({suffixes}) for set '{self.name}'")
 
@@ -89,10 +92,7 @@ class SegmentationSet:
         if path is None:
             raise DataError(f"set '{self.name}' has no ground truth")
         labels = self.read(path, classes or len(self.classes))
-        size = image_size(self.image(item))
-        if labels.shape[::-1] != size:
-            found = f"{labels.shape[1]} x {labels.shape[0]}"
-            raise DataError(f"{path}: labels of {found} for an image of {size[0]} x {size[1]}")
+        check_label_size(path, labels.shape[::-1], self.image(item))
         return labels
 
     @property
@@ -111,6 +111,10 @@ class SegmentationSet:
             return self
         return replace(self, name=f"{self.name} ({len(chosen)} {what} of {len(self.ids)})", ids=chosen)
 
+    def listed(self, path: Path, what: str = "listed") -> SegmentationSet:
+        """The part that a list names (``images.lists.read_ids``)."""
+        return self.only(read_ids(path, self.ids), what)
+
     def first(self, number: int) -> SegmentationSet:
         """The first images of it."""
         return self.only(self.ids[:number], "first")
@@ -124,13 +128,13 @@ class SegmentationSet:
 
     def check(self) -> SegmentationSet:
         """Itself, if every file is there; DataError with how many are missing and how to get them."""
-        missing = [item for item in self.ids if not self._is_there(item)]
-        if missing:
+        lacking = [item for item in self.ids if not self._is_there(item)]
+        if lacking:
             how = f"'{FETCH_DATA} {' '.join(self.sources)}' gets them" if self.sources else "Put them there"
             raise DataError(
-                f"set '{self.name}': {len(missing)} of {len(self.ids)} images or label maps are missing in "
-                f"{self.images} and {self.labels}: {', '.join(missing[:3])}, ... {how}; --available uses the "
-                "ones that are there"
+                f"set '{self.name}': {len(lacking)} of {len(self.ids)} images or label maps "
+                f"(NAME{self.label_suffix}) are missing in {self.images} and {self.labels}: "
+                f"{', '.join(lacking[:3])}, ... {how}; --available uses the ones that are there"
             )
         return self
 
@@ -285,6 +289,8 @@ def _read_camvid(path: Path, classes: int) -> np.ndarray:
     return labels
 
 
+OWN_FOLDERS = "folder:IMAGES:LABELS:CLASSES"
+
 _SETS: dict[str, Callable[[str, Path], SegmentationSet]] = {
     "voc2012-reduced346": _reduced,
     "voc2012-val": _voc_val,
@@ -322,18 +328,34 @@ SOURCES_OF = {
 
 def _folder(name: str) -> SegmentationSet:
     parts = name.split(":")
-    if len(parts) != 4:
-        raise DataError(f"'{name}': expected folder:IMAGES:LABELS:CLASSES")
+    if len(parts) != 4 or not all(parts):
+        raise DataError(f"'{name}': expected {OWN_FOLDERS}: two folders, then a number or a file of names")
     images, labels = Path(parts[1]), Path(parts[2])
-    if parts[3].isdigit():
-        classes = tuple(str(label) for label in range(int(parts[3])))
-    else:
-        classes = tuple(Path(parts[3]).read_text(encoding="utf-8").split("\n"))
-        classes = tuple(line.strip() for line in classes if line.strip())
-    for folder in (images, labels):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-    ids = sorted(path.stem for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not ids:
-        raise DataError(f"{images}: no images ({', '.join(IMAGE_SUFFIXES)})")
-    return SegmentationSet(name, classes, tuple(ids), images, labels)
+    classes = _class_names(name, parts[3])
+    if not labels.is_dir():
+        raise DataError(f"'{name}': {labels}: no such folder of label maps")
+    files: dict[str, Path] = {}
+    for path in images_in(images):
+        if path.stem in files:
+            raise DataError(
+                f"{path} and {files[path.stem]}: label maps are named after the image, so names must differ"
+            )
+        files[path.stem] = path
+    return SegmentationSet(name, classes, tuple(files), images, labels)
+
+
+def _class_names(name: str, classes: str) -> tuple[str, ...]:
+    """The CLASSES of a ``folder:`` set: a number, or a file with a name a line."""
+    if classes.lstrip("+-").isdigit():
+        number = int(classes)
+        if not 1 <= number <= IGNORE:
+            raise DataError(f"'{name}': CLASSES must be 1..{IGNORE} ({IGNORE} is void), found {number}")
+        return tuple(map(str, range(number)))
+    if not Path(classes).is_file():
+        raise DataError(
+            f"'{name}': CLASSES is a number or a file with a name a line; there is no file {classes}"
+        )
+    names = tuple(line for _, line in read_lines(Path(classes)))
+    if not 1 <= len(names) <= IGNORE:
+        raise DataError(f"{classes}: expected 1 to {IGNORE} names of classes, one a line, found {len(names)}")
+    return names

@@ -63,12 +63,15 @@ class Archive:
     counts: dict[str, int]
     lists: tuple[IdList, ...] = ()
     members: dict[str, str] = field(default_factory=dict)
+    sha1: str | None = None
 
     @property
     def known_hash(self) -> str | None:
         """The strongest published hash as 'sha256:...', or None."""
         if self.sha256:
             return f"sha256:{self.sha256}"
+        if self.sha1:
+            return f"sha1:{self.sha1}"
         return f"md5:{self.md5}" if self.md5 else None
 
 

@@ -146,7 +146,7 @@ class ClassificationTask(NetTask):
         resolved = replace(resolved, settings=settings)
         for images in (settings.train, settings.test, settings.tune):
             if images is not None:
-                _check_labels(images, method.classes)
+                _check_channels(images, method.classes)
                 _check_size(images, resolved)
         described = settings.train.describe()
         bank_key = {**resolved.net_key(), "train": described}
@@ -224,10 +224,13 @@ class ClassificationTask(NetTask):
         return keyed_folder(settings.out, f"{net}-{images.name} {what}", key)
 
 
-def _check_labels(images: ClassificationSet, classes: int) -> None:
-    largest = int(images.labels.max())
-    if largest >= classes:
-        raise DataError(f"set '{images.name}' has a label {largest}: the net has {classes} classes")
+def _check_channels(images: ClassificationSet, channels: int) -> None:
+    """DataError unless the set's classes are the net's channels."""
+    if len(images.classes) != channels:
+        raise DataError(
+            f"set '{images.name}' has {len(images.classes)} classes, the net's scores have {channels} "
+            "channels: they must be as many, since label k is channel k"
+        )
 
 
 def _check_size(images: ClassificationSet, resolved: Resolved) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import save_label_png
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import pictures
+from caffe_gp.runs.task import Record
+
+# Where files go whose image is no longer in the run, or is another one now.
+LEFT_OUT = "left_out"
 
 SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
 
@@ -101,6 +106,27 @@ class ImageWriter:
                 cells.append(("perturbation, amplified", amplified))
             rows.append(pictures.panel(cells, height=canvas.image.shape[0]))
         return pictures.stack(rows)
+
+
+def set_aside(folder: Path, written: Sequence[Record], latest: Mapping[str, Record]) -> int:
+    """Move files that show no image of this run from beside those that do; returns how many.
+
+    written   every record of the run's folder; latest: the one that holds of every image of the run
+    Only files that the run itself wrote, by its records, are touched.
+    """
+    kept = {name for record in latest.values() for name in record.get("files", ())}
+    moved = 0
+    for record in written:
+        now = latest.get(record["item"])
+        if now is not None and all(now[name] == record[name] for name in ("image_sha256", "truth_sha256")):
+            continue
+        for name in set(record.get("files", ())) - kept:
+            inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+            if inside and (folder / name).is_file():
+                (folder / LEFT_OUT / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(folder / name, folder / LEFT_OUT / name)
+                moved += 1
+    return moved
 
 
 def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:

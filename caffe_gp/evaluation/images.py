@@ -22,7 +22,7 @@ class ImageRun(RunSettings):
     images    files, folders and lists; labels: folder of the ground truth
     save      any of ``image_outputs.SAVE_CHOICES``
     palette   file with the colours of label maps
-    crf       as for an ``Evaluation``
+    crf, label_255   as for an ``Evaluation``
     """
 
     images: list[str] = field(default_factory=required)
@@ -30,6 +30,7 @@ class ImageRun(RunSettings):
     palette: str | None = None
     save: tuple[str, ...] = ("labels", "overlay", "changed", "panel")
     crf: Any = None
+    label_255: int | str | None = None
 
     def evaluation(self) -> Evaluation:
         """The same as an evaluation of these files. DataError for images and labels that are not there."""
@@ -38,7 +39,8 @@ class ImageRun(RunSettings):
         data = ImageFiles.of(find_images(self.images), self.labels)
         palette = read_palette(self.palette) if self.palette else None
         given = {one.name: getattr(self, one.name) for one in fields(RunSettings)}
-        return Evaluation(**given, data=data, save=self.save, palette=palette, crf=self.crf)
+        own = {name: getattr(self, name) for name in ("save", "crf", "label_255")}
+        return Evaluation(**given, **own, data=data, palette=palette)
 
 
 def run(settings: ImageRun) -> RunResults:

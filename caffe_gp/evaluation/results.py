@@ -288,6 +288,8 @@ def table(run: RunResults) -> str:
         if "confidence" in row:
             parts.append(f"confidence {row['confidence']:.4f}")
         lines.append("  ".join(parts))
+    if run.has_truth and "mean_iu" not in summary["base"]:
+        lines.append("mean IU is undefined: every pixel of the label maps is 255 (void)")
     seconds = {kind.replace("_", " "): values.mean() for kind, values in run.seconds.items()}
     times = ", ".join(f"{kind} {value:.3f} s" for kind, value in seconds.items())
     return "\n".join([*lines, f"{len(run.ids)} image(s); each: {times}", f"more in {run.folder}"])

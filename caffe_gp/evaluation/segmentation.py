@@ -18,17 +18,17 @@ import numpy as np
 from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation import results
 from caffe_gp.evaluation.confusion import add_sparse
-from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
-from caffe_gp.evaluation.labelled_images import LabelledImages, hashes
+from caffe_gp.evaluation.image_outputs import LEFT_OUT, SAVE_CHOICES, set_aside
+from caffe_gp.evaluation.labelled_images import LabelledImages, check_files, check_not_masks, hashes
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import IGNORE
-from caffe_gp.images.reading import image_size
 from caffe_gp.runs.batches import plan
 from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.progress import say
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record, Worker
 
@@ -44,12 +44,15 @@ class Evaluation(RunSettings):
               on the unperturbed photograph in its own pixels
     save      what is written of every image: any of ``image_outputs.SAVE_CHOICES``
     palette   (n, 3) uint8 RGB, the colours of label maps in pictures; None: VOC's
+    label_255 what 255 is in ground truth: 'void', or the number of a class; None: void, but label maps of
+              nothing besides 0 and 255 are refused
     """
 
     data: LabelledImages = field(default_factory=required)
     crf: Any = None
     save: tuple[str, ...] = ()
     palette: np.ndarray | None = None
+    label_255: int | str | None = None
 
     def check(self) -> None:
         super().check()
@@ -59,6 +62,8 @@ class Evaluation(RunSettings):
             raise UsageError(f"save: unknown kind '{unknown[0]}'; known are {', '.join(SAVE_CHOICES)}")
         if self.encoding == "ground-truth" and not self.data.has_truth:
             raise DataError(f"encoding 'ground-truth' needs ground truth; set '{self.data.name}' has none")
+        if self.label_255 not in (None, "void") and not isinstance(self.label_255, int):
+            raise CaffeGPError(f"label_255 is 'void' or the number of a class, found {self.label_255!r}")
         if not self.data.ids:
             raise DataError(f"set '{self.data.name}' holds no images")
 
@@ -104,7 +109,18 @@ def evaluate(
         folder = run(task, task.folder, on_records=on_new, **settings.sharing())
         if folder.is_reported():
             return results.read_run(folder.path)
+        _set_aside(folder, settings.quiet)
         return results.write_reports(folder, kind)
+
+
+def _set_aside(folder: RunFolder, quiet: bool) -> None:
+    """Files of images that are no longer among the run's do not stay beside the new ones."""
+    written = [record for _, records in folder.parts() for record in records]
+    found = {record["item"]: record for record in written}
+    latest = {item: found[item] for item in folder.ids() if item in found}
+    moved = set_aside(folder.path, written, latest)
+    if moved and not quiet:
+        say(f"{moved} files of images that are not in this run: moved to {folder.path / LEFT_OUT}")
 
 
 @dataclass(frozen=True)
@@ -142,11 +158,10 @@ class SegmentationTask(NetTask):
 
     def plan(self, todo: Collection[str]) -> list[Batch]:
         """Batches of equal canvases; whole ones, since neighbours change last bits."""
-        data, ids, preprocess = self.settings.data, self.settings.data.ids, self.resolved.preprocess
-        sizes = []
-        for item in ids:  # missing and broken files are reported now, not after hours
-            data.label_file(item)
-            sizes.append(preprocess.canvas_size(image_size(data.image(item))))
+        data, ids = self.settings.data, self.settings.data.ids
+        sizes = [self.resolved.preprocess.canvas_size(size) for size in check_files(data)]
+        if self.settings.label_255 is None:
+            check_not_masks(data)
         planned = [tuple(ids[index] for index in batch) for batch in plan(sizes, self.settings.batch_size)]
         wanted = set(todo)
         return [batch for batch in planned if wanted.intersection(batch)]
@@ -175,6 +190,8 @@ def _key(settings: Evaluation, kind: str) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "threads": settings.threads if settings.device == "cpu" else None,
     }
+    if isinstance(settings.label_255, int):
+        key["label_255"] = settings.label_255
     if kind == "images":  # which ones they are is left open: more may be added to a run later
         key["labels"] = data.has_truth
         if settings.palette is not None:

@@ -16,6 +16,7 @@ from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
+from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.runs.task import Batch, Record
 
@@ -48,11 +49,19 @@ class SegmentationWorker:
         self._moved, self._unmoved = False, 0
         self.on_progress: Callable[[str], None] | None = None
         self._labeller.gp.on_progress = self._report
-        classes, data = self._labeller.classes, self._settings.data
-        if len(data.classes) > classes:
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """DataError unless the set's classes are the net's channels."""
+        data, score, channels = self._settings.data, self._labeller.gp.score, self._labeller.classes
+        if len(data.classes) not in (0, channels):
             raise DataError(
-                f"set '{data.name}' has {len(data.classes)} classes, the net's scores have {classes} channels"
+                f"set '{data.name}' has {len(data.classes)} classes, the net's scores (blob '{score}') have "
+                f"{channels} channels: they must be as many, since label k is channel k"
             )
+        label = self._settings.label_255
+        if isinstance(label, int) and not 0 <= label < channels:
+            raise DataError(f"label_255 {label}: the net's classes are 0..{channels - 1}")
 
     @property
     def changes(self) -> Sequence[str]:
@@ -84,8 +93,14 @@ class SegmentationWorker:
         canvases = [self._labeller.preprocess.load(data.image(item)) for item in batch]
         truths: list[np.ndarray | None] = [None] * len(batch)
         if data.has_truth:
-            truths = [data.truth(item, len(data.classes) or self._labeller.classes) for item in batch]
+            truths = [self._truth(item) for item in batch]
         return canvases, truths
+
+    def _truth(self, item: str) -> np.ndarray:
+        truth = self._settings.data.truth(item, self._labeller.classes)
+        if isinstance(self._settings.label_255, int):
+            truth[truth == IGNORE] = self._settings.label_255
+        return truth
 
     def records(self, batch: Batch, loaded: Loaded) -> Iterator[list[Record]]:
         """The records of a loaded batch, and the files that are asked for."""

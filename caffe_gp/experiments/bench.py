@@ -54,7 +54,8 @@ class Bench:
     """A suite, its images, and how to compute.
 
     out       folder of all reports; evaluations are kept in ``out/runs``
-    ids, available, limit   only these images of the suite's data, only those that are there, only the first
+    ids         a list: only the images of the suite's data that it names
+    available, limit   only the images that are there, only the first
     tuning_limit   only so many images for tuning
     stand_ins      classification sets to take in place of published ones: 'cifar10-test' -> 'folder:DIR'
     on_records     called with the records of every evaluation as they come
@@ -63,7 +64,7 @@ class Bench:
     suite: Suite
     out: Path
     data_root: Path | None = None
-    ids: Sequence[str] | None = None
+    ids: Path | None = None
     available: bool = False
     limit: int | None = None
     engine: str = "auto"
@@ -82,7 +83,7 @@ class Bench:
         """What the suite is measured on."""
         chosen = self.named(self.suite.data)
         if self.ids is not None:
-            chosen = chosen.only(self.ids)
+            chosen = chosen.listed(self.ids, "chosen")
         return chosen if self.limit is None else chosen.first(self.limit)
 
     def tuning_data(self) -> SegmentationSet | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from pathlib import Path
 from typing import Any, Iterator
 from urllib.parse import urlsplit
@@ -17,23 +18,29 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from caffe_gp.errors import DownloadError
+from caffe_gp.errors import DownloadError, SlowDownloadError
 from caffe_gp.files.checks import need_space, what_is_wrong
 
 CONNECT_TIMEOUT = 20.0  # seconds to reach a host
 READ_TIMEOUT = 60.0  # seconds without a byte
-_CHUNK = 64 << 10
+# Below this average over these seconds an address is left for the next one. cs.toronto.edu has given about
+# 80 kB/s since the middle of 2026, half an hour for CIFAR-10; its mirrors give megabytes.
+LOW_SPEED = 100e3  # bytes a second
+LOW_SPEED_SECONDS = 30.0
+_CHUNK = 16 << 10
 
 
-def download(url: str, path: Path, known_hash: str | None = None, progress: bool = True) -> None:
+def download(
+    url: str, path: Path, known_hash: str | None = None, progress: bool = True, patient: bool = True
+) -> None:
     """Get the file at ``url``; it appears as ``path`` when it is complete and has ``known_hash``.
 
     ``known_hash``: 'sha1:...', 'md5:...' and the like, or None for any file. What has arrived of it lies in
-    ``path`` + '.part' and is continued by the next call. Raises DownloadError with the reason in one line;
-    CaffeGPError when the disk is full.
+    ``path`` + '.part' and is continued by the next call. Raises DownloadError with the reason in one line,
+    SlowDownloadError below LOW_SPEED unless ``patient``; CaffeGPError when the disk is full.
     """
     pooch.get_logger().setLevel("WARNING")  # it reports the sha256 of files whose hash it was not told
-    downloader = ResumingDownloader(path.with_name(path.name + ".part"), progress)
+    downloader = ResumingDownloader(path.with_name(path.name + ".part"), progress, patient)
     try:
         pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
@@ -52,9 +59,10 @@ class ResumingDownloader:
     not do ranges, or the file has changed, the download starts again.
     """
 
-    def __init__(self, part: Path, progress: bool) -> None:
+    def __init__(self, part: Path, progress: bool, patient: bool = True) -> None:
         self.part = part
         self.progress = progress
+        self.patient = patient
         # What the server calls this version of the file.
         self._version = part.with_name(part.name + ".version")
 
@@ -62,7 +70,7 @@ class ResumingDownloader:
         """Put the file at ``url`` into the path ``output_file``.
 
         A cut connection is taken up again at once while every attempt brings new bytes. Raises
-        requests.RequestException, or DownloadError for what is no file.
+        requests.RequestException, or DownloadError for what is no file and for a slow host.
         """
         while True:
             before = self._have()
@@ -126,10 +134,20 @@ class ResumingDownloader:
             unit_scale=True,
             disable=None if self.progress else True,  # None: only on a terminal
         )
+        began, received = time.monotonic(), 0
         with bar, open(self.part, "ab" if have else "wb") as stream:
             for chunk in chunks:
                 stream.write(chunk)
                 bar.update(len(chunk))
+                received += len(chunk)
+                seconds = time.monotonic() - began
+                if seconds >= LOW_SPEED_SECONDS:
+                    self._refuse_slow(received / seconds)
+                    began, received = time.monotonic(), 0
+
+    def _refuse_slow(self, speed: float) -> None:
+        if not self.patient and speed < LOW_SPEED:
+            raise SlowDownloadError(f"only {speed / 1e3:.0f} kB/s")
 
     def _note_version(self, answer: requests.Response) -> None:
         etag = answer.headers.get("ETag", "")

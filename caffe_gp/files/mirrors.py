@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Iterable, Sequence, Tuple
+from typing import Callable, Sequence, Tuple
 
-from caffe_gp.errors import CaffeGPError, DownloadError
+from caffe_gp.errors import CaffeGPError, DownloadError, SlowDownloadError
 from caffe_gp.files.workplace import Say
 
 # What a user types to get things.
 FETCH_MODELS = "caffe_gp fetch models"
 FETCH_DATA = "caffe_gp fetch data"
 
-Attempt = Tuple[str, Callable[[], None]]  # an address, and the call that gets the file there
+# An address, and the call that gets the file there; its argument: whether to be patient with a slow host.
+Attempt = Tuple[str, Callable[[bool], None]]
 
 
-def download(url: str, staged: Path, known_hash: str | None = None, progress: bool = True) -> None:
+def download(url: str, staged: Path, known_hash: str | None, progress: bool, patient: bool) -> None:
     """``http.download``, for callers that work without its packages; CaffeGPError where these are missing."""
     try:
         from caffe_gp.files import http
@@ -23,18 +24,29 @@ def download(url: str, staged: Path, known_hash: str | None = None, progress: bo
         raise CaffeGPError(
             f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
         ) from None
-    http.download(url, staged, known_hash, progress)
+    http.download(url, staged, known_hash, progress, patient)
 
 
-def try_each(attempts: Iterable[Attempt], say: Say, failure: Callable[[list[str]], CaffeGPError]) -> None:
+def try_each(attempts: Sequence[Attempt], say: Say, failure: Callable[[list[str]], CaffeGPError]) -> None:
     """Make the attempts until one succeeds. An attempt fails by raising DownloadError.
+
+    Slow addresses are left for the next one, and taken after all where no other works.
 
     failure   makes the error to raise if none succeeds from 'address: why it failed' of each
     """
-    failed = []
+    failed, slow = [], []
     for address, attempt in attempts:
         try:
-            return attempt()
+            return attempt(len(attempts) == 1)
+        except SlowDownloadError as error:
+            slow.append((address, attempt))
+            say(f"  {error}: trying the next address; this one is continued if no other works")
+        except DownloadError as error:
+            failed.append(f"{address}: {error}")
+            say(f"  {error}")
+    for address, attempt in slow:
+        try:
+            return attempt(True)
         except DownloadError as error:
             failed.append(f"{address}: {error}")
             say(f"  {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +12,16 @@ import numpy as np
 from PIL import Image
 
 from caffe_gp.errors import DataError
-from caffe_gp.images.label_maps import read_label_png
-from caffe_gp.images.reading import IMAGE_SUFFIXES, image_size
+from caffe_gp.images.label_maps import check_label_size, read_label_png
+from caffe_gp.images.lists import Listed, read_image_list
+from caffe_gp.images.reading import IMAGE_SUFFIXES, missing
+
+_READ = ", ".join(IMAGE_SUFFIXES)
+# Images all the same, in formats that Pillow or the other engine's OpenCV cannot be relied on to read.
+_OTHER_IMAGES = (
+    ".avif", ".heic", ".heif", ".jp2", ".jxl", ".exr", ".hdr", ".psd", ".tga", ".svg", ".dcm", ".dng", ".cr2",
+    ".nef", ".arw", ".pfm", ".pbm",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,32 +30,42 @@ class ImageFiles:
 
     ids     names, the files' without folder and suffix; results are named after them
     paths   the files, in the same order
-    labels  folder of the label maps, NAME.png
+    labels  the label maps in the same order, or None
     """
 
     ids: tuple[str, ...]
     paths: tuple[Path, ...]
-    labels: Path | None = None
+    labels: tuple[Path, ...] | None = None
     name: str = "image files"
     classes: tuple[str, ...] = ()
     background_counts: bool = True
 
     @classmethod
-    def of(cls, paths: Sequence[str], labels: str | None = None) -> ImageFiles:
-        """The files at ``paths``. DataError for names that repeat, broken files and missing label maps."""
-        seen: dict[str, str] = {}
-        for path in paths:
-            name = Path(path).stem
+    def of(cls, images: Sequence[Listed], labels: str | None = None) -> ImageFiles:
+        """The files of ``find_images``, with the label maps NAME.png of a folder, or those of their lists.
+
+        DataError for names that repeat, missing files, and label maps that are missing or named twice.
+        """
+        seen: dict[str, Listed] = {}
+        for image in images:
+            name = Path(image.image).stem
             if name in seen:
                 raise DataError(
-                    f"{path} and {seen[name]}: results are named after the image, so names must differ"
+                    f"{image.image} and {seen[name].image}: results are named after the image, so names must "
+                    "differ"
                 )
-            seen[name] = path
-            image_size(path)  # a missing or broken file is reported now, not after an hour
-            if labels is not None and not (Path(labels) / f"{name}.png").is_file():
-                raise DataError(f"{Path(labels) / name}.png: no label map for image {path}")
-        folder = None if labels is None else Path(labels)
-        return cls(tuple(seen), tuple(map(Path, seen.values())), folder)
+            if not Path(image.image).is_file():
+                raise missing(image.image, "image")
+            seen[name] = image
+        paths = tuple(Path(image.image) for image in images)
+        listed = [image.labels for image in images if image.labels is not None]
+        if labels is not None:
+            if listed:
+                raise DataError(f"the list names label maps ({listed[0]}): give the folder {labels} or these")
+            return cls(tuple(seen), paths, tuple(_label_file(Path(labels), path) for path in paths))
+        if listed and len(listed) < len(images):
+            raise DataError(f"{len(images) - len(listed)} of {len(images)} images have no label map")
+        return cls(tuple(seen), paths, tuple(map(Path, listed)) or None)
 
     @property
     def has_truth(self) -> bool:
@@ -55,86 +74,101 @@ class ImageFiles:
 
     def image(self, item: str) -> Path:
         """The image file of a name."""
-        return self._path_of[item]
+        return self.paths[self._place_of[item]]
 
     @cached_property
-    def _path_of(self) -> dict[str, Path]:
-        return dict(zip(self.ids, self.paths))
+    def _place_of(self) -> dict[str, int]:
+        return {item: place for place, item in enumerate(self.ids)}
 
     def label_file(self, item: str) -> Path | None:
         """The label file of a name; None without label maps."""
-        return None if self.labels is None else self.labels / f"{item}.png"
+        return None if self.labels is None else self.labels[self._place_of[item]]
 
     def truth(self, item: str, classes: int | None = None) -> np.ndarray:
         """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image."""
-        path = self.label_file(item)
+        path, image = self.label_file(item), self.image(item)
         if path is None:
-            raise DataError(f"{self.image(item)}: there are no label maps")
-        labels, (width, height) = read_label_png(path, classes), image_size(self.image(item))
-        if labels.shape != (height, width):
-            found = f"{labels.shape[1]} x {labels.shape[0]}"
-            raise DataError(f"{path}: labels of {found} for an image of {width} x {height}")
+            raise DataError(f"{image}: there are no label maps")
+        labels = read_label_png(path, classes)
+        check_label_size(path, labels.shape[::-1], image)
         return labels
 
     def absolute(self) -> ImageFiles:
         """The same with absolute paths, for processes with another current folder."""
-        labels = None if self.labels is None else self.labels.resolve()
+        labels = None if self.labels is None else tuple(path.resolve() for path in self.labels)
         return replace(self, paths=tuple(path.resolve() for path in self.paths), labels=labels)
 
     def describe(self) -> dict[str, Any]:
         """What a result says about its images."""
-        labels = None if self.labels is None else str(self.labels)
-        return {"name": self.name, "images": len(self.ids), "labels": labels}
+        folders = {str(path.parent) for path in self.labels or ()}
+        return {"name": self.name, "images": len(self.ids), "labels": ", ".join(sorted(folders)) or None}
 
 
-def find_images(sources: Sequence[str]) -> list[str]:
-    """Image files from a mixture of image files, folders and lists (text files, one path a line)."""
-    found: list[str] = []
+def _label_file(folder: Path, image: Path) -> Path:
+    """The label map of an image; DataError with what is there instead."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of label maps")
+    for suffix in (".png", ".PNG"):
+        if (folder / f"{image.stem}{suffix}").is_file():
+            return folder / f"{image.stem}{suffix}"
+    others = sorted(path.name for path in folder.glob(f"{glob.escape(image.stem)}.*"))
+    instead = f"; there is {', '.join(others)}, but label maps are PNG files of indices" if others else ""
+    raise DataError(f"{folder / image.stem}.png: no label map for image {image}{instead}")
+
+
+def find_images(sources: Sequence[str]) -> list[Listed]:
+    """Image files from a mixture of image files, folders (``images_in``) and lists (``read_image_list``)."""
+    found: list[Listed] = []
     for source in sources:
         path = Path(source)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise DataError(f"{source}: no images in this folder ({', '.join(IMAGE_SUFFIXES)})")
-            found += [str(p) for p in inside]
+            found += [Listed(str(inside)) for inside in images_in(path)]
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            found.append(str(path))
+            found.append(Listed(source))
+        elif path.suffix.lower() in _OTHER_IMAGES:
+            raise _other_format(path)
         elif path.is_file():
-            found += _read_list(path)
+            found += _images_of_list(path)
         else:
-            raise DataError(f"{source}: no such image, folder or list")
+            raise missing(source, "image, folder or list")
     if not found:
         raise DataError(f"no images in {', '.join(sources) or 'an empty list'}")
     return found
 
 
-def read_ids(path: str) -> list[str]:
-    """Image ids of a text file, one a line; DataError if it is none."""
+def _images_of_list(path: Path) -> list[Listed]:
     try:
-        return Path(path).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable list of ids ({error})") from None
+        return read_image_list(path)
+    except DataError as error:
+        if "not a text file" not in str(error):
+            raise
+        raise DataError(f"{path}: neither an image ({_READ}) nor a text list of images") from None
 
 
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path}: neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a text list of images"
-        ) from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line or line.startswith("#"):
-            continue
-        beside = path.parent / line
-        if Path(line).is_file():
-            found.append(line)
-        elif beside.is_file():
-            found.append(str(beside))
-        else:
-            raise DataError(f"{path}, line {number}: no such image: {line} (nor beside the list)")
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted; hidden files and files of other kinds do not count.
+
+    DataError for no images, for broken links, and for images in formats that are not read: leaving them out
+    without a word would give results of fewer images than the user has.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    found = [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
+    for path in inside:
+        if path.suffix.lower() in _OTHER_IMAGES:
+            raise _other_format(path)
+    for path in found:
+        if not path.is_file():
+            raise missing(path, "image file")
+    if not found:
+        deeper = "; folders inside it are not searched" if any(path.is_dir() for path in inside) else ""
+        raise DataError(f"{folder}: no images in this folder ({_READ}){deeper}")
     return found
+
+
+def _other_format(path: Path) -> DataError:
+    return DataError(f"{path}: images of this format are not read ({_READ} are): convert it or move it away")
 
 
 def read_palette(path: str) -> np.ndarray:

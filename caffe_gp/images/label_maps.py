@@ -6,17 +6,19 @@ Label maps are (H, W) integers, ``IGNORE`` where nothing counts. Palettes are (2
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Union
+from typing import Any, Sequence
 
 import numpy as np
 from PIL import Image
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import write_bytes
+from caffe_gp.images.reading import PathLike, ends_well, image_size, opened, stored_size
 
-PathLike = Union[str, Path]
 IGNORE = 255  # the label of pixels that do not count: void, unlabelled, padding
+
+# Pillow's modes of pictures whose pixels are single numbers.
+_INDICES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def voc_palette() -> np.ndarray:
@@ -58,25 +60,17 @@ def read_label_png(path: PathLike, classes: int | None = None) -> np.ndarray:
     """Read a label map as indices, (H, W) uint8.
 
     classes  number of classes; then every value must lie in 0..classes-1 or be 255 (ignored)
-    Accepts indexed and grey 8-bit pictures. Raises DataError for a missing or damaged file, for a picture in
+    Accepts indexed and grey pictures. Raises DataError for a missing or damaged file, for a picture in
     colours (labels decoded as RGB give nonsense scores silently) and for values out of range.
     """
-    try:
-        with Image.open(str(path)) as picture:
-            mode = picture.mode
-            labels = np.array(picture) if mode in ("P", "L", "1") else None
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such label map") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from None
-    if labels is None:
-        raise DataError(
-            f"{path}: expected label indices (PNG mode P or L), found mode {mode}: these look like palette "
-            "colours. Use the original indexed PNG, or map colours back to indices first"
-        )
+    with opened(path, "label map") as picture:
+        _check_mode(path, picture)
+        labels = np.asarray(picture)
+    if labels.dtype.itemsize > 1 and labels.size and not 0 <= labels.min() <= labels.max() <= 255:
+        raise DataError(f"{path}: labels are 0..255, found {labels.min()}..{labels.max()}")
     labels = labels.astype(np.uint8)
     if classes is not None:
-        found = np.unique(labels)
+        found = np.flatnonzero(np.bincount(labels.ravel()))
         wrong = found[(found >= classes) & (found != IGNORE)]
         if wrong.size:
             raise DataError(
@@ -84,6 +78,40 @@ def read_label_png(path: PathLike, classes: int | None = None) -> np.ndarray:
                 "another data set's labels, or colours saved as grey"
             )
     return labels
+
+
+def check_label_png(path: PathLike, image: PathLike) -> None:
+    """DataError if a label map is in colours, cut off, or not as large as its image; by headers."""
+    with opened(path, "label map") as picture:
+        _check_mode(path, picture)
+        check_label_size(path, picture.size, image)
+        if not ends_well(path):
+            picture.load()
+
+
+def check_label_size(path: PathLike, size: Sequence[int], image: PathLike) -> None:
+    """DataError unless labels of ``size`` (width, height) are as large as an image file is shown."""
+    width, height = image_size(image)
+    if tuple(size) == (width, height):
+        return
+    message = f"{path}: labels of {size[0]} x {size[1]} for an image of {width} x {height}"
+    with opened(image) as picture:
+        if stored_size(picture) == tuple(size):
+            message += (
+                f", as its EXIF orientation shows it ({size[0]} x {size[1]} is how {image} is stored): label "
+                "maps are of the image as shown. Turn the label map, or remove the orientation from the image"
+            )
+    raise DataError(message)
+
+
+def _check_mode(path: PathLike, picture: Any) -> None:
+    """DataError unless a picture's pixels are numbers."""
+    if picture.mode not in _INDICES:
+        raise DataError(
+            f"{path}: expected label indices (PNG mode P or L), found mode {picture.mode}: these look like "
+            "palette colours. Use the original indexed PNG, or map colours back to indices first "
+            "(docs/data.md shows how for VOC's)"
+        )
 
 
 def full_palette(palette: np.ndarray | None) -> np.ndarray:

@@ -1,38 +1,176 @@
-"""Reading image files, with errors that name them."""
+"""Reading image files as a viewer shows them, with errors that name them."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, Tuple
+from contextlib import contextmanager
+from typing import Any, Iterator, Tuple, Union
 
-from PIL import Image
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.kinds import IMAGE, wrong_file
 
+PathLike = Union[str, "os.PathLike[str]"]
 Size = Tuple[int, int]  # width, height
 
 # Of the image files that folders are searched for; of one id's files the first of them counts.
-IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg", ".png", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif", ".jfif",
+)  # fmt: skip
+
+_ORIENTATION = 0x0112  # the tag of EXIF and TIFF
+_WIDTH, _HEIGHT, _BITS, _SUBFILE = 256, 257, 258, 254  # tags of TIFF
+_LESS_THAN_A_PAGE = 1 | 4  # of _SUBFILE: a smaller version of another page, or a mask
+# What an orientation asks for before the picture is shown; Pillow 8 has no Image.Transpose.
+_TURNS = {
+    2: Image.FLIP_LEFT_RIGHT,  # type: ignore[attr-defined]
+    3: Image.ROTATE_180,  # type: ignore[attr-defined]
+    4: Image.FLIP_TOP_BOTTOM,  # type: ignore[attr-defined]
+    5: Image.TRANSPOSE,  # type: ignore[attr-defined]
+    6: Image.ROTATE_270,  # type: ignore[attr-defined]
+    7: Image.TRANSVERSE,  # type: ignore[attr-defined]
+    8: Image.ROTATE_90,  # type: ignore[attr-defined]
+}
+_ENDS = {b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82", b"\xff\xd8": b"\xff\xd9"}  # how whole PNGs and JPEGs end
 
 
-def read_image(path: str | os.PathLike) -> Any:
-    """An image file as Pillow RGB; DataError if it is missing or damaged."""
+def read_image(path: PathLike) -> Any:
+    """An image file as Pillow RGB, as a viewer shows it.
+
+    Turned as its orientation (EXIF) says; 16-bit pixels scaled to 0..255 by their range; transparent parts
+    on white. DataError for missing and damaged files, for 32-bit pixels, which have no range of their own,
+    and for files of several pictures.
+    """
+    with opened(path) as picture:
+        _check_kind(picture, path)
+        picture.load()
+        # Pillow turns a TIFF itself.
+        turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
+        upright = picture if turn is None else picture.transpose(turn)
+        return _as_rgb(upright, picture)
+
+
+def image_size(path: PathLike) -> Size:
+    """(width, height) of an image file as ``read_image`` gives it, without decoding it. Its errors."""
+    with opened(path) as picture:
+        _check_kind(picture, path)
+        width, height = stored_size(picture)
+        return (height, width) if _orientation(picture) >= 5 else (width, height)
+
+
+def check_image(path: PathLike) -> Size:
+    """``image_size``, and DataError for a file that was cut off; decoded only if its end looks wrong."""
+    size = image_size(path)
+    if not ends_well(path):
+        read_image(path)
+    return size
+
+
+def ends_well(path: PathLike) -> bool:
+    """Whether a file is a PNG or JPEG with its proper end. Files with something behind it do not count."""
+    with open(path, "rb") as stream:
+        head = stream.read(8)
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - 8))
+        tail = stream.read()
+    return any(head.startswith(begin) and tail.endswith(end) for begin, end in _ENDS.items())
+
+
+@contextmanager
+def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
+    """An image file as Pillow opens it; whatever is wrong with it is a DataError."""
     try:
         with Image.open(os.fspath(path)) as picture:
-            return picture.convert("RGB")
+            yield picture
     except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable image ({error})'}") from None
+        raise missing(path, what) from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{path}: more than {limit} pixels, the most that is read of one {what}. Cut it into tiles; "
+            "--resize does not help, since the whole image is read first"
+        ) from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its content is of no known image format" if unknown else error
+        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable {what} ({reason})'}") from None
 
 
-def image_size(path: str | os.PathLike) -> Size:
-    """(width, height) of an image file without decoding it; DataError if it is missing or no image."""
-    try:
-        with Image.open(os.fspath(path)) as picture:
-            return picture.size
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable image ({error})'}") from None
+def missing(path: PathLike, what: str) -> DataError:
+    """The error for a file that is not there; a link that leads nowhere is called that."""
+    if os.path.islink(path):
+        return DataError(f"{path}: a broken link: {os.readlink(path)} does not exist")
+    return DataError(f"{path}: no such {what}")
+
+
+def stored_size(picture: Any) -> Size:
+    """(width, height) of an opened picture as it is stored, before any turning."""
+    if picture.format == "TIFF":  # newer Pillows have swapped picture.size already
+        return picture.tag_v2[_WIDTH], picture.tag_v2[_HEIGHT]
+    return picture.size
+
+
+def _orientation(picture: Any) -> int:
+    """1 to 8 as EXIF counts; 1 is upright."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return 1  # getexif would decode the whole file to look behind the pixels
+    # Older Pillows do not show a TIFF's in getexif.
+    tags = picture.tag_v2 if picture.format == "TIFF" else picture.getexif()
+    found = tags.get(_ORIENTATION, 1)
+    return found if found in _TURNS else 1
+
+
+def _check_kind(picture: Any, path: PathLike) -> None:
+    """DataError for pixels and files that nobody could show without asking."""
+    if _bits(picture) == 32:
+        kind = "floating-point numbers" if picture.mode == "F" else "whole numbers of 32 bits"
+        raise DataError(
+            f"{path}: its pixels are {kind}, which have no range that black and white could be taken from: "
+            "save it with 8 or 16 bits"
+        )
+    pages = _pages(picture)
+    if pages > 1:
+        raise DataError(
+            f"{path}: a file of {pages} frames or pages: save the one to use as a file of its own"
+        )
+
+
+def _bits(picture: Any) -> int:
+    """Bits of a pixel's channel, as far as they matter: 8 stands for fewer, too."""
+    if picture.mode.startswith("I;16"):
+        return picture.tag_v2[_BITS][0] if picture.format == "TIFF" else 16
+    if picture.mode == "I" and picture.format in ("PNG", "PPM"):
+        return 16  # how older Pillows open 16 bits; of PPM, all do
+    return 32 if picture.mode in ("I", "F") else 8
+
+
+def _pages(picture: Any) -> int:
+    """Pictures in the file. A JPEG's second one (MPO) is a preview."""
+    number = getattr(picture, "n_frames", 1)
+    if picture.format == "MPO" or number == 1:
+        return 1
+    if picture.format != "TIFF":
+        return number
+    pages = 1
+    for index in range(1, number):
+        picture.seek(index)
+        pages += not picture.tag_v2.get(_SUBFILE, 0) & _LESS_THAN_A_PAGE
+    picture.seek(0)
+    return pages
+
+
+def _as_rgb(picture: Any, file: Any) -> Any:
+    """The pixels of a loaded picture as RGB; ``file``: the picture as it was opened."""
+    bits = _bits(file)
+    if bits > 8:
+        values = np.asarray(picture).astype(np.float64) * (255 / ((1 << bits) - 1))
+        return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode == "La":  # premultiplied, in TIFF
+        picture = picture.convert("LA")
+    if picture.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in file.info:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, picture).convert("RGB")

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
+from caffe_gp.errors import CaffeGPError, DownloadError, SlowDownloadError, WeightsError
 from caffe_gp.files.checks import need_space, what_is_wrong
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
@@ -111,10 +111,12 @@ def _verify(file: WeightsFile, target: Path) -> Pin:
 def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, say: Say) -> None:
     """Try every address of the file, then every mirror's."""
 
-    def get(url: str, mirror: Mirror | None) -> None:
+    def get(url: str, mirror: Mirror | None, patient: bool) -> None:
         try:
-            staged = _retrieve(file, url, mirror, incoming, progress, say)
+            staged = _retrieve(file, url, mirror, incoming, progress, patient, say)
             _accept(file, target, staged, incoming, url, mirror, say)
+        except SlowDownloadError:
+            raise
         except (DownloadError, WeightsError) as error:
             reason = str(error).replace(str(incoming / staged_name(url)), "the file there")
             raise DownloadError(reason) from None
@@ -133,7 +135,13 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
 
 
 def _retrieve(
-    file: WeightsFile, url: str, mirror: Mirror | None, incoming: Path, progress: bool, say: Say
+    file: WeightsFile,
+    url: str,
+    mirror: Mirror | None,
+    incoming: Path,
+    progress: bool,
+    patient: bool,
+    say: Say,
 ) -> Path:
     """Download ``url`` into ``incoming``."""
     known = None
@@ -143,7 +151,7 @@ def _retrieve(
         known = ":".join(next(iter(file.hashes.items())))
     say(f"{file.name}: downloading {url}")
     staged = incoming / staged_name(url)
-    download(url, staged, known, progress)
+    download(url, staged, known, progress, patient)
     return staged
 
 

@@ -70,7 +70,7 @@ def test_table_and_files(run, case, tmp_path):
     "options, message",
     [
         ((), "without --model, --eps is needed"),
-        (("--eps", "1", "--ids", "nothing.txt"), "nothing.txt: not a readable list of ids"),
+        (("--eps", "1", "--ids", "nothing.txt"), "nothing.txt: no such list"),
         (("--eps", "1", "--data", "voc2013-val"), "unknown data set 'voc2013-val'; did you mean voc2012-val"),
         (("--eps", "1", "--batch-size", "0"), "--batch-size: expected a whole number of at least 1"),
         (("--eps", "1", "--device", "tpu"), "unknown device 'tpu'"),

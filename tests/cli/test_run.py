@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -281,6 +283,26 @@ def test_finished_images_are_skipped_and_other_settings_refused(run, model, tmp_
     assert "scale = 1.0, now it is 0.5" in stderr
 
 
+def test_files_of_images_that_are_gone_do_not_stay_beside_the_new_ones(run, model, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "out"
+    shutil.copytree(model / "images", images)
+    options = ("--images", images, "--eps", "0.5", "--save")
+    run(model, out, *options, "labels,overlay")
+    foreign = out / "labels" / "base" / "mine.png"
+    foreign.write_bytes(b"put there by hand")
+    (images / "b.png").unlink()
+    Image.fromarray(255 - read_picture(images / "c.png")[3]).save(images / "c.png")
+    _, stderr = run(model, out, *options, "labels")
+    # b.png's four, and the overlays of what c.png was
+    assert f"6 files of images that are not in this run: moved to {out / 'left_out'}" in stderr
+    assert sorted(path.name for path in (out / "labels" / "base").iterdir()) == ["a.png", "c.png", "mine.png"]
+    assert [path.name for path in (out / "overlay" / "base").iterdir()] == ["a.png"]
+    assert (out / "left_out" / "overlay" / "eps_0.5" / "b.png").is_file()
+    shutil.copy(model / "images" / "b.png", images)
+    run(model, out, *options, "labels")
+    assert (out / "labels" / "base" / "b.png").is_file()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_leaves_whole_files_and_goes_on(run, model, tmp_path, number):
     """Ctrl-C (exit code 130, one line) and kill -9; the resumed run equals one that was never stopped."""
@@ -440,6 +462,68 @@ def test_colours_as_ground_truth(run, model, tmp_path):
         model, tmp_path / "out2", "--image", image, "--eps", "1", "--labels", str(tmp_path / "labels"), code=2
     )
     assert "labels of 49 x 40 for an image of 50 x 40" in stderr
+    assert not list((tmp_path / "out2" / "records").glob("*"))  # found before anything was computed
+
+
+def test_masks_of_0_and_255(run, model, tmp_path):
+    """255 is void, so such label maps are refused until --label-255 says what it is."""
+    (tmp_path / "labels").mkdir()
+    truth = np.zeros((40, 50), np.uint8)
+    truth[10:] = 255
+    Image.fromarray(truth).save(tmp_path / "labels" / "a.png")
+    options = ("--image", model / "images" / "a.png", "--eps", "0.5", "--labels", tmp_path / "labels")
+    _, stderr = run(model, tmp_path / "out", *options, code=2)
+    assert (
+        "label maps hold 0 and 255 and nothing else" in stderr and "--label-255 1 makes it class 1" in stderr
+    )
+    run(model, tmp_path / "out", *options, "--label-255", "3", "--save", "labels")
+    labels = read_picture(tmp_path / "out" / "labels" / "base" / "a.png")[3]
+    right = (labels == np.where(truth, 3, 0)).mean()
+    assert results(tmp_path / "out")["summary"]["base"]["pixel_accuracy"] == pytest.approx(right)
+    run(model, tmp_path / "void", *options, "--label-255", "void", "--save", "none")
+    right = (labels[truth == 0] == 0).mean()
+    assert results(tmp_path / "void")["summary"]["base"]["pixel_accuracy"] == pytest.approx(right)
+    _, stderr = run(model, tmp_path / "out3", *options, "--label-255", "5", code=2)
+    assert "label_255 5: the net's classes are 0..4" in stderr
+    _, stderr = run(model, tmp_path / "out3", *options, "--label-255", "ignore", code=2)
+    assert "expected void or the number of a class" in stderr
+
+
+def test_label_maps_that_are_all_void(run, model, tmp_path):
+    (tmp_path / "labels").mkdir()
+    Image.new("L", (50, 40), 255).save(tmp_path / "labels" / "a.png")
+    options = ("--image", model / "images" / "a.png", "--eps", "0.5", "--labels", tmp_path / "labels")
+    stdout, _ = run(model, tmp_path / "out", *options, "--save", "none")
+    assert "mean IU is undefined: every pixel of the label maps is 255 (void)" in stdout
+
+
+def test_a_list_with_label_maps_and_pixels_of_other_kinds(run, model, tmp_path):
+    """The same numbers from a list of pairs as from folders; from 16 bits as from 8; turned as shown."""
+    (tmp_path / "list.txt").write_text(f"{model}/images/a.png {model}/labels/a.png\r\n")
+    run(model, tmp_path / "1", "--images", tmp_path / "list.txt", "--eps", "0.5", "--save", "none")
+    options = ("--labels", model / "labels", "--eps", "0.5", "--save", "none")
+    run(model, tmp_path / "2", "--image", model / "images" / "a.png", *options)
+    pixels = read_picture(model / "images" / "a.png")[3]
+    cv2.imwrite(str(tmp_path / "a.png"), pixels[:, :, ::-1].astype(np.uint16) * 257)
+    run(model, tmp_path / "3", "--image", tmp_path / "a.png", *options)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned to the left, to be shown turned to the right
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "a.png", exif=exif)
+    run(model, tmp_path / "4", "--image", tmp_path / "a.png", *options)
+    first, *others = (results(tmp_path / name)["summary"] for name in "1234")
+    assert "mean_iu" in first["base"] and others == [first] * 3
+    Image.fromarray(np.rot90(read_picture(model / "labels" / "a.png")[3])).save(tmp_path / "stored.png")
+    (tmp_path / "list.txt").write_text("a.png stored.png\n")
+    _, stderr = run(model, tmp_path / "5", "--images", tmp_path / "list.txt", "--eps", "0.5", code=2)
+    assert "labels of 40 x 50 for an image of 50 x 40, as its EXIF orientation shows it" in stderr
+
+
+def test_a_cut_image_is_found_before_anything_is_computed(run, model, tmp_path):
+    shutil.copytree(model / "images", tmp_path / "images")
+    content = (tmp_path / "images" / "c.png").read_bytes()
+    (tmp_path / "images" / "c.png").write_bytes(content[:-500])
+    _, stderr = run(model, tmp_path / "out", "--images", tmp_path / "images", "--eps", "0.5", code=2)
+    assert "c.png: not a readable image" in stderr and not (tmp_path / "out" / "records" / "0.jsonl").exists()
 
 
 def test_help_is_complete():

@@ -229,11 +229,11 @@ def test_folders_that_are_no_set(tmp_path):
     with pytest.raises(DataError, match="b/9.png: 5 x 4; .* have one size, here 6 x 4"):
         classification.get(f"folder:{tmp_path}")
     (tmp_path / "b" / "9.png").write_bytes(b"\x89PNG")
-    with pytest.raises(DataError, match="b/9.png: not a readable image"):
+    with pytest.raises(DataError, match="b/9.png: this is a text file, not an image"):
         classification.get(f"folder:{tmp_path}")
     (tmp_path / "c").mkdir()
     (tmp_path / "b" / "9.png").unlink()
-    with pytest.raises(DataError, match="c: no images .* of class 'c'"):
+    with pytest.raises(DataError, match="c: no images in this folder"):
         classification.get(f"folder:{tmp_path}")
 
 

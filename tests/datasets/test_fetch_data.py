@@ -248,7 +248,7 @@ def test_verify_reads_every_label_map(monkeypatch, tmp_path):
     assert fetch.verify("voc2012", tmp_path) == 2
     path = devkit / "SegmentationClass/b.png"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(DataError, match="b.png: not a readable picture"):
+    with pytest.raises(DataError, match="b.png: not a readable label map"):
         fetch.verify("voc2012", tmp_path)
     save_label_png(path, np.ones((4, 3), np.uint8))
     with pytest.raises(DataError, match="b.png: labels of 3 x 4 for an image of 4 x 3"):
@@ -387,8 +387,8 @@ def test_killed_while_unpacking(server, monkeypatch, tmp_path):
                 signal.pause()  # until the kill
             copy(*args)
         shutil.copyfileobj = copy_a_part
-        archive = replace(sources.SOURCES["voc2012"].archive, urls=({url!r},), sha256=None, md5=None,
-                          lists=(), counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
+        archive = replace(sources.SOURCES["voc2012"].archive, urls=({url!r},), sha256=None, sha1=None,
+                          md5=None, lists=(), counts={{"VOCdevkit/VOC2012/SegmentationClass": 2}})
         sources.SOURCES["voc2012"] = replace(sources.SOURCES["voc2012"], archive=archive)
         fetch.fetch("voc2012", Path({str(tmp_path)!r}), progress=False)
     """

@@ -98,8 +98,40 @@ def test_own_folders(tmp_path):
     for classes, names in (("3", ("0", "1", "2")), (str(tmp_path / "names.txt"), ("sky", "sea"))):
         own = segmentation.get(f"folder:{tmp_path / 'images'}:{tmp_path / 'labels'}:{classes}")
         assert own.classes == names and own.ids == ("a",) and own.truth("a").all()
-    with pytest.raises(DataError, match="expected folder:IMAGES:LABELS:CLASSES"):
-        segmentation.get("folder:here")
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "images/B.JPG")
+    save(tmp_path / "labels/B.png", np.ones((3, 4), np.uint8))
+    own = segmentation.get(f"folder:{tmp_path / 'images'}:{tmp_path / 'labels'}:3").check()
+    assert own.ids == ("B", "a") and own.image("B").name == "B.JPG"
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfimages\\B.JPG 1\r\n")
+    assert own.listed(tmp_path / "ids.txt").ids == ("B",)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    (
+        ("folder:images", "expected folder:IMAGES:LABELS:CLASSES"),
+        ("folder:images::3", "expected folder:IMAGES:LABELS:CLASSES"),
+        ("folder:nope:labels:3", "nope: no such folder"),
+        ("folder:images:nope:3", "nope: no such folder of label maps"),
+        ("folder:images:labels:0", "CLASSES must be 1..255 .*, found 0"),
+        ("folder:images:labels:-2", "CLASSES must be 1..255 .*, found -2"),
+        ("folder:images:labels:300", "CLASSES must be 1..255 .*, found 300"),
+        ("folder:images:labels:x", "CLASSES is a number or a file with a name a line; there is no file x"),
+        (
+            "folder:images:labels:empty.txt",
+            "empty.txt: expected 1 to 255 names of classes, one a line, found 0",
+        ),
+        ("folder:twice:labels:3", "a.png and twice/a.jpg: .* names must differ"),
+    ),
+)
+def test_own_folders_that_are_none(tmp_path, monkeypatch, spec, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "empty.txt").write_text("\n")
+    for name in ("images/a.png", "twice/a.jpg", "twice/a.png"):
+        save(tmp_path / name, np.zeros((3, 4, 3), np.uint8), "RGB")
+    with pytest.raises(DataError, match=message):
+        segmentation.get(spec)
 
 
 def test_camvid_void(tmp_path):
@@ -184,6 +216,7 @@ def test_the_real_reduced_set(shared_data, tmp_path):
 
 
 def test_image_suffixes():
-    """What each of the three lists had before they became one; of two files of one id the JPEG is taken."""
-    assert set(IMAGE_SUFFIXES) == {".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff"}
+    """What is read in the same way everywhere; of two files of one id the JPEG is taken."""
+    known = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".tif", ".tiff", ".gif", ".webp"}
+    assert set(IMAGE_SUFFIXES) == known
     assert IMAGE_SUFFIXES[:2] == (".jpg", ".png")

@@ -366,13 +366,15 @@ def test_settings_that_make_no_sense(folder, tmp_path, change, error, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_that_the_net_lacks(folder, tmp_path):
-    test = tiny.make_set("tiny-test", 5, seed=2)
-    names = tuple("abcde")
-    wrong = replace(test, classes=names, labels=np.array([0, 1, 4, 2, 3]))
-    train = replace(tiny.make_set("tiny-train", 60, seed=1), classes=names)
-    with pytest.raises(DataError, match="set 'tiny-test' has a label 4: the net has 4 classes"):
-        evaluate(tiny.settings(folder, tmp_path, test=wrong, train=train))
+@pytest.mark.parametrize("names", ("abcde", "abc"))
+def test_sets_of_more_or_fewer_classes_than_the_net_has(folder, tmp_path, names):
+    test, train = (
+        replace(one, classes=tuple(names), labels=one.labels % len(names))
+        for one in (tiny.make_set("tiny-test", 5, seed=2), tiny.make_set("tiny-train", 60, seed=1))
+    )
+    message = f"set 'tiny-train' has {len(names)} classes, the net's scores have 4 channels"
+    with pytest.raises(DataError, match=message):
+        evaluate(tiny.settings(folder, tmp_path, test=test, train=train))
 
 
 def test_sets_of_other_classes(folder, tmp_path):

@@ -359,7 +359,9 @@ def test_what_cannot_be_is_said(net, data, tmp_path):
     refused(DataError, "'ground-truth' needs ground truth", encoding="ground-truth", data=no_truth)
     refused(DataError, "holds no images", data=replace(data, ids=()))
     refused(DataError, "nobody.png: no such label map", data=replace(data, ids=("nobody",)))
-    refused(DataError, "has 5 classes, the net's scores have 4", data=replace(data, classes=tuple("abcde")))
+    for names in ("abcde", "abc"):
+        message = f"has {len(names)} classes, the net's scores .blob 'score'. have 4 channels"
+        refused(DataError, message, data=replace(data, classes=tuple(names)))
     with pytest.raises(DataError, match="no evaluation"):
         read_run(tmp_path / "nothing")
 

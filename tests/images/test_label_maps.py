@@ -68,10 +68,10 @@ def test_bad_label_maps_are_refused(tmp_path):
         read_label_png(tmp_path / "l.png", 21)
     with pytest.raises(DataError, match="no such"):
         read_label_png(tmp_path / "missing.png")
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="this is a web page, not an image"):
         (tmp_path / "broken.png").write_bytes(b"<!DOCTYPE html>")
         read_label_png(tmp_path / "broken.png")
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="not a readable label map"):
         (tmp_path / "cut.png").write_bytes((tmp_path / "l.png").read_bytes()[:60])
         read_label_png(tmp_path / "cut.png")
     for wrong in (np.zeros((2, 3, 4), int), np.array([[-1]]), np.array([[256]]), np.array([[0.5]])):

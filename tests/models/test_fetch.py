@@ -254,6 +254,42 @@ def test_silent_host(server, tiny, get, monkeypatch):
             get()
 
 
+@pytest.fixture
+def slow_clock(server, monkeypatch):
+    """A clock by which 80 kB take a second on their way from the page 'slow', and no time from others."""
+    seconds = [0.0]
+
+    def monotonic():
+        if server.asked[-1][0] == "slow":
+            seconds[0] += http._CHUNK / 80e3
+        return seconds[0]
+
+    monkeypatch.setattr(http, "time", types.SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(http, "LOW_SPEED_SECONDS", 2.0)
+
+
+def test_a_slow_host_is_left_for_the_next(server, tiny, get, slow_clock):
+    body = caffemodel()
+    tiny(server.serve("slow", body, etag='"1"'), server.serve("fast", body))
+    assert get().read_bytes() == body
+    assert [path for path, _ in server.asked] == ["slow", "fast"]
+    assert any("only 80 kB/s: trying the next address" in line for line in get.said)
+
+
+def test_a_slow_host_is_better_than_none(server, tiny, get, slow_clock):
+    body = caffemodel()
+    tiny(server.serve("slow", body, etag='"1"'), server.url("gone"))
+    assert get().read_bytes() == body
+    (first, _), (second, _), (third, continued) = server.asked
+    assert (first, second, third) == ("slow", "gone", "slow") and continued is not None
+
+
+def test_the_only_host_may_be_slow(server, tiny, get, slow_clock):
+    body = caffemodel()
+    tiny(server.serve("slow", body))
+    assert get().read_bytes() == body and len(server.asked) == 1
+
+
 @pytest.mark.parametrize(
     "body, says",
     [
@@ -717,7 +753,10 @@ def test_command(server, tiny, get, capsys, monkeypatch):
     code, (_, err) = run("--verify")
     assert code == 2 and f"not right: {NAME}" in err and "damaged" in err
     code, (_, err) = run("nothing")
-    assert code == 1 and "neither a model nor a weights file" in err
+    assert code == 2 and "neither a model nor a weights file" in err
+    (get.folder / NAME).unlink()
+    code, (_, err) = run("--verify")
+    assert code == 2 and "no weights are here, so there is nothing to verify" in err
 
 
 def test_command_does_everything_it_can(server, tiny, get, capsys, monkeypatch):

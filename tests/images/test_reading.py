@@ -1,0 +1,161 @@
+"""Images of every kind as a viewer shows them, against OpenCV and numpy; what is refused."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from caffe_gp.errors import DataError
+from caffe_gp.images.reading import check_image, image_size, read_image
+
+pytestmark = pytest.mark.engine
+
+# What each orientation of EXIF means, written out: rows and columns of the picture as shown.
+TURNED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a[::-1].transpose(1, 0, 2),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    """(20, 30, 3) with no symmetry, smooth enough for JPEG."""
+    y, x = np.mgrid[:20, :30]
+    return np.dstack([x * 8, y * 12, 255 - x * 4 - y * 3]).astype(np.uint8)
+
+
+def pixels(path):
+    return np.asarray(read_image(path)).astype(int)
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_orientation(tmp_path, rgb, ending, orientation):
+    path = tmp_path / f"a.{ending}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    how = {"jpg": {"quality": 100, "subsampling": 0, "exif": exif}, "png": {"exif": exif}}
+    Image.fromarray(rgb).save(path, **how.get(ending, {"tiffinfo": {0x0112: orientation}}))
+    expected = TURNED[orientation](rgb.astype(int))
+    assert image_size(path) == expected.shape[1::-1]
+    assert pixels(path).shape == expected.shape and abs(pixels(path) - expected).max() <= 4
+    if ending == "jpg":  # OpenCV is who reads images for BVLC Caffe's ImageData
+        assert abs(pixels(path) - cv2.imread(str(path))[:, :, ::-1]).max() <= 2
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_16_bit_grey_is_its_8_bit_version(tmp_path, rgb, ending):
+    path = tmp_path / f"a.{ending}"
+    cv2.imwrite(str(path), rgb[:, :, 0].astype(np.uint16) * 257)
+    assert np.array_equal(pixels(path), np.repeat(rgb[:, :, :1], 3, 2))
+    wide = np.array([[0, 1, 128, 129, 40000, 65535]], np.uint16)
+    cv2.imwrite(str(path), wide)
+    assert pixels(path)[0, :, 0].tolist() == np.rint(wide[0] / 65535 * 255).tolist()
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bit_colours(tmp_path, rgb, ending):
+    path = tmp_path / f"a.{ending}"
+    cv2.imwrite(str(path), rgb[:, :, ::-1].astype(np.uint16) * 257)
+    assert np.array_equal(pixels(path), rgb)
+
+
+def test_transparent_parts_are_on_white(tmp_path, rgb):
+    alpha = np.tile(np.arange(30, dtype=np.uint8) * 8, (20, 1))
+    share = alpha[:, :, np.newaxis] / 255
+    for name, array in {"rgba": rgb, "la": rgb[:, :, 0]}.items():
+        Image.fromarray(np.dstack([array, alpha]), name.upper()).save(tmp_path / "a.png")
+        colours = np.broadcast_to(array.reshape(20, 30, -1), rgb.shape)
+        assert abs(pixels(tmp_path / "a.png") - (colours * share + 255 * (1 - share))).max() < 1
+    palette = Image.fromarray(rgb).quantize(8)
+    palette.save(tmp_path / "p.png", transparency=3)
+    expected = np.asarray(palette.convert("RGB")).copy()
+    expected[np.asarray(palette) == 3] = 255
+    assert np.array_equal(pixels(tmp_path / "p.png"), expected)
+
+
+def test_palettes_two_colours_and_inks(tmp_path, rgb):
+    palette = Image.fromarray(rgb).quantize(8)
+    palette.save(tmp_path / "p.png")
+    assert np.array_equal(pixels(tmp_path / "p.png"), np.asarray(palette.convert("RGB")))
+    black_and_white = rgb[:, :, 0] > 99
+    Image.fromarray(black_and_white).save(tmp_path / "1.png")
+    assert np.array_equal(pixels(tmp_path / "1.png")[:, :, 1], 255 * black_and_white)
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "c.jpg", quality=100)
+    assert abs(pixels(tmp_path / "c.jpg") - rgb).max() <= 4
+    assert abs(pixels(tmp_path / "c.jpg") - cv2.imread(str(tmp_path / "c.jpg"))[:, :, ::-1]).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(np.float32, "floating-point numbers"), (np.int32, "whole numbers of 32 bits")]
+)
+def test_pixels_without_a_range_are_refused(tmp_path, rgb, kind, message):
+    Image.fromarray(rgb[:, :, 0].astype(kind)).save(tmp_path / "a.tif")
+    for read in (read_image, image_size):
+        with pytest.raises(
+            DataError, match=f"a.tif: its pixels are {message}, .*: save it with 8 or 16 bits"
+        ):
+            read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("ending", ["gif", "tif"])
+def test_several_pictures_in_a_file_are_refused(tmp_path, rgb, ending):
+    path = tmp_path / f"a.{ending}"
+    first = Image.fromarray(rgb)
+    first.save(path)
+    assert image_size(path) == (30, 20)
+    first.save(path, save_all=True, append_images=[Image.fromarray(rgb[::-1])])
+    with pytest.raises(DataError, match="a file of 2 frames or pages"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "bmp"])
+def test_a_cut_file_is_found_out_and_one_with_something_behind_is_not(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(np.random.RandomState(0).randint(0, 256, (20, 30, 3)).astype(np.uint8)).save(path)
+    content = path.read_bytes()
+    assert check_image(path) == (30, 20)
+    path.write_bytes(content + b"from a camera")
+    assert check_image(path) == (30, 20)
+    path.write_bytes(content[:-60])
+    with pytest.raises(DataError, match=f"a.{ending}: not a readable image .*truncated"):
+        check_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "this is an empty file, not an image"),
+        (b"<!DOCTYPE html>", "this is a web page, not an image"),
+        (b"\x01\x02\x03\xff", r"not a readable image \(its content is of no known image format\)"),
+    ],
+)
+def test_what_is_no_image(tmp_path, content, message):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        check_image(tmp_path / "a.jpg")
+
+
+def test_missing_files_and_broken_links(tmp_path):
+    with pytest.raises(DataError, match="a.jpg: no such image"):
+        read_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(DataError, match="a.jpg: a broken link: .*gone.jpg does not exist"):
+        read_image(tmp_path / "a.jpg")
+
+
+def test_a_huge_image_says_the_limit(tmp_path, monkeypatch, rgb):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    with pytest.raises(
+        DataError, match="a.png: more than 400 pixels, .*Cut it into tiles; --resize does not"
+    ):
+        check_image(tmp_path / "a.png")
