@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from types import ModuleType
 
 _PARTS = (
-    "classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "proto.caffe_pb2", "pycaffe",
+    "_caffe", "classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "proto.caffe_pb2",
+    "pycaffe",
 )  # fmt: skip
 #: pycaffe's modules and ours. ``caffe.layers`` is none of them: there it is an object of net_spec.
 MODULES = {
     "caffe": str(__package__),
-    "caffe._caffe": f"{__package__}._caffe",
     **{f"caffe.{part}": f"{__package__}.{part}" for part in _PARTS},
 }
 

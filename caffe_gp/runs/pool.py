@@ -151,7 +151,7 @@ def _threads_of_children(threads: int | None) -> Iterator[None]:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """A process that starts here never sees Ctrl-C, even while it imports: its parent decides."""
-    resource_tracker.ensure_running()  # its start, which the first process's would cause, lets SIGINT in again
+    resource_tracker.ensure_running()  # its start, which the first process's causes, lets SIGINT in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
