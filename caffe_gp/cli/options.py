@@ -10,11 +10,12 @@ from typing import Any, Callable, Sequence, TypeVar
 
 from caffe_gp import engines
 from caffe_gp.cli.extras import need
-from caffe_gp.errors import CaffeGPError, UsageError, WeightsError, did_you_mean
+from caffe_gp.errors import CaffeGPError, DataError, UsageError, WeightsError, did_you_mean
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
+from caffe_gp.images.inputs import read_array
 from caffe_gp.models import zoo
 
 RESUMES = "The same command resumes where this one stopped."
@@ -30,7 +31,7 @@ Options = Any
 
 
 def add_net(parser: argparse.ArgumentParser) -> None:
-    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --engine, --device."""
+    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --input, engine."""
     group = parser.add_argument_group("net")
     group.add_argument(
         "--model",
@@ -43,6 +44,15 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
     add_score(group)
     add_state(group)
+    group.add_argument(
+        "--input",
+        action="append",
+        dest="inputs",
+        type=_input,
+        metavar="NAME=VALUES",
+        help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
+        "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
+    )
     add_engine(group)
 
 
@@ -256,6 +266,8 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         del found["crf"]
     if "save" in found:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
+    if "inputs" in found:
+        found["inputs"] = dict(found["inputs"])
     if "devices" in found:
         found["devices"] = tuple(f"cuda:{number}" for number in found["devices"].split(","))
     if "cluster" in found:
@@ -328,6 +340,22 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected B,G,R or one number, found {text!r}") from None
+
+
+def _input(text: str) -> tuple[str, Any]:
+    """(blob, values) of 'NAME=FILE.npy' or 'NAME=1,2,3'."""
+    name, equals, values = text.partition("=")
+    if not name or not values:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}")
+    if values.endswith(".npy"):
+        try:
+            return name, read_array(values)
+        except DataError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    try:
+        return name, [float(part) for part in values.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}") from None
 
 
 def _save(text: str) -> tuple[str, ...]:

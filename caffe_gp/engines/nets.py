@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class GPNet:
     net        the engine's ``caffe.Net`` (TEST phase, weights loaded)
     data, score, prob   names of the image blob, the class-score blob and its Softmax
     changes    what the surgery did, one sentence each
+    other_inputs   values that its other inputs get with every image
     engine     'torch' or 'bvlc'
     device     'cpu', 'cuda' or 'cuda:N'
     prototxt, caffemodel   the files it came from
@@ -39,6 +40,7 @@ class GPNet:
     caffemodel: str | None
     prepared: Prepared
     changes: list[str] = field(default_factory=list)
+    other_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def prepared_prototxt(self) -> str:
@@ -56,10 +58,11 @@ def load_net(
     input_shape: Sequence[int | None] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
+    inputs: Mapping[str, Any] | None = None,
 ) -> GPNet:
     """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
 
-    The prototxt is read, edited by ``prepare`` (see there for ``score`` to ``level``) and
+    The prototxt is read, edited by ``prepare`` (see there for ``score`` to ``inputs``) and
     loaded with the weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched.
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc', wrong weights abort the
     process: call through ``run_guarded``.
@@ -72,6 +75,7 @@ def load_net(
         input_shape=input_shape,
         stages=stages,
         level=level,
+        inputs=inputs,
     )
     return open_net(prepared, prototxt, caffemodel, engine=engine, device=device)
 
@@ -103,6 +107,7 @@ def open_net(
         caffemodel,
         prepared,
         changes,
+        prepared.others,
     )
 
 
@@ -115,6 +120,7 @@ def prepare_net(
     input_shape: Sequence[int | None] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Prepared:
     """The description that ``load_net`` loads, without the engine; the arguments are the same.
 
@@ -129,6 +135,7 @@ def prepare_net(
             input_shape=input_shape,
             stages=stages,
             level=level,
+            inputs=inputs,
             engine=resolve(engine),
         )
     except CaffeGPError as error:

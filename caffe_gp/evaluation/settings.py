@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Sequence, TypeVar
+from typing import Any, Mapping, Sequence, TypeVar
 
 import caffe_gp
 from caffe_gp import engines, proto, provenance
 from caffe_gp.errors import CaffeGPError
-from caffe_gp.files.hashes import sha256_of, sha256_of_text
+from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.gp import encodings
 from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
 from caffe_gp.models import weights, zoo
@@ -32,6 +32,7 @@ class NetSettings:
 
     score       blob of class scores, None: found
     stages, level   of the net's state, for layers with include or exclude rules
+    inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
     mean        None: FCN's for colour, 0 for grey nets
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
@@ -45,6 +46,7 @@ class NetSettings:
     score: str | None = None
     stages: Sequence[str] = ()
     level: int = 0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     mean: tuple[float, ...] | None = None
     scale: float = 1.0
     channel_order: str = "bgr"
@@ -93,6 +95,7 @@ class NetSettings:
             score=self.score,
             stages=self.stages,
             level=self.level,
+            inputs=self.inputs,
             input_shape=self._input_shape(),
         )
         return Resolved(
@@ -184,6 +187,7 @@ class Resolved:
 
     def net_key(self) -> dict[str, Any]:
         """What the numbers depend on of the net, how it is fed, and the engine."""
+        others = {name: sha256_of_array(values) for name, values in self.prepared.others.items()}
         versions = [self.engine[name] for name in ("engine_version", "torch") if name in self.engine]
         return {
             "caffemodel_sha256": self.caffemodel_sha256,
@@ -193,6 +197,7 @@ class Resolved:
             "engine_version": ", torch ".join(versions),
             "device": self.settings.device.split(":")[0],
             "version": caffe_gp.__version__,
+            **({"inputs": others} if others else {}),
         }
 
     def origin(self, net: engines.GPNet) -> dict[str, Any]:

@@ -116,6 +116,17 @@ def read_ids(path: str) -> list[str]:
         raise DataError(f"{path}: not a readable list of ids ({error})") from None
 
 
+def read_array(path: str) -> np.ndarray:
+    """The numbers of a .npy file; DataError if it holds none. No code that a file holds is run."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable .npy file ({error})") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+        raise DataError(f"{path}: a .npy file of numbers was expected, found {type(values).__name__}")
+    return values
+
+
 def _read_list(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]

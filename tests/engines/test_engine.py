@@ -16,6 +16,7 @@ import pytest
 
 from caffe_gp import engines
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
+from caffe_gp.gp import GuidedPerturbation
 from conformance import gp_nets as nets
 
 pytestmark = pytest.mark.engine
@@ -103,6 +104,28 @@ def test_weights_that_do_not_belong(tmp_path):
     more = write(tmp_path, SMALL + nets.conv("last", "score", 2, 1), "more.prototxt")
     changes = engines.load_net(more, weights, engine=nets.ENGINE).changes
     assert "no weights in the file for last: left as their fillers made them" in changes
+
+
+def test_values_of_a_second_input_reach_the_net(tmp_path):
+    two = (
+        nets.input_layer((1, 3, 8, 8))
+        + nets.input_layer((1, 3, 8, 8), name="second", top="flow")
+        + nets.add("sum", "data", "flow")
+        + nets.conv("score", "sum", 4, 3)
+    )
+    one = nets.input_layer((1, 3, 8, 8), top="sum") + nets.conv("score", "sum", 4, 3)
+    net = nets.plain_net(tmp_path, one)
+    net.save(str(tmp_path / "w.caffemodel"))
+    paths = write(tmp_path, two), str(tmp_path / "w.caffemodel")
+    images = np.random.RandomState(0).uniform(-9, 9, (2, 3, 6, 7)).astype(np.float32)
+    flow = np.random.RandomState(1).uniform(-9, 9, (3, 6, 7)).astype(np.float32)
+    for given, added in ((flow, flow), ([1, 2, 3], np.reshape([1, 2, 3], (3, 1, 1))), (4, 4)):
+        loaded = engines.load_net(*paths, engine=nets.ENGINE, inputs={"flow": given})
+        GuidedPerturbation(loaded)(images, 0.0)
+        expected = engines.load_net(write(tmp_path, one, "one.prototxt"), paths[1], engine=nets.ENGINE)
+        GuidedPerturbation(expected)((images + added).astype(np.float32), 0.0)
+        scores = [of.net.blobs["score"].data for of in (loaded, expected)]
+        np.testing.assert_allclose(scores[0], scores[1], rtol=1e-6)
 
 
 def test_missing_and_broken_files(tmp_path):
