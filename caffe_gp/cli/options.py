@@ -42,6 +42,11 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list-models", action=_ListModels, help="print the models and exit")
     group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
     group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
+    group.add_argument(
+        "--allow-missing-weights",
+        action="store_true",
+        help="run a net of which the weights lack layers; these keep the values of their fillers",
+    )
     add_score(group)
     add_state(group)
     group.add_argument(

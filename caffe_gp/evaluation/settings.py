@@ -15,6 +15,7 @@ from caffe_gp.gp import encodings
 from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
+from caffe_gp.runs.progress import say
 from caffe_gp.surgery.prepare import Prepared
 
 Given = TypeVar("Given", bound="NetSettings")
@@ -33,6 +34,7 @@ class NetSettings:
     score       blob of class scores, None: found
     stages, level   of the net's state, for layers with include or exclude rules
     inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
+    allow_missing_weights   see ``engines.load_net``
     mean        None: FCN's for colour, 0 for grey nets
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
@@ -47,6 +49,7 @@ class NetSettings:
     stages: Sequence[str] = ()
     level: int = 0
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    allow_missing_weights: bool = False
     mean: tuple[float, ...] | None = None
     scale: float = 1.0
     channel_order: str = "bgr"
@@ -177,13 +180,17 @@ class Resolved:
     def open_net(self, device: str | None = None) -> engines.GPNet:
         """The net loaded, with its weights."""
         settings = self.settings
-        return engines.open_net(
+        net = engines.open_net(
             self.prepared,
             settings.prototxt,
             settings.caffemodel,
             engine=settings.engine,
             device=device or settings.device,
+            allow_missing_weights=settings.allow_missing_weights,
         )
+        for warning in net.warnings if settings.quiet else ():  # else they are said with all changes
+            say(f"  {warning}")
+        return net
 
     def net_key(self) -> dict[str, Any]:
         """What the numbers depend on of the net, how it is fed, and the engine."""
