@@ -11,6 +11,7 @@ from typing import Any, Callable, Sequence, TypeVar
 from caffe_gp import engines
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import CaffeGPError, DataError, UsageError, WeightsError, did_you_mean
+from caffe_gp.evaluation.feeding import MEAN_SUFFIXES
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
@@ -108,13 +109,18 @@ def add_preprocessing(group: Options) -> None:
     """--mean, --scale, --channel-order, --resize, --pad-to."""
     group.add_argument(
         "--mean",
-        type=_numbers,
-        metavar="B,G,R",
-        help="subtracted from the pixels 0..255; one number for all channels "
-        "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
+        type=_mean,
+        metavar="B,G,R or FILE",
+        help="subtracted from the pixels 0..255: three numbers, one for all channels, or a .binaryproto or "
+        ".npy file; a mean image is subtracted from images of its size (after --resize), from others its "
+        "mean of each channel (default: the model's, else the data layer's in the prototxt, else FCN's "
+        "104.00698793,116.66876762,122.67891434; 0 for grey nets)",
     )
     group.add_argument(
-        "--scale", type=float, metavar="F", help="factor after the subtraction (default: the model's, else 1)"
+        "--scale",
+        type=float,
+        metavar="F",
+        help="factor after the subtraction (default: the model's, else the data layer's, else 1)",
     )
     group.add_argument(
         "--channel-order", choices=("bgr", "rgb"), help="of the net's input (default: the model's, else bgr)"
@@ -340,11 +346,20 @@ class _ListModels(argparse.Action):
         parser.exit()
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _mean(text: str) -> tuple[float, ...] | str:
+    """Three numbers or one, or a file, of 'B,G,R', 'N', 'mean.binaryproto' or 'mean.npy'."""
+    if text.endswith(MEAN_SUFFIXES):
+        return text
     try:
-        return tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected B,G,R or one number, found {text!r}") from None
+        values = ()
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(
+            f"expected three numbers with commas between them (blue,green,red), one number, or a "
+            f"{' or '.join(MEAN_SUFFIXES)} file; found {text!r}"
+        )
+    return values
 
 
 def _input(text: str) -> tuple[str, Any]:

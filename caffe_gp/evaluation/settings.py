@@ -10,9 +10,10 @@ from typing import Any, Mapping, Sequence, TypeVar
 import caffe_gp
 from caffe_gp import engines, proto, provenance
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.evaluation.feeding import Mean, preprocess
 from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.gp import encodings
-from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
+from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
 from caffe_gp.runs.progress import say
@@ -35,7 +36,8 @@ class NetSettings:
     stages, level   of the net's state, for layers with include or exclude rules
     inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
     allow_missing_weights   see ``engines.load_net``
-    mean        None: FCN's for colour, 0 for grey nets
+    mean        values, or a .binaryproto or .npy file; None, like scale: what the data layer of the prototxt
+                says, else FCN's for colour, 0 for grey nets, and scale 1
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
     command     the command line, for the results
@@ -50,8 +52,8 @@ class NetSettings:
     level: int = 0
     inputs: Mapping[str, Any] = field(default_factory=dict)
     allow_missing_weights: bool = False
-    mean: tuple[float, ...] | None = None
-    scale: float = 1.0
+    mean: Mean = None
+    scale: float | None = None
     channel_order: str = "bgr"
     resize: int | Size | None = None
     pad_to: Size | None = None
@@ -91,6 +93,19 @@ class NetSettings:
         ``engines.prepare_net`` and ``Preprocess``.
         """
         self.check_eps()
+        prepared, feed = self.prepare()
+        return Resolved(
+            self,
+            prepared,
+            feed,
+            self._method(prepared),
+            engines.describe(self.engine, self.device),
+            sha256_of(self.prototxt),
+            sha256_of(self.caffemodel),
+        )
+
+    def prepare(self) -> tuple[Prepared, Preprocess]:
+        """The description of the net as it will be loaded, and how images are fed to it."""
         prepared = engines.prepare_net(
             self.prototxt,
             self.caffemodel,
@@ -101,15 +116,7 @@ class NetSettings:
             inputs=self.inputs,
             input_shape=self._input_shape(),
         )
-        return Resolved(
-            self,
-            prepared,
-            self._preprocess(prepared),
-            self._method(prepared),
-            engines.describe(self.engine, self.device),
-            sha256_of(self.prototxt),
-            sha256_of(self.caffemodel),
-        )
+        return prepared, self._preprocess(prepared)
 
     def check_eps(self) -> None:
         """CaffeGPError if two steps would get one name in files and tables."""
@@ -140,10 +147,7 @@ class NetSettings:
             raise CaffeGPError(
                 f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)"
             )
-        mean = self.mean
-        if mean is None:
-            mean = FCN_MEAN if shape[1] == 3 else (0.0,)
-        return Preprocess(mean, self.scale, self.channel_order, shape[1], self.resize, self.pad_to)
+        return preprocess(self, prepared)
 
     def _method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used."""

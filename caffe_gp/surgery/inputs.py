@@ -262,4 +262,6 @@ def data_shape(layer: Any) -> tuple[int | None, ...]:
         height = width = layer.window_data_param.crop_size
     if crop:
         height = width = crop
+    if layer.transform_param.force_gray or not (image.is_color and layer.dense_image_data_param.is_color):
+        channels = 1
     return 1, channels, height, width

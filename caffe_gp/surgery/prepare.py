@@ -21,6 +21,7 @@ from caffe_gp.surgery import crops, forks
 from caffe_gp.surgery.inputs import add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, free_name, listed
 from caffe_gp.surgery.scores import find_score
+from caffe_gp.surgery.transforms import Transform, transform_of
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Prepared:
     channels_are_guess   whether nothing told the number of the input's channels
     changes  what was done to the original, one sentence each
     others   values of the other inputs that the score needs (see ``inputs.Fed``)
+    transform   what the data layer that was replaced does to its images; None where nothing says it
     """
 
     net: Any
@@ -45,6 +47,7 @@ class Prepared:
     channels_are_guess: bool
     changes: list[str] = field(default_factory=list)
     others: dict[str, np.ndarray] = field(default_factory=dict)
+    transform: Transform | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -120,7 +123,17 @@ def prepare(
     probe = _add_probe(net, fed.data, changes)
     if engine == "bvlc":
         forks.replace(net, changes)
-    return Prepared(net, fed.data, score, prob, probe, fed.channels_are_guess, changes, fed.others)
+    return Prepared(
+        net,
+        fed.data,
+        score,
+        prob,
+        probe,
+        fed.channels_are_guess,
+        changes,
+        fed.others,
+        transform_of(fed.source),
+    )
 
 
 def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
