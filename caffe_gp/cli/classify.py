@@ -14,7 +14,6 @@ from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation import classification, classification_page
 from caffe_gp.evaluation.classification import Classification
 from caffe_gp.evaluation.classification_results import table
-from caffe_gp.models import zoo
 
 # Steps that are tried where none is given, in grey levels.
 GREY_LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -121,14 +120,19 @@ def work(args: argparse.Namespace) -> None:
 def _settings(given: dict[str, Any]) -> Classification:
     """DataError for images that are not there."""
     _read_sets(given)
-    if "eps" not in given:
+    has_eps = "eps" in given
+    if not has_eps:
         if given["blob"] != "data":
             raise UsageError(f"--eps is needed for blob '{given['blob']}': its units are its own")
-        given["eps"] = [level * _scale(given) for level in GREY_LEVELS]
+        given["eps"] = list(GREY_LEVELS)
     for name in ("k", "features", "gradient_at"):
         if name in given:
             given[name] = tuple(given[name])
-    return options.settings_from(Classification, given)
+    settings = options.settings_from(Classification, given)
+    if not has_eps:
+        scale = settings.prepare()[1].scale
+        settings.eps = [level * scale for level in GREY_LEVELS]
+    return settings
 
 
 def _read_sets(given: dict[str, Any]) -> None:
@@ -146,9 +150,3 @@ def _read_sets(given: dict[str, Any]) -> None:
     if number:
         train, given["tune"] = train.split(number)
     given.update(train=train, test=test)
-
-
-def _scale(given: dict[str, Any]) -> float:
-    if "scale" in given:
-        return float(given["scale"])
-    return zoo.get(given["model"]).feed.scale if "model" in given else 1.0

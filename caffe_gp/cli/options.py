@@ -12,11 +12,13 @@ from typing import Any, Callable, Sequence, TypeVar
 
 from caffe_gp import engines
 from caffe_gp.cli.extras import need
-from caffe_gp.errors import CaffeGPError, UsageError, did_you_mean
+from caffe_gp.errors import CaffeGPError, DataError, UsageError, did_you_mean
+from caffe_gp.evaluation.feeding import MEAN_SUFFIXES
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
+from caffe_gp.images.inputs import read_array
 from caffe_gp.models import zoo
 
 _PROBE = 1 << 12  # bytes that a folder must take
@@ -33,7 +35,7 @@ Options = Any
 
 
 def add_net(parser: argparse.ArgumentParser) -> None:
-    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --engine, --device."""
+    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --input, engine."""
     group = parser.add_argument_group("net")
     group.add_argument(
         "--model",
@@ -44,8 +46,22 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list-models", action=_ListModels, help="print the models and exit")
     group.add_argument("--prototxt", metavar="FILE", help="the net's description, without --model")
     group.add_argument("--caffemodel", metavar="FILE", help="its weights (.caffemodel or .h5)")
+    group.add_argument(
+        "--allow-missing-weights",
+        action="store_true",
+        help="run a net of which the weights lack layers; these keep the values of their fillers",
+    )
     add_score(group)
     add_state(group)
+    group.add_argument(
+        "--input",
+        action="append",
+        dest="inputs",
+        type=_input,
+        metavar="NAME=VALUES",
+        help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
+        "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
+    )
     add_engine(group)
 
 
@@ -97,16 +113,18 @@ def add_preprocessing(group: Options) -> None:
     """--mean, --scale, --channel-order, --resize, --pad-to."""
     group.add_argument(
         "--mean",
-        type=_numbers,
-        metavar="B,G,R",
-        help="subtracted from the pixels 0..255; one number for all channels "
-        "(default: the model's, else FCN's 104.00698793,116.66876762,122.67891434; 0 for grey nets)",
+        type=_mean,
+        metavar="B,G,R or FILE",
+        help="subtracted from the pixels 0..255: three numbers, one for all channels, or a .binaryproto or "
+        ".npy file; a mean image is subtracted from images of its size (after --resize), from others its "
+        "mean of each channel (default: the model's, else the data layer's in the prototxt, else FCN's "
+        "104.00698793,116.66876762,122.67891434; 0 for grey nets)",
     )
     group.add_argument(
         "--scale",
         type=factor,
         metavar="F",
-        help="factor after the subtraction (default: the model's, else 1)",
+        help="factor after the subtraction (default: the model's, else the data layer's, else 1)",
     )
     group.add_argument(
         "--channel-order", choices=("bgr", "rgb"), help="of the net's input (default: the model's, else bgr)"
@@ -276,6 +294,8 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         del found["crf"]
     if "save" in found:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
+    if "inputs" in found:
+        found["inputs"] = dict(found["inputs"])
     if "cluster" in found:
         need("cluster", "--cluster")
     return found
@@ -336,11 +356,36 @@ class _ListModels(argparse.Action):
         parser.exit()
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _mean(text: str) -> tuple[float, ...] | str:
+    """Three numbers or one, or a file, of 'B,G,R', 'N', 'mean.binaryproto' or 'mean.npy'."""
+    if text.endswith(MEAN_SUFFIXES):
+        return text
     try:
-        return tuple(float(part) for part in text.split(","))
+        values = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected B,G,R or one number, found {text!r}") from None
+        values = ()
+    if len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(
+            f"expected three numbers with commas between them (blue,green,red), one number, or a "
+            f"{' or '.join(MEAN_SUFFIXES)} file; found {text!r}"
+        )
+    return values
+
+
+def _input(text: str) -> tuple[str, Any]:
+    """(blob, values) of 'NAME=FILE.npy' or 'NAME=1,2,3'."""
+    name, equals, values = text.partition("=")
+    if not name or not values:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}")
+    if values.endswith(".npy"):
+        try:
+            return name, read_array(values)
+        except DataError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    try:
+        return name, [float(part) for part in values.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}") from None
 
 
 def count(text: str) -> int:

@@ -63,7 +63,7 @@ class Evaluation(RunSettings):
         if self.encoding == "ground-truth" and not self.data.has_truth:
             raise DataError(f"encoding 'ground-truth' needs ground truth; set '{self.data.name}' has none")
         if self.label_255 not in (None, "void") and not isinstance(self.label_255, int):
-            raise CaffeGPError(f"label_255 is 'void' or the number of a class, found {self.label_255!r}")
+            raise UsageError(f"label_255 is 'void' or the number of a class, found {self.label_255!r}")
         if not self.data.ids:
             raise DataError(f"set '{self.data.name}' holds no images")
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Sequence, TypeVar
+from typing import Any, Mapping, Sequence, TypeVar
 
 import caffe_gp
 from caffe_gp import engines, proto, provenance
 from caffe_gp.errors import UsageError
-from caffe_gp.files.hashes import sha256_of, sha256_of_text
+from caffe_gp.evaluation.feeding import Mean, preprocess
+from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.gp import encodings
-from caffe_gp.images.preprocess import FCN_MEAN, Preprocess, Size
+from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
+from caffe_gp.runs.progress import say
 from caffe_gp.surgery.prepare import Prepared
 
 Given = TypeVar("Given", bound="NetSettings")
@@ -32,7 +34,10 @@ class NetSettings:
 
     score       blob of class scores, None: found
     stages, level   of the net's state, for layers with include or exclude rules
-    mean        None: FCN's for colour, 0 for grey nets
+    inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
+    allow_missing_weights   see ``engines.load_net``
+    mean        values, or a .binaryproto or .npy file; None, like scale: what the data layer of the prototxt
+                says, else FCN's for colour, 0 for grey nets, and scale 1
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
     command     the command line, for the results
@@ -45,8 +50,10 @@ class NetSettings:
     score: str | None = None
     stages: Sequence[str] = ()
     level: int = 0
-    mean: tuple[float, ...] | None = None
-    scale: float = 1.0
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    allow_missing_weights: bool = False
+    mean: Mean = None
+    scale: float | None = None
     channel_order: str = "bgr"
     resize: int | Size | None = None
     pad_to: Size | None = None
@@ -86,6 +93,19 @@ class NetSettings:
         ``engines.prepare_net`` and ``Preprocess``.
         """
         self.check_eps()
+        prepared, feed = self.prepare()
+        return Resolved(
+            self,
+            prepared,
+            feed,
+            self._method(prepared),
+            engines.describe(self.engine, self.device),
+            sha256_of(self.prototxt),
+            sha256_of(self.caffemodel),
+        )
+
+    def prepare(self) -> tuple[Prepared, Preprocess]:
+        """The description of the net as it will be loaded, and how images are fed to it."""
         prepared = engines.prepare_net(
             self.prototxt,
             self.caffemodel,
@@ -93,17 +113,10 @@ class NetSettings:
             score=self.score,
             stages=self.stages,
             level=self.level,
+            inputs=self.inputs,
             input_shape=self._input_shape(),
         )
-        return Resolved(
-            self,
-            prepared,
-            self._preprocess(prepared),
-            self._method(prepared),
-            engines.describe(self.engine, self.device),
-            sha256_of(self.prototxt),
-            sha256_of(self.caffemodel),
-        )
+        return prepared, self._preprocess(prepared)
 
     def check_eps(self) -> None:
         """UsageError if two steps would get one name in files and tables."""
@@ -132,10 +145,7 @@ class NetSettings:
         shape = tuple(prepared.input_shape.dim)
         if len(shape) != 4:
             raise UsageError(f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)")
-        mean = self.mean
-        if mean is None:
-            mean = FCN_MEAN if shape[1] == 3 else (0.0,)
-        return Preprocess(mean, self.scale, self.channel_order, shape[1], self.resize, self.pad_to)
+        return preprocess(self, prepared)
 
     def _method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used."""
@@ -172,16 +182,21 @@ class Resolved:
     def open_net(self, device: str | None = None) -> engines.GPNet:
         """The net loaded, with its weights."""
         settings = self.settings
-        return engines.open_net(
+        net = engines.open_net(
             self.prepared,
             settings.prototxt,
             settings.caffemodel,
             engine=settings.engine,
             device=device or settings.device,
+            allow_missing_weights=settings.allow_missing_weights,
         )
+        for warning in net.warnings if settings.quiet else ():  # else they are said with all changes
+            say(f"  {warning}")
+        return net
 
     def net_key(self) -> dict[str, Any]:
         """What the numbers depend on of the net, how it is fed, and the engine."""
+        others = {name: sha256_of_array(values) for name, values in self.prepared.others.items()}
         versions = [self.engine[name] for name in ("engine_version", "torch") if name in self.engine]
         return {
             "caffemodel_sha256": self.caffemodel_sha256,
@@ -191,6 +206,7 @@ class Resolved:
             "engine_version": ", torch ".join(versions),
             "device": self.settings.device.split(":")[0],
             "version": caffe_gp.__version__,
+            **({"inputs": others} if others else {}),
         }
 
     def origin(self, net: engines.GPNet) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Sequence
+from typing import Any, Sequence
 
 
 def digests(path: str | os.PathLike, algorithms: Sequence[str]) -> dict[str, str]:
@@ -25,3 +25,9 @@ def sha256_of(path: str | os.PathLike) -> str:
 def sha256_of_text(text: str) -> str:
     """SHA-256 of a text's UTF-8 bytes, in hexadecimal."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def sha256_of_array(values: Any) -> str:
+    """SHA-256 of an array's type, shape and values, in hexadecimal."""
+    head = f"{values.dtype.str} {values.shape} ".encode()
+    return hashlib.sha256(head + values.tobytes()).hexdigest()

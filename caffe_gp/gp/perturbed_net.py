@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Mapping, Sequence, cast
 
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.gp.passes import TruncatedPass, view_layers
-from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.pycaffe import AnyNet, Blob, Net
 from caffe_gp.gp.softmaxes import is_final, probabilities
 
 
@@ -26,6 +26,7 @@ class PerturbedNet:
 
     def __init__(self, net: AnyNet, *, score: str | None = None, blob: str = "data") -> None:
         score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
+        self._other_inputs: Mapping[str, np.ndarray] = getattr(net, "other_inputs", {})
         self.net: Net = getattr(net, "net", cast(Net, net))
         if not self.net.inputs:
             raise NetError(
@@ -59,6 +60,8 @@ class PerturbedNet:
         if images.shape != shape:
             blob.reshape(*images.shape)
         blob.data[...] = images
+        for name, values in self._other_inputs.items():
+            _put(self.net.blobs[name], values, shape, images.shape)
 
     def set_signal(self, signal: np.ndarray) -> None:
         """Write an error signal, in the score's shape, to its diff. NetError if it is not finite."""
@@ -89,6 +92,18 @@ class PerturbedNet:
             "engine.load_net, which prepares it); a layer between them passes no gradient (dead ReLUs, "
             "'propagate_down: false', ArgMax); the weights were not loaded or do not belong to this net"
         )
+
+
+def _put(other: Blob, values: np.ndarray, before: Sequence[int], images: Sequence[int]) -> None:
+    """Fill another input for each of the images; constants as large as the image, if it was so before."""
+    shape = other.data.shape
+    size = values.shape[2:]
+    if set(size) <= {1}:
+        size = tuple(images[2:]) if shape[2:] == tuple(before[2:]) else shape[2:]
+    wanted = (images[0], *shape[1:2], *size)
+    if wanted != shape:
+        other.reshape(*wanted)
+    other.data[...] = values
 
 
 def find_score(net: Net) -> str:

@@ -167,6 +167,17 @@ def images_in(folder: Path) -> list[Path]:
     return found
 
 
+def read_array(path: str) -> np.ndarray:
+    """The numbers of a .npy file; DataError if it holds none. No code that a file holds is run."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a readable .npy file ({error})") from None
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
+        raise DataError(f"{path}: a .npy file of numbers was expected, found {type(values).__name__}")
+    return values
+
+
 def _other_format(path: Path) -> DataError:
     return DataError(f"{path}: images of this format are not read ({_READ} are): convert it or move it away")
 

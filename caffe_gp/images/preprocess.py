@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from caffe_gp.errors import DataError, UsageError
+from caffe_gp.files.hashes import sha256_of_array
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import read_image
 
@@ -47,6 +48,8 @@ class Preprocess:
     resize         None keeps the native size; (width, height) stretches; a single number scales the longer
                    side to it and keeps the proportions. Bilinear, as Pillow does it
     pad_to         (width, height) of the canvas; zeros are the mean colour
+    mean_image     (channels, H, W) float32, blue first, subtracted in place of ``mean`` from images that are
+                    of its size after ``resize``
     Raises UsageError for settings that make no sense.
     """
 
@@ -56,6 +59,7 @@ class Preprocess:
     channels: int = 3
     resize: int | Size | None = None
     pad_to: Size | None = None
+    mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):
@@ -97,7 +101,7 @@ class Preprocess:
     def picture(self, data: np.ndarray) -> np.ndarray:
         """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
         values = data[::-1] if self.channel_order == "rgb" else data
-        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + np.asarray(self.mean, dtype=np.float32)
+        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + self._mean_of(values.shape[1:])
         pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
@@ -129,8 +133,17 @@ class Preprocess:
         return bilinear(maps[:, :height, :width], canvas.image.shape[:2])
 
     def describe(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
-        return asdict(self)
+        """The settings as JSON can hold them; of a mean image the SHA-256."""
+        described = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "mean_image"}
+        if self.mean_image is not None:
+            described["mean_image_sha256"] = sha256_of_array(self.mean_image)
+        return described
+
+    def _mean_of(self, size: tuple[int, ...]) -> np.ndarray:
+        """What is subtracted from pixels of this size, (height, width): channels last."""
+        if self.mean_image is not None and self.mean_image.shape[1:] == size:
+            return self.mean_image.transpose(1, 2, 0)
+        return np.asarray(self.mean, dtype=np.float32)
 
     def _pixels(self, picture: Any) -> np.ndarray:
         """A Pillow picture in the net's number of channels and size: (h, w, channels) uint8, RGB or grey."""
@@ -149,7 +162,7 @@ class Preprocess:
                 "it (--resize) or give a larger --pad-to"
             )
         values = pixels[..., ::-1].astype(np.float32)  # blue, green, red
-        values -= np.asarray(self.mean, dtype=np.float32)
+        values -= self._mean_of((high, wide))
         values *= np.float32(self.scale)
         if self.channel_order == "rgb":
             values = values[..., ::-1]

@@ -64,7 +64,9 @@ class Model:
 
     def feed_options(self) -> dict[str, Any]:
         """``feed`` as options of a run: mean, scale, channel_order, resize, pad_to."""
-        return {name: value for name, value in vars(self.feed).items() if name != "channels"}
+        return {
+            name: value for name, value in vars(self.feed).items() if name not in ("channels", "mean_image")
+        }
 
 
 _TVG_WEIGHTS = "TVG_CRFRNN_COCO_VOC.caffemodel"

@@ -2,62 +2,228 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+import difflib
+from typing import Any, Mapping, NamedTuple, Sequence
 
-from caffe_gp.errors import NetError
+import numpy as np
+
+from caffe_gp.errors import DataError, NetError, did_you_mean
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.layers import by, free_name
 
 DEFAULT_INPUT_SHAPE = (1, 3, 500, 500)
+_ABSENT = "not in the file"
+
+
+class Fed(NamedTuple):
+    """What a prepared net is fed.
+
+    data     the image blob
+    channels_are_guess   whether nothing told the number of its channels
+    others   values of the other inputs that the scores need, float32 with the blob's number of axes; of the
+             size 1 along an axis on which they do not change
+    source   the data layer that the image blob came from, None for an Input layer
+    """
+
+    data: str
+    channels_are_guess: bool
+    others: dict[str, np.ndarray]
+    source: Any
+
+
+class _Source(NamedTuple):
+    """A blob that is brought to the net, the layer that brings it, and its shape as far as that tells it."""
+
+    top: str
+    layer: Any
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        where = {"Input": "", _ABSENT: " (no layer makes it)"}.get(
+            self.layer.type, f" of layer '{self.layer.name}'"
+        )
+        known = f" ({by(self.shape)})" if any(self.shape[1:]) else ""
+        return f"'{self.top}'{where}{known}"
 
 
 def add_input(
-    net: Any, unfiltered: Any, shape: Sequence[int | None] | None, changes: list[str]
-) -> tuple[str, bool]:
-    """Make an Input layer bring the images; returns the image blob and whether its channels are a guess."""
-    read = {bottom for layer in net.layer for bottom in layer.bottom}
-    for layer in net.layer:
-        if layer.type == "Input":
-            _keep_tops(layer, read)
-    sources = _image_sources(net, unfiltered, read)
+    net: Any,
+    unfiltered: Any,
+    shape: Sequence[int | None] | None,
+    given: Mapping[str, Any],
+    changes: list[str],
+) -> Fed:
+    """Make Input layers bring all that the net reads: the image, and inputs whose values are ``given``."""
+    sources = _sources(net, unfiltered)
+    image = _image_among(net, sources, given)
+    others = {source.top: _values(source, given[source.top]) for source in sources if source.top in given}
+    dims = _image_shape(net, image, shape)
+    if shape is None:  # an array of another size than the file's: the image goes with it
+        for source in sources:
+            size = others[source.top].shape[2:] if source.top in others else ()
+            if source.shape[2:] == image.shape[2:] and set(size) - {1}:
+                dims = (*dims[:2], *size)
+    shapes = {image.top: dims}
+    for source in sources:
+        if source.top in others:
+            shapes[source.top] = _shape_of(others[source.top], source, image.shape, dims)
+            changes.append(f"input '{source.top}' of shape {by(shapes[source.top])} gets the values given")
+    for source in reversed(sources):
+        _bring(net, source, shapes[source.top], changes)
+    is_guess = _merged(image.shape, shape)[1:2] == (None,)
+    return Fed(image.top, is_guess, others, None if image.layer.type == "Input" else image.layer)
+
+
+def _image_among(net: Any, sources: Sequence[_Source], given: Mapping[str, Any]) -> _Source:
     if not sources:
-        layer = next((layer for layer in net.layer if layer.type == "Input" and len(layer.top)), None)
-        if layer is None:
-            raise NetError(f"net '{net.name}' has no data or Input layer that the scores depend on")
-        own = tuple(layer.input_param.shape[0].dim)
-        dims = _merged(own, shape)
-        if dims != own:
-            layer.input_param.shape[0].ClearField("dim")
-            layer.input_param.shape[0].dim.extend(dims)
-            changes.append(f"input '{layer.top[0]}' reshaped to {by(dims)}")
-        return layer.top[0], False
-    if len(sources) > 1:
-        found = ", ".join(f"'{top}' of layer '{layer.name}'" for layer, top in sources)
-        users = [f"'{layer.name}'" for layer in net.layer if sources[-1][1] in layer.bottom]
-        raise NetError(
-            f"the scores need {len(sources)} blobs of data layers: {found} (read by layer {users[0]}); a net "
-            "for GP has one input, the image: give score= a blob that needs nothing else"
-        )
-    source, top = sources[0]
-    known = _merged(data_shape(source), shape)
+        raise NetError(f"net '{net.name}' has no data or Input layer that the scores depend on")
+    tops = [source.top for source in sources]
+    for name in given:
+        if name not in tops:
+            raise NetError(
+                f"the scores need no input '{name}'{did_you_mean(name, tops)} (inputs: {', '.join(tops)})"
+            )
+    left = [source for source in sources if source.top not in given]
+    if len(left) == 1:
+        return left[0]
+    readers = {
+        source.top: next(layer.name for layer in net.layer if source.top in layer.bottom)
+        for source in sources
+    }
+    found = ", ".join(f"{source}, read by layer '{readers[source.top]}'" for source in left or sources)
+    if not left:
+        raise NetError(f"no input is left for the image: values were given for all, {found}")
+    raise NetError(
+        f"the scores need {len(left)} inputs: {found}. The image goes into one of them; give values for the "
+        "others with --input NAME=FILE.npy, or --input NAME=V,V,... for constants (in Python: "
+        "inputs={'NAME': array}), or name with --score a blob that needs the image alone"
+    )
+
+
+def _image_shape(net: Any, image: _Source, wanted: Sequence[int | None] | None) -> tuple[int, ...]:
+    known = _merged(image.shape, wanted)
     fixed = [layer.name for layer in net.layer if layer.type == "InnerProduct"]
     if fixed and None in known[2:]:
         raise NetError(
-            f"layer '{fixed[0]}' (InnerProduct) needs images of one size, which data layer '{source.name}' "
-            f"({source.type}) does not tell: give input_shape=(None, None, H, W) (caffe_gp run: --resize W,H)"
+            f"layer '{fixed[0]}' (InnerProduct) needs images of one size, which data layer "
+            f"'{image.layer.name}' ({image.layer.type}) does not tell: give --resize W,H (in Python: "
+            "input_shape=(None, None, H, W))"
         )
-    dims = tuple(default if n is None else n for n, default in zip(known, DEFAULT_INPUT_SHAPE))
-    if source.type == "Input":
-        changes.append(f"took Input '{top}' of shape {by(dims)} from layer '{source.name}' of another state")
+    return tuple(DEFAULT_INPUT_SHAPE[i] if n is None else n for i, n in enumerate(known))
+
+
+def _values(source: _Source, given: Any) -> np.ndarray:
+    """What was given for an input, with its number of axes: an array, or constants, one for each channel."""
+    shape, where = source.shape, f"input {source}"
+    try:
+        values = np.asarray(given, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise DataError(f"{where}: expected numbers, found {given!r}") from None
+    if not np.isfinite(values).all() or not values.size:
+        raise DataError(f"{where}: the values given are none, NaN or infinite")
+    if values.ndim <= 1 < len(shape):
+        if None in shape[1:]:
+            raise DataError(f"{where}: its shape is not in the file, so constants do not do: give an array")
+        values = values.reshape(1, -1, *(1,) * (len(shape) - 2))
+    elif values.ndim == len(shape) - 1:
+        values = values[np.newaxis]
+    fits = values.ndim == len(shape) and values.shape[0] == 1
+    channels = shape[1] if len(shape) > 1 else None
+    if not fits or (channels is not None and values.shape[1] not in (1, channels)):
+        raise DataError(
+            f"{where}: values of shape {np.shape(given)}; expected {by(shape)}, one image's, or constants: "
+            "one number or one a channel"
+        )
+    return values
+
+
+def _shape_of(
+    values: np.ndarray, source: _Source, image: Sequence[int | None], dims: Sequence[int]
+) -> tuple[int, ...]:
+    """The shape of an input: its values', or for constants its own, which is as large as the image's."""
+    if set(values.shape[2:]) - {1} or None in source.shape:
+        return (dims[0], source.shape[1] or values.shape[1], *values.shape[2:])
+    if len(image) == len(source.shape) == 4 and tuple(image[2:]) == source.shape[2:]:
+        return (dims[0], source.shape[1] or 1, *dims[2:])
+    return (dims[0], *(n or 1 for n in source.shape[1:]))
+
+
+def _bring(net: Any, source: _Source, dims: Sequence[int], changes: list[str]) -> None:
+    """Let an Input layer bring a blob in this shape."""
+    if source.layer.type == "Input" and any(layer is source.layer for layer in net.layer):
+        shape = source.layer.input_param.shape[list(source.layer.top).index(source.top)]
+        if tuple(shape.dim) != tuple(dims):
+            shape.ClearField("dim")
+            shape.dim.extend(dims)
+            changes.append(f"input '{source.top}' reshaped to {by(dims)}")
+        return
+    name, kind = source.layer.name, source.layer.type
+    made = f"Input '{source.top}' of shape {by(dims)}"
+    if kind == "Input":
+        changes.append(f"{made} from layer '{name}', which is of another phase or stage")
     else:
-        changes.append(
-            f"replaced data layer '{source.name}' ({source.type}) by Input '{top}' of shape {by(dims)}"
-        )
-    others = [layer for layer in net.layer if top not in layer.top or layer.bottom]
+        changes.append(f"replaced data layer '{name}' ({kind}) by {made}")
+    others = [layer for layer in net.layer if source.top not in layer.top or layer.bottom]
     del net.layer[:]
-    net.layer.add(name=free_name(others, "input"), type="Input", top=[top]).input_param.shape.add(dim=dims)
+    added = net.layer.add(name=free_name(others, "input"), type="Input", top=[source.top])
+    added.input_param.shape.add(dim=dims)
     net.layer.extend(others)
-    return top, known[1] is None
+
+
+def _sources(net: Any, unfiltered: Any) -> list[_Source]:
+    """Everything that Input and data layers would bring to the kept layers, in the order of the file."""
+    read = {bottom for layer in net.layer for bottom in layer.bottom}
+    found = []
+    for layer in net.layer:
+        if layer.type == "Input":
+            _keep_tops(layer, read)
+            shapes = [tuple(shape.dim) for shape in layer.input_param.shape]
+            found += [_Source(top, layer, shape) for top, shape in zip(layer.top, shapes)]
+        elif not layer.bottom and layer.type not in ("Parameter", "DummyData"):
+            found += [_of_data_layer(layer, top) for top in layer.top if top in read]
+    if not found:
+        dummies = [layer for layer in net.layer if layer.type == "DummyData"]
+        found = [_of_data_layer(layer, top) for layer in dummies for top in layer.top if top in read]
+    return found + _left_out(net, unfiltered)
+
+
+def _of_data_layer(layer: Any, top: str) -> _Source:
+    first = layer.top[0] == top
+    return _Source(top, layer, data_shape(layer) if first else (1, None, None, None))
+
+
+def _left_out(net: Any, unfiltered: Any) -> list[_Source]:
+    """What is read and not made: the data layer may be of another phase or stage, or not in the file at all.
+
+    NetError for a blob that nothing makes in a file that has data or Input layers.
+    """
+    made = {top for layer in net.layer for top in layer.top}
+    found = []
+    for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
+        makers = [layer for layer in unfiltered.layer if top in layer.top]
+        if not makers:
+            check_bottoms(net, unfiltered, nearest=0.0)
+            makers = [pb.LayerParameter(name="data", type=_ABSENT, top=[top])]
+        makers.sort(key=lambda layer: layer.type != "Input")  # a deploy net's own is the best of them
+        found.append(_of_data_layer(makers[0], top))
+    return found
+
+
+def check_bottoms(net: Any, unfiltered: Any, nearest: float = 0.8) -> None:
+    """NetError for a bottom that no layer of the file makes and that is much like one that is made.
+
+    A file without any Input or data layer may have left out the one that brings the images.
+    """
+    if all(layer.bottom for layer in unfiltered.layer if layer.type != "Parameter"):
+        return
+    made = list(dict.fromkeys(top for layer in unfiltered.layer for top in layer.top))
+    for layer in net.layer:
+        for bottom in layer.bottom:
+            if bottom not in made and difflib.get_close_matches(bottom, made, 1, nearest):
+                raise NetError(
+                    f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"
+                    f"{did_you_mean(bottom, made)}"
+                )
 
 
 def _merged(own: Sequence[int | None], wanted: Sequence[int | None] | None) -> tuple[int | None, ...]:
@@ -80,26 +246,6 @@ def _keep_tops(layer: Any, read: set[str]) -> None:
     layer.input_param.shape.extend(shape for _, shape in kept)
 
 
-def _image_sources(net: Any, unfiltered: Any, read: set[str]) -> list[tuple[Any, str]]:
-    """(layer, top) of every blob that a data layer would bring to the kept layers."""
-    own = [
-        layer
-        for layer in net.layer
-        if not layer.bottom and layer.type not in ("Input", "Parameter", "DummyData")
-    ]
-    if not own and not any(layer.type == "Input" for layer in net.layer):
-        own = [layer for layer in net.layer if layer.type == "DummyData"]
-    sources = [(layer, top) for layer in own for top in layer.top if top in read]
-    # The data layer may exist in another phase or stage only, or be left out of the file altogether.
-    made = {top for layer in net.layer for top in layer.top}
-    for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
-        makers = [layer for layer in unfiltered.layer if top in layer.top]
-        makers.sort(key=lambda layer: layer.type != "Input")  # a deploy net's own is the best of them
-        maker = makers[0] if makers else pb.LayerParameter(name="data", type="not in the file", top=[top])
-        sources.append((maker, top))
-    return sources
-
-
 def data_shape(layer: Any) -> tuple[int | None, ...]:
     """Shape of the images that a data layer brings, None where its parameters do not tell; batch 1."""
     for param in (layer.input_param, layer.dummy_data_param):
@@ -116,4 +262,6 @@ def data_shape(layer: Any) -> tuple[int | None, ...]:
         height = width = layer.window_data_param.crop_size
     if crop:
         height = width = crop
+    if layer.transform_param.force_gray or not (image.is_color and layer.dense_image_data_param.is_color):
+        channels = 1
     return 1, channels, height, width

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
+
+import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery import crops, forks
-from caffe_gp.surgery.inputs import add_input
+from caffe_gp.surgery.inputs import add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, free_name, listed
 from caffe_gp.surgery.scores import find_score
+from caffe_gp.surgery.transforms import Transform, transform_of
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Prepared:
     probe    the layer that keeps the gradient flowing down to the input
     channels_are_guess   whether nothing told the number of the input's channels
     changes  what was done to the original, one sentence each
+    others   values of the other inputs that the score needs (see ``inputs.Fed``)
+    transform   what the data layer that was replaced does to its images; None where nothing says it
     """
 
     net: Any
@@ -41,6 +46,8 @@ class Prepared:
     probe: str
     channels_are_guess: bool
     changes: list[str] = field(default_factory=list)
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+    transform: Transform | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -51,7 +58,7 @@ class Prepared:
     def input_shape(self) -> Any:
         """The BlobShape of the image input, in the net."""
         layer = next(layer for layer in self.net.layer if self.data in layer.top)
-        return layer.input_param.shape[0]
+        return layer.input_param.shape[list(layer.top).index(self.data)]
 
 
 def _restored(net: bytes, rest: dict[str, Any]) -> Prepared:
@@ -66,6 +73,7 @@ def prepare(
     input_shape: Sequence[int | None] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
+    inputs: Mapping[str, Any] | None = None,
     engine: str = "torch",
 ) -> Prepared:
     """Make a net ready for GP from any deploy, train/val or released description.
@@ -78,6 +86,8 @@ def prepare(
                  else what its data layer tells, else 1 x 3 x 500 x 500. Batch and spatial size may change
                  later by reshaping, where the net allows it.
     stages, level   of the net's state, for layers with include or exclude rules
+    inputs       values of inputs that the score needs besides the image, by blob: an array of one image's
+                 shape, or constants, one number or one a channel
     engine       'torch' or 'bvlc', for which layers of the forks are replaced by our Python layers
 
     Done, in this order: TEST phase; score found; everything that the score does not need is dropped (data,
@@ -87,7 +97,8 @@ def prepare(
     gradient of every blob and of no weight. For 'bvlc', layers of the forks are replaced.
 
     Raises NetError when no score blob can be told (the message lists candidates), when the score needs a
-    label, or when ``engine`` lacks a layer and we have none.
+    further input, like a label, whose values are not given, for a bottom that nothing makes, or when
+    ``engine`` lacks a layer and we have none; DataError for values that do not fit their input.
     """
     original = proto.filter_net(param, pb.TEST, level, stages)
     changes: list[str] = []
@@ -100,18 +111,29 @@ def prepare(
         changes.append(
             f"kept {_state(original.state)}: dropped {listed(dropped)}{_other_stages(param, original.state)}"
         )
+    check_bottoms(original, param)
     score, reason = find_score(original, param, score)
     changes.append(f"class scores: blob '{score}' ({reason})")
     net = _needed_for(original, score, changes)
-    data, channels_are_guess = add_input(net, param, input_shape, changes)
+    fed = add_input(net, param, input_shape, inputs or {}, changes)
     _clean_layers(net, changes)
     _make_names_unique(net, changes)
     crops.align_legacy_crops(net, changes)
     prob = _add_softmax(net, original, score, changes)
-    probe = _add_probe(net, data, changes)
+    probe = _add_probe(net, fed.data, changes)
     if engine == "bvlc":
         forks.replace(net, changes)
-    return Prepared(net, data, score, prob, probe, channels_are_guess, changes)
+    return Prepared(
+        net,
+        fed.data,
+        score,
+        prob,
+        probe,
+        fed.channels_are_guess,
+        changes,
+        fed.others,
+        transform_of(fed.source),
+    )
 
 
 def _needed_for(net: Any, score: str, changes: list[str]) -> Any:

@@ -16,6 +16,7 @@ import pytest
 
 from caffe_gp import engines
 from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
+from caffe_gp.gp import GuidedPerturbation
 from conformance import gp_nets as nets
 
 pytestmark = pytest.mark.engine
@@ -101,8 +102,94 @@ def test_weights_that_do_not_belong(tmp_path):
     ):
         engines.load_net(wider, weights, engine=nets.ENGINE)
     more = write(tmp_path, SMALL + nets.conv("last", "score", 2, 1), "more.prototxt")
-    changes = engines.load_net(more, weights, engine=nets.ENGINE).changes
-    assert "no weights in the file for last: left as their fillers made them" in changes
+    with pytest.raises(
+        WeightsError, match=r"no weights for layer\(s\) 'last' \(Convolution.*--allow-missing-we"
+    ):
+        engines.load_net(more, weights, engine=nets.ENGINE)
+    loaded = engines.load_net(more, weights, engine=nets.ENGINE, allow_missing_weights=True)
+    assert "no weights in the file for last: left as their fillers made them" in loaded.warnings
+    assert set(loaded.warnings) <= set(loaded.changes)
+
+
+def test_weights_that_a_filler_replaces(tmp_path):
+    nets.plain_net(tmp_path, SMALL).save(str(tmp_path / "w.caffemodel"))
+    weights = str(tmp_path / "w.caffemodel")
+    enlarged = SMALL + nets.deconv("up", "score", 4, 4, 2).replace(
+        "num_output", 'group: 4 weight_filler { type: "bilinear" } num_output'
+    )
+    loaded = engines.load_net(write(tmp_path, enlarged), weights, engine=nets.ENGINE)
+    assert loaded.warnings == ["no weights in the file for up: left as their fillers made them"]
+    # With one group the filler lets every class read all of them.
+    mixed = write(tmp_path, enlarged.replace("group: 4 ", ""), "mixed.prototxt")
+    with pytest.raises(WeightsError, match="'up' .Deconvolution.*group: C"):
+        engines.load_net(mixed, weights, engine=nets.ENGINE)
+
+
+@pytest.mark.parametrize(
+    "of_file, of_net, what_to_do",
+    [
+        ("num_output: 4 kernel_size: 3", "num_output: 5 kernel_size: 3", "num_output is 4 in"),
+        ("num_output: 4 kernel_size: 3", "num_output: 4 kernel_size: 5", "kernel_size"),
+        (
+            "num_output: 4 kernel_size: 3",
+            "num_output: 4 kernel_size: 3 bias_term: false",
+            "remove it",
+        ),
+        (
+            "num_output: 4 kernel_size: 3 bias_term: false",
+            "num_output: 4 kernel_size: 3",
+            "write bias_term: false in the layer's convolution_param",
+        ),
+    ],
+)
+def test_a_mismatch_says_what_to_do(tmp_path, of_file, of_net, what_to_do):
+    own = SMALL.replace("num_output: 4 kernel_size: 3", of_file)
+    nets.plain_net(tmp_path, own).save(str(tmp_path / "w.caffemodel"))
+    path = write(tmp_path, SMALL.replace("num_output: 4 kernel_size: 3", of_net))
+    with pytest.raises(WeightsError, match=f"layer 'score' has blobs.*{what_to_do}"):
+        engines.load_net(path, str(tmp_path / "w.caffemodel"), engine=nets.ENGINE)
+
+
+def test_a_fully_connected_layer_s_weights_for_a_convolution(tmp_path):
+    fc = (
+        nets.input_layer((1, 3, 8, 8)) + 'layer { name: "score" type: "InnerProduct" bottom: "data" '
+        'top: "score" inner_product_param { num_output: 4 } }\n'
+    )
+    nets.plain_net(tmp_path, fc).save(str(tmp_path / "w.caffemodel"))
+    path = write(tmp_path, nets.input_layer((1, 3, 8, 8)) + nets.conv("score", "data", 4, 8))
+    with pytest.raises(WeightsError, match="InnerProduct's weights for a Convolution.*data.flat"):
+        engines.load_net(path, str(tmp_path / "w.caffemodel"), engine=nets.ENGINE)
+
+
+def test_statistics_that_were_never_computed_are_told(tmp_path):
+    text = SMALL + nets.in_place("bn", "BatchNorm", "score")
+    net = nets.plain_net(tmp_path, text)
+    net.params["bn"][2].data[...] = 0
+    net.save(str(tmp_path / "w.caffemodel"))
+    loaded = engines.load_net(write(tmp_path, text), str(tmp_path / "w.caffemodel"), engine=nets.ENGINE)
+    assert len(loaded.warnings) == 1 and "'bn' (BatchNorm): its statistics were never" in loaded.warnings[0]
+
+
+def test_values_of_a_second_input_reach_the_net(tmp_path):
+    two = (
+        nets.input_layer((1, 3, 8, 8))
+        + nets.input_layer((1, 3, 8, 8), name="second", top="flow")
+        + nets.add("sum", "data", "flow")
+        + nets.conv("score", "sum", 4, 3)
+    )
+    one = nets.input_layer((1, 3, 8, 8), top="sum") + nets.conv("score", "sum", 4, 3)
+    net = nets.plain_net(tmp_path, one)
+    net.save(str(tmp_path / "w.caffemodel"))
+    paths = write(tmp_path, two), str(tmp_path / "w.caffemodel")
+    images = np.random.RandomState(0).uniform(-9, 9, (2, 3, 6, 7)).astype(np.float32)
+    flow = np.random.RandomState(1).uniform(-9, 9, (3, 6, 7)).astype(np.float32)
+    for given, added in ((flow, flow), ([1, 2, 3], np.reshape([1, 2, 3], (3, 1, 1))), (4, 4)):
+        loaded = engines.load_net(*paths, engine=nets.ENGINE, inputs={"flow": given})
+        GuidedPerturbation(loaded)(images, 0.0)
+        expected = engines.load_net(write(tmp_path, one, "one.prototxt"), paths[1], engine=nets.ENGINE)
+        GuidedPerturbation(expected)((images + added).astype(np.float32), 0.0)
+        scores = [of.net.blobs["score"].data for of in (loaded, expected)]
+        np.testing.assert_allclose(scores[0], scores[1], rtol=1e-6)
 
 
 def test_missing_and_broken_files(tmp_path):

@@ -118,6 +118,20 @@ def test_images_in_memory_are_fed_like_files(tmp_path, options, mode):
     assert found.dtype == np.float32 and found.flags.c_contiguous
 
 
+def test_a_mean_image_is_subtracted_from_images_of_its_size():
+    mean = np.random.RandomState(0).uniform(0, 255, (3, 4, 5)).astype(np.float32)
+    feed = Preprocess(mean=(1.0, 2.0, 3.0), mean_image=mean, scale=0.5, pad_to=(6, 6))
+    pixels = np.random.RandomState(1).randint(0, 256, (1, 4, 5, 3)).astype(np.uint8)
+    data = feed.batch(pixels)[0]
+    blue_first = pixels[0, :, :, ::-1].transpose(2, 0, 1).astype(np.float32)
+    np.testing.assert_allclose(data[:, :4, :5], (blue_first - mean) / 2, rtol=1e-6)
+    assert not data[:, 4:].any() and not data[:, :, 5:].any()
+    np.testing.assert_array_equal(feed.picture(data[:, :4, :5]), pixels[0, :, :, ::-1])
+    other = feed.batch(np.ascontiguousarray(pixels.transpose(0, 2, 1, 3)))[0]
+    expected = (blue_first.transpose(0, 2, 1) - np.reshape([1, 2, 3], (3, 1, 1))) / 2
+    np.testing.assert_allclose(other[:, :5, :4], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"mean": (1.0, 2.0, 3.0), "scale": 0.5, "channel_order": "rgb"}, {}, {"mean": (3.0,), "channels": 1}],

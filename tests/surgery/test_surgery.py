@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.errors import NetError
+from caffe_gp.errors import DataError, NetError
 from caffe_gp.surgery import prepare as surgery
 from conformance import gp_nets as nets
 
@@ -347,6 +348,70 @@ def test_a_score_that_needs_the_label_is_refused():
     text = DATA + nets.conv("a", "data", 1, 1) + nets.add("score", "a", "label")
     with pytest.raises(NetError, match="'label' of layer 'data'.*'score'"):
         prepare(text)
+
+
+FLOW = IMAGE + nets.input_layer((1, 2, 8, 8), name="second", top="flow")
+IM_INFO = IMAGE + nets.input_layer((1, 3), name="second", top="flow")
+BOTH = 'layer { name: "both" type: "Concat" bottom: "data" bottom: "flow" top: "both" }\n' + nets.conv(
+    "score", "both", 4, 1
+)
+
+
+def test_a_second_input_is_named_with_its_shape_and_takes_values():
+    with pytest.raises(
+        NetError, match=r"2 inputs: 'data' \(1 x 3 x 8 x 8\).*'flow' \(1 x 2 x 8 x 8\).*--input"
+    ):
+        prepare(FLOW + BOTH)
+    prepared = prepare(FLOW + BOTH, inputs={"flow": [1, -2]}, input_shape=(1, 3, 6, 7))
+    assert prepared.data == "data" and prepared.others["flow"].ravel().tolist() == [1, -2]
+    second = next(layer for layer in prepared.net.layer if layer.name == "second")
+    assert list(second.input_param.shape[0].dim) == [1, 2, 6, 7]  # constants are as large as the image
+    # Which one is the image follows from what is given.
+    assert prepare(FLOW + BOTH, inputs={"data": np.zeros((3, 8, 8))}).data == "flow"
+    assert prepare(IM_INFO + BOTH, inputs={"flow": [8, 8, 1]}).others["flow"].tolist() == [[8, 8, 1]]
+    assert prepare(FLOW + nets.conv("score", "data", 4, 1)).others == {}  # an input that is not needed
+
+
+@pytest.mark.parametrize(
+    "inputs, why",
+    [
+        ({"flw": 0}, "no input 'flw'; did you mean flow"),
+        ({"flow": 0, "data": 0}, "no input is left for the image"),
+        ({"flow": [1, 2, 3]}, r"'flow' \(1 x 2 x 8 x 8\): values of shape \(3,\)"),
+        ({"flow": np.zeros((5, 2, 8, 8))}, r"values of shape \(5, 2, 8, 8\); expected 1 x 2 x 8 x 8"),
+        ({"flow": float("nan")}, "NaN"),
+        ({"flow": "abc"}, "expected numbers"),
+    ],
+)
+def test_values_that_do_not_fit_their_input(inputs, why):
+    with pytest.raises((NetError, DataError), match=why):
+        prepare(FLOW + BOTH, inputs=inputs)
+
+
+def test_a_second_input_of_a_data_layer():
+    data = (
+        'layer { name: "nyud" type: "Python" top: "data" top: "flow" '
+        'python_param { module: "m" layer: "L" } }\n'
+    )
+    with pytest.raises(
+        NetError, match="'data' of layer 'nyud'.*'flow' of layer 'nyud', read by layer 'both'"
+    ):
+        prepare(data + BOTH)
+    with pytest.raises(DataError, match="'flow' of layer 'nyud': its shape is not in the file"):
+        prepare(data + BOTH, inputs={"flow": 1})
+    prepared = prepare(data + BOTH, inputs={"flow": np.ones((2, 8, 9))}, input_shape=(None, None, 8, 9))
+    shapes = [list(layer.input_param.shape[0].dim) for layer in prepared.net.layer if layer.type == "Input"]
+    assert prepared.data == "data" and shapes == [[1, 3, 8, 9], [1, 2, 8, 9]]
+
+
+def test_a_misspelt_bottom_is_no_data_layer():
+    text = IMAGE + nets.conv("conv1", "data", 8, 3, 1) + nets.conv("score", "conv_1", 4, 1)
+    with pytest.raises(NetError, match=r"'score' \(Convolution\).*bottom 'conv_1'; did you mean conv1\?"):
+        prepare(text)
+    with pytest.raises(NetError, match="no layer makes its bottom 'elsewhere'"):
+        prepare(text.replace("conv_1", "elsewhere"), score="score")
+    # A file without any data layer has left out the one that brings the images.
+    assert prepare(nets.conv("score", "images", 4, 1)).data == "images"
 
 
 def test_repeated_names_are_made_unique():
