@@ -448,7 +448,7 @@ class Net:
         layer = self.layers[0]
         if layer.type != "MemoryData":
             raise NetError("set_input_arrays may only be called if the first layer is a MemoryDataLayer")
-        layer.reset(data, labels)  # type: ignore[attr-defined]
+        layer.reset(data, labels)
 
     _set_input_arrays = set_input_arrays
 

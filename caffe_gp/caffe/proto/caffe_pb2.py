@@ -7,9 +7,16 @@ descriptors are here too: ``_NETPARAMETER``, ``_V1LAYERPARAMETER_LAYERTYPE``.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from caffe_gp.proto import messages as _messages
+
+if TYPE_CHECKING:  # the classes are made when the program starts
+
+    def __getattr__(name: str) -> Any: ...
+
 
 DESCRIPTOR = _messages.DESCRIPTOR
 
@@ -23,4 +30,5 @@ for _name, _enum in DESCRIPTOR.enum_types_by_name.items():
     globals()[_name], globals()[f"_{_name.upper()}"] = EnumTypeWrapper(_enum), _enum
     globals().update({value.name: value.number for value in _enum.values})
 
-__all__ = sorted(name for name in globals() if not name.startswith("_") and name != "EnumTypeWrapper")
+_OURS = ("Any", "EnumTypeWrapper", "TYPE_CHECKING", "annotations")
+__all__ = sorted(name for name in globals() if not name.startswith("_") and name not in _OURS)
