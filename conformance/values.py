@@ -23,6 +23,9 @@ def values(scheme: str, shape: Sequence[int], random: np.random.RandomState) -> 
         classes, ignored = map(int, argument.split())
         array = random.randint(0, classes, shape)
         array = np.where(random.rand(*shape) < 0.2, ignored, array)
+    elif kind == "holes":  # with what is no number, as a diverging net makes it
+        array = random.randn(*shape)
+        array.flat[::5], array.flat[2::7], array.flat[3::11] = np.nan, np.inf, -np.inf
     elif kind == "const":
         array = np.full(shape, float(argument))
     elif kind == "alternate":

@@ -57,8 +57,8 @@ class SGD(Update):
     name = "SGD"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        torch._foreach_mul_(diffs, rates)
-        torch._foreach_mul_(self.history, self.momentum)
+        _scale(diffs, rates)
+        _scale(self.history, [self.momentum] * len(self.history))
         torch._foreach_add_(self.history, diffs)
         torch._foreach_copy_(diffs, self.history)
 
@@ -69,8 +69,9 @@ class Nesterov(Update):
     name = "Nesterov"
 
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
-        before = torch._foreach_mul(self.history, self.momentum)
-        torch._foreach_mul_(diffs, rates)
+        before = [history.clone() for history in self.history]
+        _scale(before, [self.momentum] * len(before))
+        _scale(diffs, rates)
         torch._foreach_copy_(self.history, torch._foreach_add(diffs, before))
         torch._foreach_copy_(diffs, self.history)
         torch._foreach_mul_(diffs, 1 + self.momentum)
@@ -86,7 +87,7 @@ class AdaGrad(Update):
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         torch._foreach_addcmul_(self.history, diffs, diffs)
         _divide_by_root(diffs, self.history, self.delta)
-        torch._foreach_mul_(diffs, rates)
+        _scale(diffs, rates)
 
 
 class RMSProp(Update):
@@ -103,7 +104,7 @@ class RMSProp(Update):
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         _decay_square(self.history, diffs, self.rms_decay)
         _divide_by_root(diffs, self.history, self.delta)
-        torch._foreach_mul_(diffs, rates)
+        _scale(diffs, rates)
 
 
 class AdaDelta(Update):
@@ -123,7 +124,7 @@ class AdaDelta(Update):
         torch._foreach_sqrt_(ratio)
         torch._foreach_mul_(diffs, ratio)
         _decay_square(updates, diffs, self.momentum)
-        torch._foreach_mul_(diffs, rates)
+        _scale(diffs, rates)
 
 
 class Adam(Update):
@@ -143,7 +144,15 @@ class Adam(Update):
         _decay_square(square, diffs, self.momentum2)
         torch._foreach_copy_(diffs, mean)
         _divide_by_root(diffs, square, self.delta)
-        torch._foreach_mul_(diffs, [rate * correction for rate in rates])
+        _scale(diffs, [rate * correction for rate in rates])
+
+
+def _scale(values: Tensors, factors: list[float]) -> None:
+    """Multiply in place; a factor of 0 gives 0 even for NaN, as in BVLC Caffe."""
+    torch._foreach_mul_(values, factors)
+    for tensor, factor in zip(values, factors):
+        if factor == 0:
+            tensor.zero_()
 
 
 def _decay_square(history: Tensors, values: Tensors, decay: float) -> None:

@@ -12,6 +12,7 @@ def cases() -> list[Case]:
     c = LayerCases()
     inner_product(c)
     bias_and_scale(c)
+    zero_factors(c)
     routing(c)
     shapes(c)
     reductions(c)
@@ -78,6 +79,38 @@ def bias_and_scale(c: LayerCases) -> None:
                     c.add(kind, extra, SHAPE, other, in_place=in_place, steps=BOTH)
             c.add(kind, "", (3, 7), in_place=in_place)
             c.add(kind, "", (1, 2, 3, 1, 2), in_place=in_place)
+
+
+def zero_factors(c: LayerCases) -> None:
+    """A factor 0 takes what is no number away."""
+    for coefficients in ("coeff: 0 coeff: 2", "coeff: 2 coeff: 0", "coeff: 0 coeff: 0"):
+        c.add("Eltwise", f"eltwise_param {{ {coefficients} }}", SHAPE, SHAPE, schemes=["holes"])
+    c.add(
+        "Eltwise",
+        "eltwise_param { coeff: 1 coeff: 2 coeff: 0 }",
+        *[SHAPE] * 3,
+        schemes=["gauss"] * 2 + ["holes"],
+    )
+    for extra in ("", "axis: 0 num_axes: -1", "axis: 0 num_axes: 0", "bias_term: true"):
+        for in_place in (False, True):
+            params = ["const 0", "gauss"] if "bias" in extra else ["const 0"]
+            c.add(
+                "Scale",
+                f"scale_param {{ {extra} }}",
+                SHAPE,
+                schemes=["holes"],
+                params=params,
+                in_place=in_place,
+                steps=BOTH,
+            )
+    c.add("Scale", "scale_param { axis: 0 }", SHAPE, (2, 3), schemes=["holes", "alternate"], steps=BOTH)
+    for operation in ("SUM", "ASUM", "SUMSQ", "MEAN"):
+        c.add(
+            "Reduction",
+            f"reduction_param {{ operation: {operation} axis: 1 coeff: 0 }}",
+            SHAPE,
+            schemes=["holes"],
+        )
 
 
 def routing(c: LayerCases) -> None:

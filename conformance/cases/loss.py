@@ -66,6 +66,9 @@ def label_losses(c: LayerCases) -> None:
 
 def distances(c: LayerCases) -> None:
     """Losses of blobs that are compared element by element."""
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    label: tuple[int, ...]
     for weight in ("", "loss_weight: 3"):
         c.add("EuclideanLoss", weight, SHAPE, SHAPE)
         c.add("EuclideanLoss", weight, (4, 6), (4, 2, 3))
@@ -90,8 +93,36 @@ def distances(c: LayerCases) -> None:
                 (6, 1),
                 schemes=["gauss", "gauss", "ints 2"],
             )
+            for first, second, label in (
+                ((3, 2, 1, 1), (3, 2), (3,)),
+                ((3, 2), (3, 2, 1, 1), (3, 1, 1)),
+                ((3, 4, 1), (3, 4, 1, 1), (3, 1, 1, 1)),
+            ):
+                c.add("ContrastiveLoss", extra, first, second, label, schemes=["gauss", "gauss", "ints 2"])
+        c.add("EuclideanLoss", weight, (4, 6, 1, 1), (4, 6))
+        c.add("EuclideanLoss", weight, (4,), (4, 1, 1, 1))
         c.add("MultinomialLogisticLoss", weight, (4, 5), (4,), schemes=["positive", "ints 5"])
         c.add("MultinomialLogisticLoss", weight, (4, 3, 2, 2), (4, 1, 1, 1), schemes=["ties", "ints 5"])
+    for kind, first, second in (
+        ("SigmoidCrossEntropyLoss", (4, 6), (4, 6, 1, 1)),
+        ("SigmoidCrossEntropyLoss", (4, 2, 3), (4, 6)),
+        ("SigmoidCrossEntropyLoss", (4,), (4, 1)),
+        ("SoftmaxWithLoss", (4, 3), (4, 1, 1, 1)),
+        ("SoftmaxWithLoss", (4, 3, 1, 1), (4,)),
+        ("SoftmaxWithLoss", (2, 3, 4, 5), (2, 20)),
+        ("InfogainLoss", (4, 3, 1, 1), (4,)),
+        ("HingeLoss", (4, 3, 1, 1), (4,)),
+        ("HingeLoss", (4, 3), (4, 1, 1)),
+        ("MultinomialLogisticLoss", (4, 3, 1, 1), (4, 1, 1)),
+    ):
+        third = [(3, 3)] if kind == "InfogainLoss" else []
+        scheme = "ints 2" if kind[0] == "S" and kind[1] == "i" else "ints 3"
+        prediction = "positive" if kind == "MultinomialLogisticLoss" else "gauss"
+        c.add(kind, "", first, second, *third, schemes=[prediction, scheme], backward="first 1", steps=BOTH)
+    c.add("ContrastiveLoss", "", (4, 3), (4, 2), (4,), refused=True)
+    c.add("ContrastiveLoss", "", (4, 3, 2, 1), (4, 6), (4,), refused=True)
+    steps = reshaping(2, ((6, 4), (3, 4), (6, 4)))
+    c.add("ContrastiveLoss", "", (6, 4), (6, 4), (6,), schemes=["gauss", "gauss", "ints 2"], steps=steps)
     c.add("EuclideanLoss", "", SHAPE, (2, 3, 5, 5), refused=True)
     for kind in ("EuclideanLoss", "SigmoidCrossEntropyLoss"):
         c.add(

@@ -88,6 +88,16 @@ def cases() -> list[Case]:
         steps = reshaping(1, (SHAPE, (3, 3, 2, 7), (1, 3, 6, 6), SHAPE))
         c.add(kind, "", SHAPE, steps=steps)
         c.add(kind, "", SHAPE, steps=steps, in_place=True)
+    # A constant 0 takes what is no number away.
+    for kind, extra in (
+        ("Exp", "exp_param { base: 2 scale: 0 }"),
+        ("Log", "log_param { scale: 0 shift: 2 }"),
+        ("Power", "power_param { scale: 0 shift: 2 power: 3 }"),
+        ("Power", "power_param { power: 0 }"),
+        ("Power", "power_param { scale: 2 }"),
+        ("Swish", "swish_param { beta: 0 }"),
+    ):
+        c.add(kind, extra, SHAPE, schemes=["holes"])
     # TRAIN Dropout is random; with nothing dropped it can be compared.
     c.add("Dropout", "dropout_param { dropout_ratio: 0 }", SHAPE, phase=TRAIN)
     c.add("PReLU", "prelu_param { filler { type: 'constant' value: 0.3 } }", SHAPE, params=["keep"])

@@ -28,6 +28,15 @@ def cases() -> list[Case]:
     c.add("BatchNorm", "", SHAPE, params=["const 0", "const 0", "const 0"])
     c.add("BatchNorm", "", SHAPE, params=["gauss", "positive", "const 0"])
     c.add("BatchNorm", "", SHAPE, params=["gauss", "positive", "const 999.98"])
+    c.add("BatchNorm", "", SHAPE, params=["holes", "holes", "const 0"])
+    c.add(
+        "BatchNorm",
+        "batch_norm_param { moving_average_fraction: 0 }",
+        SHAPE,
+        params=["holes"] * 3,
+        phase=TRAIN,
+    )
+    c.add("LRN", "lrn_param { local_size: 3 alpha: 0 }", SHAPE, schemes=["holes"])
     for shape in ((2, 7, 4, 5), (1, 3, 1, 1), (2, 5, 3, 3), (1, 16, 2, 2)):
         for size in (1, 3, 5, 7):
             for extra in ("", "alpha: 0.5 beta: 0.6 k: 2", "alpha: 0.0001 beta: 0.75"):

@@ -68,6 +68,21 @@ def convolution_corners(c: LayerCases) -> None:
             ("engine: CAFFE kernel_size: 3", (2, 4, 6, 5)),
         ):
             c.add(kind, f"convolution_param {{ num_output: 4 {extra} }}", shape)
+        # No spatial axis, or more than torch's three.
+        for extra, shape in (
+            ("axis: 3", (1, 2, 3, 4)),
+            ("axis: 1 group: 2", (3, 4)),
+            ("axis: -1 kernel_size: 1 bias_term: false", (2, 3, 4)),
+            ("kernel_size: 2 group: 2", (1, 4, 3, 3, 3, 3)),
+            ("kernel_size: 2 stride: 2 pad: 1", (2, 2, 4, 3, 4, 3)),
+            ("kernel_size: 2 dilation: 2 pad: 1 bias_term: false", (1, 3, 3, 4, 3, 3)),
+            ("axis: 2 kernel_size: 2 stride: 1 stride: 2 stride: 1 stride: 2", (1, 2, 2, 3, 4, 3, 3)),
+            (
+                "kernel_size: 1 kernel_size: 2 kernel_size: 3 kernel_size: 1 kernel_size: 2",
+                (1, 2, 2, 3, 3, 2, 3),
+            ),
+        ):
+            c.add(kind, f"convolution_param {{ num_output: 4 {extra} }}", shape)
         extra = "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 }"
         # Several bottoms share the weights.
         c.add(kind, extra, (2, 3, 6, 7), (2, 3, 6, 7), tops=2)
@@ -218,6 +233,17 @@ def pooling_corners(c: LayerCases) -> None:
         steps = reshaping(1, ((2, 3, 6, 7), (1, 3, 9, 5), (3, 3, 4, 4), (2, 3, 6, 7)))
         for option in ("kernel_size: 3 stride: 2 pad: 1", "global_pooling: true"):
             c.add("Pooling", f"pooling_param {{ pool: {pool} {option} }}", (2, 3, 6, 7), steps=steps)
+    # A pad on one axis counts for both: the last window of each must start inside.
+    for pool in ("MAX", "AVE"):
+        for option in (
+            "kernel_h: 1 kernel_w: 3 stride: 2 pad_h: 0 pad_w: 1",
+            "kernel_h: 3 kernel_w: 1 stride: 2 pad_h: 1 pad_w: 0",
+            "kernel_h: 2 kernel_w: 3 stride_h: 3 stride_w: 1 pad_h: 0 pad_w: 2",
+            "kernel_h: 1 kernel_w: 3 stride: 2 pad_h: 0 pad_w: 1 round_mode: FLOOR",
+        ):
+            for size in ((6, 9), (7, 8), (1, 4), (4, 7)):
+                if "kernel_h: 2" not in option or size[0] > 1:
+                    c.add("Pooling", f"pooling_param {{ pool: {pool} {option} }}", (2, 2, *size))
     for option in POOLINGS[:4]:  # the second top is the mask of winners
         for scheme in ("gauss", "ties"):
             c.add(
@@ -248,8 +274,12 @@ def crop(c: LayerCases) -> None:
         ("offset: 19", (1, 2, 40, 44), (1, 3, 20, 21)),
         ("axis: 2 offset: 1", (1, 2, 4, 5, 6), (1, 2, 3, 4, 5)),
         ("axis: 2", (2, 3, 4, 5), (2, 3, 4, 5)),
+        ("axis: 2", (1, 2, 5, 5), (1, 2, 3, 3, 3)),
+        ("axis: 1 offset: 1", (4, 6), (4, 3, 2, 2)),
+        ("axis: -1 offset: 2", (4, 3, 6), (1, 1, 4, 7)),
     ):
         c.add("Crop", f"crop_param {{ {extra} }}", big, small)
+    c.add("Crop", "crop_param { axis: 1 }", (2, 3, 7, 9), (2, 3, 5), refused=True)
     c.add("Crop", "crop_param { offset: 3 }", (2, 3, 7, 9), (2, 3, 5, 4), refused=True)
     c.add("Crop", "crop_param { offset: 1 offset: 1 offset: 1 }", (2, 3, 7, 9), (2, 3, 5, 4), refused=True)
 
@@ -267,3 +297,6 @@ def im2col_and_spp(c: LayerCases) -> None:
         for height in (1, 2, 3):
             for shape in ((2, 3, 8, 8), (1, 2, 7, 9), (2, 3, 13, 10)):
                 c.add("SPP", "spp_param { pyramid_height: %d pool: %s }" % (height, pool), shape)
+        # Pads on one axis only
+        for shape in ((1, 2, 8, 7), (1, 2, 7, 8), (2, 1, 4, 11), (1, 1, 16, 11)):
+            c.add("SPP", "spp_param { pyramid_height: 3 pool: %s }" % pool, shape)

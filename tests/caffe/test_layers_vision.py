@@ -10,7 +10,7 @@ import pytest
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
-from caffe_gp.caffe.layers.pooling import pooled_size
+from caffe_gp.caffe.layers.pooling import pooled_sizes
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 from tests.caffe.layer_harness import Run, assert_close, check_layer, make_blob, make_layer
@@ -193,20 +193,26 @@ def test_pooling(kernel, stride, pad, size, method):
 def test_pooled_sizes(size):
     for kernel, stride, pad in GEOMETRIES:
         if size + 2 * pad >= kernel:
-            assert pooled_size(size, kernel, stride, pad, False) == len(
-                list(caffe_windows(size, kernel, stride, pad))
-            )
+            windows = len(list(caffe_windows(size, kernel, stride, pad)))
+            square = pooled_sizes(*[(n, n) for n in (size, kernel, stride, pad)], floor=False)
+            assert square == (windows, windows)
+
+
+def test_a_pad_on_one_axis_clips_the_last_window_of_both():
+    """BVLC Caffe's numbers: 6 x 9, kernel 1 x 3, stride 2."""
+    assert pooled_sizes((6, 9), (1, 3), (2, 2), (0, 0), False) == (4, 4)
+    assert pooled_sizes((6, 9), (1, 3), (2, 2), (0, 1), False) == (3, 5)
 
 
 def test_sizes_of_the_papers_nets():
     """FCN-32s at 500 and 375 (2 x 2 windows round up), DeepLab at 513 (3 x 3, pad 1)."""
     sizes = [698]
     for _ in range(5):
-        sizes.append(pooled_size(sizes[-1], 2, 2, 0, False))
+        sizes += pooled_sizes((sizes[-1],) * 2, (2, 2), (2, 2), (0, 0), False)[:1]
     assert sizes == [698, 349, 175, 88, 44, 22]
     sizes = [513]
     for stride in (2, 2, 2, 1, 1):
-        sizes.append(pooled_size(sizes[-1], 3, stride, 1, False))
+        sizes += pooled_sizes((sizes[-1],) * 2, (3, 3), (stride, stride), (1, 1), False)[:1]
     assert sizes == [513, 257, 129, 65, 65, 65]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from caffe_gp.caffe.layers.base import scaled
 from caffe_gp.caffe.layers.neuron_base import ElementwiseLayer
 from caffe_gp.caffe.layers.registry import register
 
@@ -41,15 +42,15 @@ class SwishLayer(ElementwiseLayer):
         self._sigmoid: torch.Tensor | None = None
 
     def function(self, x: torch.Tensor) -> torch.Tensor:
-        self._sigmoid = torch.sigmoid(x * self._beta)
+        self._sigmoid = torch.sigmoid(scaled(x, self._beta))
         return x * self._sigmoid
 
     def derivative(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """``beta y + s (1 - beta y)``."""
         if self._sigmoid is None or self._sigmoid.shape != y.shape:
             raise self.error("backward needs a forward pass of the same shape first")
-        scaled = y * self._beta
-        return (1 - scaled).mul_(self._sigmoid).add_(scaled)
+        inner = y * self._beta
+        return (1 - inner).mul_(self._sigmoid).add_(inner)
 
 
 @register("ELU")

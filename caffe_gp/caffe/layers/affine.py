@@ -13,7 +13,7 @@ import torch
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import Layer, cleared, scaled
 from caffe_gp.caffe.layers.registry import register
 
 
@@ -135,7 +135,7 @@ class ScaleLayer(_OperandLayer):
         scale = self._scale(bottom).data_tensor.reshape(self._view)
         in_place = bottom[0] is top[0]
         self._input = x.clone() if in_place and self._scale_may_need_diff(bottom) else None
-        y = x.mul_(scale) if in_place else x * scale
+        y = cleared(x.mul_(scale), scale) if in_place else scaled(x, scale)
         if self.layer_param.scale_param.bias_term:
             y.add_(self.blobs[-1].data_tensor.reshape(self._bias_view))
         if not in_place:
@@ -159,9 +159,9 @@ class ScaleLayer(_OperandLayer):
         if propagate_down[0]:
             scale = self._scale(bottom).data_tensor.reshape(self._view)
             if in_place:
-                dy.mul_(scale)
+                cleared(dy.mul_(scale), scale)
             else:
-                bottom[0].diff_tensor = dy * scale
+                bottom[0].diff_tensor = scaled(dy, scale)
 
     def _scale(self, bottom: Sequence[Blob]) -> Blob:
         return bottom[1] if len(bottom) > 1 else self.blobs[0]

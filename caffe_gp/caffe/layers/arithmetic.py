@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import Layer, scaled
 from caffe_gp.caffe.layers.neuron_base import ElementwiseLayer, NeuronLayer, OverwritingLayer
 from caffe_gp.caffe.layers.registry import register
 
@@ -25,12 +25,19 @@ class ExpLayer(ElementwiseLayer):
         self._outer = _float32(math.exp(log_base * param.shift))
 
     def function(self, x: torch.Tensor) -> torch.Tensor:
-        y = torch.exp(x if self._inner == 1 else x * self._inner)
+        y = torch.exp(x if self._inner == 1 else scaled(x, self._inner))
         return y if self._outer == 1 else y.mul_(self._outer)
 
     def derivative(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """``log(base) scale y``."""
-        return y * self._inner
+        return scaled(y, self._inner)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """The constant that a scale of 0 makes has the diff 0, whatever comes from above."""
+        if propagate_down[0] and self._inner == 0:
+            bottom[0].diff_tensor = torch.zeros_like(bottom[0].data_tensor)
+        else:
+            super().backward(top, propagate_down, bottom)
 
 
 @register("Log")
@@ -46,7 +53,7 @@ class LogLayer(OverwritingLayer):
         self._outer, self._numerator = _float32(1 / log_base), _float32(param.scale / log_base)
 
     def _inside(self, x: torch.Tensor) -> torch.Tensor:
-        inside = x if self._scale == 1 else x * self._scale
+        inside = x if self._scale == 1 else scaled(x, self._scale)
         return inside if self._shift == 0 else inside + self._shift
 
     def function(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,6 +86,13 @@ class PowerLayer(OverwritingLayer):
             return torch.full_like(x, constant)
         y = self._base(x)
         return y if self._power == 1 else y.pow_(self._power)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """The diff of a constant is 0, whatever comes from above."""
+        if propagate_down[0] and self._slope == 0:
+            bottom[0].diff_tensor = torch.zeros_like(bottom[0].data_tensor)
+        else:
+            super().backward(top, propagate_down, bottom)
 
     def derivative(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """``power scale (shift + scale x)^(power - 1)``, as y divided by its base (NaN where that is 0)."""

@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.errors import NetError
 
 TRAIN, TEST = 0, 1
+
+
+def scaled(values: torch.Tensor, factor: float | torch.Tensor) -> torch.Tensor:
+    """``factor * values`` as a new tensor, where a factor of 0 gives 0 even for NaN and infinities.
+
+    So does the BLAS that BVLC Caffe scales with. Its CUDA kernels multiply by a tensor, and so is done here.
+    """
+    if isinstance(factor, (int, float)):
+        return torch.zeros_like(values) if factor == 0 else values * factor
+    return cleared(values * factor, factor)
+
+
+def cleared(product: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """The product of something with ``factor``, changed in place on the CPU: 0 where the factor is."""
+    if not product.is_cuda:
+        zero = factor == 0
+        if bool(zero.any()):
+            product.masked_fill_(zero, 0)
+    return product
 
 
 class Layer:

@@ -1,4 +1,4 @@
-"""Convolution, Deconvolution and DepthwiseConvolution, over one to three spatial axes."""
+"""Convolution, Deconvolution and DepthwiseConvolution, over any number of spatial axes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from caffe_gp.caffe import mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
+from caffe_gp.caffe.layers import convolution_nd
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
@@ -52,17 +53,14 @@ class SpatialLayer(Layer):
         """Read ``axis``, ``dims``, ``kernel``, ``stride``, ``pad`` and ``dilation``."""
         param = self.layer_param.convolution_param
         self.axis = bottom[0].canonical_axis(param.axis)
-        dims = len(bottom[0].shape) - self.axis - 1
-        if dims not in CONV:
-            raise self.error(f"1 to 3 spatial axes are supported, the bottom {bottom[0].shape} has {dims}")
-        self.dims = dims
+        self.dims = dims = len(bottom[0].shape) - self.axis - 1
         self.kernel = spatial_values(self, param, "kernel_size", dims, None)
         self.stride = spatial_values(self, param, "stride", dims, 1)
         self.pad = spatial_values(self, param, "pad", dims, 0)
         self.dilation = spatial_values(self, param, "dilation", dims, 1)
-        if min(self.kernel) < 1:
+        if min(self.kernel, default=1) < 1:
             raise self.error(f"kernel dimensions must be nonzero, found {self.kernel}")
-        if min(self.stride) < 1:
+        if min(self.stride, default=1) < 1:
             raise self.error(f"stride dimensions must be nonzero, found {self.stride}")
 
     def conv_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -122,7 +120,7 @@ class _Filters(SpatialLayer):
             if blob.shape != bottom[0].shape:
                 raise self.error(f"All inputs must have the same shape: {bottom[0].shape} and {blob.shape}")
             sizes = self._output_size(blob.shape[self.axis + 1 :])
-            if min(sizes) < 1:
+            if min(sizes, default=1) < 1:
                 raise self.error(
                     f"the kernel {self.kernel} with dilation {self.dilation} does not fit into the bottom "
                     f"{blob.shape} with pad {self.pad}"
@@ -135,7 +133,9 @@ class _Filters(SpatialLayer):
         bias = self.blobs[1].data_tensor if self._has_bias else None
         for blob, out in zip(bottom, top):
             x = _channels_last(self.as_batch(blob.data_tensor))
-            if self.transposed:
+            if self.dims not in CONV:
+                y = self._convolve_nd(x, out, weight, bias)
+            elif self.transposed:
                 y = CONV_TRANSPOSE[self.dims](x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
             else:
                 y = CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
@@ -148,28 +148,59 @@ class _Filters(SpatialLayer):
         for blob, out, wants_data in zip(bottom, top, propagate_down):
             if not (wants_data or wants_weight or wants_bias):
                 continue
-            # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
-            weight, group = (self.blobs[0].data_tensor, self._group) if wants_weight else self._kernels()
-            dy = _channels_last(self.as_batch(out.diff_tensor))
-            dx, dw, db = torch.ops.aten.convolution_backward(
-                dy,
-                _channels_last(self.as_batch(blob.data_tensor)),
-                weight,
-                [self._num_output],
-                self.stride,
-                self.pad,
-                self.dilation,
-                self.transposed,
-                [0] * self.dims,
-                group,
-                [wants_data, wants_weight, wants_bias],
-            )
+            dx, dw, db = self._gradients(blob, out, [wants_data, wants_weight, wants_bias])
             if wants_data:
                 blob.diff_tensor = dx.reshape(blob.shape) if self.axis != 1 else dx
             if wants_weight:
                 self.blobs[0].diff_tensor.add_(dw)
             if wants_bias:
                 self.blobs[1].diff_tensor.add_(db)
+
+    def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
+        """Of the data, the weights and the bias, each where it is wanted."""
+        # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
+        weight, group = (self.blobs[0].data_tensor, self._group) if wanted[1] else self._kernels()
+        dy = _channels_last(self.as_batch(out.diff_tensor))
+        x = _channels_last(self.as_batch(blob.data_tensor))
+        if self.dims not in CONV:
+            return self._gradients_nd(x, weight, dy)
+        return torch.ops.aten.convolution_backward(
+            dy,
+            x,
+            weight,
+            [self._num_output],
+            self.stride,
+            self.pad,
+            self.dilation,
+            self.transposed,
+            [0] * self.dims,
+            group,
+            wanted,
+        )
+
+    def _convolve_nd(
+        self, x: torch.Tensor, out: Blob, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        if self.transposed:
+            like = x.new_zeros(x.shape[0], *out.shape[self.axis :])
+            y, _ = convolution_nd.gradients(like, weight, x, self._geometry)
+        else:
+            y = convolution_nd.convolve(x, weight, *self._geometry)
+        return y if bias is None else y + bias.view(-1, *[1] * self.dims)
+
+    def _gradients_nd(
+        self, x: torch.Tensor, weight: torch.Tensor, dy: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.transposed:
+            dx = convolution_nd.convolve(dy, weight, *self._geometry)
+            _, dw = convolution_nd.gradients(dy, weight, x, self._geometry)
+        else:
+            dx, dw = convolution_nd.gradients(x, weight, dy, self._geometry)
+        return dx, dw, dy.transpose(0, 1).flatten(1).sum(1)
+
+    @property
+    def _geometry(self) -> tuple[list[int], list[int], list[int], int]:
+        return self.stride, self.pad, self.dilation, self._group
 
     def _kernels(self) -> tuple[torch.Tensor, int]:
         """Weights and group to compute with."""
@@ -266,7 +297,12 @@ class DeconvolutionLayer(_Filters):
     def _kernels(self) -> tuple[torch.Tensor, int]:
         """Upsampling by a fixed kernel is stored dense with zeros off the diagonal: run it depthwise."""
         weight = self.blobs[0].data_tensor
-        if self._group != 1 or self._channels != self._num_output or self._channels == 1:
+        if (
+            self.dims not in CONV
+            or self._group != 1
+            or self._channels != self._num_output
+            or self._channels == 1
+        ):
             return weight, self._group
         used = weight.flatten(2).ne(0).any(2)
         if bool((used & ~torch.eye(len(used), dtype=torch.bool, device=used.device)).any()):

@@ -37,8 +37,11 @@ class CropLayer(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Bottom 0's shape before the axis, bottom 1's from it on."""
         shape = list(bottom[0].shape)
-        if len(bottom[1].shape) != len(shape):
-            raise self.error(f"bottoms of {len(shape)} and {len(bottom[1].shape)} axes")
+        if len(bottom[1].shape) < len(shape):
+            raise self.error(
+                f"the reference must have the cropped axes, up to axis {len(shape) - 1}; found shapes "
+                f"{bottom[0].shape} and {bottom[1].shape}"
+            )
         self._window = [slice(None)] * len(shape)
         for i in range(self._axis, len(shape)):
             offset = 0

@@ -84,14 +84,20 @@ class ContrastiveLossLayer(LossLayer):
     exact_num_bottom = 3
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        param = self.layer_param.contrastive_loss_param
+        self._margin, self._legacy = param.margin, param.legacy_version
+        self._difference: torch.Tensor | None = None
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """A scalar. The vectors may be (N, C), (N, C, 1) or (N, C, 1, 1), each as it likes."""
+        super().reshape(bottom, top)
         first, second, similar = bottom
         spatial = (first.height, first.width, second.height, second.width)
         if first.channels != second.channels or spatial != (1, 1, 1, 1):
             raise self.error(f"takes two blobs of vectors (N, C), found {first.shape} and {second.shape}")
         check_one_label_per_item(self, similar)
-        param = self.layer_param.contrastive_loss_param
-        self._margin, self._legacy = param.margin, param.legacy_version
-        self._difference: torch.Tensor | None = None
+        if similar.num < first.num:
+            raise self.error(f"{first.num} pairs need as many labels, found shape {similar.shape}")
 
     def allow_force_backward(self, bottom_index: int) -> bool:
         """Not for y."""
@@ -99,7 +105,8 @@ class ContrastiveLossLayer(LossLayer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         num = bottom[0].num
-        self._difference = (bottom[0].data_tensor - bottom[1].data_tensor).reshape(num, -1)
+        first, second = (blob.data_tensor.reshape(num, -1) for blob in bottom[:2])
+        self._difference = first - second
         self._squared = self._difference.square().sum(1, keepdim=True)
         self._similar = bottom[2].data_tensor.to(torch.int64).reshape(-1, 1)[:num] != 0
         if self._legacy:
@@ -110,8 +117,8 @@ class ContrastiveLossLayer(LossLayer):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """``+-(a - b)`` for similar pairs, ``-+(a - b) (margin - d) / (d + 1e-4)`` inside the margin."""
-        if self._difference is None:
-            raise self.error("backward needs a forward pass first")
+        if self._difference is None or len(self._difference) != bottom[0].num:
+            raise self.error("backward needs a forward pass of the same batch first")
         if self._legacy:
             inside = self._margin - self._squared
             factor = -(inside > 0).to(inside.dtype)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import Layer, scaled
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 
@@ -51,10 +51,11 @@ class EltwiseLayer(Layer):
             for x in rest:
                 y.mul_(x)
         elif self._operation == pb.EltwiseParameter.SUM:
-            y = first * self._coeffs[0] if self._coeffs[0] != 1 else first
-            y = torch.add(y, second, alpha=self._coeffs[1])
+            y = first if self._coeffs[0] == 1 else scaled(first, self._coeffs[0])
+            y = torch.add(y, second, alpha=self._coeffs[1]) if self._coeffs[1] else y.clone()
             for x, coeff in zip(rest, self._coeffs[2:], strict=True):
-                y.add_(x, alpha=coeff)
+                if coeff:  # 0 leaves a bottom out, NaNs and all
+                    y.add_(x, alpha=coeff)
         else:
             first_wins = first > second
             y = torch.where(first_wins, first, second)
@@ -74,7 +75,7 @@ class EltwiseLayer(Layer):
             if self._operation == pb.EltwiseParameter.PROD:
                 blob.diff_tensor = self._others(bottom, i, y).mul_(dy)
             elif self._operation == pb.EltwiseParameter.SUM:
-                blob.diff_tensor = dy.clone() if self._coeffs[i] == 1 else dy * self._coeffs[i]
+                blob.diff_tensor = dy.clone() if self._coeffs[i] == 1 else scaled(dy, self._coeffs[i])
             else:
                 if self._winner is None or self._winner.shape != dy.shape:
                     raise self.error("backward needs a forward pass of the same shape first")

@@ -25,6 +25,8 @@ class Im2colLayer(SpatialLayer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.read_geometry(bottom)
+        if self.dims not in CONV:
+            raise self.error(f"takes 1 to 3 spatial axes, the bottom {bottom[0].shape} has {self.dims}")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Channels times the kernel's elements, and the convolution's spatial size."""

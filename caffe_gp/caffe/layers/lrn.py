@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import Layer, scaled
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 
@@ -38,7 +38,7 @@ class LRNLayer(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
-        self._scale = self._k_term() + self._alpha * self._mean(x * x)
+        self._scale = scaled(self._mean(x * x), self._alpha).add_(self._k_term())
         top[0].data_tensor = x * self._scale.pow(-self._beta)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -51,7 +51,7 @@ class LRNLayer(Layer):
             power = self._scale.pow(-self._beta)
             y = top[0].data_tensor if self._across else x * power
             spread = self._mean(dy * y / self._scale)
-            bottom[0].diff_tensor = dy * power - 2 * self._alpha * self._beta * x * spread
+            bottom[0].diff_tensor = dy * power - scaled(x * spread, 2 * self._alpha * self._beta)
 
     def _k_term(self) -> float:
         return self._k if self._across else 1.0

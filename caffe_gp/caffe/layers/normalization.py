@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import TEST, Layer
+from caffe_gp.caffe.layers.base import TEST, Layer, scaled
 from caffe_gp.caffe.layers.registry import register
 
 
@@ -91,7 +91,7 @@ class BatchNormLayer(Layer):
         if self._use_global:
             weight = self.blobs[2].data_tensor
             factor = torch.where(weight == 0, weight, 1 / weight)
-            mean, variance = self.blobs[0].data_tensor * factor, self.blobs[1].data_tensor * factor
+            mean, variance = (scaled(blob.data_tensor, factor) for blob in self.blobs[:2])
         else:
             mean = x.mean(self._axes)
         centred = torch.sub(x, mean.view(self._view), out=x if in_place else None)
@@ -108,9 +108,9 @@ class BatchNormLayer(Layer):
     def _update_moving_sums(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
         sum_mean, sum_variance, weight = (blob.data_tensor for blob in self.blobs)
         weight.mul_(self._fraction).add_(1)
-        sum_mean.mul_(self._fraction).add_(mean)
         unbiased = samples / (samples - 1) if samples > 1 else 1.0
-        sum_variance.mul_(self._fraction).add_(variance, alpha=unbiased)
+        sum_mean.copy_(scaled(sum_mean, self._fraction).add_(mean))
+        sum_variance.copy_(scaled(sum_variance, self._fraction).add_(variance, alpha=unbiased))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """``(dy - mean(dy) - mean(dy y) y) / std``; with global statistics just ``dy / std``."""

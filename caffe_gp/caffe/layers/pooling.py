@@ -14,14 +14,19 @@ from caffe_gp.caffe.layers.base import TRAIN, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 
+Pair = tuple[int, int]
 
-def pooled_size(size: int, kernel: int, stride: int, pad: int, floor: bool) -> int:
-    """Windows along one axis: rounded up unless ``floor``; with padding the last must start inside."""
-    span = (size + 2 * pad - kernel) / stride
-    out = (math.floor(span) if floor else math.ceil(span)) + 1
-    if pad and (out - 1) * stride >= size + pad:
-        out -= 1
-    return out
+
+def pooled_sizes(size: Pair, kernel: Pair, stride: Pair, pad: Pair, floor: bool) -> tuple[int, ...]:
+    """Windows along both axes: rounded up unless ``floor``; with a pad on either, the last start inside."""
+    found = []
+    for n, k, s, p in zip(size, kernel, stride, pad):
+        span = (n + 2 * p - k) / s
+        out = (math.floor(span) if floor else math.ceil(span)) + 1
+        if any(pad) and (out - 1) * s >= n + p:
+            out -= 1
+        found.append(out)
+    return tuple(found)
 
 
 @register("Pooling")
@@ -66,13 +71,10 @@ class PoolingLayer(Layer):
             raise self.error(
                 f"Input must have 4 axes, corresponding to (num, channels, height, width): {bottom[0].shape}"
             )
-        n, c, *sizes = bottom[0].shape
+        n, c, height, width = bottom[0].shape
         if self._global:
-            self._kernel = (sizes[0], sizes[1])
-        self._out = tuple(
-            pooled_size(size, k, s, p, self._floor)
-            for size, k, s, p in zip(sizes, self._kernel, self._stride, self._pad)
-        )
+            self._kernel = (height, width)
+        self._out = pooled_sizes((height, width), self._kernel, self._stride, self._pad, self._floor)
         if min(self._out) < 1:
             raise self.error(f"the kernel {self._kernel} does not fit into the bottom {bottom[0].shape}")
         for blob in top:

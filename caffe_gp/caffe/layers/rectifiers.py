@@ -61,15 +61,18 @@ class PReLULayer(NeuronLayer):
                 fill(blob, param.filler)
             else:
                 blob.data_tensor.fill_(0.25)
-        expected = 1 if param.channel_shared else channels
-        if self.blobs[0].count != expected:
-            raise self.error(f"expected {expected} slope(s), found {self.blobs[0].count}")
         self.param_propagate_down = [True]
         self._input: torch.Tensor | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The bottom's shape; its channels must stay as many as the slopes are."""
         self._check_axes(bottom[0])
         shared = self.layer_param.prelu_param.channel_shared
+        expected = 1 if shared else bottom[0].shape[1]
+        if self.blobs[0].count != expected:
+            raise self.error(
+                f"has {self.blobs[0].count} slope(s), the bottom of shape {bottom[0].shape} needs {expected}"
+            )
         self._view = (1,) if shared else (1, self.blobs[0].count) + (1,) * (len(bottom[0].shape) - 2)
         super().reshape(bottom, top)
 

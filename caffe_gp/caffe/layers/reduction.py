@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import Layer, scaled
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 
@@ -35,7 +35,7 @@ class ReductionLayer(Layer):
             x = x.abs()
         elif self._operation == pb.ReductionParameter.SUMSQ:
             x = x.square()
-        top[0].data_tensor = x.sum(1).mul_(self._coeff).view(top[0].shape)
+        top[0].data_tensor = scaled(x.sum(1), self._coeff).view(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Spread the diff, times sign(x) or 2x where those belong."""
@@ -43,9 +43,9 @@ class ReductionLayer(Layer):
             return
         dy = (top[0].diff_tensor * self._coeff).reshape(self._rows, 1)
         if self._operation == pb.ReductionParameter.ASUM:
-            dx = bottom[0].data_tensor.reshape(self._rows, self._length).sign() * dy
+            dx = scaled(bottom[0].data_tensor.reshape(self._rows, self._length).sign(), dy)
         elif self._operation == pb.ReductionParameter.SUMSQ:
-            dx = bottom[0].data_tensor.reshape(self._rows, self._length) * (2 * dy)
+            dx = scaled(bottom[0].data_tensor.reshape(self._rows, self._length), 2 * dy)
         else:
             dx = dy.expand(self._rows, self._length).contiguous()
         bottom[0].diff_tensor = dx.reshape(bottom[0].shape)
