@@ -7,6 +7,7 @@ used from a second thread runs where it was told to.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from caffe_gp.errors import EngineError
 _CPU = torch.device("cpu")
 _device = _CPU
 _device_id = 0
+_forked = False
 
 
 def device() -> torch.device:
@@ -61,8 +63,11 @@ def set_random_seed(seed: int) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Compute on this many CPU threads from now on. Sums are split among them, so last bits change."""
-    torch.set_num_threads(threads)
+    """Compute on this many CPU threads from now on. Sums are split among them, so last bits change.
+
+    A forked child keeps to one thread, whatever is asked for: more would wait for ever.
+    """
+    torch.set_num_threads(1 if _forked else threads)
 
 
 def engine_description() -> dict[str, Any]:
@@ -80,4 +85,13 @@ def _check(device_id: int) -> None:
         )
 
 
+def _after_fork() -> None:
+    # The threads of the parent's OpenMP pool do not survive a fork: a child that computes with several
+    # waits for them for ever.
+    global _forked
+    _forked = True
+    torch.set_num_threads(1)
+
+
 allow_tf32(False)
+os.register_at_fork(after_in_child=_after_fork)

@@ -163,3 +163,38 @@ def test_a_training_script_shows_its_progress(tmp_path, level, shown):
     )
     assert done.returncode == 0, done.stderr
     assert ("] Iteration 1, lr = 0.1\n" in done.stderr) is shown
+
+
+FORK = """
+import multiprocessing
+import sys
+import caffe
+
+caffe.set_threads(2)
+net = caffe.Net("net.prototxt", caffe.TEST)
+net.forward()
+
+def work(queue):
+    caffe.set_threads(2)
+    queue.put(float(net.forward()["y"].sum() - expected))
+
+expected = net.blobs["y"].data.sum()
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+child = context.Process(target=work, args=(queue,), daemon=True)
+child.start()
+print(abs(queue.get(timeout=60)) < 1e-3 * abs(expected))
+"""
+
+
+def test_a_child_forked_after_a_forward_computes(tmp_path):
+    (tmp_path / "net.prototxt").write_text("""
+layer { name: "x" type: "DummyData" top: "x" dummy_data_param { data_filler { type: "constant" value: 0.5 }
+  shape { dim: 4 dim: 3 dim: 64 dim: 64 } } }
+layer { name: "y" type: "Convolution" bottom: "x" top: "y"
+  convolution_param { num_output: 32 kernel_size: 5 weight_filler { type: "xavier" } } }
+""")
+    (tmp_path / "script.py").write_text(FORK)
+    command = [sys.executable, "-m", "caffe_gp.caffe", "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "True\n", done.stderr
