@@ -210,6 +210,7 @@ def _set_loss_weights(layer: Layer, top: Sequence[Blob]) -> list[float]:
     weights = list(layer.layer_param.loss_weight)
     if not weights and layer.default_loss_weight(0):
         weights = [layer.default_loss_weight(0)]
+        layer.layer_param.loss_weight.extend(weights)  # as Caffe, which writes it into its snapshots
     if weights and len(weights) != len(top):
         raise layer.error(
             "loss_weight must be unspecified or specified once per top blob: "

@@ -18,7 +18,7 @@ from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
-from caffe_gp.errors import NetError, WeightsError, with_source
+from caffe_gp.errors import CaffeGPError, NetError, WeightsError, with_source
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
@@ -180,12 +180,26 @@ class Net:
             for i, layer in enumerate(self.layers):
                 try:
                     layer.reshape(*self._blobs_of(i))
-                except NetError as error:
-                    raise with_source(error, self._source) from error.__cause__ or error
+                except RuntimeError as error:
+                    self._raise_named(error, i)
+                    raise
 
     def _blobs_of(self, i: int) -> tuple[list[Blob], list[Blob]]:
         blobs = self._blobs
         return [blobs[k] for k in self._bottom_index[i]], [blobs[k] for k in self._top_index[i]]
+
+    def _raise_named(self, error: RuntimeError, i: int) -> None:
+        """Raise an error with the net's name, torch's with the layer's too; leave a Python layer's own."""
+        if isinstance(error, CaffeGPError):
+            if isinstance(error, NetError):
+                raise with_source(error, self._source) from error.__cause__ or error
+        elif self.layers[i].type != "Python" and "memory" not in str(error):
+            shapes = [", ".join(str(blob.shape) for blob in blobs) or "none" for blobs in self._blobs_of(i)]
+            named = self.layers[i].error(
+                f"cannot compute with bottoms {shapes[0]} and tops {shapes[1]}; was a blob or a parameter "
+                f"reshaped since the last forward? ({str(error).splitlines()[0]})"
+            )
+            raise with_source(named, self._source) from error
 
     @torch.no_grad()
     def _forward(self, start: int, end: int) -> float:
@@ -200,8 +214,9 @@ class Net:
             try:
                 layer.reshape(bottom, top)
                 layer.forward(bottom, top)
-            except NetError as error:
-                raise with_source(error, self._source) from error.__cause__ or error
+            except RuntimeError as error:
+                self._raise_named(error, i)
+                raise
             for blob, weight in zip(top, self._layer_losses[i]):
                 if weight:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
@@ -221,8 +236,9 @@ class Net:
                 bottom, top = self._blobs_of(i)
                 try:
                     self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
-                except NetError as error:
-                    raise with_source(error, self._source) from error.__cause__ or error
+                except RuntimeError as error:
+                    self._raise_named(error, i)
+                    raise
                 if self.debug_info:
                     debug_info.log_backward(self, i)
             self._run_callbacks("after_backward", i)
@@ -403,8 +419,13 @@ class Net:
         )
 
     def save_hdf5(self, path: str | os.PathLike[str], write_diff: bool = False) -> None:
-        """Write the parameters in Caffe's HDF5 layout."""
-        proto.write_hdf5(os.fspath(path), self._param, self._param_arrays(), **self._diffs_if(write_diff))
+        """Write the parameters in Caffe's HDF5 layout: shared ones once, at their owner; diffs always."""
+        owned = {id(blob) for blob in self.learnable_params}
+        arrays = {
+            name: [blob.read_data() if id(blob) in owned else None for blob in blobs]
+            for name, blobs in self.params.items()
+        }
+        proto.write_hdf5(os.fspath(path), self._param, arrays, **self._diffs_if(write_diff))
 
     def load_hdf5(self, path: str | os.PathLike[str]) -> None:
         """Load parameters from Caffe's HDF5 layout."""

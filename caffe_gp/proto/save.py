@@ -8,7 +8,7 @@ is held twice. Every file appears under its name only when it is complete.
 from __future__ import annotations
 
 import os
-from typing import IO, Callable, Mapping, Sequence, TypeVar, Union
+from typing import IO, Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 import numpy as np
 from google.protobuf.message import Message
@@ -19,7 +19,7 @@ from . import messages as pb
 from . import schema
 from .wire import INT_MAX
 
-Arrays = Mapping[str, Sequence[np.ndarray]]
+Arrays = Mapping[str, Sequence[Optional[np.ndarray]]]
 Part = Union[bytes, np.ndarray]  # of a file: bytes, or values that become little-endian float32
 M = TypeVar("M", bound=Message)
 
@@ -103,18 +103,18 @@ def _without_fork_fields(message: M) -> M:
 
 def _arrays_of(
     arrays: Arrays | None, net: pb.NetParameter, path: str | os.PathLike[str]
-) -> dict[str, list[np.ndarray]]:
+) -> dict[str, list[Any]]:
     """The arrays by layer name as float arrays, after checking that the net has those layers, once each."""
-    checked: dict[str, list[np.ndarray]] = {}
+    checked: dict[str, list[Any]] = {}
     names = [layer.name for layer in net.layer]
     for name, blobs in (arrays or {}).items():
-        blobs = [np.asarray(blob) for blob in blobs]
+        blobs = [blob if blob is None else np.asarray(blob) for blob in blobs]
         if blobs and names.count(name) != 1:
             found = "no layer" if name not in names else f"{names.count(name)} layers"
             raise WeightsError(
                 f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} of that name"
             )
-        if any(blob.dtype.kind not in "fiu" for blob in blobs):
+        if any(blob is not None and blob.dtype.kind not in "fiu" for blob in blobs):
             raise WeightsError(f"{os.fspath(path)}: layer '{name}': blobs must be arrays of numbers")
         checked[name] = blobs
     return checked
@@ -166,7 +166,8 @@ def write_hdf5(
 ) -> None:
     """Write HDF5 weights as Net::ToHDF5 does: a group data/<layer> for every layer, datasets 0, 1, ... in it.
 
-    Arguments and errors as for ``write_caffemodel``; ``diffs`` go to a second tree, diff/<layer>.
+    Arguments and errors as for ``write_caffemodel``; ``diffs`` go to a second tree, diff/<layer>. A blob that
+    is None, as one that shares the data of another layer's, is left out.
     """
     import h5py
 
@@ -184,7 +185,8 @@ def write_hdf5(
                         continue
                     group = root.require_group(layer.name)
                     for i, blob in enumerate(blobs_of.get(layer.name, ())):
-                        group.create_dataset(str(i), data=np.asarray(blob, dtype=np.float32))
+                        if blob is not None:
+                            group.create_dataset(str(i), data=np.asarray(blob, dtype=np.float32))
 
     _atomically(path, write)
 

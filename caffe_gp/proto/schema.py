@@ -373,6 +373,47 @@ FORKS_OF_UNKNOWN_FIELDS = {
     "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)": (
         "yolo_seg_param yolov3_param region_loss_param detection_yolov3_param mish_param reorg_param"
     ),
+    "DeconvNet (HyeonwooNoh/caffe)": "unpooling_param upsampling_param",
+    "waifu2x-caffe (lltcggie/caffe)": "crop_center_param",
     "FlowNet (lmb-freiburg)": "correlation_param flow_warp_param resample_param l1_loss_param",
     "old Caffe with Depthwise layers": "conv_dw_param depthwise_param",
 }
+
+#: The same for layer types.
+FORKS_OF_UNKNOWN_TYPES = {
+    "SSD (weiliu89/caffe)": (
+        "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox VideoData"
+    ),
+    "SegNet (alexgkendall/caffe-segnet)": "DenseImageData",
+    "ENet (TimoSaemann/caffe-enet)": "SpatialDropout",
+    "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "ROIPooling SmoothL1Loss",
+    "R-FCN (daijifeng001/caffe-rfcn)": "PSROIPooling BoxAnnotatorOHEM",
+    "PSPNet (hszhao/PSPNet)": "BinResize BatchReduction",
+    "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)": (
+        "YoloSeg Yolov3 RegionLoss DetectionOutput2 Yolov3DetectionOutput Mish Reorg"
+    ),
+    "FlowNet (lmb-freiburg)": "Correlation FlowWarp Resample L1Loss",
+    "DeconvNet (HyeonwooNoh/caffe)": "Unpooling Upsampling",
+    "waifu2x-caffe (lltcggie/caffe)": "CropCenter Axpy",
+    "DeepLab (xmyqsh/deeplab-v2 and others)": "DenseCRF DomainTransform UniqueLabel",
+    "CRF-RNN (torrvision)": "AutoCrop",
+    "ShuffleNet (farmingyard/ShuffleNet)": "ShuffleChannel",
+}
+FORK_REMEDY = (
+    "Such a layer is not available here: cut the net below it (--score), write it as a layer of type "
+    "'Python' or, if it only feeds data, put an Input layer in its place"
+)
+
+
+def fork_of_field(name: str) -> str:
+    """The fork that a field or enum value is from; '' if it is from none that we know."""
+    return _fork_of(name, FORKS_OF_UNKNOWN_FIELDS)
+
+
+def fork_of_type(layer_type: str) -> str:
+    """The fork that a layer type is from; '' if it is from none that we know."""
+    return _fork_of(layer_type, FORKS_OF_UNKNOWN_TYPES)
+
+
+def _fork_of(word: str, table: dict[str, str]) -> str:
+    return next((fork for fork, words in table.items() if word in words.split()), "")

@@ -28,7 +28,6 @@ MAX_TEXT_BYTES = 16 << 20
 LINE_LENGTH = 110
 
 _KINDS = {"NetParameter": NET, "SolverParameter": SOLVER}
-_FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
 _TOKENS = re.compile(
     r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
@@ -151,7 +150,24 @@ def _message_named(full_name: str) -> Any:
         return None
 
 
-def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
+_LAYER = re.compile(r"\blayers?\s*:?\s*\{")
+_NAME = re.compile(r"""\bname\s*:\s*(["'])(.*?)\1""")
+
+
+def _layer_at(source: str, line: int, column: int) -> str:
+    """``layer 'conv1': `` for a position inside that layer of a prototxt; '' outside of any."""
+    lines = source.splitlines(keepends=True)
+    position = sum(map(len, lines[: line - 1])) + column
+    starts = [match.start() for match in _LAYER.finditer(source)]
+    inside = [start for start in starts if start < position]
+    if not inside:
+        return ""
+    end = next((start for start in starts if start >= position), len(source))
+    name = _NAME.search(source, inside[-1], end)
+    return f"layer '{name.group(2)}': " if name else ""
+
+
+def _explain(error: text_format.ParseError, source: str, filename: str) -> PrototxtError:
     """The parser's complaint with position, the nearest names we know and the fork an unknown one is from."""
     text = str(error)
     line, column = error.GetLine(), error.GetColumn()
@@ -160,15 +176,10 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
     if unknown:
         owner, name = unknown.groups()
-        hints = []
-        if name in _FORK_OF:
-            hints.append(f"It comes from a fork of Caffe: {_FORK_OF[name]}")
-        descriptor = _message_named(owner)
-        near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
-        if near:
-            hints.append(f"nearest known fields: {near}")
-        hint = ". " + "; ".join(hints) if hints else ""
-        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no field named '{name}'{hint}")
+        layer = _layer_at(source, line or 1, column or 1)
+        return PrototxtError(
+            f"{where}: {layer}{owner.split('.', 1)[-1]} has no field named '{name}'{_hint(owner, name)}"
+        )
     bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
     if bad_enum:
         owner, name = bad_enum.groups()
@@ -181,6 +192,16 @@ def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
     return PrototxtError(f"{where}: {text}")
 
 
+def _hint(owner: str, name: str) -> str:
+    """What an unknown field of a message may be: a fork's, or a slip of the pen."""
+    fork = schema.fork_of_field(name)
+    if fork:
+        return f". It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}"
+    descriptor = _message_named(owner)
+    near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
+    return f". nearest known fields: {near}" if near else ""
+
+
 def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
     try:
@@ -188,7 +209,7 @@ def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     except text_format.ParseError as error:
         wanted = _KINDS.get(message.DESCRIPTOR.name)
         wrong = wrong_content(text.encode("utf-8"), wanted, TEXT) if wanted else ""
-        raise PrototxtError(f"{filename}: {wrong}") if wrong else _explain(error, filename) from None
+        raise PrototxtError(f"{filename}: {wrong}") if wrong else _explain(error, text, filename) from None
     except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
         raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()

@@ -316,3 +316,40 @@ def test_resize_image_by_every_order(caffe, order):
         resized = caffe.io.resize_image(image, size, interp_order=order)
         sums += [resized.sum(), (resized * np.arange(resized.size).reshape(resized.shape)).sum()]
     np.testing.assert_allclose(sums, RESIZED[order], rtol=1e-5)
+
+
+SHARED = """
+layer { name: "in" type: "Input" top: "x" top: "label"
+        input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" } param { name: "b" }
+        inner_product_param { num_output: 3 } }
+layer { name: "c" type: "InnerProduct" bottom: "a" top: "c" param { name: "w" } param { name: "d" }
+        inner_product_param { num_output: 3 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }
+layer { name: "half" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "half" loss_weight: 0.5 }
+"""
+
+
+def test_what_weight_files_hold(caffe, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "net.prototxt").write_text(SHARED)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    net.save(str(tmp_path / "w.caffemodel"))
+    net.save_hdf5(str(tmp_path / "w.h5"))
+    param = caffe.proto.caffe_pb2.NetParameter.FromString((tmp_path / "w.caffemodel").read_bytes())
+    losses = {layer.name: list(layer.loss_weight) for layer in param.layer if layer.loss_weight}
+    assert losses == {"loss": [1], "half": [0.5]}
+    assert {layer.name: len(layer.blobs) for layer in param.layer if layer.blobs} == {"a": 2, "c": 2}
+    with h5py.File(str(tmp_path / "w.h5"), "r") as file:
+        assert list(file) == ["data"]
+        held = {name: sorted(file["data"][name]) for name in file["data"]}
+    empty = {name: [] for name in ("in", "loss", "half", "label_in_1_split", "c_c_0_split")}
+    assert held == {**empty, "a": ["0", "1"], "c": ["1"]}  # a shared blob at its owner only
+    copy = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    for blob in net.params["a"][1], net.params["c"][1]:
+        blob.data[...] = np.arange(3) + net.params["a"][1].data
+    net.save_hdf5(str(tmp_path / "w.h5"))
+    copy.load_hdf5(str(tmp_path / "w.h5"))
+    for name in "ac":
+        for ours, theirs in zip(copy.params[name], net.params[name]):
+            np.testing.assert_array_equal(ours.data, theirs.data)

@@ -40,7 +40,7 @@ def test_syntax_that_caffe_accepts():
 
 def test_unknown_field_names_line_column_and_near_names():
     message = message_of('name: "n"\nlayer {\n  name: "c"\n  convolutional_param { num_output: 2 }\n}')
-    assert message.startswith("net.prototxt:4:3: LayerParameter has no field named 'convolutional_param'")
+    assert message.startswith("net.prototxt:4:3: layer 'c': LayerParameter has no field named 'convolutional")
     assert "'convolution_param'" in message
 
 
@@ -51,11 +51,18 @@ def test_unknown_field_names_line_column_and_near_names():
         ("roi_pooling_param { }", "Faster R-CNN"),
         ("domain_transform_param { }", "DeepLab"),
         ("correlation_param { }", "FlowNet"),
+        ("unpooling_param { unpool: MAX }", "DeconvNet"),
+        ("crop_center_param { crop_size: 1 }", "waifu2x"),
+        ("transform_param { resize_param { } }", "SSD"),
     ],
 )
 def test_unknown_field_of_a_known_fork(line, fork):
-    message = message_of(f'layer {{\n  name: "x"\n  {line}\n}}')
-    assert message.startswith("net.prototxt:3:3:") and fork in message and "fork" in message
+    """The layer is named, in front of the field and behind it, and what to do."""
+    message = message_of(f'layer {{\n  name: "x"\n  {line}\n}}\nlayer {{ name: "y" }}')
+    assert message.startswith("net.prototxt:3:") and ": layer 'x': " in message and fork in message
+    assert "fork" in message and "--score" in message and "nearest" not in message
+    message = message_of(f'layer {{ name: "y" }} layer {{ {line} name: "x" }} layer {{ name: "z" }}')
+    assert ": layer 'x': " in message
 
 
 def test_unknown_enum_value():

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.errors import UnknownLayerTypeError
+from caffe_gp.proto import schema
 from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
 
 _REGISTRY: dict[str, type[Layer]] = {}
@@ -40,11 +41,16 @@ def check_layer_types(net_param: Any, source: str) -> None:
     known = layer_type_list()
     for layer in net_param.layer:
         if layer.type not in known:
-            near = difflib.get_close_matches(layer.type, known, n=3, cutoff=0.5) or known
-            raise UnknownLayerTypeError(
-                f"{source}: layer '{layer.name}' has the unknown type '{layer.type}'; "
-                f"nearest known types: {', '.join(near)}"
-            )
+            what = f"layer '{layer.name}' has the unknown type '{layer.type}'"
+            raise UnknownLayerTypeError(f"{source}: {what}{_hint(layer.type, known)}")
+
+
+def _hint(layer_type: str, known: list[str]) -> str:
+    fork = schema.fork_of_type(layer_type)
+    if fork:
+        return f". It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}"
+    near = difflib.get_close_matches(layer_type, known, n=3, cutoff=0.5) or known
+    return f"; nearest known types: {', '.join(near)}"
 
 
 def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:

@@ -22,6 +22,18 @@ class UpsampleLayer(Layer):
     exact_num_bottom = 2
     exact_num_top = 1
 
+    def check_blob_counts(self, num_bottom: int, num_top: int) -> None:
+        """The YOLO forks have another layer of this name."""
+        if num_bottom == 1:
+            raise self.error(
+                "takes two bottoms, values and the mask of a MAX Pooling (SegNet's and ENet's layer); found "
+                "one, as the forks for YOLO have it, which repeat each value scale x scale times. That layer "
+                "is not available here; the same is a Deconvolution with kernel_size and stride of the "
+                "scale, num_output and group of the bottom's channels, bias_term: false, a weight_filler of "
+                "type 'constant' and value 1, and param { lr_mult: 0 }"
+            )
+        super().check_blob_counts(num_bottom, num_top)
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.upsample_param
         self._given = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
