@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from google.protobuf import text_format
 
 from caffe_gp import proto
 from caffe_gp.caffe.blob import Blob
@@ -14,6 +16,8 @@ from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
+
+log = logging.getLogger("caffe")
 
 
 class Construction:
@@ -40,6 +44,10 @@ class Construction:
     def __init__(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
         param = proto.filter_net(param, phase, level, tuple(stages))
         check_layer_types(param, source)
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "Initializing net from parameters: \n%s", text_format.MessageToString(param).rstrip("\n")
+            )
         self.param = insert_splits(param, source)
         self.layers: list[Layer] = []
         self.layer_names: list[str] = []
@@ -55,6 +63,7 @@ class Construction:
         self.shared_params = SharedParams(source)
         self._phase, self._source = phase, source
         self._blob_need_backward: list[bool] = []
+        self._values = 0  # of the tops so far
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
             for layer_param in self.param.layer:
@@ -68,6 +77,9 @@ class Construction:
             self._force_backward()
         self.shared_params.share()
         self._check_duplicate_names()
+        for blob in self.outputs:
+            log.info("This network produces output %s", self.blob_names[blob])
+        log.info("Network initialization done.")
 
     # ---- layer by layer
 
@@ -79,6 +91,8 @@ class Construction:
                 f"layer '{layer_param.name}': propagate_down param must be specified either 0 or "
                 f"bottom_size times ({len(layer_param.bottom)}), found {len(layer_param.propagate_down)}"
             )
+        log.info("Creating layer %s", layer_param.name)  # once by Caffe's factory, once by its net
+        log.info("Creating Layer %s", layer_param.name)
         layer = create_layer(layer_param, layer_param.phase, self._source)
         # BatchNorm adds "lr_mult: 0" for its statistics in setup. In Caffe only the solver sees that: a
         # BatchNorm still asks for a backward unless the prototxt itself says lr_mult: 0.
@@ -94,6 +108,7 @@ class Construction:
         losses = _set_loss_weights(layer, top)
         for top_id, weight in zip(top_ids, losses):
             self.loss_weights[top_id] = weight
+        self._log_tops(layer, top, losses)
         needs = self._add_params(layer, written) or needs
         for top_id in top_ids:
             self._blob_need_backward[top_id] = self._blob_need_backward[top_id] or needs
@@ -105,11 +120,21 @@ class Construction:
         self.need_backward.append(needs)
         self.layer_losses.append(losses)
 
+    def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
+        log.info("Setting up %s", layer.name)
+        for blob, weight in zip(top, losses):
+            log.info("Top shape: %s(%d)", "".join(f"{n} " for n in blob.shape), blob.count)
+            if weight:
+                log.info("    with loss weight %g", weight)
+            self._values += blob.count
+        log.info("Memory required for data: %d", 4 * self._values)
+
     def _append_bottoms(self, layer_param: Any) -> tuple[list[int], list[bool]]:
         ids, needs = [], []
         for i, name in enumerate(layer_param.bottom):
             if name not in self._unread:
                 raise NetError(f"Unknown bottom blob '{name}' (layer '{layer_param.name}', bottom index {i})")
+            log.info("%s <- %s", layer_param.name, name)
             blob_id = self._unread.pop(name)
             ids.append(blob_id)
             needs.append(
@@ -123,7 +148,8 @@ class Construction:
         ids = []
         for i, name in enumerate(layer_param.top):
             if i < len(layer_param.bottom) and layer_param.bottom[i] == name:
-                blob_id = self.blob_names.index(name)  # in place
+                log.info("%s -> %s (in-place)", layer_param.name, name)
+                blob_id = self.blob_names.index(name)
             elif name in self.blob_names:
                 maker = self.layer_names[
                     next(k for k, tops in enumerate(self.top_index) if self.blob_names.index(name) in tops)
@@ -133,6 +159,7 @@ class Construction:
                     f"'{layer_param.name}'"
                 )
             else:
+                log.info("%s -> %s", layer_param.name, name)
                 blob_id = self._new_blob(name)
                 if layer_param.type == "Input":
                     self.inputs.append(blob_id)
@@ -140,6 +167,7 @@ class Construction:
             ids.append(blob_id)
         if layer.auto_top_blobs:
             while len(ids) < max(layer.min_top or 0, layer.exact_num_top or 0):
+                log.info("%s -> (automatic)", layer_param.name)
                 ids.append(self._new_blob("(automatic)"))
         return ids
 
@@ -177,6 +205,8 @@ class Construction:
                 self.bottom_need_backward[i] = [False] * len(bottoms)
             if not contributes:
                 self.need_backward[i] = False
+            verb = "needs" if self.need_backward[i] else "does not need"
+            log.info("%s %s backward computation.", self.layer_names[i], verb)
             for k, bottom in enumerate(bottoms):
                 if contributes:
                     under_loss.add(bottom)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from caffe_gp.errors import CaffeGPError, NetError, WeightsError, with_source
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
+log = logging.getLogger("caffe")
 
 
 class Net:
@@ -372,6 +374,8 @@ class Net:
         for name, source_blobs in weights:
             if name in self._layer_names:
                 self._load_layer(os.fspath(path), name, source_blobs, weights.format == "hdf5")
+            else:
+                log.info("Ignoring source layer %s", name)
 
     def _load_layer(self, path: str, name: str, source_blobs: Sequence[Any], hdf5: bool) -> None:
         target = self.layers[self._layer_names.index(name)].blobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from caffe_gp.caffe.blob import Blob
@@ -9,13 +10,16 @@ from caffe_gp.caffe.layers import Layer
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 
+log = logging.getLogger("caffe")
+
 
 class SharedParams:
     """Parameters by their ``param { name }``: owners, sharers, and the multipliers that go with them."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._owners: dict[str, tuple[int, Blob, str]] = {}  # name -> (learnable index, blob, layer name)
+        # name -> (learnable index, blob, layer name, index in the layer)
+        self._owners: dict[str, tuple[int, Blob, str, int]] = {}
         self._sharers: list[tuple[Blob, Blob]] = []
         self._lr_given: list[bool] = []
         self._decay_given: list[bool] = []
@@ -28,20 +32,23 @@ class SharedParams:
         owner = self._owners.get(spec.name) if spec.name else None
         if owner is None:
             if spec.name:
-                self._owners[spec.name] = (len(self.learnable), blob, layer.name)
+                self._owners[spec.name] = (len(self.learnable), blob, layer.name, index)
             self.learnable.append(blob)
             self.lr_mult.append(spec.lr_mult)
             self.decay_mult.append(spec.decay_mult)
             self._lr_given.append(spec.HasField("lr_mult"))
             self._decay_given.append(spec.HasField("decay_mult"))
             return
-        k, owner_blob, owner_layer = owner
+        k, owner_blob, owner_layer, owner_index = owner
         where = f"Cannot share param '{spec.name}' owned by layer '{owner_layer}' with layer '{layer.name}'"
         if spec.share_mode == pb.ParamSpec.PERMISSIVE:
             if blob.count != owner_blob.count:
                 raise NetError(f"{where}; count mismatch: {owner_blob.shape} and {blob.shape}")
         elif blob.shape != owner_blob.shape:
             raise NetError(f"{where}; shape mismatch: {owner_blob.shape} and {blob.shape}")
+        log.info(
+            "Sharing parameters '%s' owned by layer '%s', param index %d", spec.name, owner_layer, owner_index
+        )
         self._merge(spec, "lr_mult", k, self.lr_mult, self._lr_given)
         self._merge(spec, "decay_mult", k, self.decay_mult, self._decay_given)
         self._sharers.append((blob, owner_blob))

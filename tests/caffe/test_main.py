@@ -198,3 +198,11 @@ layer { name: "y" type: "Convolution" bottom: "x" top: "y"
     command = [sys.executable, "-m", "caffe_gp.caffe", "script.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_a_missing_package_of_the_script_is_named_as_pip_names_it(tmp_path):
+    code = "import sys; sys.modules['skimage'] = None; import caffe; caffe.io.resize"
+    command = [sys.executable, "-m", "caffe_gp.caffe", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.rstrip().endswith("-m pip install scikit-image")
+    assert "caffe.io.resize is scikit-image's" in done.stderr

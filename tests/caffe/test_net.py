@@ -411,3 +411,58 @@ def test_real_lenets_reach_their_published_accuracy(shared_data):
         n.blobs[n.inputs[0]].reshape(1000, 1, 28, 28)
         (out,) = n.forward_all(**{n.inputs[0]: images}).values()
         assert (out.argmax(1) == labels).sum() == correct
+
+
+def test_the_log_lines_of_construction(caplog, tmp_path):
+    """BVLC Caffe's lines for this net; it writes 'Creating layer loss' twice, for the Softmax inside."""
+    text = (
+        layer("in", "Input", tops="x label", rest="input_param { shape { dim: 2 dim: 3 } shape { dim: 2 } }")
+        + ip("a", "x", "a", 3, rest='param { name: "w" }')
+        + layer("r", "ReLU", "a", "a")
+        + ip("c", "a", "c", 3, rest='param { name: "w" }')
+        + layer("loss", "SoftmaxWithLoss", "c label")
+    )
+    with caplog.at_level("INFO", logger="caffe"):
+        made = net(text, caffe.TRAIN)
+        made.save(tmp_path / "w.caffemodel")
+        net(text.replace('"c"', '"cc"'), caffe.TRAIN).copy_from(tmp_path / "w.caffemodel")
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("Initializing net from parameters: \n") and "phase: TRAIN" in lines[0]
+    for name, tops in (("in", "x label"), ("a", "a"), ("r", ""), ("c", "c"), ("loss", "(automatic)")):
+        start = lines.index(f"Creating Layer {name}")
+        assert lines[start - 1] == f"Creating layer {name}"
+        for top in tops.split():
+            assert f"{name} -> {top}" in lines
+    assert {"r <- a", "r -> a (in-place)", "Top shape: 2 3 (6)", "Top shape: (1)"} <= set(lines)
+    start = lines.index("Setting up loss")
+    assert lines[start:][:9] == [
+        "Setting up loss",
+        "Top shape: (1)",
+        "    with loss weight 1",
+        "Memory required for data: 108",
+        "loss needs backward computation.",
+        "c needs backward computation.",
+        "r needs backward computation.",
+        "a needs backward computation.",
+        "in does not need backward computation.",
+    ]
+    assert "Sharing parameters 'w' owned by layer 'a', param index 0" in lines
+    assert "Network initialization done." in lines and lines[-1] == "Ignoring source layer c"
+
+
+def test_errors_of_torch_name_net_layer_and_shapes():
+    n = net("force_backward: true " + DATA + ip("a", "data", "a") + layer("p", "PReLU", "a", "p"))
+    n.forward()
+    n.blobs["p"].reshape(5, 4)
+    with pytest.raises(NetError, match=r"layer 'p' \(PReLU\): .*forward"):
+        n.backward()
+    n.params["a"][0].reshape(3, 5)
+    with pytest.raises(NetError, match=r"layer 'a' \(InnerProduct\): cannot compute with bottoms .*reshaped"):
+        n.forward()
+
+
+def test_a_layer_of_a_fork_names_the_fork_and_what_to_do():
+    with pytest.raises(UnknownLayerTypeError, match="'x'.*PriorBox.*SSD.*Python"):
+        net(DATA + layer("x", "PriorBox", "data", "x"))
+    with pytest.raises(NetError, match="'x' .Upsample.*YOLO.*Deconvolution"):
+        net(DATA + layer("x", "Upsample", "data", "x"))
