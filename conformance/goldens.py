@@ -22,6 +22,8 @@ ROOM, ROOM_OF = (
         "random nets, not forced": 250_000,
         "whole nets": 80_000,
         "edited blobs": 40_000,
+        "need_backward": 60_000,
+        "reshape": 60_000,
         "forward(start, end)": 60_000,
         "backward(start, end)": 60_000,
         "Convolution": 50_000,

@@ -89,7 +89,7 @@ def folder(tmp_path):
 
 def test_a_pycaffe_script_with_its_own_python_layer(folder):
     done = run(folder, "script.py", "--a", "b c")
-    assert done.stderr == ""
+    assert "] mine -> out" in done.stderr and done.stderr.endswith("] Network initialization done.\n")
     assert done.stdout == "done 224.0\n" and done.returncode == 0
 
 
@@ -195,14 +195,12 @@ layer { name: "y" type: "Convolution" bottom: "x" top: "y"
   convolution_param { num_output: 32 kernel_size: 5 weight_filler { type: "xavier" } } }
 """)
     (tmp_path / "script.py").write_text(FORK)
-    command = [sys.executable, "-m", "caffe_gp.caffe", "script.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = run(tmp_path, "script.py")
     assert done.stdout == "True\n", done.stderr
 
 
 def test_a_missing_package_of_the_script_is_named_as_pip_names_it(tmp_path):
     code = "import sys; sys.modules['skimage'] = None; import caffe; caffe.io.resize"
-    command = [sys.executable, "-m", "caffe_gp.caffe", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = run(tmp_path, "-c", code)
     assert done.returncode == 1 and done.stderr.rstrip().endswith("-m pip install scikit-image")
     assert "caffe.io.resize is scikit-image's" in done.stderr
