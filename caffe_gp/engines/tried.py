@@ -1,0 +1,40 @@
+"""BVLC Caffe's net for Python sessions: what would end the process is tried in a child first.
+
+Caffe ends the process at a shape or a file that does not fit. A session, as a notebook's, has to outlive that.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from caffe_gp.engines.guarded import run_guarded
+
+
+def tried_net(net_class: Any) -> Any:
+    """A subclass of pycaffe's ``Net`` whose calls raise EngineError where Caffe would end the process.
+
+    The shapes of the inputs, when they are new, and weights files are tried in a forked child.
+    """
+
+    class TriedNet(net_class):
+        def _forward(self, start: int, end: int) -> float:
+            self._try_shapes()
+            return super()._forward(start, end)
+
+        def reshape(self) -> None:
+            self._try_shapes()
+            super().reshape()
+
+        def copy_from(self, path: str | os.PathLike) -> None:
+            run_guarded(super().copy_from, os.fspath(path))
+            super().copy_from(os.fspath(path))
+
+        def _try_shapes(self) -> None:
+            shapes = tuple(tuple(self.blobs[name].data.shape) for name in self.inputs)
+            seen = self.__dict__.setdefault("_shapes_tried", set())
+            if shapes not in seen:
+                run_guarded(super().reshape)
+                seen.add(shapes)
+
+    return TriedNet
