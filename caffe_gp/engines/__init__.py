@@ -4,8 +4,8 @@
     gp_net = engines.load_net("deploy.prototxt", "weights.caffemodel")
     gp_net.net, gp_net.score, gp_net.changes
 
-BVLC Caffe answers a bad file by aborting the process. ``load_net`` tries in a child first; ``run_guarded`` does the
-same for any other call. Both turn it into an EngineError.
+BVLC Caffe answers a bad file by aborting the process. ``load_net`` tries it in a child first, and
+``run_guarded`` runs any other call in one: both raise EngineError instead.
 """
 
 from __future__ import annotations
