@@ -1,6 +1,6 @@
 """BVLC Caffe's net for Python sessions: what would end the process is tried in a child first.
 
-Caffe ends the process where a shape or a file does not fit; a session, as a notebook is one, has to outlive it.
+Caffe ends the process where a shape or a file does not fit. A session, say in a notebook, has to outlive it.
 """
 
 from __future__ import annotations
