@@ -11,9 +11,9 @@ import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.engines.fitting import check_weights, never_filled, set_channels, stored_blobs
-from caffe_gp.engines.guarded import in_child, run_guarded
+from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
-from caffe_gp.engines.tried import tried_net
+from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, with_source
 from caffe_gp.python_layers.users import report_errors_of_net
 from caffe_gp.surgery.prepare import Prepared, prepare
@@ -88,7 +88,7 @@ def load_net(
     )
     in_session = resolve(engine) == "bvlc" and not in_child()
     if in_session:
-        run_guarded(_rehearse, prepared, prototxt, caffemodel, allow_missing_weights)
+        try_in_child(_rehearse, prepared, prototxt, caffemodel, allow_missing_weights)
     return open_net(
         prepared,
         prototxt,

@@ -6,9 +6,23 @@ Caffe ends the process where a shape or a file does not fit. A session, say in a
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Callable
 
 from caffe_gp.engines.guarded import run_guarded
+from caffe_gp.errors import EngineError
+
+
+def try_in_child(function: Callable[..., Any], *args: Any) -> None:
+    """Call ``function`` in a child; EngineError if that dies.
+
+    What it raises there is left to the call itself, which raises it with its traceback.
+    """
+    try:
+        run_guarded(function, *args)
+    except EngineError:
+        raise
+    except Exception:
+        pass
 
 
 def tried_net(net_class: Any) -> Any:
@@ -27,14 +41,14 @@ def tried_net(net_class: Any) -> Any:
             super().reshape()
 
         def copy_from(self, path: str | os.PathLike) -> None:
-            run_guarded(super().copy_from, os.fspath(path))
+            try_in_child(super().copy_from, os.fspath(path))
             super().copy_from(os.fspath(path))
 
         def _try_shapes(self) -> None:
             shapes = tuple(tuple(self.blobs[name].data.shape) for name in self.inputs)
             seen = self.__dict__.setdefault("_shapes_tried", set())
             if shapes not in seen:
-                run_guarded(super().reshape)
+                try_in_child(super().reshape)
                 seen.add(shapes)
 
     return TriedNet
