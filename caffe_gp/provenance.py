@@ -12,6 +12,7 @@ from pathlib import Path
 import caffe_gp
 
 COMMIT_VARIABLE = "CAFFE_GP_COMMIT"
+DEVICE_VARIABLE = "CAFFE_GP_DEVICE"  # the tools' default device; see also caffe.mode
 
 
 @functools.lru_cache(maxsize=None)

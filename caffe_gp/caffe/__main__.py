@@ -76,9 +76,7 @@ def _advice(error: Exception) -> list[str]:
     if isinstance(error, ModuleNotFoundError) and not found[0]:
         package = (error.name or "").partition(".")[0]
         name = _PACKAGES.get(package, package)
-        found.append(
-            f"'{package}' is not installed for {sys.executable}: {sys.executable} -m pip install {name}"
-        )
+        found.append(f"to install '{package}': {sys.executable} -m pip install {name}")
     return [line for line in found if line]
 
 

@@ -7,28 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from caffe_gp.errors import PrototxtError
-
 log = logging.getLogger("caffe")
-
-
-def check_policy(param: Any, source: str) -> None:
-    """Raise PrototxtError, naming the file ``source`` and the field, for a policy that cannot be computed."""
-    policy = param.lr_policy
-    if policy not in POLICIES:
-        raise PrototxtError(
-            f"{source}: lr_policy: Unknown learning rate policy: '{policy}'; known: {', '.join(POLICIES)}"
-        )
-    if policy in ("step", "sigmoid") and param.stepsize < 1:
-        raise PrototxtError(
-            f"{source}: stepsize: lr_policy '{policy}' needs a positive one, found {param.stepsize}"
-        )
-    if policy == "poly" and param.max_iter < 1:
-        raise PrototxtError(
-            f"{source}: max_iter: lr_policy 'poly' needs a positive one, found {param.max_iter}"
-        )
-    if policy in ("step", "exp", "inv", "multistep", "sigmoid") and param.gamma < 0:
-        raise PrototxtError(f"{source}: gamma: lr_policy '{policy}' needs 0 or more, found {param.gamma:g}")
 
 
 def learning_rate(param: Any, iteration: int, current_step: int) -> tuple[float, int]:

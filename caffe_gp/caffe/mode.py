@@ -7,12 +7,16 @@ used from a second thread runs where it was told to.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
 import torch
 
 from caffe_gp.errors import EngineError
+from caffe_gp.provenance import DEVICE_VARIABLE
+
+log = logging.getLogger("caffe")
 
 _CPU = torch.device("cpu")
 _device = _CPU
@@ -34,18 +38,20 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Compute on the CUDA device chosen by :func:`set_device` (0 by default).
 
-    Raises EngineError when this machine or this build of torch has no such device. Arithmetic is strict
-    float32: TF32 stays off unless :func:`allow_tf32` was called.
+    Raises EngineError when this machine or this build of torch has no such device. Where there is none at
+    all and CAFFE_GP_DEVICE is 'cpu', a script computes on the CPU instead, with a warning in Caffe's log.
+    Arithmetic is strict float32: TF32 stays off unless :func:`allow_tf32` was called.
     """
     global _device
-    _check(_device_id)
-    _device = torch.device("cuda", _device_id)
+    if _check(_device_id):
+        _device = torch.device("cuda", _device_id)
 
 
 def set_device(device_id: int) -> None:
     """Choose the CUDA device for :func:`set_mode_gpu`; takes effect at once if the mode is GPU."""
     global _device, _device_id
-    _check(device_id)
+    if not _check(device_id):
+        return
     _device_id = device_id
     if _device.type == "cuda":
         _device = torch.device("cuda", device_id)
@@ -76,13 +82,27 @@ def engine_description() -> dict[str, Any]:
     return {"torch": str(torch.__version__), "threads": str(torch.get_num_threads())}
 
 
-def _check(device_id: int) -> None:
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if not 0 <= device_id < count:
-        raise EngineError(
-            f"GPU {device_id} was asked for, but torch {torch.__version__} sees {count} CUDA device(s); "
-            "use set_mode_cpu(), or install a CUDA build of torch and the NVIDIA driver"
-        )
+def gpu_count() -> int:
+    """How many CUDA devices this build of torch sees."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _check(device_id: int) -> bool:
+    """Whether to use the GPU; False where there is none and CAFFE_GP_DEVICE says cpu."""
+    count = gpu_count()
+    if 0 <= device_id < count:
+        return True
+    if not count and os.environ.get(DEVICE_VARIABLE, "").strip() == "cpu":
+        log.warning("There is no GPU here: computing on the CPU, as %s=cpu says", DEVICE_VARIABLE)
+        return False
+    on_the_cpu = (
+        f"To run the script on the CPU as it is, set the environment variable {DEVICE_VARIABLE}=cpu; in your "
+        "own, call set_mode_cpu(). "
+    )
+    raise EngineError(
+        f"GPU {device_id} was asked for, but torch {torch.__version__} sees {count} CUDA device(s). "
+        f"{'' if count else on_the_cpu}A GPU needs a CUDA build of torch and the NVIDIA driver"
+    )
 
 
 def _after_fork() -> None:

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.caffe.layers import layer_type_list
 from caffe_gp.caffe.proto import caffe_pb2
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.proto import messages as pb
 
 __all__ = [
@@ -65,6 +66,15 @@ def assign_proto(message: Any, name: str, value: Any) -> None:
 def _assign_all(message: Any, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         assign_proto(message, name, value)
+
+
+def _no_parameter(layer_type: str, layer: str, name: str, own_param: Any) -> str:
+    known = layer_type_list()
+    if layer_type not in known:
+        near = did_you_mean(layer_type, known)
+        return f"{layer_type} layer '{layer}' has no parameter '{name}': no layer type has that name{near}"
+    fields = [field.name for field in own_param.DESCRIPTOR.fields] if own_param is not None else []
+    return f"{layer_type} layer '{layer}' has no parameter '{name}'{did_you_mean(name, fields)}"
 
 
 class Top:
@@ -132,7 +142,7 @@ class _Writer:
             elif hasattr(layer, name):
                 assign_proto(layer, name, value)
             else:
-                raise AttributeError(f"{fn.type_name} layer '{layer.name}' has no parameter '{name}'")
+                raise AttributeError(_no_parameter(fn.type_name, layer.name, name, own_param))
         self._tops[fn] = list(layer.top)
 
     def _name(self, item: Top | Function, type_name: str) -> str:

@@ -13,13 +13,12 @@ import torch
 
 from caffe_gp import proto
 from caffe_gp.caffe import debug_info, mode, snapshots
-from caffe_gp.caffe.learning_rate import check_policy, learning_rate
+from caffe_gp.caffe.learning_rate import learning_rate
 from caffe_gp.caffe.net import Net
 from caffe_gp.caffe.signals import Action, SignalHandler
 from caffe_gp.caffe.solver_nets import make_test_nets, make_train_net
 from caffe_gp.caffe.updates import UPDATES
 from caffe_gp.caffe.vectors import NetVec
-from caffe_gp.errors import PrototxtError
 from caffe_gp.proto import messages as pb
 
 __all__ = [
@@ -40,9 +39,10 @@ class Solver:
 
     update_type = "SGD"
 
-    def __init__(self, solver_file: str | os.PathLike[str] | Any) -> None:
+    def __init__(self, solver_file: str | os.PathLike[str] | Any, *, source: str | None = None) -> None:
+        """``source`` names a SolverParameter in messages."""
         if isinstance(solver_file, pb.SolverParameter):
-            self._source, self._param = "<SolverParameter>", solver_file
+            self._source, self._param = source or "<SolverParameter>", solver_file
         else:
             self._source = os.fspath(solver_file)
             self._param = proto.read_solver_param(self._source)
@@ -55,7 +55,9 @@ class Solver:
         self._on_start: list[Callable[[], Any]] = []
         self._on_gradients_ready: list[Callable[[], Any]] = []
         self._action: Callable[[], Action] = lambda: Action.NONE
-        self._check_param()
+        proto.check_solver(self.param, self._source)
+        if self.param.snapshot:
+            snapshots.check_folder(self.param, self._source)
         if self.param.random_seed >= 0:
             mode.set_random_seed(self.param.random_seed)
         self._net = make_train_net(self.param, self._source)
@@ -88,25 +90,6 @@ class Solver:
     def type(self) -> str:
         """Name of the update rule, as in a solver prototxt's ``type``."""
         return self.update_type
-
-    def _check_param(self) -> None:
-        check_policy(self.param, self._source)
-        if self.param.regularization_type not in ("L1", "L2"):
-            raise PrototxtError(
-                f"{self._source}: Unknown regularization type: {self.param.regularization_type}; "
-                "known: L1, L2"
-            )
-        for field in ("iter_size", "average_loss"):
-            if getattr(self.param, field) < 1:
-                raise PrototxtError(
-                    f"{self._source}: {field} should be at least 1, found {getattr(self.param, field)}"
-                )
-        if any(runs < 1 for runs in self.param.test_iter):
-            raise PrototxtError(
-                f"{self._source}: test_iter should be at least 1, found {list(self.param.test_iter)}"
-            )
-        if self.param.snapshot:
-            snapshots.check_folder(self.param, self._source)
 
     # ---- training
 
@@ -362,14 +345,17 @@ SOLVERS = {
 }
 
 
-def get_solver(solver_file: str | os.PathLike[str]) -> Solver:
-    """The solver whose class the file's ``type`` names."""
-    param = proto.read_solver_param(solver_file)
-    if param.type not in SOLVERS:
-        raise PrototxtError(
-            f"{solver_file}: Unknown solver type: {param.type} (known types: {', '.join(SOLVERS)})"
-        )
-    return SOLVERS[param.type](solver_file)
+def get_solver(solver_file: str | os.PathLike[str] | Any, *, source: str | None = None) -> Solver:
+    """The solver whose class the ``type`` of a solver prototxt, or of a SolverParameter, names.
+
+    source   names a SolverParameter in messages
+    """
+    if isinstance(solver_file, pb.SolverParameter):
+        param, source = solver_file, source or "<SolverParameter>"
+    else:
+        param, source = proto.read_solver_param(solver_file), os.fspath(solver_file)
+    proto.check_type(param, source)
+    return SOLVERS[param.type](param, source=source)
 
 
 def _log_outputs(kind: str, net: Net, values: Sequence[Any]) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.files.atomic import replacing
+from caffe_gp.files.kinds import DAMAGED_HDF5, HDF5, HDF5_STATE
+from caffe_gp.proto.mapped import refuse_other_files
 
 
 class SolverState(NamedTuple):
@@ -24,6 +26,7 @@ class SolverState(NamedTuple):
 def read_state(path: str) -> SolverState:
     """Read either format, by the extension ``.h5`` as Caffe does. Raises WeightsError."""
     if path.endswith(".h5"):
+        refuse_other_files(path, HDF5_STATE, HDF5, DAMAGED_HDF5)
         return _read_hdf5(path)
     state = proto.read_solverstate(path)
     return SolverState(

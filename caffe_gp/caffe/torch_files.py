@@ -3,34 +3,64 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
+from typing import Any
 
 import numpy as np
 import torch
 
 from caffe_gp.errors import WeightsError
 
+# Keys under which training scripts keep a state dict in a checkpoint.
+_IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model_state", "model", "net")
+_PARALLEL = "module."  # in front of every key of a DataParallel model
+
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The arrays of a ``.pth`` by key; floating point ones as float32.
 
     Those of today's format lie in the (memory-mapped) file until they are used; of the format before PyTorch
-    1.6 everything is read. Nothing but tensors and plain containers is unpickled (``weights_only``). Raises
+    1.6 everything is read. A checkpoint's state dict is taken out of it, and DataParallel's 'module.' off its
+    keys. Nothing but tensors and plain containers is unpickled (``weights_only``). Raises
     WeightsError for a file that holds more than that, or something else than a state dict, or is damaged.
     """
     path = os.fspath(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # a damaged file can make the unpickler fail in any way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: a PyTorch file that is damaged, or not safe to read: {reason}") from None
-    if not isinstance(content, dict) or not all(isinstance(item, torch.Tensor) for item in content.values()):
+        raise WeightsError(f"{path}: {_why_not(error)}") from None
+    found = _state_dict_in(content)
+    if found is None:
         keys = f" with {', '.join(map(str, list(content)[:8]))}" if isinstance(content, dict) else ""
         raise WeightsError(
             f"{path}: expected a state dict; found {type(content).__name__}{keys}. "
             "Save the model's state_dict() alone"
         )
-    return {str(key): _array(value) for key, value in content.items()}
+    return {str(key): _array(value) for key, value in found.items()}
+
+
+def _state_dict_in(content: Any) -> dict[Any, torch.Tensor] | None:
+    """A state dict as it is, or that of a checkpoint, which holds the epoch and more beside it."""
+    inside = [content.get(key) for key in _IN_CHECKPOINTS] if isinstance(content, dict) else []
+    for found in (content, *inside):
+        if isinstance(found, dict) and all(isinstance(item, torch.Tensor) for item in found.values()):
+            wrapped = found and all(str(key).startswith(_PARALLEL) for key in found)
+            return {str(key)[len(_PARALLEL) :]: item for key, item in found.items()} if wrapped else found
+    return None
+
+
+def _why_not(error: Exception) -> str:
+    """Without PyTorch's advice to load the file all the same, which would run what is in it."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    held = re.search(r"GLOBAL ([\w.]+)", text)
+    if held:
+        return (
+            f"a PyTorch file that holds an object of {held.group(1)}, not tensors alone, so that reading it "
+            "would run code: where it comes from, save the model's state_dict() alone"
+        )
+    reason = (text.splitlines() or [type(error).__name__])[0]
+    return f"a PyTorch file that is damaged, or not safe to read: {reason}"
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

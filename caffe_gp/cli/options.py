@@ -350,7 +350,7 @@ class _ListModels(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
-        for model in zoo.MODELS.values():
+        for model in zoo.named().values():
             eps = "eps to be given" if model.eps is None else f"eps {model.eps:g}"
             print(f"{model.name:<24}{len(model.classes):>3} classes  {eps:<16}{model.title}")
         parser.exit()

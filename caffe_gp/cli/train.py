@@ -141,8 +141,10 @@ def _by_solver(args: argparse.Namespace, engine: str) -> str:
     from caffe_gp.training.recipe import read_recipe
 
     recipe = read_recipe(args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data)
+    options.check_output(Path(recipe.snapshot_prefix).parent)
     run = trainer.train(
         recipe,
+        source=args.solver,
         engine=engine,
         device=args.device,
         weights=args.weights,

@@ -4,7 +4,8 @@
     gp_net = engines.load_net("deploy.prototxt", "weights.caffemodel")
     gp_net.net, gp_net.score, gp_net.changes
 
-BVLC Caffe answers a bad file by aborting the process; ``run_guarded`` turns that into an EngineError.
+BVLC Caffe answers a bad file by aborting the process. ``load_net`` tries it in a child first, and
+``run_guarded`` runs any other call in one: both raise EngineError instead.
 """
 
 from __future__ import annotations

@@ -19,6 +19,12 @@ from caffe_gp.errors import CaffeGPError, EngineError
 # glog: severity letter and date, time, thread, file:line] message
 _FATAL = re.compile(rb"^F\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ ([^\s:]+:\d+)\] ([^\r\n]*)", re.MULTILINE)
 _KEPT_BYTES = 1 << 16
+_in_child = False
+
+
+def in_child() -> bool:
+    """Whether this process is a child of ``run_guarded``, which may die."""
+    return _in_child
 
 
 def run_guarded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -96,6 +102,8 @@ def _child_main(
     args: Any,
     kwargs: Any,
 ) -> None:
+    global _in_child
+    _in_child = True
     receiver.close()
     os.close(read_end)
     os.dup2(write_end, 2)

@@ -9,13 +9,14 @@ import re
 import sys
 from typing import Any
 
+from caffe_gp.engines.guarded import in_child, run_guarded
 from caffe_gp.errors import EngineError
-from caffe_gp.provenance import cpu_name, gpu_name
+from caffe_gp.provenance import DEVICE_VARIABLE, cpu_name, gpu_name
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
-DEVICE_VARIABLE = "CAFFE_GP_DEVICE"
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+_tried_gpus: list[int] = []
 
 _BVLC_HINT = (
     "BVLC Caffe with its Python bindings is not installed for this Python. It cannot be pip-installed; "
@@ -52,15 +53,37 @@ def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = 
     """
     engine = resolve(engine)
     gpu = _parse_device(device)
+    _check_threads_variable()
     if threads is not None:
         _set_threads(engine, threads)
     caffe = _import_bvlc() if engine == "bvlc" else _import_embedded()
     if gpu is None:
         caffe.set_mode_cpu()
     else:
-        caffe.set_device(gpu)
-        caffe.set_mode_gpu()
+        _check_gpu(engine, caffe, gpu)
+        _use_gpu(caffe, gpu)
     return caffe
+
+
+def _use_gpu(caffe: Any, gpu: int) -> None:
+    caffe.set_device(gpu)
+    caffe.set_mode_gpu()
+
+
+def _check_gpu(engine: str, caffe: Any, gpu: int) -> None:
+    """EngineError for a GPU that is not there."""
+    if engine == "bvlc":
+        if not _tried_gpus and not in_child():  # a session outlives it; CUDA does not outlive a second fork
+            run_guarded(_use_gpu, caffe, gpu)
+        _tried_gpus.append(gpu)
+        return
+    count = caffe.mode.gpu_count()
+    if gpu >= count:
+        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
+        raise EngineError(
+            f"device 'cuda:{gpu}' is not here; torch sees {there}. Use --device cpu (in Python device='cpu'; "
+            f"{DEVICE_VARIABLE} sets the default). A GPU needs a CUDA build of torch and the NVIDIA driver"
+        )
 
 
 def _set_threads(engine: str, threads: int) -> None:
@@ -81,6 +104,15 @@ def thread_variables(threads: int | None) -> dict[str, str]:
     Libraries read their number of threads when they are loaded.
     """
     return {} if threads is None else dict.fromkeys((THREADS_VARIABLE, "NUMBA_NUM_THREADS"), str(threads))
+
+
+def _check_threads_variable() -> None:
+    """EngineError where OMP_NUM_THREADS is no number: each library would then take one of its own."""
+    value = os.environ.get(THREADS_VARIABLE, "").strip()
+    if value and not re.match(r"^[1-9]\d*(\s*,\s*[1-9]\d*)*$", value):
+        raise EngineError(
+            f"environment variable {THREADS_VARIABLE}={value!r}: expected the number of CPU threads, from 1"
+        )
 
 
 def _threads_by_environment() -> str:

@@ -11,7 +11,9 @@ import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.engines.fitting import check_weights, never_filled, set_channels, stored_blobs
+from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
+from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, with_source
 from caffe_gp.python_layers.users import report_errors_of_net
 from caffe_gp.surgery.prepare import Prepared, prepare
@@ -70,8 +72,9 @@ def load_net(
     weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched. A layer that
     the file has no weights for is an error, unless its filler makes bilinear upsampling or
     ``allow_missing_weights`` is set.
-    Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc', wrong weights abort the
-    process: call through ``run_guarded``.
+    Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc' the net is first opened and
+    run forward and backward in a child process, and every new shape of its inputs is tried in one: where
+    Caffe would end the process, EngineError is raised.
     """
     prepared = prepare_net(
         prototxt,
@@ -83,6 +86,9 @@ def load_net(
         level=level,
         inputs=inputs,
     )
+    in_session = resolve(engine) == "bvlc" and not in_child()
+    if in_session:
+        try_in_child(_rehearse, prepared, prototxt, caffemodel, allow_missing_weights)
     return open_net(
         prepared,
         prototxt,
@@ -90,7 +96,22 @@ def load_net(
         engine=engine,
         device=device,
         allow_missing_weights=allow_missing_weights,
+        tried=in_session,
     )
+
+
+def _rehearse(
+    prepared: Prepared,
+    prototxt: str | os.PathLike,
+    caffemodel: str | os.PathLike | None,
+    allow_missing_weights: bool,
+) -> None:
+    # On the CPU: CUDA does not survive a fork.
+    opened = open_net(
+        prepared, prototxt, caffemodel, engine="bvlc", allow_missing_weights=allow_missing_weights
+    )
+    opened.net.forward()
+    opened.net.backward()
 
 
 def open_net(
@@ -101,10 +122,14 @@ def open_net(
     engine: str = "auto",
     device: str = "cpu",
     allow_missing_weights: bool = False,
+    tried: bool = False,
 ) -> GPNet:
-    """``load_net`` of a description that ``prepare_net`` has made already for the same engine."""
+    """``load_net`` of a description that ``prepare_net`` has made already for the same engine.
+
+    tried   whether BVLC Caffe's net is a ``tried_net``; without it, what does not fit ends the process
+    """
     engine, prototxt = resolve(engine), os.fspath(prototxt)
-    net = _build_net(load_caffe(engine, device), prepared.net, prototxt)
+    net = _build_net(load_caffe(engine, device), prepared.net, prototxt, tried)
     warnings: list[str] = []
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)
@@ -170,7 +195,7 @@ def forward(net: Any, blob: str, values: np.ndarray) -> None:
     net.forward()
 
 
-def _build_net(caffe: Any, param: Any, source: str) -> Any:
+def _build_net(caffe: Any, param: Any, source: str, tried: bool) -> Any:
     if hasattr(caffe.Net, "from_param"):  # the embedded Caffe: its messages then name the user's file
         return caffe.Net.from_param(param, caffe.TEST, source=source)
     report_errors_of_net(proto.filter_net(param, caffe.TEST), source, caffe.Layer)
@@ -178,4 +203,4 @@ def _build_net(caffe: Any, param: Any, source: str) -> Any:
         path = os.path.join(folder, os.path.basename(source))
         with open(path, "w", encoding="utf-8") as file:
             file.write(proto.to_text(param))
-        return caffe.Net(path, caffe.TEST)
+        return (tried_net(caffe.Net) if tried else caffe.Net)(path, caffe.TEST)

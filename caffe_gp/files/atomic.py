@@ -10,6 +10,16 @@ from typing import BinaryIO, Callable, Iterator
 
 
 @contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
+
+
+@contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
     """A temporary path beside ``path`` to write to, renamed to ``path`` at the end.
 
@@ -22,7 +32,8 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
     os.close(handle)
     try:
-        yield temporary
+        with naming(target):
+            yield temporary
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder

@@ -287,10 +287,17 @@ def _advice(kind: str, wanted: tuple[str, ...], file: Any) -> str:
     if kind == STATE and CAFFEMODEL in wanted:
         named = learned_net(file)
         return f"The weights of that snapshot are in '{named}'" if named else "Pass the caffemodel beside it"
-    if kind in _WEIGHTS and STATE in wanted:
-        return "Pass the .solverstate that was written beside it"
+    if kind in _WEIGHTS and (STATE in wanted or HDF5_STATE in wanted):
+        return f"To resume, pass {_state_beside(file)}; to fine-tune, pass this as the weights"
     if kind == NET and SOLVER in wanted:
         return 'A solver prototxt names it: net: "FILE"'
     if kind == NET and CAFFEMODEL in wanted:
         return "Pass it as the net, and its .caffemodel as the weights"
     return _ADVICE.get(kind, "")
+
+
+def _state_beside(file: Any) -> str:
+    weights = "" if isinstance(file, bytes) else os.fspath(file)
+    state = weights.replace(".caffemodel", ".solverstate")
+    there = state != weights and os.path.exists(state)
+    return f"'{state}'" if there else "the .solverstate that was written beside it"

@@ -34,11 +34,11 @@ def prepared_text(
     Raises PrototxtError for what is neither, and what ``engines.prepare_net`` raises.
     """
     path = title = os.fspath(source)
-    if path in zoo.MODELS:
+    if path in zoo.named():
         model = zoo.get(path)
         path, title, score = str(model.prototxt()), model.title, score or model.score
     elif not os.path.exists(path):
-        hint = did_you_mean(path, zoo.MODELS)
+        hint = did_you_mean(path, zoo.named())
         raise PrototxtError(f"{path}: no such file, and no model of this name{hint}")
     weights = None if caffemodel is None else os.fspath(caffemodel)
     prepared = engines.prepare_net(

@@ -136,8 +136,8 @@ def find(name: str) -> WeightsFile:
     """The file of this name, or the one that the model of this name reads. Raises UsageError."""
     if name in MANIFEST:
         return MANIFEST[name]
-    if name in zoo.MODELS:
-        weights = zoo.MODELS[name].weights
+    if name in zoo.named():
+        weights = zoo.named()[name].weights
         if weights is None:
             raise UsageError(
                 f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"

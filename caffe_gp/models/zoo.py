@@ -10,7 +10,7 @@ For example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -24,6 +24,7 @@ from caffe_gp.models import camvid, classifiers, crfasrnn, deeplab, digits, fcn,
 CONTEXT_MEAN = (104.007, 116.669, 122.679)
 # CRF-RNN's README has FCN's mean, and its demo swapped the channels of this one in 2017, after the paper.
 TVG_MEAN = (103.939, 116.779, 123.68)
+TVG_DEMO_MEAN = TVG_MEAN[::-1]
 DEEPLAB_MEAN = (104.008, 116.669, 122.675)
 
 # Where the paper is silent, a step size has to be found by a sweep on validation images.
@@ -45,6 +46,7 @@ class Model:
     eps         step at ``data``, in units of that blob; None where it has to be tuned
     eps_source  where eps comes from
     feed        how an image becomes ``data``
+    recipe_of   the model of MODELS that this is with another ``feed``; None: it is one of MODELS
     """
 
     name: str
@@ -57,10 +59,11 @@ class Model:
     eps: float | None
     eps_source: str
     feed: Preprocess = Preprocess()
+    recipe_of: str | None = None
 
     def prototxt(self) -> Path:
         """The file written from ``net``."""
-        return places.shipped("prototxt", self.name, "deploy.prototxt")
+        return places.shipped("prototxt", self.recipe_of or self.name, "deploy.prototxt")
 
     def feed_options(self) -> dict[str, Any]:
         """``feed`` as options of a run: mean, scale, channel_order, resize, pad_to."""
@@ -278,9 +281,32 @@ _ALL = (
 MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 
 
+def _with_demo_mean(model: Model) -> Model:
+    """CRF-RNN's net as its public demo feeds it since 2017: the mean's blue and red are exchanged."""
+    return replace(
+        model,
+        name=f"{model.name}-demo-mean",
+        title=f"{model.title}, with the mean of its demo since 2017",
+        feed=replace(model.feed, mean=TVG_DEMO_MEAN),
+        recipe_of=model.name,
+    )
+
+
+#: Second recipes: a model's net and weights, fed otherwise. A result says by the name which was used.
+RECIPES: dict[str, Model] = {
+    recipe.name: recipe
+    for recipe in (_with_demo_mean(MODELS["fcn-8s-coco"]), _with_demo_mean(MODELS["crfasrnn-coco"]))
+}
+
+
+def named() -> dict[str, Model]:
+    """MODELS and RECIPES by name."""
+    return {**MODELS, **RECIPES}
+
+
 def get(name: str) -> Model:
-    """The model of this name; UsageError with the nearest names and the whole list otherwise."""
-    if name not in MODELS:
-        hint = did_you_mean(name, MODELS)
-        raise UsageError(f"unknown model '{name}'{hint} (known: {', '.join(MODELS)})")
-    return MODELS[name]
+    """The model or recipe of this name; UsageError with the nearest names and the whole list otherwise."""
+    known = named()
+    if name not in known:
+        raise UsageError(f"unknown model '{name}'{did_you_mean(name, known)} (known: {', '.join(known)})")
+    return known[name]

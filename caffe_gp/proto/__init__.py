@@ -17,6 +17,7 @@ from . import messages
 from .filter import filter_net, layer_is_included, state_meets_rule
 from .load import read_blob, read_solverstate, read_weights
 from .save import write_blob, write_caffemodel, write_hdf5, write_solverstate
+from .solver_rules import check_solver, check_type
 from .text import (
     expand_variables,
     parse_message,
@@ -35,6 +36,8 @@ __all__ = [
     "parse_net_param",
     "read_solver_param",
     "parse_solver_param",
+    "check_solver",
+    "check_type",
     "filter_net",
     "layer_is_included",
     "state_meets_rule",

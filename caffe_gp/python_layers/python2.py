@@ -58,4 +58,12 @@ def hint(error: BaseException) -> str:
         for name in re.findall(r"'(\w+)'", str(error)):
             if name in _GONE:
                 return f" '{name}' is of Python 2; in Python 3 it is {_GONE[name]}."
+    if isinstance(error, (TypeError, IndexError)):
+        text = str(error)
+        if "float" in text and "integer" in text or text.startswith("slice indices must be integers"):
+            return " In Python 3 the / of two integers is a float: where Python 2 rounded down, write //."
+        if re.search(
+            r"'(map|filter|zip|range|dict_\w+)' object (is not subscriptable|does not support)", text
+        ):
+            return " In Python 3 map, filter, zip and dict.keys() give no list: put list(...) around them."
     return ""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_gp import proto
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, PrototxtError
 from caffe_gp.proto import messages as pb
 
 # ---- written
@@ -78,7 +78,8 @@ def read_recipe(
     iterations  in place of ``max_iter``; a rate that depends on it ('poly') then decays faster or slower
     options     take the place of fields of the same name in the JSON param_str of Python layers: ``seed=2``,
                 which is ``random_seed`` too, ``data="folder:DIR"``; None leaves what is there
-    Raises DataError for an option that no layer has.
+    Raises PrototxtError for a solver that cannot train, which names ``solver``; DataError for an option that
+    no layer has.
     """
     recipe = proto.read_solver_param(os.fspath(solver))
     if net is not None:
@@ -87,6 +88,14 @@ def read_recipe(
         recipe.snapshot_prefix = str(out / Path(recipe.snapshot_prefix).name)
     if iterations is not None:
         recipe.max_iter = iterations
+    proto.check_type(recipe, os.fspath(solver))
+    proto.check_solver(recipe, os.fspath(solver))
+    if recipe.max_iter < 1:
+        found = recipe.max_iter if recipe.HasField("max_iter") else "not set"
+        raise PrototxtError(
+            f"{os.fspath(solver)}: max_iter is {found}, so nothing would be trained: set it to the number of "
+            "iterations, or give --max-iter"
+        )
     given = {name: value for name, value in options.items() if value is not None}
     recipe.random_seed = given.get("seed", recipe.random_seed)
     if given:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from contextlib import contextmanager
@@ -24,14 +23,16 @@ from typing import Any, Callable, Iterator
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.errors import DataError
 from caffe_gp.files.json_files import write_json
 from caffe_gp.proto import messages as pb
+from caffe_gp.python_layers.users import report_errors_of_net
 from caffe_gp.report import figures
-from caffe_gp.training import curves
+from caffe_gp.training import curves, snapshots
 
 LOG_EVERY = 20
-# Tests are run here, where their results can be kept: Caffe's solvers only print them.
+# Tests are run here, where their results can be kept: Caffe's solvers only print them. Snapshots are written
+# here, once the parameters are known to be finite.
 _NEVER = 2**31 - 1
 
 
@@ -81,6 +82,7 @@ class Trained:
 def train(
     recipe: Any,
     *,
+    source: str | os.PathLike | None = None,
     engine: str = "torch",
     device: str = "cpu",
     weights: str | os.PathLike | None = None,
@@ -92,6 +94,7 @@ def train(
     """Train to the end, from a snapshot if there is one.
 
     recipe    a SolverParameter
+    source    the file that it was read from, for messages
     weights   to start from, as for fine-tuning; a snapshot goes before it
     snapshot  solver state to resume from; default: the newest with the recipe's prefix
     score     judges the training net's weights at every regular snapshot and at the end; the best one's
@@ -99,13 +102,16 @@ def train(
     keep      how many snapshots stay besides the best one; default: all
     Test nets are run as the recipe says, and at the end. Ctrl-C stops after the iteration at hand, with a
     snapshot; KeyboardInterrupt is raised then. Raises DataError for a snapshot that is not there or is
-    beyond ``max_iter``, and for tests without a ``test_interval``; CaffeGPError when the loss
-    becomes nan or infinite, and what the engine raises; BVLC Caffe aborts instead (``engines.run_guarded``).
+    beyond ``max_iter``, for tests without a ``test_interval`` and for a net without a loss; CaffeGPError at
+    the iteration in which the loss or a parameter is nan or infinite, with no snapshot of that; and what the
+    engine raises; BVLC Caffe aborts instead (``engines.run_guarded``).
     """
     from tqdm import tqdm
 
     run = Trained(recipe)
-    solver = _open(run, engine, device, weights, snapshot)
+    state = snapshots.chosen(recipe, snapshot, quiet)
+    solver = _open(run, engine, device, source, weights, state)
+    writer = snapshots.Writer(recipe, solver, state)
     start = time.perf_counter() - run.seconds
     bar = tqdm(total=recipe.max_iter, initial=solver.iter, desc="training", unit="step", disable=quiet)
     with bar, _deferred_interrupt() as interrupted:
@@ -114,24 +120,28 @@ def train(
         for losses in _steps(solver, recipe.max_iter):
             bar.update(1)
             last = solver.iter == recipe.max_iter
-            if solver.iter % LOG_EVERY == 0 or last:
-                _log_loss(run, solver.iter, losses)
+            logged = solver.iter % LOG_EVERY == 0 or last
+            regular = bool(recipe.snapshot) and solver.iter % recipe.snapshot == 0
+            stop = interrupted()  # asked once: Ctrl-C may come between two looks
+            written = stop or last or regular
+            writer.check(losses[-1], params=logged or written)
+            if logged:
+                run.loss.append((solver.iter, float(np.mean(losses))))
+                losses.clear()
             if recipe.test_iter and (solver.iter % recipe.test_interval == 0 or last):
                 _test(run, solver)
             if solver.iter % LOG_EVERY == 0:
                 bar.set_postfix(_newest(run))
-            regular = bool(recipe.snapshot) and solver.iter % recipe.snapshot == 0
-            if interrupted() or last or regular:
-                if not regular:
-                    solver.snapshot()  # step() has made the regular ones
+            if written:
+                writer.write()
                 if score is not None and (regular or last):
                     run.scores.append((solver.iter, score(run.params(solver.iter))))
                     if not quiet:
                         bar.write(f"iteration {solver.iter}: score {run.scores[-1][1]:.4f}")
                 run.seconds = time.perf_counter() - start
                 _write_log(run)
-                _drop_old_snapshots(run, keep)
-            if interrupted() and not last:
+                snapshots.drop_old(recipe.snapshot_prefix, keep, run.snapshot(run.best))
+            if stop and not last:
                 raise KeyboardInterrupt
     return run
 
@@ -140,15 +150,21 @@ def _open(
     run: Trained,
     engine: str,
     device: str,
+    source: str | os.PathLike | None,
     weights: str | os.PathLike | None,
-    snapshot: str | os.PathLike | None,
+    state: Path | None,
 ) -> Any:
     """The engine's solver, at the iteration that the training resumes from; ``run`` gets what was logged."""
     recipe = run.recipe
-    state = Path(snapshot) if snapshot is not None else newest_snapshot(recipe.snapshot_prefix)
-    if state is not None and not (state.is_file() and _weights_of(state).is_file()):
-        raise DataError(f"{state}: no such snapshot (a .solverstate with its .caffemodel beside it)")
-    solver = engines.load_caffe(engine, device).get_solver(_write_solver(run))
+    if weights is not None:
+        with proto.read_weights(weights):  # says what the file is if it is something else
+            pass
+    solver = _solver(run, engine, device, source)
+    if not any(solver.net.blob_loss_weights.values()):
+        raise DataError(
+            f"{recipe.net or recipe.train_net or source}: no layer has a loss, so nothing would be "
+            "learned: add a loss layer, such as SoftmaxWithLoss, or a loss_weight"
+        )
     if state is not None:
         solver.restore(str(state))
         if solver.iter > recipe.max_iter:
@@ -163,6 +179,37 @@ def _open(
     return solver
 
 
+def _solver(run: Trained, engine: str, device: str, source: str | os.PathLike | None) -> Any:
+    made, path = _write_solver(run)
+    name = path if source is None else os.fspath(source)
+    caffe = engines.load_caffe(engine, device)
+    if engines.resolve(engine) == "torch":
+        return caffe.get_solver(made, source=name)
+    for state, net, file in _nets(made, name):
+        report_errors_of_net(
+            proto.filter_net(net, state.phase, state.level, tuple(state.stage)), file, caffe.Layer
+        )
+    return caffe.get_solver(path)
+
+
+def _nets(solver: Any, source: str) -> Iterator[tuple[Any, Any, str]]:
+    """(NetState, NetParameter, its file) of the nets to train and to test that a solver names."""
+    generic = [solver.net] if solver.net else [solver.net_param] if solver.HasField("net_param") else []
+    train = (
+        [solver.train_net]
+        if solver.train_net
+        else [solver.train_net_param][: solver.HasField("train_net_param")]
+    )
+    tests = [*solver.test_net, *solver.test_net_param] or generic * bool(solver.test_iter)
+    states = list(solver.test_state) or [pb.NetState()] * len(tests)
+    for phase, state, net in [
+        *((pb.TRAIN, solver.train_state, net) for net in train or generic),
+        *((pb.TEST, state, net) for state, net in zip(states, tests)),
+    ]:
+        state = pb.NetState(phase=phase, level=state.level, stage=state.stage)
+        yield (state, proto.read_net_param(net), net) if isinstance(net, str) else (state, net, source)
+
+
 def _steps(solver: Any, iterations: int) -> Iterator[list[float]]:
     """One iteration after the other; after each the losses since whoever takes them last cleared the list."""
     weighted = {name: weight for name, weight in solver.net.blob_loss_weights.items() if weight}
@@ -174,32 +221,14 @@ def _steps(solver: Any, iterations: int) -> Iterator[list[float]]:
         yield losses
 
 
-def _log_loss(run: Trained, iteration: int, losses: list[float]) -> None:
-    """Log the mean of ``losses`` and clear them. CaffeGPError if it is not finite."""
-    loss = float(np.mean(losses))
-    losses.clear()
-    run.loss.append((iteration, loss))
-    if not np.isfinite(loss):
-        raise CaffeGPError(
-            f"iteration {iteration}: the loss is {loss}, the training has diverged. Try a smaller base_lr "
-            f"than {run.recipe.base_lr:g}, or smaller values in the data"
-        )
-
-
-def newest_snapshot(prefix: str | os.PathLike) -> Path | None:
-    """The solver state PREFIX_iter_N of the highest N whose weights are there too."""
-    states = [path for path in _snapshots(Path(prefix)) if _weights_of(path).is_file()]
-    return states[-1] if states else None
-
-
 # ---- the solver file
 
 
-def _write_solver(run: Trained) -> str:
-    """Write the recipe as it is run, PREFIX_solver.prototxt; its path."""
+def _write_solver(run: Trained) -> tuple[Any, str]:
+    """Write the recipe as it is run, PREFIX_solver.prototxt; it, and its path."""
     made = pb.SolverParameter()
     made.CopyFrom(run.recipe)
-    made.display = 0
+    made.display = made.snapshot = 0
     if made.test_iter:
         if made.test_interval < 1:
             raise DataError("the solver has test_iter and no test_interval, the iterations between two tests")
@@ -207,7 +236,7 @@ def _write_solver(run: Trained) -> str:
     path = run.beside("solver.prototxt")
     path.parent.mkdir(parents=True, exist_ok=True)
     proto.write_text(made, str(path))
-    return str(path)
+    return made, str(path)
 
 
 def _resume_data(net: Any, passes: int) -> None:
@@ -246,31 +275,6 @@ def _newest(run: Trained) -> dict[str, str]:
 
 
 # ---- files beside the snapshots
-
-
-def _snapshots(prefix: Path) -> list[Path]:
-    def iteration(path: Path) -> int:
-        found = re.fullmatch(re.escape(prefix.name) + r"_iter_(\d+)\.solverstate(\.h5)?", path.name)
-        return int(found.group(1)) if found else -1
-
-    found = prefix.parent.glob("*.solverstate*") if prefix.parent.is_dir() else ()
-    return sorted((path for path in found if iteration(path) >= 0), key=iteration)
-
-
-def _weights_of(state: Path) -> Path:
-    return state.with_name(state.name.replace(".solverstate", ".caffemodel"))
-
-
-def _drop_old_snapshots(run: Trained, keep: int | None) -> None:
-    """Keep the newest, to resume from, and the best; all for None."""
-    if keep is None:
-        return
-    best = run.snapshot(run.best)
-    for path in _snapshots(Path(run.recipe.snapshot_prefix))[:-keep]:
-        weights = _weights_of(path)
-        if weights != best:
-            weights.unlink()
-            path.unlink()
 
 
 def _read_log(run: Trained, iteration: int) -> None:

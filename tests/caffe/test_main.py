@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 NET = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 4 dim: 4 } } }
@@ -134,6 +135,22 @@ def test_scripts_of_another_time_are_told_what_to_do(folder, code, advice):
     done = run(folder, "old.py")
     assert done.returncode == 1 and 'old.py", line 1' in done.stderr
     assert advice in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
+def test_a_script_for_a_gpu_on_a_machine_without_one(folder, monkeypatch):
+    """Every released script has these two lines."""
+    (folder / "gpu.py").write_text(
+        "import caffe\ncaffe.set_device(0)\ncaffe.set_mode_gpu()\n"
+        "print(caffe.Net('net.prototxt', caffe.TEST).forward()['out'].sum())\n"
+    )
+    monkeypatch.delenv("CAFFE_GP_DEVICE", raising=False)
+    monkeypatch.delenv("GLOG_minloglevel", raising=False)
+    done = run(folder, "gpu.py")
+    assert done.returncode == 4 and "CAFFE_GP_DEVICE=cpu" in done.stderr
+    monkeypatch.setenv("CAFFE_GP_DEVICE", "cpu")
+    done = run(folder, "gpu.py")
+    assert (done.returncode, done.stdout) == (0, "32.0\n") and "no GPU here" in done.stderr
 
 
 def test_exit_codes_and_usage(folder):

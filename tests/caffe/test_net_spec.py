@@ -122,3 +122,11 @@ def test_refusals():
     n.pair = L.DummyData(ntop=2)
     with pytest.raises(TypeError, match="'pair' is not a Top"):
         n.to_proto()
+
+
+def test_misspelt_names_are_told_with_the_nearest():
+    data = L.Input(shape={"dim": [1, 3, 8, 8]})
+    with pytest.raises(AttributeError, match="no layer type has that name; did you mean Convolution"):
+        to_proto(L.Convolutoin(data, num_output=2))
+    with pytest.raises(AttributeError, match="no parameter 'kernal_size'; did you mean kernel_size"):
+        to_proto(L.Convolution(data, kernal_size=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,10 +75,15 @@ def test_errors_are_one_line(folder, run):
 
 
 def test_a_diverged_training_stops(folder, run):
-    (folder / "solver.prototxt").write_text(SOLVER.replace("base_lr: 0.01", "base_lr: 1e4"))
+    """At the iteration in which it is seen; the same command with a lower rate then trains to the end."""
+    diverging = SOLVER.replace("base_lr: 0.01", "base_lr: 1e30").replace("snapshot: 1000", "snapshot: 1")
+    (folder / "solver.prototxt").write_text(diverging)
     _, said = run(code=1)
-    assert "iteration 20: the loss is " in said
+    assert re.search(r"iteration [123]: (the loss|a parameter) is ", said)
+    assert "Lower base_lr below 1e+30" in said
     assert not list((folder / "out").glob("*.solverstate"))
+    (folder / "solver.prototxt").write_text(SOLVER)
+    assert "loss 0." in run()[0] or "loss 1." in run()[0]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,26 @@ def test_unknown_devices(device):
         engines.load_caffe(nets.ENGINE, device)
 
 
+def test_a_gpu_that_is_not_here():
+    """Whichever are: not a hundred."""
+    with pytest.raises(
+        EngineError, match="--device cpu" if nets.ENGINE == "torch" else "BVLC Caffe stopped at"
+    ):
+        engines.load_caffe(nets.ENGINE, "cuda:99")
+
+
+@pytest.mark.parametrize(
+    "threads, right", [("lots", False), ("0", False), ("-2", False), ("2", True), ("4,2", True)]
+)
+def test_threads_in_the_environment(monkeypatch, threads, right):
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    if right:
+        engines.load_caffe(nets.ENGINE)
+    else:
+        with pytest.raises(EngineError, match=f"environment variable OMP_NUM_THREADS='{threads}'"):
+            engines.load_caffe(nets.ENGINE)
+
+
 def test_the_empty_package_of_that_name_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "caffe", types.ModuleType("caffe"))
     with pytest.raises(EngineError, match="not pycaffe.*placeholder.*--engine torch"):

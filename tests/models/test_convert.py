@@ -15,6 +15,7 @@ import pytest
 from scipy.io import savemat
 
 from caffe_gp import proto
+from caffe_gp.caffe.torch_files import read_state_dict
 from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError, WeightsError
 from caffe_gp.models import zoo
@@ -363,7 +364,7 @@ class Evil:
 def test_nothing_in_a_file_is_run(tmp_path, small_zoo, capsys):
     path = tmp_path / "w.pth"
     torch.save({"conv1_1.weight": Evil()}, path)
-    refused(path, "fcn-8s", "not safe to read")
+    refused(path, "fcn-8s", "reading it would run code")
     path = tmp_path / "w.npz"
     np.savez(path, **{"conv1_1/W": np.array([Evil()], object)})
     refused(path, "fcn-8s", "Python objects")
@@ -384,8 +385,10 @@ def test_files_that_are_something_else(tmp_path, small_zoo):
     with h5py.File(path, "w") as file:
         file["data/conv1/0"] = np.zeros(3)
     refused(path, "fcn-8s", "neither")
-    torch.save({"state_dict": {"conv1_1.weight": torch.zeros(1)}, "epoch": 3}, tmp_path / "w.pth")
-    refused(tmp_path / "w.pth", "fcn-8s", "expected a state dict", "state_dict, epoch")
+    torch.save({"weights": {"conv1_1.weight": torch.zeros(1)}, "epoch": 3}, tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", "fcn-8s", "expected a state dict", "weights, epoch")
+    torch.save(torch.nn.Conv2d(1, 1, 1), tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", "fcn-8s", "an object of torch.nn.modules.conv.Conv2d", "state_dict() alone")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "w.pth")
     refused(tmp_path / "w.pth", "fcn-8s", "this is no file of the known formats")
     savemat(tmp_path / "w.mat", {"params": np.zeros(3)})
@@ -443,3 +446,18 @@ def test_the_command(tmp_path, small_zoo, capsys):
     args = [str(tmp_path / "page.h5"), str(tmp_path / "out.caffemodel"), "--model", "fcn-8s"]
     assert main(["convert", *args]) == 2
     assert "a web page" in capsys.readouterr().err
+
+
+def test_state_dicts_in_checkpoints(tmp_path):
+    """As training scripts save them: beside the epoch, from one or several GPUs."""
+    weights = {"conv.weight": torch.rand(2, 3), "conv.bias": torch.rand(2)}
+    parallel = {f"module.{key}": value for key, value in weights.items()}
+    for content in (
+        weights,
+        {"state_dict": weights, "epoch": 3},
+        {"model": parallel, "optimizer": {"lr": 0.1}},
+    ):
+        torch.save(content, tmp_path / "w.pth")
+        found = read_state_dict(tmp_path / "w.pth")
+        assert list(found) == list(weights)
+        np.testing.assert_array_equal(found["conv.weight"], weights["conv.weight"].numpy())

@@ -7,7 +7,8 @@ import pytest
 from caffe_gp import proto
 from caffe_gp.datasets import class_names
 from caffe_gp.errors import CaffeGPError, PrototxtError
-from caffe_gp.models import tables, zoo
+from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.models import tables, weights, zoo
 from caffe_gp.models.prepared import prepared_text
 from caffe_gp.surgery.prepare import prepare
 
@@ -78,6 +79,17 @@ def test_class_names():
     places = {"bag": 21, "floor": 33, "ground": 37, "curtain": 42, "sky": 50, "bedcloth": 52, "wood": 59}
     assert {name: context.index(name) for name in places} == places
     assert class_names.CIFAR10.index("deer") == 4 and class_names.DIGITS[7] == "7"
+
+
+def test_crf_rnn_has_two_means_by_name():
+    for name in ("crfasrnn-coco", "fcn-8s-coco"):
+        model, demo = zoo.get(name), zoo.get(f"{name}-demo-mean")
+        assert model.feed.mean == (103.939, 116.779, 123.68)  # blue, green, red: VGG's
+        assert demo.feed.mean == (123.68, 116.779, 103.939)  # crfasrnn_demo.py since 2017
+        assert (demo.prototxt(), demo.eps, demo.weights) == (model.prototxt(), model.eps, model.weights)
+        assert demo.feed.pad_to == model.feed.pad_to and weights.find(demo.name) is weights.find(name)
+        settings = NetSettings.of_model(demo.name, eps=[1.0], caffemodel="w.caffemodel")
+        assert settings.model == demo.name and settings.mean == demo.feed.mean
 
 
 def test_unknown_model_is_told_with_the_nearest():

@@ -14,7 +14,7 @@ from caffe_gp.datasets.digit_scenes import DigitScenes
 from caffe_gp.models import zoo
 from caffe_gp.models.digits import digits as deployed
 from caffe_gp.python_layers import digit_scenes
-from caffe_gp.training import digits, trainer
+from caffe_gp.training import digits, snapshots, trainer
 from tests.training import training_files
 
 
@@ -52,7 +52,7 @@ def test_interrupted_training_goes_on_where_it_stopped(prototxts, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         digits.train(prototxts, out, steps=8, quiet=True)
     # The fifth iteration was finished and kept; nothing else was written.
-    assert trainer.newest_snapshot(out / "training" / "digits").name == "digits_iter_5.solverstate"
+    assert snapshots.newest(out / "training" / "digits").name == "digits_iter_5.solverstate"
     assert positions == [0, 2, 4, 6, 8] and not (out / "digits.caffemodel").exists()
 
     record = digits.train(prototxts, out, steps=8, quiet=True)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import DataError, WeightsError
-from caffe_gp.training import trainer
+from caffe_gp.errors import CaffeGPError, DataError, PrototxtError, WeightsError
+from caffe_gp.training import snapshots, trainer
 from caffe_gp.training.recipe import read_recipe
 from conformance import record_training
 
@@ -63,7 +63,7 @@ def train(solver, **options):
     recipe = read_recipe(
         solver, **{name: options.pop(name) for name in ("iterations", "seed", "out") if name in options}
     )
-    return trainer.train(recipe, engine=engines.resolve(), quiet=True, **options)
+    return trainer.train(recipe, source=solver, engine=engines.resolve(), **{"quiet": True, **options})
 
 
 def test_a_net_with_plain_data_layers(solver, tmp_path):
@@ -100,7 +100,7 @@ def test_goes_on_from_the_newest_snapshot_or_the_one_named(solver, tmp_path):
     # Half a snapshot, and another training's, do not count.
     (tmp_path / "out/tinyer_iter_99.solverstate").write_bytes(b"")
     (tmp_path / "out/tinyer_iter_99.caffemodel").write_bytes(b"")
-    newest = trainer.newest_snapshot(tmp_path / "out/tiny")
+    newest = snapshots.newest(tmp_path / "out/tiny")
     assert newest.name == "tiny_iter_25.solverstate"
     again = train(solver)
     # HDF5 files are read from their beginning again, so the losses after it differ; those before are kept.
@@ -126,6 +126,110 @@ def test_a_damaged_log_is_named(solver, tmp_path):
             train(solver, iterations=70)
     (tmp_path / "out/tiny_log.json").unlink()
     assert [i for i, _ in train(solver, iterations=70).loss] == [70]
+
+
+# ---- a training that diverges
+
+
+def edit(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_a_diverged_training_stops_at_once_and_goes_on_from_a_good_snapshot(solver, tmp_path):
+    with h5py.File(tmp_path / "train.h5", "a") as file:
+        file["label"][...] = np.arange(48) // 3 % 3  # nothing that can be learned
+    edit(solver, "snapshot: 25", "snapshot: 1")
+    train(solver, iterations=3)
+    edit(solver, "base_lr: 0.1", "base_lr: 1e38")
+    with pytest.raises(
+        CaffeGPError, match="Lower base_lr below 1e.38.* resumes from .*tiny_iter_3.solverstate"
+    ) as told:
+        train(solver)
+    # Some iterations pass before the loss is nan: their snapshots are of no use either.
+    assert "removed" in str(told.value)
+    assert [snapshots.iteration_of(path) for path in snapshots.all_of(tmp_path / "out/tiny")] == [1, 2, 3]
+    edit(solver, "base_lr: 1e38", "base_lr: 0.1")
+    edit(solver, "snapshot: 1", "snapshot: 25")
+    again = train(solver)
+    assert [i for i, _ in again.loss] == [3, 20, 40, 60]
+    assert all(np.isfinite(loss) for _, loss in again.loss)
+
+
+def test_a_training_that_diverges_from_the_start(solver, tmp_path):
+    edit(solver, "base_lr: 0.1", "base_lr: 1e38")
+    with pytest.raises(CaffeGPError, match="then begins anew"):
+        train(solver)
+    assert snapshots.all_of(tmp_path / "out/tiny") == []
+    edit(solver, "base_lr: 1e38", "base_lr: 0.1")
+    assert train(solver).loss[-1][1] < 1
+
+
+def test_nan_in_the_data_is_not_blamed_on_base_lr(solver, tmp_path):
+    with h5py.File(tmp_path / "train.h5", "a") as file:
+        file["data"][3, 1] = np.nan
+    with pytest.raises(CaffeGPError, match="iteration 1: the loss is nan before anything was learned.*data"):
+        train(solver)
+
+
+def test_snapshots_full_of_nan_are_not_resumed_from(solver, tmp_path, capsys):
+    """They may be there from BVLC Caffe's own tool, which trains on."""
+    run = train(solver)
+    net = proto.read_net_param(str(tmp_path / "net.prototxt"))
+    spoilt = {"ip": [np.full((3, 2), np.nan), np.zeros(3)]}
+    proto.write_caffemodel(run.snapshot(60), net, spoilt)
+    with pytest.raises(DataError, match="iter_60.*nan or infinite.*good one is .*iter_50.solverstate"):
+        train(solver, snapshot=tmp_path / "out/tiny_iter_60.solverstate")
+    again = train(solver, quiet=False)
+    assert "tiny_iter_60.solverstate: of no use" in capsys.readouterr().err
+    assert [i for i, _ in again.loss] == [20, 40, 60]
+    # Finite, yet no loss can be computed with them: the file is named, and left where it is.
+    proto.write_caffemodel(run.snapshot(60), net, {"ip": [np.full((3, 2), 3e38), np.zeros(3)]})
+    with pytest.raises(CaffeGPError, match="iteration 61.*first iteration after .*tiny_iter_60.solverstate"):
+        train(solver, iterations=70)
+
+
+# ---- files in each other's place
+
+
+def test_snapshot_and_weights_in_each_other_s_place(solver, tmp_path):
+    state = tmp_path / "out/tiny_iter_25.solverstate"
+    train(solver, iterations=25)
+    weights = state.with_suffix(".caffemodel")
+    with pytest.raises(DataError, match="this is a caffemodel, not .*resume, pass '.*iter_25.solverstate'"):
+        train(solver, snapshot=weights)
+    with pytest.raises(WeightsError, match="this is a solver state.* in '.*tiny_iter_25.caffemodel'"):
+        train(solver, weights=state, out=tmp_path / "other")
+
+
+def test_net_and_solver_in_each_other_s_place(solver, tmp_path):
+    with pytest.raises(PrototxtError, match="net.prototxt: this is a net's prototxt, not a solver"):
+        train(tmp_path / "net.prototxt")
+    edit(solver, "net.prototxt", "solver.prototxt")
+    with pytest.raises(PrototxtError, match="solver.prototxt: this is a solver prototxt, not a net"):
+        train(solver)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ('lr_policy: "fixed"', "", r"solver.prototxt: lr_policy is not set; known: fixed, step"),
+        ('"fixed"', '"Fixed"', r"solver.prototxt: lr_policy: .*'Fixed'; did you mean fixed\?"),
+        ("max_iter: 60", "", "solver.prototxt: max_iter is not set, so nothing would be trained"),
+        ("max_iter: 60", 'max_iter: 60 type: "adam"', r"Unknown solver type: adam; did you mean Adam"),
+    ],
+)
+def test_messages_name_the_user_s_solver(solver, tmp_path, old, new, message):
+    edit(solver, old, new)
+    with pytest.raises(PrototxtError, match=message) as told:
+        train(solver)
+    assert str(solver) in str(told.value) and not (tmp_path / "out").exists()
+
+
+def test_a_net_without_a_loss_is_refused(solver, tmp_path):
+    edit(tmp_path / "net.prototxt", "loss_weight: 2", "loss_weight: 0")
+    with pytest.raises(DataError, match="net.prototxt: no layer has a loss, so nothing would be learned"):
+        train(solver)
 
 
 def test_tests_need_an_interval(solver):
@@ -157,7 +261,9 @@ def test_options_reach_python_layers(project_root, tmp_path):
     assert texts[0]["seed"] == 7 and "seed" not in texts[1]
     assert [text["data"] for text in texts] == ["folder:x"] * 2
     assert [text["batch"] for text in texts] == [64, 100]
-    (tmp_path / "solver.prototxt").write_text(f'train_net: "{net}" test_net: "{net}" test_iter: 1')
+    (tmp_path / "solver.prototxt").write_text(
+        f'train_net: "{net}" test_net: "{net}" test_iter: 1 lr_policy: "fixed" max_iter: 1'
+    )
     recipe = read_recipe(tmp_path / "solver.prototxt", data="folder:y")
     for found in (recipe.train_net_param, *recipe.test_net_param):
         assert json.loads(found.layer[0].python_param.param_str)["data"] == "folder:y"
@@ -181,14 +287,14 @@ def test_interrupted_and_resumed(solver, tmp_path, monkeypatch):
         patch.setattr(kind, "step", pressed)
         with pytest.raises(KeyboardInterrupt):
             train(solver)
-    assert trainer.newest_snapshot(tmp_path / "out/tiny").name == "tiny_iter_10.solverstate"
+    assert snapshots.newest(tmp_path / "out/tiny").name == "tiny_iter_10.solverstate"
     assert [i for i, _ in train(solver).tests] == [0, 20, 40, 60]
 
 
 def test_snapshots_in_hdf5(solver):
     solver.write_text(solver.read_text() + "snapshot_format: HDF5\n")
     run = train(solver, iterations=50)
-    newest = trainer.newest_snapshot(run.beside("x").with_name("tiny"))
+    newest = snapshots.newest(run.beside("x").with_name("tiny"))
     assert (
         newest.name == "tiny_iter_50.solverstate.h5" and run.snapshot(50).name == "tiny_iter_50.caffemodel.h5"
     )
