@@ -335,6 +335,13 @@ def check_output(folder: Path | str, option: str = "--out") -> None:
         raise UsageError(f"{folder}: cannot be written as a folder ({why}); give another {option}") from None
 
 
+def check_file(file: Path | str, option: str = "--out") -> None:
+    """UsageError for a file that could not be written. Makes its folder."""
+    if Path(file).is_dir():
+        raise UsageError(f"{file}: is a folder; give a file as {option}")
+    check_output(Path(file).parent, option)
+
+
 def sleeping_threads() -> None:
     """Threads that wait sleep instead of spinning; to be called before PyTorch is loaded.
 

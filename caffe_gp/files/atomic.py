@@ -10,6 +10,17 @@ from typing import BinaryIO, Callable, Iterator
 
 
 @contextmanager
+def naming(path: str | os.PathLike, temporary: str | None = None) -> Iterator[None]:
+    """A system's error that names no file, or only a ``temporary`` one, then names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, temporary):
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[str]:
     """A temporary path beside ``path`` to write to, renamed to ``path`` at the end.
 
@@ -19,14 +30,19 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     target = Path(path)
     # The file's own suffix stays last: some libraries choose a format by it.
     prefix, suffix = f".{target.stem}.", f".tmp{target.suffix}"
-    handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
+    except OSError as error:
+        error.filename = str(target)
+        raise
     os.close(handle)
     try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
-        os.replace(temporary, str(target))
+        with naming(target, temporary):
+            yield temporary
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
+            os.replace(temporary, str(target))
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.atomic import naming
 
 _SHOWN = 60  # characters of a setting in a message
 
@@ -21,18 +22,20 @@ class RecordWriter:
 
     def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
         """``head``: the first line. FileExistsError if there is such a file already."""
-        self._file = open(path, "xb")
+        self._path, self._file = path, open(path, "xb")
         self.write(head)
 
     def write(self, *entries: Mapping[str, Any]) -> None:
         """Append lines, together."""
-        self._file.write(b"".join(json.dumps(entry).encode("utf-8") + b"\n" for entry in entries))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            self._file.write(b"".join(json.dumps(entry).encode("utf-8") + b"\n" for entry in entries))
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
 
-from caffe_gp.files.atomic import write_bytes
+from caffe_gp.files.atomic import write_atomically, write_bytes
 
 
 def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
@@ -19,3 +20,15 @@ def test_interrupted_writing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_bytes(tmp_path / "p.bin", b"new")
     assert [f.name for f in tmp_path.iterdir()] == ["p.bin"] and (tmp_path / "p.bin").read_bytes() == b"old"
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def write(stream):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for path in (tmp_path / "p.bin", tmp_path / "none" / "p.bin"):
+        with pytest.raises(OSError) as caught:
+            write_atomically(path, write)
+        assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())
