@@ -6,10 +6,9 @@ repeated separators) plus ``${VAR}`` placeholders, as template prototxts use the
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from typing import IO, Any, Iterable, Mapping, TypeVar
+from typing import IO, Any, Mapping, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -18,7 +17,7 @@ from ..errors import PrototxtError
 from ..files.atomic import write_atomically
 from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
 from . import messages as pb
-from . import schema
+from .explain import explain
 
 M = TypeVar("M", bound=Message)
 
@@ -28,7 +27,6 @@ MAX_TEXT_BYTES = 16 << 20
 LINE_LENGTH = 110
 
 _KINDS = {"NetParameter": NET, "SolverParameter": SOLVER}
-_FORK_OF = {name: fork for fork, names in schema.FORKS_OF_UNKNOWN_FIELDS.items() for name in names.split()}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
 _TOKENS = re.compile(
     r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
@@ -138,49 +136,6 @@ def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None
                 raise PrototxtError(_unset(f"{filename}: layer or blob '{name}'", found.group(1), text))
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), sorted({name.lower() for name in known}), n=3, cutoff=0.6)
-    by_lower = {name.lower(): name for name in known}
-    return ", ".join(f"'{by_lower[name]}'" for name in close)
-
-
-def _message_named(full_name: str) -> Any:
-    try:
-        return pb.POOL.FindMessageTypeByName(full_name)
-    except KeyError:
-        return None
-
-
-def _explain(error: text_format.ParseError, filename: str) -> PrototxtError:
-    """The parser's complaint with position, the nearest names we know and the fork an unknown one is from."""
-    text = str(error)
-    line, column = error.GetLine(), error.GetColumn()
-    text = re.sub(r"^\d+:\d+ : ('.*': )?", "", text, flags=re.DOTALL)  # the line is quoted whole: too long
-    where = filename if line is None else f"{filename}:{line}:{column or 1}"
-    unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
-    if unknown:
-        owner, name = unknown.groups()
-        hints = []
-        if name in _FORK_OF:
-            hints.append(f"It comes from a fork of Caffe: {_FORK_OF[name]}")
-        descriptor = _message_named(owner)
-        near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
-        if near:
-            hints.append(f"nearest known fields: {near}")
-        hint = ". " + "; ".join(hints) if hints else ""
-        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no field named '{name}'{hint}")
-    bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
-    if bad_enum:
-        owner, name = bad_enum.groups()
-        try:
-            known = list(pb.POOL.FindEnumTypeByName(owner).values_by_name)
-        except KeyError:
-            known = []
-        near = _nearest(name, known) or ", ".join(f"'{value}'" for value in known[:8])
-        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no value {name} (known: {near})")
-    return PrototxtError(f"{where}: {text}")
-
-
 def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
     try:
@@ -188,7 +143,7 @@ def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     except text_format.ParseError as error:
         wanted = _KINDS.get(message.DESCRIPTOR.name)
         wrong = wrong_content(text.encode("utf-8"), wanted, TEXT) if wanted else ""
-        raise PrototxtError(f"{filename}: {wrong}") if wrong else _explain(error, filename) from None
+        raise PrototxtError(f"{filename}: {wrong}") if wrong else explain(error, text, filename) from None
     except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
         raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()
