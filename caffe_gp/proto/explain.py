@@ -129,10 +129,11 @@ def _unknown_value(message: str) -> str:
         known = []
     bare, kind = name.strip("\"'"), owner.split(".", 1)[-1]
     old = [one for one in known if one.replace("_", "").lower() == bare.lower()]
-    if kind == "V1LayerParameter.LayerType" and old:
+    if kind == "V1LayerParameter.LayerType" and (old or bare != name):
+        one = old[0] if old else "CONVOLUTION"
         return (
-            f"'layers {{' has its types without quotes, type: {old[0]}; or write 'layer {{' everywhere, "
-            f'with type: "{V1_TYPES.get(old[0], bare)}"'
+            f"'layers {{' has its types without quotes, like type: {one}; or write 'layer {{' everywhere, "
+            f'with type: "{V1_TYPES.get(one, bare) if old else bare}"'
         )
     if bare != name and bare in known:
         return f"{kind} is written without quotes: {bare}"

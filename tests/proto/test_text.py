@@ -254,7 +254,7 @@ RELU = 'layer { name: "one" type: "ReLU" bottom: "x" top: "y" }\n'
         ),
         (
             'layers { name: "two" type: "InnerProduct" }',
-            "without quotes, type: INNER_PRODUCT; or write 'layer {'",
+            "without quotes, like type: INNER_PRODUCT; or write 'layer {'",
         ),
         ("layer { name: 'two' type: INNER_PRODUCT }", 'in quotes: type: "InnerProduct" \\(INNER_PRODUCT is'),
         ("layer { name: 'two' pooling_param { pool: 'MAX' } }", "written without quotes: MAX"),
