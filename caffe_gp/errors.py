@@ -8,7 +8,7 @@ a traceback for one of these.
 from __future__ import annotations
 
 import difflib
-from typing import Iterable
+from typing import Any, Iterable, Sequence
 
 
 class CaffeGPError(RuntimeError):
@@ -85,3 +85,26 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
 def with_source(error: CaffeGPError, source: str) -> CaffeGPError:
     """The error with ``source`` in front of its message, unless that names it already."""
     return error if source in str(error) else type(error)(f"{source}: {error}")
+
+
+_KINDS = {"f": "floating-point numbers", "iu": "integers", "iuf": "numbers", "b": "bool"}
+
+
+def check_array(
+    array: Any, what: str, kinds: str, shape: Sequence[int] | None = None, axes: int | None = None
+) -> None:
+    """DataError unless ``array`` is a numpy array of these kinds, this shape and so many axes.
+
+    what    begins the message: 'the error signal'
+    kinds   of numpy's dtype.kind: 'f', 'iu', 'iuf' or 'b'
+    Before numpy broadcasts it, or converts it into something else.
+    """
+    expected = _KINDS[kinds]
+    if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+        raise DataError(f"{what}: expected a numpy array of {expected}, found {type(array).__name__}")
+    if array.dtype.kind not in kinds:
+        raise DataError(f"{what}: expected {expected}, found {array.dtype}")
+    if shape is not None and array.shape != tuple(shape):
+        raise DataError(f"{what}: expected the shape {tuple(shape)}, found {array.shape}")
+    if axes is not None and len(array.shape) != axes:
+        raise DataError(f"{what}: expected {axes} axes, found the shape {array.shape}")

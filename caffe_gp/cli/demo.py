@@ -46,6 +46,8 @@ def work(args: argparse.Namespace) -> None:
     """Measure; print the table; write the report."""
     need("demo", "the demo")
     options.check_output(args.out)
+    if args.picture is not None:
+        options.check_file(args.picture, "--picture")
     options.sleeping_threads()
     from caffe_gp.experiments import demo, demo_page, demo_text
     from caffe_gp.files.json_files import write_json

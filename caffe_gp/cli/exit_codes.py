@@ -9,6 +9,7 @@ from typing import Any, Callable
 from caffe_gp.errors import CaffeGPError
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+_WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 #: The last line of every --help; the numbers are those of ``caffe_gp.errors``.
 EXIT_CODES = (
@@ -19,8 +20,9 @@ EXIT_CODES = (
 def finish(work: Callable[[], Any], *, tool: str, on_interrupt: Callable[[], str] = str) -> int:
     """Run ``work`` and return the exit code of the tool.
 
-    0 after success; a CaffeGPError's own code; 1 for the system's errors (disk full, no permission, no
-    memory, a Python package that is missing); 130 for Ctrl-C, after the sentence that ``on_interrupt`` gives.
+    0 after success; a CaffeGPError's own code; 2 for a path that is missing, forbidden, or no file or folder;
+    1 for the system's other errors (disk full, no memory, a Python package that is missing); 130 for Ctrl-C,
+    after the sentence that ``on_interrupt`` gives.
     Anything else is a bug and keeps its traceback.
     """
     try:
@@ -42,7 +44,8 @@ def finish(work: Callable[[], Any], *, tool: str, on_interrupt: Callable[[], str
     except MemoryError:
         return _say(tool, "out of memory: try smaller images or a smaller batch", 1)
     except OSError as error:
-        return _say(tool, f"{error.filename or 'system'}: {error.strerror or error}", 1)
+        code = 2 if isinstance(error, _WRONG_PATH) else 1
+        return _say(tool, f"{error.filename or 'system'}: {error.strerror or error}", code)
     except RuntimeError as error:
         if "memory" not in str(error):
             raise

@@ -99,6 +99,7 @@ def _get_models(
     files: Sequence[weights.WeightsFile], folder: Path, everything: bool, args: argparse.Namespace
 ) -> None:
     """Fetch the files one after another; one that fails does not keep the others from coming."""
+    options.check_output(folder, "--models-folder")
     say = _sayer(args)
     failed, skipped = [], []
     for file in files:
@@ -194,6 +195,7 @@ def _data(args: argparse.Namespace) -> None:
 
 def _get_data(names: Sequence[str], root: Path, args: argparse.Namespace) -> None:
     """Fetch one after another; one that fails does not keep the others from coming."""
+    options.check_output(root, "--data-folder")
     failed = []
     for name in names:
         try:

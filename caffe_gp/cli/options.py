@@ -22,6 +22,8 @@ from caffe_gp.images.inputs import read_array
 from caffe_gp.models import zoo
 
 _PROBE = 1 << 12  # bytes that a folder must take
+# Grey levels to try where no eps is known.
+SWEEP = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RESUMES = "The same command resumes where this one stopped."
 
 Given = TypeVar("Given", bound=NetSettings)
@@ -307,12 +309,34 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     Raises UsageError for missing and wrong options, WeightsError where the model's weights have to be
     fetched first.
     """
-    if "model" not in options:
-        for name in ("prototxt", "caffemodel", "eps"):
-            if name not in options:
-                raise UsageError(f"without --model, --{name} is needed (--list-models prints the models)")
-        return kind(**options)
-    return kind.of_model(options.pop("model"), **options)
+    if "model" in options:
+        name = options.pop("model")
+        model = zoo.get(name)
+        if "eps" not in options and model.eps is None:
+            sweep = _sweep(options["blob"], options.get("scale", model.feed.scale))
+            raise UsageError(
+                f"model '{name}' has no eps of its own ({model.eps_source}): give --eps; {sweep}"
+            )
+        return kind.of_model(name, **options)
+    for needed in ("prototxt", "caffemodel"):
+        if needed not in options:
+            raise UsageError(f"without --model, --{needed} is needed (--list-models prints the models)")
+    if "eps" not in options:
+        scale = kind(**options, eps=[1.0]).prepare()[1].scale
+        raise UsageError(f"without --model, --eps is needed: {_sweep(options['blob'], scale)}")
+    return kind(**options)
+
+
+def _sweep(blob: str, scale: float) -> str:
+    """Steps to try at a blob, in words; ``scale`` of the images."""
+    if blob != "data":
+        steps = "0.001 0.01 0.1 1 10"
+        return f"in units of blob '{blob}'; several cost one backward pass, so try --eps {steps}"
+    steps = " ".join(f"{level * scale:.3g}" for level in SWEEP)
+    return (
+        f"several cost one backward pass, so try --eps {steps} ({SWEEP[0]:g} to {SWEEP[-1]:g} grey levels, "
+        f"for images that are multiplied by {scale:.6g})"
+    )
 
 
 def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Result:
@@ -333,6 +357,13 @@ def check_output(folder: Path | str, option: str = "--out") -> None:
         in_the_way = next((place for place in (path, *path.parents) if place.is_file()), None)
         why = f"{in_the_way} is a file" if in_the_way is not None else error.strerror or str(error)
         raise UsageError(f"{folder}: cannot be written as a folder ({why}); give another {option}") from None
+
+
+def check_file(file: Path | str, option: str = "--out") -> None:
+    """UsageError for a file that could not be written. Makes its folder."""
+    if Path(file).is_dir():
+        raise UsageError(f"{file}: is a folder; give a file as {option}")
+    check_output(Path(file).parent, option)
 
 
 def sleeping_threads() -> None:

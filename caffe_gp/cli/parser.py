@@ -21,14 +21,30 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            options = [option for option in self._option_string_actions if option.startswith("--")]
+            options = [option for option in self._options() if option.startswith("--")]
             hint = did_you_mean(unknown[0].split("=")[0], options) if unknown[0].startswith("-") else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return found
+
+    def _options(self) -> list[str]:
+        """Its own and those of its subcommands."""
+        found = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [
+                    option for parser in action.choices.values() for option in parser._option_string_actions
+                ]
         return found
 
     def error(self, message: str) -> NoReturn:
         """Exit code 2 with one line; argparse's own prints the whole usage before it."""
         self.exit(2, f"{self.prog}: {message} ('{self.prog} --help' lists the options)\n")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """An empty value is a shell variable that is not set, and would name the current folder."""
+        if "" in arg_strings:
+            raise argparse.ArgumentError(action, "the value is empty")
+        return super()._get_values(action, arg_strings)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Prepare; print the text or write it."""
+    if args.out is not None:
+        options.check_file(args.out)
     size = args.input_size
     text = prepared_text(
         args.net,

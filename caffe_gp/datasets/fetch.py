@@ -24,6 +24,7 @@ from typing import IO, Callable, Iterator, Sequence
 from caffe_gp.datasets import classification, digit_scenes, segmentation
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
 from caffe_gp.errors import DataError, DownloadError
+from caffe_gp.files.atomic import naming
 from caffe_gp.files.checks import need_space
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_DATA, by_hand, download, try_each
@@ -341,7 +342,7 @@ def _extract(packed: Path, archive: Archive, workspace: Path) -> None:
         if target is not None:
             path = workspace / target
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "wb") as stream:
+            with naming(path), open(path, "wb") as stream:
                 shutil.copyfileobj(content, stream, 1 << 20)
 
 

@@ -105,7 +105,10 @@ class ConfusionMatrix:
 
         Pixels of the other classes still count as wrong where they get one of these labels.
         """
-        return _mean(self.iu[list(classes)])
+        chosen = list(classes)
+        if not all(0 <= one < self.classes for one in chosen):
+            raise DataError(f"classes must be in 0..{self.classes - 1}, found {chosen}")
+        return _mean(self.iu[chosen])
 
     def measures(self) -> dict:
         """All of them as plain numbers, for results.json."""

@@ -15,7 +15,7 @@ from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import DataError, UsageError
+from caffe_gp.errors import DataError, UsageError, did_you_mean
 from caffe_gp.evaluation import results
 from caffe_gp.evaluation.confusion import add_sparse
 from caffe_gp.evaluation.image_outputs import LEFT_OUT, SAVE_CHOICES, set_aside
@@ -76,7 +76,8 @@ class Evaluation(RunSettings):
         if isinstance(self.crf, CRFSettings):
             return self.crf
         if self.crf not in PRESETS:
-            raise UsageError(f"unknown CRF preset '{self.crf}'; known are {', '.join(PRESETS)}")
+            hint = did_you_mean(str(self.crf), PRESETS)
+            raise UsageError(f"unknown CRF preset '{self.crf}'{hint} (known: {', '.join(PRESETS)})")
         return PRESETS[self.crf]
 
 

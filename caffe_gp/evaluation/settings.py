@@ -145,6 +145,10 @@ class NetSettings:
         shape = tuple(prepared.input_shape.dim)
         if len(shape) != 4:
             raise UsageError(f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)")
+        if shape[1] not in (1, 3):
+            raise UsageError(
+                f"{self.prototxt}: the input '{prepared.data}' has {shape[1]} channels; images have 1 or 3"
+            )
         return preprocess(self, prepared)
 
     def _method(self, prepared: Prepared) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import BinaryIO, Callable, Iterator
 
 
 @contextmanager
-def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Let an OSError that names no file, as that of a full disk, name ``path``."""
+def naming(path: str | os.PathLike, temporary: str | None = None) -> Iterator[None]:
+    """A system's error that names no file, or only a ``temporary`` one, then names ``path``."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or os.fspath(path)
+        if error.errno is not None and error.filename in (None, temporary):
+            error.filename = os.fspath(path)
         raise
 
 
@@ -29,15 +30,19 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     target = Path(path)
     # The file's own suffix stays last: some libraries choose a format by it.
     prefix, suffix = f".{target.stem}.", f".tmp{target.suffix}"
-    handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
+    except OSError as error:
+        error.filename = str(target)
+        raise
     os.close(handle)
     try:
-        with naming(target):
+        with naming(target, temporary):
             yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
-        os.replace(temporary, str(target))
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
+            os.replace(temporary, str(target))
     except BaseException:
         if os.path.exists(temporary):
             os.unlink(temporary)

@@ -19,6 +19,7 @@ import requests
 from tqdm import tqdm
 
 from caffe_gp.errors import DownloadError, SlowDownloadError
+from caffe_gp.files.atomic import naming
 from caffe_gp.files.checks import need_space, what_is_wrong
 
 CONNECT_TIMEOUT = 20.0  # seconds to reach a host
@@ -135,7 +136,7 @@ class ResumingDownloader:
             disable=None if self.progress else True,  # None: only on a terminal
         )
         began, received = time.monotonic(), 0
-        with bar, open(self.part, "ab" if have else "wb") as stream:
+        with bar, naming(self.part), open(self.part, "ab" if have else "wb") as stream:
             for chunk in chunks:
                 stream.write(chunk)
                 bar.update(len(chunk))

@@ -11,6 +11,7 @@ from typing import Iterator, TextIO
 
 from caffe_gp import provenance
 from caffe_gp.errors import DataError
+from caffe_gp.files.atomic import naming
 
 LOCK = ".lock"
 
@@ -29,13 +30,14 @@ def only_here(folder: Path) -> Iterator[None]:
         yield
         return
     with stream:
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {provenance.now()}\n")
-        stream.flush()
+        with naming(path):
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}, since {provenance.now()}\n")
+            stream.flush()
         try:
             yield
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def _locked(path: Path) -> TextIO | None:

@@ -18,7 +18,7 @@ from typing import Sequence
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError, ZeroGradientError, did_you_mean
+from caffe_gp.errors import DataError, NetError, ZeroGradientError, check_array, did_you_mean
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net
@@ -97,8 +97,12 @@ class NeighbourPerturbation(PerturbedNet):
         """Labels (N,) int64 of the images of the last ``look`` with the blob moved by ``eps * steps``.
 
         steps   like the blob, for example a sum of ``toward``'s signs with ``eps`` divided by their number
+        DataError for steps of another shape and for an ``eps`` that is no finite number.
         """
         blob = self.net.blobs[self.blob]
+        check_array(steps, f"steps of blob '{self.blob}'", "iuf", blob.data.shape)
+        if not isinstance(eps, (int, float, np.number)) or not np.isfinite(eps):
+            raise DataError(f"eps must be a finite number, found {eps!r}")
         if self._start is None:
             self._start = blob.data.copy()
         moved = steps.astype(np.float32)

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from caffe_gp.errors import DataError, UsageError, did_you_mean
+from caffe_gp.errors import DataError, UsageError, check_array, did_you_mean
 
 IGNORE_LABEL = 255
 
@@ -20,6 +20,7 @@ INJECTIONS = ("score", "softmax-output")
 
 def softmax(z: np.ndarray) -> np.ndarray:
     """Softmax over axis 1, with the maximum subtracted first as Caffe's layer does."""
+    _check_classes(z, "scores")
     y = np.exp(z - z.max(axis=1, keepdims=True))
     y /= y.sum(axis=1, keepdims=True)
     return y
@@ -43,8 +44,9 @@ def error_signal(y: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: E741 (the
     """Eq. (5): dy/dz = (l . y)(l - y), to be written to the diff of the score blob.
 
     For a one-hot ``l`` it is the gradient of that class's probability, so a step along it raises the
-    net's confidence in the label.
+    net's confidence in the label. DataError for arrays of different shapes, or of other than floats.
     """
+    _check_pair(y, l)
     return (l * y).sum(axis=1, keepdims=True) * (l - y)
 
 
@@ -52,8 +54,9 @@ def softmax_output_signal(y: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: 
     """What reaches the score blob when ``l`` itself is the diff of the Softmax *output*: y (l - l . y).
 
     This is Caffe's Softmax backward. It equals eq. (5) for one-hot ``l`` only; for a uniform ``l`` it is
-    zero, and for ``l = y`` (the authors' demo) eq. (5) is zero and this is not.
+    zero, and for ``l = y`` (the authors' demo) eq. (5) is zero and this is not. DataError as there.
     """
+    _check_pair(y, l)
     return y * (l - (l * y).sum(axis=1, keepdims=True))
 
 
@@ -74,13 +77,17 @@ def label_distribution(
         soft           y itself (only useful at the Softmax output)
         ground-truth   1 at ``truth``, an integer array shaped like ``y`` without the class axis;
                        all zeros (hence no signal) where it is 255
-    Raises DataError for missing or impossible ground truth, UsageError for an unknown encoding.
+    Raises DataError for missing or impossible ground truth and for a ``y`` that is none, UsageError for an
+    unknown encoding.
     """
+    _check_classes(y, "probabilities")
     if encoding == "onehot":
         return _onehot(most_confident(y)[0], y)
     if encoding == "random-onehot":
         if seeds is None:
             raise UsageError("encoding 'random-onehot' needs one seed for each image")
+        if len(seeds) != len(y):
+            raise DataError(f"encoding 'random-onehot': {len(seeds)} seeds for {len(y)} images")
         drawn = [np.random.RandomState(seed).randint(y.shape[1], size=y.shape[2:]) for seed in seeds]
         return _onehot(np.stack([np.asarray(classes) for classes in drawn]), y)
     if encoding == "uniform":
@@ -124,6 +131,17 @@ def check_choice(encoding: str, inject: str | None) -> str:
     if (encoding, inject) == ("uniform", "softmax-output"):
         raise UsageError("encoding 'uniform' has a zero error signal at the Softmax output; inject='score'")
     return inject
+
+
+def _check_classes(y: np.ndarray, what: str) -> None:
+    check_array(y, what, "f")
+    if y.ndim < 2 or not y.shape[1]:
+        raise DataError(f"{what} have the classes on axis 1, (N, C) or (N, C, H, W), found shape {y.shape}")
+
+
+def _check_pair(y: np.ndarray, l: np.ndarray) -> None:  # noqa: E741
+    _check_classes(y, "probabilities")
+    check_array(l, "label distribution", "f", y.shape)
 
 
 def _onehot(labels: np.ndarray, y: np.ndarray) -> np.ndarray:

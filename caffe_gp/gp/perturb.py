@@ -16,7 +16,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError
+from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError, check_array
 from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
@@ -59,10 +59,10 @@ class GuidedPerturbation(PerturbedNet):
         allow_zero_gradient: bool = False,
         debug: bool = False,
     ) -> None:
-        if iterations < 1:
-            raise UsageError(f"iterations must be at least 1, found {iterations}")
-        if not 0 <= seed < 2**32:
-            raise UsageError(f"seed must be in 0..2**32-1, found {seed}")
+        if not _is_whole(iterations) or iterations < 1:
+            raise UsageError(f"iterations must be a whole number of at least 1, found {iterations!r}")
+        if not _is_whole(seed) or not 0 <= seed < 2**32:
+            raise UsageError(f"seed must be a whole number in 0..2**32-1, found {seed!r}")
         self.inject = encodings.check_choice(encoding, inject)
         self.encoding, self.iterations, self.seed = encoding, iterations, seed
         self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
@@ -94,10 +94,13 @@ class GuidedPerturbation(PerturbedNet):
         on_probabilities   called as ``on_probabilities(k, y)`` with the probabilities (N, C, H, W) before the
                  perturbation, k = 0, and after that of eps[k - 1]: a view that the next pass overwrites. For
                  what needs them all but not all at once.
-        Raises DataError for images or labels that do not fit, ZeroGradientError (see there), NetError.
+        Raises DataError for images, steps, labels or masks that do not fit, ZeroGradientError (see
+        there), NetError.
         """
         values = _step_sizes(eps)
         images = np.asarray(images)
+        if valid is not None:
+            check_array(valid, "the mask of valid pixels", "b")
         clock = _Clock(self.on_progress, total=2 + len(values) + (self.iterations - 1) * 2 * len(values))
         seeds = self._seeds(images)
 
@@ -168,9 +171,9 @@ class GuidedPerturbation(PerturbedNet):
             signal = encodings.softmax_output_signal(y, distribution)
         if valid is not None:
             expected = y.shape[:1] + y.shape[2:]
-            if np.shape(valid) != expected:
-                raise DataError(f"valid mask of shape {np.shape(valid)}, the net's scores need {expected}")
-            signal *= np.asarray(valid, dtype=bool)[:, np.newaxis]
+            if valid.shape != expected:
+                raise DataError(f"valid mask of shape {valid.shape}, the net's scores need {expected}")
+            signal *= valid[:, np.newaxis]
         return signal
 
     def _push_back(self, signal: np.ndarray, valid: np.ndarray | None, clock: _Clock) -> np.ndarray:
@@ -182,7 +185,7 @@ class GuidedPerturbation(PerturbedNet):
         if not direction.any() and not self.allow_zero_gradient:
             raise ZeroGradientError(self.why_no_gradient("" if signal.any() else self._why_no_signal()))
         if valid is not None and self.blob == self.input and valid.shape[1:] == direction.shape[2:]:
-            direction *= np.asarray(valid, dtype=bool)[:, np.newaxis]
+            direction *= valid[:, np.newaxis]
         return direction
 
     def _step(self, start: np.ndarray, eps: float, direction: np.ndarray, clock: _Clock) -> np.ndarray:
@@ -234,10 +237,17 @@ def _softmax_top(net: Net, score: str) -> str | None:
 
 
 def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
-    values = tuple(float(value) for value in np.atleast_1d(np.asarray(eps, dtype=np.float64)))
-    if not values or not np.isfinite(values).all():
-        raise UsageError(f"eps must be a finite number or a list of them, found {eps!r}")
-    return values
+    try:
+        values = np.atleast_1d(np.asarray(eps))
+    except ValueError:  # lists of different lengths
+        values = np.empty(0)
+    if values.dtype.kind not in "iuf" or values.ndim != 1 or not values.size or not np.isfinite(values).all():
+        raise DataError(f"eps must be a finite number or a list of them, found {eps!r}")
+    return tuple(map(float, values))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 class _Clock:

@@ -6,7 +6,7 @@ from typing import Mapping, Sequence, cast
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError
+from caffe_gp.errors import DataError, NetError, check_array
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.pycaffe import AnyNet, Blob, Net
 from caffe_gp.gp.softmaxes import is_final, probabilities
@@ -25,6 +25,9 @@ class PerturbedNet:
     """
 
     def __init__(self, net: AnyNet, *, score: str | None = None, blob: str = "data") -> None:
+        for what, name in (("blob", blob), ("score", score)):
+            if name is not None and not isinstance(name, str) or name == "":
+                raise DataError(f"{what} must be the name of a blob, found {name!r}")
         score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
         self._other_inputs: Mapping[str, np.ndarray] = getattr(net, "other_inputs", {})
         self.net: Net = getattr(net, "net", cast(Net, net))
@@ -46,14 +49,24 @@ class PerturbedNet:
     def set_images(self, images: np.ndarray) -> None:
         """Put preprocessed images (N, C, H, W) into the input; the net is reshaped if need be.
 
-        DataError for images that do not fit the input's axes, are empty or not finite.
+        DataError for images that do not fit the input's axes and channels, are no floating-point numbers, are
+        empty or not finite.
         """
         blob = self.net.blobs[self.input]
         shape = blob.data.shape
-        if images.ndim != len(shape):
-            raise DataError(f"images of shape {images.shape}: the input blob '{self.input}' is {shape}")
+        if images.ndim != len(shape) or images.shape[1:2] != shape[1:2]:
+            raise DataError(
+                f"images of shape {images.shape}: the input blob '{self.input}' is {tuple(shape)}, and only "
+                "the number of images and their size may differ"
+            )
+        if images.dtype.kind != "f":
+            raise DataError(
+                f"images of type {images.dtype}: expected float32, preprocessed as the net expects "
+                "(Preprocess.batch does that)"
+            )
         if 0 in images.shape:
             raise DataError(f"images of shape {images.shape} hold no values")
+        images = images.astype(np.float32, copy=False)
         # NaN in a max pooling's window makes BVLC Caffe's backward write outside the blob.
         if not np.isfinite(images).all():
             raise DataError("the images hold NaN or infinite values")
@@ -64,7 +77,11 @@ class PerturbedNet:
             _put(self.net.blobs[name], values, shape, images.shape)
 
     def set_signal(self, signal: np.ndarray) -> None:
-        """Write an error signal, in the score's shape, to its diff. NetError if it is not finite."""
+        """Write an error signal, in the score's shape, to its diff.
+
+        DataError for another shape or type, NetError if it is not finite.
+        """
+        check_array(signal, f"the error signal at '{self.score}'", "f", self.net.blobs[self.score].data.shape)
         if not np.isfinite(signal).all():
             raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
         self.net.blobs[self.score].diff[...] = signal

@@ -9,7 +9,7 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 from PIL import Image
 
-from caffe_gp.errors import DataError, UsageError
+from caffe_gp.errors import DataError, UsageError, check_array
 from caffe_gp.files.hashes import sha256_of_array
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import read_image
@@ -88,10 +88,9 @@ class Preprocess:
                  of its channels, or the colours' luminance
         DataError for other arrays, and for images larger than the canvas.
         """
-        if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8:
-            raise DataError(
-                f"images of shape {images.shape}, {images.dtype}: expected (N, h, w, 1 or 3), uint8"
-            )
+        kind, shape = getattr(images, "dtype", type(images).__name__), np.shape(images)
+        if kind != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
+            raise DataError(f"images of shape {shape}, {kind}: expected (N, h, w, 1 or 3), uint8")
         high, wide, channels = images.shape[1:]
         if channels != self.channels or (self.resize and self._size((wide, high)) != (wide, high)):
             pictures = [Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image) for image in images]
@@ -100,6 +99,7 @@ class Preprocess:
 
     def picture(self, data: np.ndarray) -> np.ndarray:
         """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
+        check_array(data, "what the net sees", "f", (self.channels, *np.shape(data)[1:3]))
         values = data[::-1] if self.channel_order == "rgb" else data
         pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + self._mean_of(values.shape[1:])
         pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -111,6 +111,7 @@ class Preprocess:
 
     def labels_to_canvas(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Ground truth (h, w) laid out like ``canvas.data``: nearest neighbour, 255 on the padding."""
+        check_array(labels, "ground truth", "iu", axes=2)
         if labels.shape != canvas.image.shape[:2]:
             raise DataError(
                 f"labels of size {labels.shape[::-1]} for an image of {canvas.image.shape[1::-1]}"
@@ -122,12 +123,14 @@ class Preprocess:
 
     def labels_to_image(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
         """A net's label map laid out like the image file, (h, w): crop the padding, nearest neighbour."""
+        check_array(labels, "label map", "iu", axes=2)
         labels = nearest(labels, canvas.data.shape[1:])
         height, width = canvas.valid
         return nearest(labels[:height, :width], canvas.image.shape[:2])
 
     def scores_to_image(self, scores: np.ndarray, canvas: Canvas) -> np.ndarray:
         """Score or probability maps (C, h, w) laid out like the image file, (C, H, W) float32: bilinear."""
+        check_array(scores, "score maps", "f", axes=3)
         maps = bilinear(scores, canvas.data.shape[1:])
         height, width = canvas.valid
         return bilinear(maps[:, :height, :width], canvas.image.shape[:2])
@@ -182,6 +185,8 @@ def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A label map (h, w) resized to ``shape`` (height, width) by the nearest neighbour."""
     if labels.shape == tuple(shape):
         return labels
+    if labels.dtype not in (np.uint8, np.int32):  # Pillow's
+        labels = labels.astype(np.int32)
     picture = Image.fromarray(np.ascontiguousarray(labels))
     return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))
 

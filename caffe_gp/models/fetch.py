@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from caffe_gp.errors import CaffeGPError, DownloadError, SlowDownloadError, WeightsError
+from caffe_gp.files.atomic import naming
 from caffe_gp.files.checks import need_space, what_is_wrong
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
@@ -252,7 +253,7 @@ def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
                 held = ", ".join(entry.filename for entry in files[:20])
                 raise WeightsError(f"{archive}: {len(found)} files named '{pattern}' among {held}")
             need_space(out.parent, found[0].file_size, file.name)
-            with members.open(found[0]) as source, open(out, "wb") as destination:
+            with naming(out), members.open(found[0]) as source, open(out, "wb") as destination:
                 shutil.copyfileobj(source, destination, 1 << 20)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None

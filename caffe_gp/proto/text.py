@@ -6,10 +6,9 @@ repeated separators) plus ``${VAR}`` placeholders, as template prototxts use the
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from typing import IO, Any, Iterable, Mapping, TypeVar
+from typing import IO, Any, Mapping, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -18,7 +17,7 @@ from ..errors import PrototxtError
 from ..files.atomic import write_atomically
 from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
 from . import messages as pb
-from . import schema
+from .explain import explain
 
 M = TypeVar("M", bound=Message)
 
@@ -137,71 +136,6 @@ def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None
                 raise PrototxtError(_unset(f"{filename}: layer or blob '{name}'", found.group(1), text))
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), sorted({name.lower() for name in known}), n=3, cutoff=0.6)
-    by_lower = {name.lower(): name for name in known}
-    return ", ".join(f"'{by_lower[name]}'" for name in close)
-
-
-def _message_named(full_name: str) -> Any:
-    try:
-        return pb.POOL.FindMessageTypeByName(full_name)
-    except KeyError:
-        return None
-
-
-_LAYER = re.compile(r"\blayers?\s*:?\s*\{")
-_NAME = re.compile(r"""\bname\s*:\s*(["'])(.*?)\1""")
-
-
-def _layer_at(source: str, line: int, column: int) -> str:
-    """``layer 'conv1': `` for a position inside that layer of a prototxt; '' outside of any."""
-    lines = source.splitlines(keepends=True)
-    position = sum(map(len, lines[: line - 1])) + column
-    starts = [match.start() for match in _LAYER.finditer(source)]
-    inside = [start for start in starts if start < position]
-    if not inside:
-        return ""
-    end = next((start for start in starts if start >= position), len(source))
-    name = _NAME.search(source, inside[-1], end)
-    return f"layer '{name.group(2)}': " if name else ""
-
-
-def _explain(error: text_format.ParseError, source: str, filename: str) -> PrototxtError:
-    """The parser's complaint with position, the nearest names we know and the fork an unknown one is from."""
-    text = str(error)
-    line, column = error.GetLine(), error.GetColumn()
-    text = re.sub(r"^\d+:\d+ : ('.*': )?", "", text, flags=re.DOTALL)  # the line is quoted whole: too long
-    where = filename if line is None else f"{filename}:{line}:{column or 1}"
-    unknown = re.search(r'Message type "([\w.]+)" has no field named "([^"]+)"', text)
-    if unknown:
-        owner, name = unknown.groups()
-        layer = _layer_at(source, line or 1, column or 1)
-        return PrototxtError(
-            f"{where}: {layer}{owner.split('.', 1)[-1]} has no field named '{name}'{_hint(owner, name)}"
-        )
-    bad_enum = re.search(r'Enum type "([\w.]+)" has no value (?:named|with number) ([^.]+)\.', text)
-    if bad_enum:
-        owner, name = bad_enum.groups()
-        try:
-            known = list(pb.POOL.FindEnumTypeByName(owner).values_by_name)
-        except KeyError:
-            known = []
-        near = _nearest(name, known) or ", ".join(f"'{value}'" for value in known[:8])
-        return PrototxtError(f"{where}: {owner.split('.', 1)[-1]} has no value {name} (known: {near})")
-    return PrototxtError(f"{where}: {text}")
-
-
-def _hint(owner: str, name: str) -> str:
-    """What an unknown field of a message may be: a fork's, or a slip of the pen."""
-    fork = schema.fork_of_field(name)
-    if fork:
-        return f". It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}"
-    descriptor = _message_named(owner)
-    near = _nearest(name, [f.name for f in descriptor.fields]) if descriptor is not None else ""
-    return f". nearest known fields: {near}" if near else ""
-
-
 def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
     try:
@@ -209,7 +143,7 @@ def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     except text_format.ParseError as error:
         wanted = _KINDS.get(message.DESCRIPTOR.name)
         wrong = wrong_content(text.encode("utf-8"), wanted, TEXT) if wanted else ""
-        raise PrototxtError(f"{filename}: {wrong}") if wrong else _explain(error, text, filename) from None
+        raise PrototxtError(f"{filename}: {wrong}") if wrong else explain(error, text, filename) from None
     except (ValueError, RecursionError) as error:  # out-of-range numbers; thousands of nested braces
         raise PrototxtError(f"{filename}: not a readable prototxt: {error}") from None
     missing = message.FindInitializationErrors()

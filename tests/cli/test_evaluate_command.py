@@ -69,7 +69,15 @@ def test_table_and_files(run, case, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ((), "without --model, --eps is needed"),
+        (
+            (),
+            "--eps is needed: several cost one backward pass, so try --eps 0.25 0.5 1 2 4 8 (",
+        ),
+        (
+            ("--scale", 0.01),
+            "--eps 0.0025 0.005 0.01 0.02 0.04 0.08 (0.25 to 8 grey levels, for images that are",
+        ),
+        (("--blob", "conv1"), "in units of blob 'conv1'; several cost one backward pass"),
         (("--eps", "1", "--ids", "nothing.txt"), "nothing.txt: no such list"),
         (("--eps", "1", "--data", "voc2013-val"), "unknown data set 'voc2013-val'; did you mean voc2012-val"),
         (("--eps", "1", "--batch-size", "0"), "--batch-size: expected a whole number of at least 1"),

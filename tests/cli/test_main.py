@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from caffe_gp.cli.main import COMMANDS
 from caffe_gp.models import zoo
 from conformance import gp_nets as nets
 
+ROOT = Path(__file__).resolve().parents[2]
 # What only some of the work needs.
 SELDOM = {"numba", "matplotlib", "sklearn", "skimage", "pooch", "jinja2", "ray"}
 HEAVY = ("numpy", "torch", "scipy", "cv2", "h5py", *sorted(SELDOM))
@@ -177,3 +180,21 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_work(command, w
         _, stderr = command(*words, "--out", out, code=2)
         why = f"{out}: cannot be written as a folder ({tmp_path / 'file'} is a file); give another --out"
         assert stderr == f"caffe_gp {words[0]}: {why}\n"
+
+
+@pytest.mark.parametrize("words", [["-m", "caffe_gp", "run"], [str(ROOT / "tools" / "run_gp.py")]])
+def test_ctrl_c_while_it_imports_is_one_line(tmp_path, words):
+    """An import hook that is Ctrl-C: in the middle of the command's own imports, and of the subcommand's."""
+    hook = "import sys\nclass Hook:\n    def find_spec(self, name, *rest):\n"
+    hook += (
+        "        if name == {0!r}:\n            raise KeyboardInterrupt\nsys.meta_path.insert(0, Hook())\n"
+    )
+    for module, says in (
+        ("caffe_gp.cli.parser", "caffe_gp: interrupted.\n"),
+        ("caffe_gp.cli.options", "caffe_gp run: interrupted.\n"),
+    ):
+        (tmp_path / "sitecustomize.py").write_text(hook.format(module))
+        path = os.pathsep.join([str(tmp_path), str(ROOT)])
+        variables = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=variables)
+        assert (done.returncode, done.stderr) == (130, says)

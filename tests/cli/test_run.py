@@ -244,7 +244,7 @@ def test_lenet_by_name(run_plain, tmp_path):
         ),
         (("--model", "fcn-32s"), "caffe_gp fetch models fcn-32s"),
         (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
-        (("--prototxt", "p", "--caffemodel", "w"), "without --model, --eps is needed"),
+        (("--prototxt", "p", "--caffemodel", "w"), "p: cannot be read"),
     ],
 )
 def test_a_model_that_lacks_something_is_one_message(run_plain, tmp_path, monkeypatch, options, message):
@@ -423,7 +423,7 @@ ONE = ("--image", "{model}/images/a.png", "--eps", "1")
             2,
             "no label map for image",
         ),
-        ((*ONE, "--mean", "1,2"), 2, "mean must be"),
+        ((*ONE, "--mean", "1,2"), 2, "argument --mean: expected"),
         (
             ("--image", "{model}/images/a.png", "--eps", "1", "--pad-to", "20"),
             2,

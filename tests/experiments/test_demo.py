@@ -225,5 +225,6 @@ def test_the_command_writes_the_report(data_root, tmp_path, small, capsys):
     assert results["schema"] == "caffe_gp.results/2" and results["task"] == "experiment"
     printed = capsys.readouterr()
     assert "6 held-out test scenes" in printed.out and "Traceback" not in printed.err
-    assert main(["demo", "--scenes", "0"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["demo", "--scenes", "0"])
     assert "scenes must be at least 1" in capsys.readouterr().err

@@ -284,3 +284,14 @@ def test_no_gradient_names_the_cause(tmp_path, images):
     method = NeighbourPerturbation(loaded)
     with pytest.raises(ZeroGradientError, match="all weights are zero"):
         method.directions(images, LABELS)
+
+
+def test_steps_that_numpy_would_broadcast(loaded, images):
+    method = NeighbourPerturbation(loaded)
+    method.look(images)
+    for steps in (np.ones(images.shape[1:], np.float32), np.ones((1, 1, 1, 1), np.int8), 1):
+        with pytest.raises(DataError, match="steps of blob 'data': expected"):
+            method.after(steps, 0.1)
+    for eps in (np.nan, "1", [0.1], None):
+        with pytest.raises(DataError, match="eps must be a finite number"):
+            method.after(np.zeros(images.shape, np.int8), eps)

@@ -161,3 +161,26 @@ def test_most_confident_is_numpys_argmax_and_max(shape):
     np.testing.assert_array_equal(labels, y.argmax(axis=1))
     np.testing.assert_array_equal(confidence, y.max(axis=1))
     assert labels.dtype == (np.uint8 if shape[1] <= 256 else np.int32)
+
+
+@pytest.mark.parametrize("signal", [encodings.error_signal, encodings.softmax_output_signal])
+def test_only_arrays_of_one_shape_make_a_signal(signal):
+    """numpy would broadcast or convert each of these."""
+    y = np.full((2, 3, 4, 5), 1 / 3, np.float32)
+    for l in (y[:1], y[..., :1], y[0], y[:, :1], np.float32(1)):  # noqa: E741
+        with pytest.raises(DataError, match="label distribution: expected"):
+            signal(y, l)
+    for l in (np.ones(y.shape, int), np.ones(y.shape, bool), np.ones(y.shape, complex), y.tolist()):  # noqa: E741
+        with pytest.raises(DataError, match="expected .*floating-point numbers, found"):
+            signal(y, l)
+
+
+@pytest.mark.parametrize("y", [np.ones(3, np.float32), np.ones((2, 3), int), np.float32(1), [[0.5, 0.5]]])
+def test_probabilities_have_classes_on_axis_1(y):
+    with pytest.raises(DataError, match="probabilities"):
+        encodings.label_distribution("onehot", y)
+
+
+def test_a_seed_for_each_image():
+    with pytest.raises(DataError, match="1 seeds for 2 images"):
+        encodings.label_distribution("random-onehot", np.ones((2, 3), np.float32), seeds=[[1]])

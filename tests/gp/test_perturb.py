@@ -541,7 +541,12 @@ def test_debug_mode_notices_a_step_that_changes_nothing(tmp_path):
         ({"blob": "prob"}, NetError, "no layer leads from blob 'prob'"),
         ({"score": "nope"}, NetError, "no blob 'nope'"),
         ({"encoding": "other"}, CaffeGPError, "unknown encoding"),
+        ({"blob": 3}, DataError, "blob must be the name of a blob, found 3"),
+        ({"blob": ""}, DataError, "blob must be the name of a blob"),
+        ({"score": b"score"}, DataError, "score must be the name of a blob"),
         ({"iterations": 0}, CaffeGPError, "at least 1"),
+        ({"iterations": 1.5}, CaffeGPError, "whole number"),
+        ({"seed": True}, CaffeGPError, "whole number"),
         ({"seed": -1}, CaffeGPError, "seed"),
     ],
 )
@@ -555,13 +560,44 @@ def test_bad_settings(tmp_path, options, error, message):
     [
         ((images()[0], 0.1), DataError, "images of shape"),
         ((images()[:0], 0.1), DataError, "no values"),
-        ((images(), []), CaffeGPError, "eps"),
-        ((images(), np.inf), CaffeGPError, "eps"),
+        ((images()[:, :1], 0.1), DataError, "only the number of images and their size may differ"),
+        ((images().transpose(0, 2, 3, 1), 0.1), DataError, "only the number of images and their size"),
+        *(
+            ((images().astype(kind), 0.1), DataError, "expected float32, preprocessed")
+            for kind in (np.uint8, int, bool, complex, object, str)
+        ),
+        *(
+            ((images(), eps), DataError, "eps must be a finite number")
+            for eps in (
+                [],
+                np.inf,
+                "0.5",
+                None,
+                True,
+                1j,
+                [[0.1]],
+                [0.1, [0.2]],
+                {0.1},
+                np.array([0.1, np.nan]),
+            )
+        ),
+        ((images(), 0.1, None, np.ones((1, 40, 52))), DataError, "mask of valid pixels: expected bool"),
+        ((images(), 0.1, None, True), DataError, "expected a numpy array of bool, found bool"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, error, message):
     with pytest.raises(error, match=message):
         GuidedPerturbation(fcn_net(tmp_path))(*arguments)
+
+
+def test_an_error_signal_that_numpy_would_broadcast(tmp_path):
+    gp = GuidedPerturbation(fcn_net(tmp_path))
+    shape = gp.net.blobs[gp.score].data.shape
+    for signal in (np.ones(shape[1:], np.float32), np.ones((1, 1, 1, 1), np.float32), np.float32(1)):
+        with pytest.raises(DataError, match="the error signal at 'score': expected the shape"):
+            gp.set_signal(signal)
+    with pytest.raises(DataError, match="expected floating-point numbers, found int64"):
+        gp.set_signal(np.ones(shape, np.int64))
 
 
 def test_a_net_without_input_layer_is_refused(tmp_path):

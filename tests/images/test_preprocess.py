@@ -149,6 +149,8 @@ def test_arrays_that_are_no_images():
     for wrong in (np.zeros((2, 5, 7), np.uint8), np.zeros((2, 5, 7, 4), np.uint8), np.zeros((2, 5, 7, 3))):
         with pytest.raises(DataError, match="expected .N, h, w, 1 or 3., uint8"):
             Preprocess().batch(wrong)
+    with pytest.raises(DataError, match="list: expected .N, h, w, 1 or 3., uint8"):
+        Preprocess().batch([np.zeros((5, 7, 3), np.uint8)])
     with pytest.raises(DataError, match="7 x 5, more than the canvas of 6 x 6"):
         Preprocess(pad_to=(6, 6)).batch(np.zeros((1, 5, 7, 3), np.uint8))
 
@@ -180,3 +182,20 @@ def test_bad_images(tmp_path, picture):
 def test_bad_settings(options, message):
     with pytest.raises(CaffeGPError, match=message):
         Preprocess(**options)
+
+
+def test_maps_that_are_none(tmp_path, picture):
+    preprocess = Preprocess()
+    canvas = preprocess.load(picture[0])
+    size = canvas.data.shape[1:]
+    for wrong in (np.zeros((1, *size), int), np.zeros(size), np.zeros(size, bool), [[0]]):
+        with pytest.raises(DataError, match="label map: expected"):
+            preprocess.labels_to_image(wrong, canvas)
+        with pytest.raises(DataError, match="ground truth: expected"):
+            preprocess.labels_to_canvas(wrong, canvas)
+    with pytest.raises(DataError, match="score maps: expected 3 axes"):
+        preprocess.scores_to_image(np.zeros(size, np.float32), canvas)
+    with pytest.raises(DataError, match="what the net sees: expected the shape"):
+        preprocess.picture(np.zeros((1, *size), np.float32))
+    small = np.arange(4).reshape(2, 2)  # int64, which Pillow does not know
+    assert set(np.unique(preprocess.labels_to_image(small, canvas))) == {0, 1, 2, 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -40,7 +41,9 @@ def test_syntax_that_caffe_accepts():
 
 def test_unknown_field_names_line_column_and_near_names():
     message = message_of('name: "n"\nlayer {\n  name: "c"\n  convolutional_param { num_output: 2 }\n}')
-    assert message.startswith("net.prototxt:4:3: layer 'c': LayerParameter has no field named 'convolutional")
+    assert message.startswith(
+        "net.prototxt:4:3: layer 'c': LayerParameter has no field named 'convolutional_param'"
+    )
     assert "'convolution_param'" in message
 
 
@@ -233,3 +236,49 @@ def test_released_solver(shared_data):
     solver = proto.read_solver_param(path)
     assert (solver.base_lr, solver.lr_policy, solver.max_iter) == (pytest.approx(0.01), "inv", 10000)
     assert list(solver.test_iter) == [100]
+
+
+RELU = 'layer { name: "one" type: "ReLU" bottom: "x" top: "y" }\n'
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("layer {\n insanity_param { low: 1 } name: 'two' }", "3:2: layer 'two': .* from another fork"),
+        ("layer { name: 'two' permute_param { order: 0 } }", "layer 'two': .*fork of Caffe: SSD"),
+        (
+            f"layer {{ name: 'two'\n{RELU}",
+            "3:1: layer 'two': a '}' is missing: 'layer' .* 'layer {' of line 2",
+        ),
+        (
+            "layer {\n # {\n relu_param {",
+            "a '}' is missing: the file ends.*'layer {' of line 2, 'relu_param {' of line 4",
+        ),
+        ("}", "2:1: this '}' closes nothing"),
+        (
+            r'layer { name: "two" data_param { source: "C:\Users\me" } }',
+            r"layer 'two': a backslash .*write / in paths",
+        ),
+        (
+            'layers { name: "two" type: "InnerProduct" }',
+            "without quotes, like type: INNER_PRODUCT; or write 'layer {'",
+        ),
+        ("layer { name: 'two' type: INNER_PRODUCT }", 'in quotes: type: "InnerProduct" \\(INNER_PRODUCT is'),
+        ("layer { name: 'two' pooling_param { pool: 'MAX' } }", "written without quotes: MAX"),
+        *(
+            (
+                f"layer {{ name: 'two' input_param {{ shape {{ dim: {mark} dim: 3 }} }} }}",
+                f"'{re.escape(mark)}' is a pl",
+            )
+            for mark in ("$#n#$", "{{ n }}", "{% n %}", "$N", "<N>", "%d", "%(n)s", "@N@", "__N__")
+        ),
+    ],
+)
+def test_what_to_write_instead(text, says):
+    assert re.search(says, message_of(RELU + text)), message_of(RELU + text)
+
+
+def test_an_error_at_the_end_of_a_long_file_takes_no_longer_than_reading_it():
+    """Each step looks at a character once; a step that tried each place anew would not end here."""
+    for piece in ("a", "{", "'", '"', "#", "$ ", "name "):
+        message_of("layer { " + piece * 300_000)
