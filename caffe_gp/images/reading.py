@@ -45,11 +45,7 @@ def read_image(path: PathLike) -> Any:
     """
     with opened(path) as picture:
         _check_kind(picture, path)
-        picture.load()
-        # Pillow turns a TIFF itself.
-        turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
-        upright = picture if turn is None else picture.transpose(turn)
-        return _as_rgb(upright, picture)
+        return _as_rgb(_upright(picture), picture)
 
 
 def image_size(path: PathLike) -> Size:
@@ -105,6 +101,14 @@ def missing(path: PathLike, what: str) -> DataError:
     return DataError(f"{path}: no such {what}")
 
 
+def _upright(picture: Any) -> Any:
+    """An opened picture, decoded and turned as its orientation says."""
+    picture.load()
+    # Pillow turns a TIFF itself.
+    turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
 def stored_size(picture: Any) -> Size:
     """(width, height) of an opened picture as it is stored, before any turning."""
     if picture.format == "TIFF":  # newer Pillows have swapped picture.size already
@@ -124,7 +128,7 @@ def _orientation(picture: Any) -> int:
 
 def _check_kind(picture: Any, path: PathLike) -> None:
     """DataError for pixels and files that nobody could show without asking."""
-    if _bits(picture) == 32:
+    if bits_of(picture) == 32:
         kind = "floating-point numbers" if picture.mode == "F" else "whole numbers of 32 bits"
         raise DataError(
             f"{path}: its pixels are {kind}, which have no range that black and white could be taken from: "
@@ -137,13 +141,18 @@ def _check_kind(picture: Any, path: PathLike) -> None:
         )
 
 
-def _bits(picture: Any) -> int:
+def bits_of(picture: Any) -> int:
     """Bits of a pixel's channel, as far as they matter: 8 stands for fewer, too."""
     if picture.mode.startswith("I;16"):
         return picture.tag_v2[_BITS][0] if picture.format == "TIFF" else 16
     if picture.mode == "I" and picture.format in ("PNG", "PPM"):
         return 16  # how older Pillows open 16 bits; of PPM, all do
     return 32 if picture.mode in ("I", "F") else 8
+
+
+def _has_alpha(picture: Any) -> bool:
+    """Whether an opened picture could have transparent parts. La and RGBa are TIFF's, premultiplied."""
+    return picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
 
 
 def _pages(picture: Any) -> int:
@@ -163,13 +172,13 @@ def _pages(picture: Any) -> int:
 
 def _as_rgb(picture: Any, file: Any) -> Any:
     """The pixels of a loaded picture as RGB; ``file``: the picture as it was opened."""
-    bits = _bits(file)
+    bits = bits_of(file)
     if bits > 8:
         values = np.asarray(picture).astype(np.float64) * (255 / ((1 << bits) - 1))
         return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode == "La":  # premultiplied, in TIFF
+    if picture.mode == "La":
         picture = picture.convert("LA")
-    if picture.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in file.info:
+    if not _has_alpha(file):
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
