@@ -107,7 +107,8 @@ class ImageFiles:
 def _label_file(folder: Path, image: Path) -> Path:
     """The label map of an image; DataError with what is there instead."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of label maps")
+        what = "a file, not a" if folder.exists() else "no such"
+        raise DataError(f"{folder}: {what} folder of label maps (NAME.png for an image NAME.jpg)")
     for path in (folder / f"{image.stem}{suffix}" for suffix in (".png", ".PNG")):
         if path.is_file():
             return path

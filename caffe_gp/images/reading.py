@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 from typing import Any, Iterator, Tuple, Union
 
@@ -78,7 +79,10 @@ def ends_well(path: PathLike) -> bool:
 def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
     """An image file as Pillow opens it; whatever is wrong with it is a DataError."""
     try:
-        with Image.open(os.fspath(path)) as picture:
+        with warnings.catch_warnings():  # of 89 million pixels, which are read; see below for the limit
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(os.fspath(path))
+        with picture:
             yield picture
     except FileNotFoundError:
         raise missing(path, what) from None

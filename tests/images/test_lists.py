@@ -106,6 +106,8 @@ def test_label_folders(folder):
     assert ImageFiles.of(images, str(folder / "labels")).label_file("a") == folder / "labels" / "a.png"
     with pytest.raises(DataError, match="nowhere: no such folder of label maps"):
         ImageFiles.of(images, str(folder / "nowhere"))
+    with pytest.raises(DataError, match="a.png: a file, not a folder of label maps"):
+        ImageFiles.of(images, str(folder / "labels" / "a.png"))
     with pytest.raises(
         DataError, match="a.png: no label map for image .*; there is a.jpg, but label maps are"
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -153,8 +155,14 @@ def test_missing_files_and_broken_links(tmp_path):
 
 
 def test_a_huge_image_says_the_limit(tmp_path, monkeypatch, rgb):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     Image.fromarray(rgb).save(tmp_path / "a.png")
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 400
+    )  # Pillow warns from here on, and refuses twice as many
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with pytest.raises(
         DataError, match="a.png: more than 400 pixels, .*Cut it into tiles; --resize does not"
     ):
