@@ -156,7 +156,7 @@ class SegmentationSet:
 
 
 def _lines(ids: Sequence[str]) -> bytes:
-    return "".join(f"{item}\n" for item in sorted(ids)).encode("ascii")
+    return "".join(f"{item}\n" for item in sorted(ids)).encode("utf-8")
 
 
 # ---- the sets by name
