@@ -24,6 +24,7 @@ IMAGE_SUFFIXES = (
 _ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 _WIDTH, _HEIGHT, _BITS, _SUBFILE = 256, 257, 258, 254  # tags of TIFF
 _LESS_THAN_A_PAGE = 1 | 4  # of _SUBFILE: a smaller version of another page, or a mask
+_SUBFILES = 64  # that are looked at: in a damaged file they may go round in a circle
 # What an orientation asks for before the picture is shown; Pillow 8 has no Image.Transpose.
 _TURNS = {
     2: Image.FLIP_LEFT_RIGHT,  # type: ignore[attr-defined]
@@ -92,7 +93,7 @@ def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
             f"{path}: more than {limit} pixels, the most that is read of one {what}. Cut it into tiles; "
             "--resize does not help, since the whole image is read first"
         ) from None
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its content is of no known image format" if unknown else error
         raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable {what} ({reason})'}") from None
@@ -138,10 +139,9 @@ def _check_kind(picture: Any, path: PathLike) -> None:
             f"{path}: its pixels are {kind}, which have no range that black and white could be taken from: "
             "save it with 8 or 16 bits"
         )
-    pages = _pages(picture)
-    if pages > 1:
+    if _holds_several(picture):
         raise DataError(
-            f"{path}: a file of {pages} frames or pages: save the one to use as a file of its own"
+            f"{path}: a file of several frames or pages: save the one to use as a file of its own"
         )
 
 
@@ -159,19 +159,19 @@ def _has_alpha(picture: Any) -> bool:
     return picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
 
 
-def _pages(picture: Any) -> int:
-    """Pictures in the file. A JPEG's second one (MPO) is a preview."""
-    number = getattr(picture, "n_frames", 1)
-    if picture.format == "MPO" or number == 1:
-        return 1
+def _holds_several(picture: Any) -> bool:
+    """Whether a file holds more than one picture. A JPEG's second one (MPO) is a preview."""
     if picture.format != "TIFF":
-        return number
-    pages = 1
-    for index in range(1, number):
-        picture.seek(index)
-        pages += not picture.tag_v2.get(_SUBFILE, 0) & _LESS_THAN_A_PAGE
+        return picture.format != "MPO" and getattr(picture, "is_animated", False)
+    try:
+        for index in range(1, _SUBFILES):
+            picture.seek(index)
+            if not picture.tag_v2.get(_SUBFILE, 0) & _LESS_THAN_A_PAGE:
+                return True
+    except EOFError:
+        pass
     picture.seek(0)
-    return pages
+    return False
 
 
 def _as_rgb(picture: Any, file: Any) -> Any:

@@ -115,8 +115,20 @@ def test_several_pictures_in_a_file_are_refused(tmp_path, rgb, ending):
     first.save(path)
     assert image_size(path) == (30, 20)
     first.save(path, save_all=True, append_images=[Image.fromarray(rgb[::-1])])
-    with pytest.raises(DataError, match="a file of 2 frames or pages"):
+    with pytest.raises(DataError, match="a file of several frames or pages"):
         read_image(path)
+
+
+def test_a_tiff_s_smaller_versions_are_not_pages(tmp_path, rgb):
+    """The pyramids of maps; here in a circle, as only a damaged file has it."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(rgb).save(path, tiffinfo={254: 1})
+    content = bytearray(path.read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    end = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert image_size(path) == (30, 20) and np.array_equal(pixels(path), rgb)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "bmp"])
