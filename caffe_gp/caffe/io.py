@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy.ndimage import zoom
 
 from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import DataError
+from caffe_gp.images.reading import bits_of, opened
 
 __all__ = [
     "ShapeError", "Transformer", "array_to_blobproto", "array_to_datum", "arraylist_to_blobprotovector_str",
@@ -215,15 +216,11 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
     """An image file as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) grey with ``color=False``.
 
     Grey is 0.2125 R + 0.7154 G + 0.0721 B, as scikit-image's; an alpha channel is dropped. The file's
-    rotation mark (EXIF) is not applied. Raises DataError for a file that is no image.
+    rotation mark (EXIF) is not applied. Whole numbers of 16 and 32 bits are divided by their range,
+    floating-point numbers stay as they are. Raises DataError for a file that is no image.
     """
-    try:
-        with Image.open(filename) as file:
-            pixels = _pixels(file)
-    except FileNotFoundError:
-        raise DataError(f"{os.fspath(filename)}: there is no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{os.fspath(filename)}: cannot be read as an image: {error}") from error
+    with opened(filename) as file:
+        pixels = _pixels(file)
     if pixels.ndim == 3 and not color:
         pixels = pixels[:, :, :3] @ np.array([0.2125, 0.7154, 0.0721])
     if pixels.ndim == 2:
@@ -235,10 +232,12 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Float64 pixels in [0, 1]: (H, W) or (H, W, 3)."""
-    if image.mode.startswith("I;16") or image.mode == "I":  # 16 bits; PIL reads PNGs of them as either
-        return np.clip(np.array(image).astype(np.float64) / 65535, 0, 1)
-    if image.mode == "F":
-        return np.array(image).astype(np.float64)
+    bits = bits_of(image)
+    if bits > 8:
+        values = np.array(image).astype(np.float64)
+        if image.mode == "F":
+            return values
+        return values / 65535 if bits <= 16 else (values + 0.5) * 2 / (2**32 - 1)
     grey = image.mode in ("1", "L", "LA")
     return np.array(image.convert("L" if grey else "RGB")) / 255.0
 

@@ -223,7 +223,9 @@ def _shown(folder: Callable[[], Path]) -> str:
 
 def add_subset(group: Options) -> None:
     """--ids, --limit, --available: which images of a set."""
-    group.add_argument("--ids", type=Path, metavar="FILE", help="only images whose ids it holds, one a line")
+    group.add_argument(
+        "--ids", type=Path, metavar="FILE", help="a list: only the images whose ids (or paths) it holds"
+    )
     group.add_argument("--limit", type=count, metavar="N", help="only the first N images")
     group.add_argument("--available", action="store_true", help="only the images that are there")
 

@@ -21,19 +21,17 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            options = [option for option in self._options() if option.startswith("--")]
+            options = [option for option in self._all_options() if option.startswith("--")]
             hint = did_you_mean(unknown[0].split("=")[0], options) if unknown[0].startswith("-") else ""
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return found
 
-    def _options(self) -> list[str]:
-        """Its own and those of its subcommands."""
+    def _all_options(self) -> list[str]:
+        """Its options and those of the commands below it, whose unknown ones are told here."""
         found = list(self._option_string_actions)
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
-                found += [
-                    option for parser in action.choices.values() for option in parser._option_string_actions
-                ]
+                found += [option for below in action.choices.values() for option in below._all_options()]
         return found
 
     def error(self, message: str) -> NoReturn:

@@ -78,10 +78,11 @@ class SegmentationSet:
         """The label file of an id, or None for a set without; DataError if it is not there."""
         if self.labels is None:
             return None
-        path = self.labels / f"{item}{self.label_suffix}"
-        if not path.is_file():
-            raise DataError(f"{path}: no such label map for set '{self.name}'")
-        return path
+        for suffix in (self.label_suffix, self.label_suffix.upper()):
+            path = self.labels / f"{item}{suffix}"
+            if path.is_file():
+                return path
+        raise DataError(f"{self.labels / item}{self.label_suffix}: no such label map for set '{self.name}'")
 
     def truth(self, item: str, classes: int | None = None) -> np.ndarray:
         """Ground truth (H, W) uint8, 0..classes-1 or 255; DataError if it is no label map of its image.
@@ -155,7 +156,7 @@ class SegmentationSet:
 
 
 def _lines(ids: Sequence[str]) -> bytes:
-    return "".join(f"{item}\n" for item in sorted(ids)).encode("ascii")
+    return "".join(f"{item}\n" for item in sorted(ids)).encode("utf-8")
 
 
 # ---- the sets by name

@@ -67,7 +67,7 @@ def check_files(data: LabelledImages) -> list[Size]:
     for item in data.ids:
         labels, image = data.label_file(item), data.image(item)
         sizes.append(check_image(image))
-        if labels is not None and labels.suffix.lower() == ".png":
+        if labels is not None and labels.suffix.lower() != ".mat":
             check_label_png(labels, image)
     return sizes
 
@@ -79,7 +79,7 @@ def check_not_masks(data: LabelledImages) -> None:
     """
     found: set[int] = set()
     for path in map(data.label_file, data.ids):
-        if path is None or path.suffix.lower() != ".png":
+        if path is None or path.suffix.lower() == ".mat":
             return
         found.update(np.flatnonzero(np.bincount(read_label_png(path).ravel())).tolist())
         if not found <= {0, IGNORE}:

@@ -107,10 +107,13 @@ class ImageFiles:
 def _label_file(folder: Path, image: Path) -> Path:
     """The label map of an image; DataError with what is there instead."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of label maps")
-    for suffix in (".png", ".PNG"):
-        if (folder / f"{image.stem}{suffix}").is_file():
-            return folder / f"{image.stem}{suffix}"
+        what = "a file, not a" if folder.exists() else "no such"
+        raise DataError(f"{folder}: {what} folder of label maps (NAME.png for an image NAME.jpg)")
+    for path in (folder / f"{image.stem}{suffix}" for suffix in (".png", ".PNG")):
+        if path.is_file():
+            return path
+        if path.is_symlink():
+            raise missing(path, "label map")
     others = sorted(path.name for path in folder.glob(f"{glob.escape(image.stem)}.*"))
     instead = f"; there is {', '.join(others)}, but label maps are PNG files of indices" if others else ""
     raise DataError(f"{folder / image.stem}.png: no label map for image {image}{instead}")

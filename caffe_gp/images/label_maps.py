@@ -105,7 +105,11 @@ def check_label_size(path: PathLike, size: Sequence[int], image: PathLike) -> No
 
 
 def _check_mode(path: PathLike, picture: Any) -> None:
-    """DataError unless a picture's pixels are numbers."""
+    """DataError unless a picture's pixels are numbers, and those that were saved."""
+    if picture.format in ("JPEG", "MPO"):
+        raise DataError(
+            f"{path}: a JPEG file, whose values are not those that were saved: label maps are PNG files"
+        )
     if picture.mode not in _INDICES:
         raise DataError(
             f"{path}: expected label indices (PNG mode P or L), found mode {picture.mode}: these look like "

@@ -11,7 +11,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.images.reading import missing
 
 _BETWEEN = re.compile(r"[\s,;]+")
-_NUMBERS = re.compile(r"[-+.\deE\s,;]+")
+_NUMBERS = re.compile(r"([-+]?\d+(\.\d*)?[\s,;]*)+")
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import contextmanager
 from typing import Any, Iterator, Tuple, Union
 
@@ -23,6 +24,7 @@ IMAGE_SUFFIXES = (
 _ORIENTATION = 0x0112  # the tag of EXIF and TIFF
 _WIDTH, _HEIGHT, _BITS, _SUBFILE = 256, 257, 258, 254  # tags of TIFF
 _LESS_THAN_A_PAGE = 1 | 4  # of _SUBFILE: a smaller version of another page, or a mask
+_SUBFILES = 64  # that are looked at: in a damaged file they may go round in a circle
 # What an orientation asks for before the picture is shown; Pillow 8 has no Image.Transpose.
 _TURNS = {
     2: Image.FLIP_LEFT_RIGHT,  # type: ignore[attr-defined]
@@ -45,11 +47,7 @@ def read_image(path: PathLike) -> Any:
     """
     with opened(path) as picture:
         _check_kind(picture, path)
-        picture.load()
-        # Pillow turns a TIFF itself.
-        turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
-        upright = picture if turn is None else picture.transpose(turn)
-        return _as_rgb(upright, picture)
+        return _as_rgb(_upright(picture), picture)
 
 
 def image_size(path: PathLike) -> Size:
@@ -82,7 +80,10 @@ def ends_well(path: PathLike) -> bool:
 def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
     """An image file as Pillow opens it; whatever is wrong with it is a DataError."""
     try:
-        with Image.open(os.fspath(path)) as picture:
+        with warnings.catch_warnings():  # of 89 million pixels, which are read; see below for the limit
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(os.fspath(path))
+        with picture:
             yield picture
     except FileNotFoundError:
         raise missing(path, what) from None
@@ -92,7 +93,7 @@ def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
             f"{path}: more than {limit} pixels, the most that is read of one {what}. Cut it into tiles; "
             "--resize does not help, since the whole image is read first"
         ) from None
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its content is of no known image format" if unknown else error
         raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable {what} ({reason})'}") from None
@@ -103,6 +104,14 @@ def missing(path: PathLike, what: str) -> DataError:
     if os.path.islink(path):
         return DataError(f"{path}: a broken link: {os.readlink(path)} does not exist")
     return DataError(f"{path}: no such {what}")
+
+
+def _upright(picture: Any) -> Any:
+    """An opened picture, decoded and turned as its orientation says."""
+    picture.load()
+    # Pillow turns a TIFF itself.
+    turn = None if picture.format == "TIFF" else _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def stored_size(picture: Any) -> Size:
@@ -124,20 +133,19 @@ def _orientation(picture: Any) -> int:
 
 def _check_kind(picture: Any, path: PathLike) -> None:
     """DataError for pixels and files that nobody could show without asking."""
-    if _bits(picture) == 32:
+    if bits_of(picture) == 32:
         kind = "floating-point numbers" if picture.mode == "F" else "whole numbers of 32 bits"
         raise DataError(
             f"{path}: its pixels are {kind}, which have no range that black and white could be taken from: "
             "save it with 8 or 16 bits"
         )
-    pages = _pages(picture)
-    if pages > 1:
+    if _holds_several(picture):
         raise DataError(
-            f"{path}: a file of {pages} frames or pages: save the one to use as a file of its own"
+            f"{path}: a file of several frames or pages: save the one to use as a file of its own"
         )
 
 
-def _bits(picture: Any) -> int:
+def bits_of(picture: Any) -> int:
     """Bits of a pixel's channel, as far as they matter: 8 stands for fewer, too."""
     if picture.mode.startswith("I;16"):
         return picture.tag_v2[_BITS][0] if picture.format == "TIFF" else 16
@@ -146,30 +154,35 @@ def _bits(picture: Any) -> int:
     return 32 if picture.mode in ("I", "F") else 8
 
 
-def _pages(picture: Any) -> int:
-    """Pictures in the file. A JPEG's second one (MPO) is a preview."""
-    number = getattr(picture, "n_frames", 1)
-    if picture.format == "MPO" or number == 1:
-        return 1
+def _has_alpha(picture: Any) -> bool:
+    """Whether an opened picture could have transparent parts. La and RGBa are TIFF's, premultiplied."""
+    return picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
+
+
+def _holds_several(picture: Any) -> bool:
+    """Whether a file holds more than one picture. A JPEG's second one (MPO) is a preview."""
     if picture.format != "TIFF":
-        return number
-    pages = 1
-    for index in range(1, number):
-        picture.seek(index)
-        pages += not picture.tag_v2.get(_SUBFILE, 0) & _LESS_THAN_A_PAGE
+        return picture.format != "MPO" and getattr(picture, "is_animated", False)
+    try:
+        for index in range(1, _SUBFILES):
+            picture.seek(index)
+            if not picture.tag_v2.get(_SUBFILE, 0) & _LESS_THAN_A_PAGE:
+                return True
+    except EOFError:
+        pass
     picture.seek(0)
-    return pages
+    return False
 
 
 def _as_rgb(picture: Any, file: Any) -> Any:
     """The pixels of a loaded picture as RGB; ``file``: the picture as it was opened."""
-    bits = _bits(file)
+    bits = bits_of(file)
     if bits > 8:
         values = np.asarray(picture).astype(np.float64) * (255 / ((1 << bits) - 1))
         return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode == "La":  # premultiplied, in TIFF
+    if picture.mode == "La":
         picture = picture.convert("LA")
-    if picture.mode not in ("LA", "PA", "RGBA", "RGBa") and "transparency" not in file.info:
+    if not _has_alpha(file):
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))

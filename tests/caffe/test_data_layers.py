@@ -10,11 +10,13 @@ import lmdb
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 
 from caffe_gp import proto
 from caffe_gp.caffe import mode
 from caffe_gp.caffe.net import Net
 from caffe_gp.errors import DataError, NetError
+from caffe_gp.images import reading
 from caffe_gp.proto import messages as pb
 
 
@@ -236,6 +238,38 @@ def test_images_of_different_sizes_need_batches_of_one(tmp_path):
     assert net.blobs["data"].shape == (1, 3, 6, 3)
     with pytest.raises(DataError, match=r"list.txt:2.*b.png.*\(3, 6, 3\)"):
         image_net(tmp_path, batch=2).forward()
+
+
+def test_lists_of_windows(images):
+    folder, pixels = images
+    (folder / "list.txt").write_bytes(b"\xef\xbb\xbfim 1.png 5\r\nim 0.png 6\r\n")
+    net = image_net(folder)
+    net.forward()
+    assert np.array_equal(net.blobs["data"].data, pixels[[1, 0]].transpose(0, 3, 1, 2))
+    assert net.blobs["label"].data.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_image_data_reads_what_the_tools_read(tmp_path, orientation):
+    """Turned as the orientation says, 16 bits as 8; alpha is dropped, where the tools put it on white."""
+    y, x = np.mgrid[:6, :8]
+    rgb = np.dstack([x * 20, y * 30, 255 - x * 9 - y * 9]).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(rgb).save(tmp_path / "turned.jpg", quality=100, subsampling=0, exif=exif)
+    cv2.imwrite(str(tmp_path / "deep.png"), rgb[:, :, 0].astype(np.uint16) * 257)
+    for name in ("turned.jpg", "deep.png"):
+        (tmp_path / "list.txt").write_text(f"{name} 0\n")
+        net = image_net(tmp_path, batch=1)
+        net.forward()
+        expected = np.asarray(reading.read_image(tmp_path / name)).astype(int)
+        found = net.blobs["data"].data[0, ::-1].transpose(1, 2, 0)
+        assert found.shape == expected.shape and abs(found - expected).max() <= 2
+    Image.fromarray(np.dstack([rgb, rgb[:, :, 0]]), "RGBA").save(tmp_path / "a.png")
+    (tmp_path / "list.txt").write_text("a.png 0\n")
+    net = image_net(tmp_path, batch=1)
+    net.forward()
+    assert np.array_equal(net.blobs["data"].data[0, ::-1].transpose(1, 2, 0), rgb)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from caffe_gp.caffe import draw, io
 from caffe_gp.caffe.classifier import Classifier
@@ -118,6 +119,11 @@ def test_load_image(tmp_path, rng):
     np.testing.assert_allclose(
         io.load_image(tmp_path / "d.png", color=False)[:, :, 0], bgr[:, :, 0] / 255.0, rtol=1e-6
     )
+    wide = bgr[:, :, 0].astype(np.int32) * 1_000_000
+    Image.fromarray(wide).save(tmp_path / "w.tif")
+    np.testing.assert_allclose(io.load_image(tmp_path / "w.tif", False)[:, :, 0], wide / 2**31, atol=1e-6)
+    Image.fromarray(wide.astype(np.float32)).save(tmp_path / "f.tif")
+    np.testing.assert_array_equal(io.load_image(tmp_path / "f.tif", False)[:, :, 0], wide)
     (tmp_path / "bad.png").write_text("<html>")
     for name in ("bad.png", "none.png"):
         with pytest.raises(DataError, match=name):

@@ -104,6 +104,9 @@ def test_own_folders(tmp_path):
     assert own.ids == ("B", "a") and own.image("B").name == "B.JPG"
     (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfimages\\B.JPG 1\r\n")
     assert own.listed(tmp_path / "ids.txt").ids == ("B",)
+    (tmp_path / "images/B.JPG").rename(tmp_path / "images/M\u00fcller 1.JPG")
+    own = segmentation.get(f"folder:{tmp_path / 'images'}:{tmp_path / 'labels'}:3")
+    assert own.describe()["list_sha256"] == hashlib.sha256("M\u00fcller 1\na\n".encode()).hexdigest()
 
 
 @pytest.mark.parametrize(

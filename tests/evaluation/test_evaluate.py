@@ -23,6 +23,7 @@ from caffe_gp.crf import CRFSettings, DenseCRF
 from caffe_gp.datasets.class_names import VOC
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.errors import CaffeGPError, DataError, EngineError, ZeroGradientError
+from caffe_gp.evaluation.image_outputs import set_aside
 from caffe_gp.evaluation.results import read_run, table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.gp import GuidedPerturbation
@@ -406,3 +407,15 @@ def test_a_real_net_on_real_images(shared_data, tmp_path):
     kill_and_resume(killed, kills=2, seed=3)
     assert results(tmp_path / "one") == results(tmp_path / "two") == results(tmp_path / "killed")
     assert 0.5 < run.total().mean_iu < 0.9 and run.gain(0.1).low < run.gain(0.1).high
+
+
+def test_a_record_does_not_reach_out_of_its_folder(tmp_path):
+    """Of an image that is gone, files inside the run's folder are moved; records may come from anywhere."""
+    (tmp_path / "outside.png").write_bytes(b"someone's")
+    (tmp_path / "run" / "labels").mkdir(parents=True)
+    (tmp_path / "run" / "labels" / "a.png").write_bytes(b"the run's")
+    files = ["../outside.png", str(tmp_path / "outside.png"), "labels/a.png"]
+    record = {"item": "a", "image_sha256": "1", "truth_sha256": None, "files": files}
+    assert set_aside(tmp_path / "run", [record], {}) == 1
+    assert (tmp_path / "outside.png").exists()
+    assert (tmp_path / "run" / "left_out" / "labels" / "a.png").read_bytes() == b"the run's"

@@ -78,7 +78,7 @@ def test_matching_printed_digits(value, printed, expected):
 
 
 def test_figure9_needs_nothing(suite, tmp_path):
-    nowhere = Bench(suite, tmp_path, data_root=tmp_path / "none", ids=["unknown"])
+    nowhere = Bench(suite, tmp_path, data_root=tmp_path / "none", ids=tmp_path / "unknown.txt")
     assert missing(["figure9"], nowhere) == [] and missing(["figure10"], nowhere) != []
 
 

@@ -59,6 +59,14 @@ def test_label_png_round_trip(tmp_path, dtype):
     assert [f.name for f in (tmp_path / "sub").iterdir()] == ["a.png"]
 
 
+def test_label_maps_of_16_bits_and_of_one(tmp_path):
+    labels = RNG.randint(0, 21, (4, 6))
+    Image.frombytes("I;16", (6, 4), labels.astype("<u2").tobytes()).save(str(tmp_path / "deep.png"))
+    assert np.array_equal(read_label_png(tmp_path / "deep.png", 21), labels)
+    Image.fromarray(labels > 9).save(str(tmp_path / "two.png"))
+    assert np.array_equal(read_label_png(tmp_path / "two.png", 2), labels > 9)
+
+
 def test_bad_label_maps_are_refused(tmp_path):
     with pytest.raises(DataError, match="palette colours"):
         Image.fromarray(RNG.randint(0, 255, (5, 5, 3)).astype(np.uint8)).save(str(tmp_path / "rgb.png"))
@@ -66,6 +74,12 @@ def test_bad_label_maps_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"0\.\.20 or 255, found \[21\]"):
         save_label_png(tmp_path / "l.png", np.full((3, 3), 21))
         read_label_png(tmp_path / "l.png", 21)
+    with pytest.raises(DataError, match="l.jpg: a JPEG file, .* label maps are PNG files"):
+        Image.fromarray(np.ones((9, 9), np.uint8)).save(str(tmp_path / "l.jpg"))
+        read_label_png(tmp_path / "l.jpg", 21)
+    with pytest.raises(DataError, match=r"deep.png: labels are 0\.\.255, found 7\.\.300"):
+        Image.frombytes("I;16", (2, 1), np.array([7, 300], "<u2").tobytes()).save(str(tmp_path / "deep.png"))
+        read_label_png(tmp_path / "deep.png", 21)
     with pytest.raises(DataError, match="no such"):
         read_label_png(tmp_path / "missing.png")
     with pytest.raises(DataError, match="this is a web page, not an image"):

@@ -41,7 +41,10 @@ def found(folder, content):
     [
         ("a.jpg\n# a comment\n\nb c.png\n", [("a.jpg", None), ("b c.png", None)]),
         ("a.jpg\r\n", [("a.jpg", None)]),
-        ("a.jpg 3\nb c.png 0\nphoto 1.jpg 1\n", [("a.jpg", None), ("b c.png", None), ("photo 1.jpg", None)]),
+        (
+            "a.jpg 3\nb c.png -1 0.5\nphoto 1.jpg 1\n",
+            [("a.jpg", None), ("b c.png", None), ("photo 1.jpg", None)],
+        ),
         ("a.jpg labels/a.png", [("a.jpg", "labels/a.png")]),
         ("b c.png\tlabels/b c.png", [("b c.png", "labels/b c.png")]),
         ("/a.jpg /labels/a.png", [("a.jpg", "labels/a.png")]),  # DeepLab's, relative to a root
@@ -73,6 +76,7 @@ def test_paths_may_be_relative_to_the_current_folder(folder, monkeypatch):
             "list.txt, line 2: no such image: z.jpg 1 .* A line is a path, 'path label-map' or",
         ),
         ("a.jpg labels/z.png", "list.txt, line 1: no such label map: labels/z.png"),
+        ("a.jpg e", "list.txt, line 1: no such label map: e"),
         ("a.jpg labels/a.png\nsub/d.jpg\n", "some of its lines name a label map and some do not"),
         ("# nothing\n", "no images in"),
         (b"PK\3\4\0\0\0\1", "list.txt: neither an image .* nor a text list of images"),
@@ -102,6 +106,8 @@ def test_label_folders(folder):
     assert ImageFiles.of(images, str(folder / "labels")).label_file("a") == folder / "labels" / "a.png"
     with pytest.raises(DataError, match="nowhere: no such folder of label maps"):
         ImageFiles.of(images, str(folder / "nowhere"))
+    with pytest.raises(DataError, match="a.png: a file, not a folder of label maps"):
+        ImageFiles.of(images, str(folder / "labels" / "a.png"))
     with pytest.raises(
         DataError, match="a.png: no label map for image .*; there is a.jpg, but label maps are"
     ):

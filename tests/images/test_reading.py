@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -113,8 +115,20 @@ def test_several_pictures_in_a_file_are_refused(tmp_path, rgb, ending):
     first.save(path)
     assert image_size(path) == (30, 20)
     first.save(path, save_all=True, append_images=[Image.fromarray(rgb[::-1])])
-    with pytest.raises(DataError, match="a file of 2 frames or pages"):
+    with pytest.raises(DataError, match="a file of several frames or pages"):
         read_image(path)
+
+
+def test_a_tiff_s_smaller_versions_are_not_pages(tmp_path, rgb):
+    """The pyramids of maps; here in a circle, as only a damaged file has it."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(rgb).save(path, tiffinfo={254: 1})
+    content = bytearray(path.read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    end = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert image_size(path) == (30, 20) and np.array_equal(pixels(path), rgb)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "bmp"])
@@ -153,8 +167,14 @@ def test_missing_files_and_broken_links(tmp_path):
 
 
 def test_a_huge_image_says_the_limit(tmp_path, monkeypatch, rgb):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     Image.fromarray(rgb).save(tmp_path / "a.png")
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 400
+    )  # Pillow warns from here on, and refuses twice as many
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_image(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
     with pytest.raises(
         DataError, match="a.png: more than 400 pixels, .*Cut it into tiles; --resize does not"
     ):

@@ -754,6 +754,9 @@ def test_command(server, tiny, get, capsys, monkeypatch):
     assert code == 2 and f"not right: {NAME}" in err and "damaged" in err
     code, (_, err) = run("nothing")
     assert code == 2 and "neither a model nor a weights file" in err
+    with pytest.raises(SystemExit):
+        run("--folder", "x")
+    assert "did you mean --data-folder or --models-folder" in capsys.readouterr().err
     (get.folder / NAME).unlink()
     code, (_, err) = run("--verify")
     assert code == 2 and "no weights are here, so there is nothing to verify" in err

@@ -61,7 +61,7 @@ class BatchLayer(SourceLayer):
             raise self.error("source is not set; it names the list file")
         empty = True
         try:
-            with open(source, encoding="utf-8", errors="surrogateescape") as stream:
+            with open(source, encoding="utf-8-sig", errors="surrogateescape") as stream:
                 for number, line in enumerate(stream, 1):
                     if line.strip():
                         empty = False
