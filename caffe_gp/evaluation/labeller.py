@@ -11,6 +11,7 @@ from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.perturb import Watch
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.placing import words
 from caffe_gp.images.preprocess import Canvas
 
 CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
@@ -37,6 +38,7 @@ class Labeller:
             inject=settings.inject,
             seed=settings.seed,
         )
+        self._said = any("label maps" in change for change in self.net.changes)
         self.classes: int = self.net.net.blobs[self.gp.score].data.shape[1]
 
     def label(
@@ -60,11 +62,20 @@ class Labeller:
             on_probabilities=on_probabilities,
         )
 
+    def said_of_sizes(self, result: GPResult, canvas: Canvas) -> str:
+        """What is done with label maps of another size than the canvas, the first time; else ''."""
+        if result.base_labels.ndim != 3 or self._said:
+            return ""
+        said = words(result.base_labels.shape[1:], canvas.data.shape[1:], self.net.prepared.placing)
+        self._said = bool(said)
+        return said
+
     def maps(self, result: GPResult, i: int, canvas: Canvas) -> list[np.ndarray]:
         """Label maps of image ``i`` in its own pixels: base, then for every eps (or just class numbers)."""
         maps = [labels[i] for labels in [result.base_labels, *result.labels]]
         if result.base_labels.ndim == 3:
-            maps = [self.preprocess.labels_to_image(labels, canvas) for labels in maps]
+            placing = self.net.prepared.placing
+            maps = [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
         return maps
 
 
@@ -83,5 +94,6 @@ def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, cl
         changed &= truth != IGNORE
         scores["fixed_pixels"] = int((changed & (labels == truth)).sum())
         scores["broken_pixels"] = int((changed & (base == truth)).sum())
+        truth = np.where(labels == IGNORE, IGNORE, truth)  # pixels that lie outside of the scores
         scores["confusion"] = sparse(confusion(truth, labels, classes))
     return scores

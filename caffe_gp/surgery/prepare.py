@@ -16,11 +16,14 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import proto
+from caffe_gp.images.placing import Line, Placing, words
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery import crops, forks
 from caffe_gp.surgery.inputs import add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, free_name, listed
+from caffe_gp.surgery.positions import position_map
 from caffe_gp.surgery.scores import find_score
+from caffe_gp.surgery.shapes import blob_shapes
 from caffe_gp.surgery.transforms import Transform, transform_of
 
 
@@ -36,6 +39,7 @@ class Prepared:
     channels_are_guess   whether nothing told the number of the input's channels
     changes  what was done to the original, one sentence each
     others   values of the other inputs that the score needs (see ``inputs.Fed``)
+    placing  where positions of the input lie in the scores; None where that does not follow from the layers
     transform   what the data layer that was replaced does to its images; None where nothing says it
     """
 
@@ -48,6 +52,7 @@ class Prepared:
     changes: list[str] = field(default_factory=list)
     others: dict[str, np.ndarray] = field(default_factory=dict)
     transform: Transform | None = None
+    placing: Placing = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -119,6 +124,7 @@ def prepare(
     _clean_layers(net, changes)
     _make_names_unique(net, changes)
     crops.align_legacy_crops(net, changes)
+    placing = _placing(net, fed.data, score, changes)
     prob = _add_softmax(net, original, score, changes)
     probe = _add_probe(net, fed.data, changes)
     if engine == "bvlc":
@@ -133,7 +139,22 @@ def prepare(
         changes,
         fed.others,
         transform_of(fed.source),
+        placing,
     )
+
+
+def _placing(net: Any, data: str, score: str, changes: list[str]) -> Placing:
+    """Where the scores lie over the input; adds a sentence where they are of another size."""
+    axes = position_map(net, data, score)
+    placing = None
+    if axes is not None:
+        placing = Line(*map(float, axes[0])), Line(*map(float, axes[1]))
+    shapes = blob_shapes(net)
+    sizes = [shapes.get(blob, ())[2:] for blob in (score, data)]
+    if all(len(size) == 2 and None not in size for size in sizes):
+        said = words(sizes[0], sizes[1], placing)  # type: ignore[arg-type]  # no None is left
+        changes.extend([said] if said else [])
+    return placing
 
 
 def _needed_for(net: Any, score: str, changes: list[str]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+from caffe_gp.images.interpolation import Interp
 from caffe_gp.surgery.inputs import data_shape
 from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
 
@@ -94,6 +95,17 @@ def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:axis], *bottoms[1][axis:]
 
 
+def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    fields = {part.name: value for part, value in layer.interp_param.ListFields()}
+    size = bottoms[0][2:]
+    if None in size:
+        return *bottoms[0][:2], None, None
+    try:
+        return *bottoms[0][:2], *Interp(**fields).output_size([n or 0 for n in size])
+    except ValueError:  # the layer will say it
+        return *bottoms[0][:2], None, None
+
+
 def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:2], None, None
 
@@ -104,7 +116,7 @@ _SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape]] = {
     "Deconvolution": _deconvolution,
     "Pooling": _pooling,
     "Crop": _crop,
-    "Interp": _enlarged,
+    "Interp": _interp,
     "Upsample": _enlarged,
     "Unpooling": _enlarged,
 }

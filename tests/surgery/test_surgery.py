@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -412,6 +414,42 @@ def test_a_misspelt_bottom_is_no_data_layer():
         prepare(text.replace("conv_1", "elsewhere"), score="score")
     # A file without any data layer has left out the one that brings the images.
     assert prepare(nets.conv("score", "images", 4, 1)).data == "images"
+
+
+def pooled(text):
+    return nets.pool("pool", "data") + text
+
+
+@pytest.mark.parametrize(
+    "text, rows, said",
+    [
+        (nets.conv("score", "data", 4, 5), (1, -2), "begin at pixel 2, 2"),
+        (nets.conv("score", "data", 4, 2), (1, -0.5), "begin at pixel 0.5, 0.5.*half a pixel off"),
+        (nets.conv("score", "data", 4, 3, pad=4), (1, 3), "begin at pixel -3, -3"),
+        (nets.conv("score", "data", 4, 3, pad=1), (1, 0), ""),
+        (pooled(nets.conv("score", "pool", 4, 1)), (0.5, -0.25), "enlarged"),
+        (pooled(nets.deconv("score", "pool", 4, 4, 2)), (1, 1), "begin at pixel -1, -1"),
+        (
+            pooled(
+                'layer { name: "score" type: "Interp" bottom: "pool" top: "score" '
+                "interp_param { zoom_factor: 2 } }"
+            ),
+            (1, -0.5),
+            "half a pixel off",
+        ),
+        (
+            nets.conv("a", "data", 4, 1) + 'layer { name: "r" type: "Reshape" bottom: "a" top: "score" '
+            "reshape_param { shape { dim: 1 dim: 4 dim: 4 dim: 16 } } }",
+            None,
+            "stretched to it",
+        ),
+    ],
+)
+def test_where_the_scores_lie_over_the_input(text, rows, said):
+    prepared = prepare(IMAGE + text, score="score")
+    assert prepared.placing == (None if rows is None else (rows, rows))
+    found = [change for change in prepared.changes if "label maps" in change]
+    assert len(found) == bool(said) and re.search(said, " ".join(found))
 
 
 def test_repeated_names_are_made_unique():
