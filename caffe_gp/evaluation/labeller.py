@@ -6,12 +6,13 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from caffe_gp.errors import NetError
 from caffe_gp.evaluation.confusion import confusion, sparse
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.perturb import Watch
 from caffe_gp.images.label_maps import IGNORE
-from caffe_gp.images.placing import words
+from caffe_gp.images.placing import is_picture_of, words
 from caffe_gp.images.preprocess import Canvas
 
 CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
@@ -54,19 +55,43 @@ class Labeller:
             pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
             labels = np.stack([self.preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
         images = np.stack([canvas.data for canvas in canvases])
-        return self.gp(
-            images,
-            self.settings.eps,
-            labels=labels,
-            keep_probabilities=keep_probabilities,
-            on_probabilities=on_probabilities,
+        try:
+            return self.gp(
+                images,
+                self.settings.eps,
+                labels=labels,
+                keep_probabilities=keep_probabilities,
+                on_probabilities=on_probabilities,
+            )
+        except NetError as error:
+            raise self._with_own_size(error, images.shape[2:]) from error
+
+    def _with_own_size(self, error: NetError, size: Sequence[int]) -> NetError:
+        """The error, with the net's own size if images of another were given."""
+        height, width = self.net.prepared.input_shape.dim[2:]
+        if (height, width) == tuple(size) or "shape" not in str(error):
+            return error
+        return type(error)(
+            f"{error}. The images are {size[1]} x {size[0]} here, the net's own input is {width} x {height}: "
+            f"--resize {width},{height} may help"
         )
 
     def said_of_sizes(self, result: GPResult, canvas: Canvas) -> str:
-        """What is done with label maps of another size than the canvas, the first time; else ''."""
-        if result.base_labels.ndim != 3 or self._said:
+        """What is done with label maps of another size than the canvas, the first time; else ''.
+
+        NetError for scores that are no picture of the canvas.
+        """
+        if result.base_labels.ndim != 3:
             return ""
-        said = words(result.base_labels.shape[1:], canvas.data.shape[1:], self.net.prepared.placing)
+        scores, size = result.base_labels.shape[1:], canvas.data.shape[1:]
+        if self.net.prepared.placing is None and not is_picture_of(scores, size):
+            raise NetError(
+                f"the scores '{self.gp.score}' are {scores[1]} x {scores[0]} for an input of {size[1]} x "
+                f"{size[0]}: a layer like Reshape has put pixels elsewhere; name the blob before it (--score)"
+            )
+        if self._said:
+            return ""
+        said = words(scores, size, self.net.prepared.placing)
         self._said = bool(said)
         return said
 

@@ -56,6 +56,12 @@ def place_maps(maps: np.ndarray, shape: Sequence[int], placing: Placing) -> np.n
     return maps
 
 
+def is_picture_of(scores: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a map can be an input of ``shape``, enlarged or reduced: are its sides in like ratio?"""
+    ratio = scores[0] * shape[1] / (scores[1] * shape[0])
+    return tuple(scores) == (1, 1) or 0.5 < ratio < 2
+
+
 def words(scores: Sequence[int], shape: Sequence[int], placing: Placing) -> str:
     """What is done with label maps of the size ``scores`` for inputs of ``shape``; '' for equal ones."""
     if tuple(scores) == tuple(shape):

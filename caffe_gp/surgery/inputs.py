@@ -23,12 +23,14 @@ class Fed(NamedTuple):
     others   values of the other inputs that the scores need, float32 with the blob's number of axes; of the
              size 1 along an axis on which they do not change
     source   the data layer that the image blob came from, None for an Input layer
+    own_size   height and width of the image in the file, None where it does not tell
     """
 
     data: str
     channels_are_guess: bool
     others: dict[str, np.ndarray]
     source: Any
+    own_size: tuple[int, int] | None
 
 
 class _Source(NamedTuple):
@@ -71,7 +73,10 @@ def add_input(
     for source in reversed(sources):
         _bring(net, source, shapes[source.top], changes)
     is_guess = _merged(image.shape, shape)[1:2] == (None,)
-    return Fed(image.top, is_guess, others, None if image.layer.type == "Input" else image.layer)
+    height, width = image.shape[2:] if len(image.shape) == 4 else (None, None)
+    own_size = None if height is None or width is None else (height, width)
+    data_layer = None if image.layer.type == "Input" else image.layer
+    return Fed(image.top, is_guess, others, data_layer, own_size)
 
 
 def _image_among(net: Any, sources: Sequence[_Source], given: Mapping[str, Any]) -> _Source:

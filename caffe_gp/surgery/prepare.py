@@ -16,14 +16,16 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import proto
-from caffe_gp.images.placing import Line, Placing, words
+from caffe_gp.errors import NetError
+from caffe_gp.images.placing import Line, Placing, is_picture_of, words
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery import crops, forks
-from caffe_gp.surgery.inputs import add_input, check_bottoms
+from caffe_gp.surgery.inputs import Fed, add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, free_name, listed
 from caffe_gp.surgery.positions import position_map
 from caffe_gp.surgery.scores import find_score
 from caffe_gp.surgery.shapes import blob_shapes
+from caffe_gp.surgery.sizes import fixed_by
 from caffe_gp.surgery.transforms import Transform, transform_of
 
 
@@ -40,6 +42,7 @@ class Prepared:
     changes  what was done to the original, one sentence each
     others   values of the other inputs that the score needs (see ``inputs.Fed``)
     placing  where positions of the input lie in the scores; None where that does not follow from the layers
+    fixed    the layer that takes images of the net's own size only, and why; '' where none does
     transform   what the data layer that was replaced does to its images; None where nothing says it
     """
 
@@ -53,6 +56,7 @@ class Prepared:
     others: dict[str, np.ndarray] = field(default_factory=dict)
     transform: Transform | None = None
     placing: Placing = None
+    fixed: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -124,6 +128,7 @@ def prepare(
     _clean_layers(net, changes)
     _make_names_unique(net, changes)
     crops.align_legacy_crops(net, changes)
+    fixed = _fixed(net, fed)
     placing = _placing(net, fed.data, score, changes)
     prob = _add_softmax(net, original, score, changes)
     probe = _add_probe(net, fed.data, changes)
@@ -140,7 +145,23 @@ def prepare(
         fed.others,
         transform_of(fed.source),
         placing,
+        fixed,
     )
+
+
+def _fixed(net: Any, fed: Fed) -> str:
+    """What keeps the net to its own size; NetError if the input was given another."""
+    if fed.own_size is None:
+        return ""
+    fixed = fixed_by(net, fed.data, fed.own_size)
+    height, width = blob_shapes(net)[fed.data][2:]
+    if fixed and (height, width) != fed.own_size:
+        own = f"{fed.own_size[1]},{fed.own_size[0]}"
+        raise NetError(
+            f"the net's own input is {fed.own_size[1]} x {fed.own_size[0]}, and {fixed}, so images of "
+            f"{width} x {height} do not do: --resize {own}, or --pad-to {own} for smaller ones"
+        )
+    return fixed
 
 
 def _placing(net: Any, data: str, score: str, changes: list[str]) -> Placing:
@@ -150,10 +171,9 @@ def _placing(net: Any, data: str, score: str, changes: list[str]) -> Placing:
     if axes is not None:
         placing = Line(*map(float, axes[0])), Line(*map(float, axes[1]))
     shapes = blob_shapes(net)
-    sizes = [shapes.get(blob, ())[2:] for blob in (score, data)]
-    if all(len(size) == 2 and None not in size for size in sizes):
-        said = words(sizes[0], sizes[1], placing)  # type: ignore[arg-type]  # no None is left
-        changes.extend([said] if said else [])
+    scores, image = ([n for n in shapes.get(blob, ())[2:] if n is not None] for blob in (score, data))
+    if len(scores) == len(image) == 2 and (placing is not None or is_picture_of(scores, image)):
+        changes.extend(filter(None, [words(scores, image, placing)]))
     return placing
 
 

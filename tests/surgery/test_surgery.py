@@ -292,7 +292,7 @@ def test_attention_in_the_middle_is_not_the_score(softmax):
             + nets.add("mean", "p", "q"),
             "'mean' holds probabilities.*candidates: a .1 x 5 x 8 x 8., b",
         ),
-        (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: a"),
+        (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: none"),
         (
             'layer { name: "r" type: "Reshape" bottom: "a" top: "r" reshape_param { shape { dim: 0 dim: -1 '
             "dim: 5 } } }\n" + head("Softmax", "r", "p", "softmax_param { axis: -1 } "),
@@ -441,6 +441,12 @@ def pooled(text):
             nets.conv("a", "data", 4, 1) + 'layer { name: "r" type: "Reshape" bottom: "a" top: "score" '
             "reshape_param { shape { dim: 1 dim: 4 dim: 4 dim: 16 } } }",
             None,
+            "",
+        ),
+        (
+            nets.conv("a", "data", 4, 1, stride=2) + 'layer { name: "r" type: "Reshape" bottom: "a" '
+            'top: "score" reshape_param { shape { dim: 1 dim: -1 dim: 4 dim: 4 } } }',
+            None,
             "stretched to it",
         ),
     ],
@@ -450,6 +456,49 @@ def test_where_the_scores_lie_over_the_input(text, rows, said):
     assert prepared.placing == (None if rows is None else (rows, rows))
     found = [change for change in prepared.changes if "label maps" in change]
     assert len(found) == bool(said) and re.search(said, " ".join(found))
+
+
+def ip(bottom="data"):
+    return (
+        f'layer {{ name: "ip" type: "InnerProduct" bottom: "{bottom}" top: "ip" '
+        "inner_product_param { num_output: 4 } }\n"
+    )
+
+
+POOL_ALL = (
+    'layer { name: "all" type: "Pooling" bottom: "data" top: "all" pooling_param { global_pooling: true } }\n'
+)
+TILED = (
+    nets.conv("a", "data", 2, 1)
+    + POOL_ALL
+    + 'layer { name: "h" type: "Tile" bottom: "all" top: "h" tile_param { axis: 2 tiles: 8 } }\n'
+    'layer { name: "w" type: "Tile" bottom: "h" top: "w" tile_param { axis: 3 tiles: 8 } }\n'
+    'layer { name: "cat" type: "Concat" bottom: "a" bottom: "w" top: "cat" }\n'
+)
+RESHAPED = (
+    nets.conv("a", "data", 4, 1) + 'layer { name: "r" type: "Reshape" bottom: "a" top: "r" '
+    "reshape_param { shape { dim: 1 dim: 4 dim: 8 dim: 8 } } }\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text, layer",
+    [
+        (ip(), "'ip' (InnerProduct) takes 192 values"),
+        (TILED, "'cat' (Concat)"),
+        (RESHAPED, "'r' (Reshape) makes 1 x 4 x 8 x 8"),
+        (POOL_ALL + ip("all"), ""),
+        (nets.pool("p", "data") + nets.deconv("up", "p", 3, 2, 2) + nets.add("sum", "up", "data"), ""),
+        (RESHAPED.replace("dim: 8 dim: 8", "dim: 0 dim: -1"), ""),
+        (RESHAPED.replace("dim: 4 dim: 8 dim: 8", "dim: -1 dim: 2 dim: 8"), ""),
+    ],
+)
+def test_nets_of_one_size(text, layer):
+    prepared = prepare(IMAGE + text)
+    assert layer in prepared.fixed and bool(prepared.fixed) == bool(layer)
+    if layer:
+        with pytest.raises(NetError, match=r"own input is 8 x 8.*images of 6 x 8 do not do: --resize 8,8"):
+            prepare(IMAGE + text, input_shape=(None, None, 8, 6))
 
 
 def test_repeated_names_are_made_unique():
