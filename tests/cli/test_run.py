@@ -423,7 +423,11 @@ ONE = ("--image", "{model}/images/a.png", "--eps", "1")
             2,
             "no label map for image",
         ),
-        ((*ONE, "--mean", "1,2"), 2, "mean must be"),
+        ((*ONE, "--mean", "1,2"), 2, "three numbers with commas between them"),
+        ((*ONE, "--mean", "mean.npy"), 2, "mean.npy: no such mean file"),
+        ((*ONE, "--input", "flow"), 2, "expected NAME=FILE.npy or NAME=1,2,3"),
+        ((*ONE, "--input", "flow=none.npy"), 2, "none.npy: not a readable .npy file"),
+        ((*ONE, "--input", "flow=1"), 2, "the scores need no input 'flow'"),
         (
             ("--image", "{model}/images/a.png", "--eps", "1", "--pad-to", "20"),
             2,
