@@ -72,6 +72,8 @@ class _Search:
             )
         if outputs[0].type not in _SCORE_MAKERS and blobs[0] not in self._probabilities:
             self._refuse(f"its only output '{blobs[0]}' is made by a layer of type {outputs[0].type}")
+        if outputs[0].type == "Python" and self._probabilities.intersection(outputs[0].bottoms):
+            self._refuse(f"Python layer '{outputs[0].name}' makes its only output from probabilities")
         return self._checked(blobs[0], "the only output; nothing in the file says that it holds class scores")
 
     def check_axis(self, score: str) -> None:
@@ -173,7 +175,7 @@ class _Search:
         i, layer = makers[-1], self._layers[makers[-1]]
         if is_loss(layer.type) or layer.type in (*_MEASURES, *TO_PROBABILITIES, *_REARRANGE, "Normalize"):
             return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
-        if blob in self._probabilities:
+        if blob in self._probabilities or self._probabilities.intersection(layer.bottoms):
             return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
         return [blob]
 

@@ -292,6 +292,11 @@ def test_attention_in_the_middle_is_not_the_score(softmax):
             + nets.add("mean", "p", "q"),
             "'mean' holds probabilities.*candidates: a .1 x 5 x 8 x 8., b",
         ),
+        (
+            head("Softmax", "a", "p") + 'layer { name: "show" type: "Python" bottom: "p" bottom: "data" '
+            'top: "shown" python_param { module: "m" layer: "L" } }\n',
+            "Python layer 'show' makes its only output from probabilities.*candidates: a .1 x 5",
+        ),
         (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: none"),
         (
             'layer { name: "r" type: "Reshape" bottom: "a" top: "r" reshape_param { shape { dim: 0 dim: -1 '
