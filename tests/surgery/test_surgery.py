@@ -416,7 +416,9 @@ def test_a_misspelt_bottom_is_no_data_layer():
     with pytest.raises(NetError, match=r"'score' \(Convolution\).*bottom 'conv_1'; did you mean conv1\?"):
         prepare(text)
     with pytest.raises(NetError, match="no layer makes its bottom 'elsewhere'"):
-        prepare(text.replace("conv_1", "elsewhere"), score="score")
+        prepare(text.replace("conv_1", "elsewhere"))
+    # A loss whose label nothing brings will be dropped.
+    assert prepare(text.replace("conv_1", "conv1") + LOSS).score == "score"
     # A file without any data layer has left out the one that brings the images.
     assert prepare(nets.conv("score", "images", 4, 1)).data == "images"
 
