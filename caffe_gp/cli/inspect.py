@@ -229,7 +229,8 @@ def _shapes(net: Any) -> dict[str, list]:
         return param_shapes(net)
     except NetError:
         names = {layer.name for layer in net.layer}
-        prepared = prepare(net).net
+        brought = {layer.type for layer in net.layer if not layer.bottom}
+        prepared = net if brought and brought <= {"Input", "Parameter", "DummyData"} else prepare(net).net
         python = [layer.name for layer in prepared.layer if layer.type == "Python"]
         if python:
             raise NetError(f"layer '{python[0]}' is in Python, which is not run here") from None

@@ -55,15 +55,7 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     )
     add_score(group)
     add_state(group)
-    group.add_argument(
-        "--input",
-        action="append",
-        dest="inputs",
-        type=_input,
-        metavar="NAME=VALUES",
-        help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
-        "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
-    )
+    add_input(group)
     add_engine(group)
 
 
@@ -87,6 +79,19 @@ def add_state(group: Options) -> None:
         "repeated",
     )
     group.add_argument("--level", type=int, default=0, metavar="N", help="level of the net, likewise")
+
+
+def add_input(group: Options) -> None:
+    """--input."""
+    group.add_argument(
+        "--input",
+        action="append",
+        dest="inputs",
+        type=_input,
+        metavar="NAME=VALUES",
+        help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
+        "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
+    )
 
 
 def add_engine(group: Options) -> None:

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("net", metavar="NET", help=f"a prototxt file, or one of {', '.join(zoo.MODELS)}")
     options.add_score(parser)
     options.add_state(parser)
+    options.add_input(parser)
     parser.add_argument(
         "--input-size",
         type=options.size,
@@ -48,6 +49,7 @@ def work(args: argparse.Namespace) -> None:
         score=args.score,
         stages=args.stages or (),
         level=args.level,
+        inputs=dict(args.inputs or ()),
         input_shape=None if size is None else (1, None, size[1], size[0]),
         engine=engines.resolve(args.engine),
     )

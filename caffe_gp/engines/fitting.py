@@ -55,7 +55,7 @@ def check_weights(path: str, params: Mapping[str, Any], prepared: Prepared, allo
             f"({', '.join(missing[:5])}, ...): these are another net's weights"
         )
     shared = shared_layers(prepared.net)
-    lacking = [name for name in missing if name not in shared and not _is_bilinear(types[name])]
+    lacking = [name for name in missing if name not in shared and not _is_harmless(types[name])]
     if lacking and not allow_missing:
         _refuse_missing(path, lacking, types, list(stored), prepared)
     kept = [name for name in missing if name not in shared]
@@ -73,8 +73,10 @@ def never_filled(params: Mapping[str, Any], prepared: Prepared) -> list[str]:
     ]
 
 
-def _is_bilinear(layer: Any) -> bool:
-    """Whether a layer's filler makes what a trained net has: bilinear upsampling."""
+def _is_harmless(layer: Any) -> bool:
+    """Whether a layer's filler makes what a trained net has: bilinear upsampling, or the probe."""
+    if layer.type == "Bias":  # of a net that was prepared before
+        return layer.name.startswith(("probe", "gp_probe")) and layer.bottom == layer.top
     param = layer.convolution_param
     # With one group Caffe's filler lets every channel read all of them.
     alone = param.group == param.num_output

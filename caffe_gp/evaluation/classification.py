@@ -147,7 +147,6 @@ class ClassificationTask(NetTask):
         for images in (settings.train, settings.test, settings.tune):
             if images is not None:
                 _check_channels(images, method.classes)
-                _check_size(images, resolved)
         described = settings.train.describe()
         bank_key = {**resolved.net_key(), "train": described}
         task = cls(resolved, settings.test, "", bank_key, {}, {}, described, opened)
@@ -230,18 +229,6 @@ def _check_channels(images: ClassificationSet, channels: int) -> None:
         raise DataError(
             f"set '{images.name}' has {len(images.classes)} classes, the net's scores have {channels} "
             "channels: they must be as many, since label k is channel k"
-        )
-
-
-def _check_size(images: ClassificationSet, resolved: Resolved) -> None:
-    """DataError where a fully connected layer would meet images of another size."""
-    fixed = [layer.name for layer in resolved.prepared.net.layer if layer.type == "InnerProduct"]
-    height, width = resolved.prepared.input_shape.dim[2:4]
-    found = resolved.preprocess.canvas_size((images.images.shape[2], images.images.shape[1]))
-    if fixed and found != (width, height):
-        raise DataError(
-            f"set '{images.name}' has images of {found[0]} x {found[1]}, layer '{fixed[0]}' needs "
-            f"{width} x {height}: --resize {width},{height}"
         )
 
 

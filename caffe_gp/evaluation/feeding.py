@@ -9,9 +9,10 @@ from typing import Any, Union
 import numpy as np
 
 from caffe_gp import proto
-from caffe_gp.errors import DataError, UsageError
+from caffe_gp.errors import DataError, NetError, UsageError
 from caffe_gp.images.inputs import read_array
 from caffe_gp.images.preprocess import FCN_MEAN, Preprocess
+from caffe_gp.surgery.layers import by
 from caffe_gp.surgery.prepare import Prepared
 
 MEAN_SUFFIXES = (".binaryproto", ".npy")
@@ -43,7 +44,14 @@ def preprocess(settings: Any, prepared: Prepared) -> Preprocess:
     What is given wins over the transform_param of the data layer that was replaced, and that over FCN's mean
     (0 for grey nets) and scale 1. DataError for a mean file that is missing, or none.
     """
-    channels = prepared.input_shape.dim[1]
+    channels = _image_channels(settings.prototxt, prepared)
+    resize = settings.resize
+    if prepared.fixed and resize is None and settings.pad_to is None:
+        resize = tuple(reversed(prepared.input_shape.dim[2:]))
+        prepared.changes.append(
+            f"images are resized to {resize[0]} x {resize[1]}, the net's own size: {prepared.fixed} "
+            "(--resize or --pad-to change how)"
+        )
     told = prepared.transform
     mean = _given_mean(settings.mean) or _told_mean(settings, prepared) or _assumed_mean(channels)
     scale, of_scale = settings.scale, "given"
@@ -51,7 +59,7 @@ def preprocess(settings: Any, prepared: Prepared) -> Preprocess:
         scale, of_scale = (told.scale, told.source) if told is not None else (1.0, "assumed")
     _check_channels(mean, channels)
     fed = Preprocess(
-        mean.values, scale, settings.channel_order, channels, settings.resize, settings.pad_to, mean.image
+        mean.values, scale, settings.channel_order, channels, resize, settings.pad_to, mean.image
     )
     fed_as = f"images: pixels 0..255, minus {mean}, times {scale:.9g} ({of_scale})"
     if told is None and settings.mean is None:
@@ -65,6 +73,23 @@ def preprocess(settings: Any, prepared: Prepared) -> Preprocess:
     if told is not None and told.left_out:
         prepared.changes.append(f"{told.left_out} of {told.source}: for training, not done here")
     return fed
+
+
+def _image_channels(prototxt: str, prepared: Prepared) -> int:
+    """Channels of the images; NetError for an input that no image file fills."""
+    shape, data = tuple(prepared.input_shape.dim), prepared.data
+    layer = next(layer for layer in prepared.net.layer if data in layer.top)
+    where = f"{prototxt}: input '{data}' of layer '{layer.name}' has the shape {by(shape)}"
+    if len(shape) != 4:
+        raise NetError(
+            f"{where}; an image is N x C x H x W: nets of volumes, sequences or vectors do not take images"
+        )
+    if shape[1] not in (1, 3):
+        raise NetError(
+            f"{where}, {shape[1]} channels; image files have 1 (grey) or 3 (colour). From Python "
+            "GuidedPerturbation takes arrays of any number of channels"
+        )
+    return shape[1]
 
 
 def read_mean(path: str) -> np.ndarray:

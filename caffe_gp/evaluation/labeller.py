@@ -6,11 +6,13 @@ from typing import Any, Sequence
 
 import numpy as np
 
+from caffe_gp.errors import NetError
 from caffe_gp.evaluation.confusion import confusion, sparse
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult, GuidedPerturbation
 from caffe_gp.gp.perturb import Watch
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.placing import is_picture_of, words
 from caffe_gp.images.preprocess import Canvas
 
 CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
@@ -37,6 +39,7 @@ class Labeller:
             inject=settings.inject,
             seed=settings.seed,
         )
+        self._said = any("label maps" in change for change in self.net.changes)
         self.classes: int = self.net.net.blobs[self.gp.score].data.shape[1]
 
     def label(
@@ -52,19 +55,52 @@ class Labeller:
             pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
             labels = np.stack([self.preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
         images = np.stack([canvas.data for canvas in canvases])
-        return self.gp(
-            images,
-            self.settings.eps,
-            labels=labels,
-            keep_probabilities=keep_probabilities,
-            on_probabilities=on_probabilities,
+        try:
+            return self.gp(
+                images,
+                self.settings.eps,
+                labels=labels,
+                keep_probabilities=keep_probabilities,
+                on_probabilities=on_probabilities,
+            )
+        except NetError as error:
+            raise self._with_own_size(error, images.shape[2:]) from error
+
+    def _with_own_size(self, error: NetError, size: Sequence[int]) -> NetError:
+        """The error, with the net's own size if images of another were given."""
+        height, width = self.net.prepared.input_shape.dim[2:]
+        if (height, width) == tuple(size) or "shape" not in str(error):
+            return error
+        return type(error)(
+            f"{error}. The images are {size[1]} x {size[0]} here, the net's own input is {width} x {height}: "
+            f"--resize {width},{height} may help"
         )
+
+    def said_of_sizes(self, result: GPResult, canvas: Canvas) -> str:
+        """What is done with label maps of another size than the canvas, the first time; else ''.
+
+        NetError for scores that are no picture of the canvas.
+        """
+        if result.base_labels.ndim != 3:
+            return ""
+        scores, size = result.base_labels.shape[1:], canvas.data.shape[1:]
+        if self.net.prepared.placing is None and not is_picture_of(scores, size):
+            raise NetError(
+                f"the scores '{self.gp.score}' are {scores[1]} x {scores[0]} for an input of {size[1]} x "
+                f"{size[0]}: a layer like Reshape has put pixels elsewhere; name the blob before it (--score)"
+            )
+        if self._said:
+            return ""
+        said = words(scores, size, self.net.prepared.placing)
+        self._said = bool(said)
+        return said
 
     def maps(self, result: GPResult, i: int, canvas: Canvas) -> list[np.ndarray]:
         """Label maps of image ``i`` in its own pixels: base, then for every eps (or just class numbers)."""
         maps = [labels[i] for labels in [result.base_labels, *result.labels]]
         if result.base_labels.ndim == 3:
-            maps = [self.preprocess.labels_to_image(labels, canvas) for labels in maps]
+            placing = self.net.prepared.placing
+            maps = [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
         return maps
 
 
@@ -83,5 +119,6 @@ def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, cl
         changed &= truth != IGNORE
         scores["fixed_pixels"] = int((changed & (labels == truth)).sum())
         scores["broken_pixels"] = int((changed & (base == truth)).sum())
+        truth = np.where(labels == IGNORE, IGNORE, truth)  # pixels that lie outside of the scores
         scores["confusion"] = sparse(confusion(truth, labels, classes))
     return scores

@@ -18,6 +18,7 @@ from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.preprocess import Canvas
+from caffe_gp.runs.progress import say
 from caffe_gp.runs.task import Batch, Record
 
 # Images in a row, the first ones of a worker, that no step moves: then it is the net, not the images.
@@ -111,6 +112,9 @@ class SegmentationWorker:
         if result.base_labels.ndim != 3 and self._kind == "segmentation":
             raise CaffeGPError("this net labels whole images; evaluations are of nets that label pixels")
         self._check_moved(result)
+        said = self._labeller.said_of_sizes(result, canvases[0])
+        if said and not self._settings.quiet:
+            say(f"  {said}")
         yield [
             self._record(item, canvas, truth, result, i, crf)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))
@@ -142,7 +146,8 @@ class SegmentationWorker:
         }
         behind: list[np.ndarray] = []
         if crf is not None:
-            behind = [of_batch[i] for of_batch in crf.maps]
+            # Where there are no scores the CRF has nothing to say either.
+            behind = [np.where(maps[0] == IGNORE, IGNORE, of_batch[i]) for of_batch in crf.maps]
             record["base_crf"], *record["gp_crf"] = [
                 scores_of(labels, truth, behind[0], classes) for labels in behind
             ]
@@ -200,7 +205,8 @@ class _BehindCRF:
         self.maps.append([])
         for i, canvas in enumerate(self._canvases):
             begin = time.perf_counter()
-            y = self._labeller.preprocess.scores_to_image(probabilities[i], canvas)
+            placing = self._labeller.net.prepared.placing
+            y = self._labeller.preprocess.scores_to_image(probabilities[i], canvas, placing)
             scores = np.log(np.maximum(y, np.finfo(np.float32).tiny))
             self.maps[-1].append(self._crfs[i].labels(scores))
             self.seconds[i] += time.perf_counter() - begin

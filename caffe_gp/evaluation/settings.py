@@ -116,7 +116,7 @@ class NetSettings:
             inputs=self.inputs,
             input_shape=self._input_shape(),
         )
-        return prepared, self._preprocess(prepared)
+        return prepared, preprocess(self, prepared)
 
     def check_eps(self) -> None:
         """UsageError if two steps would get one name in files and tables."""
@@ -140,16 +140,6 @@ class NetSettings:
         """The canvas' shape where it is fixed, so that a net of one size is built for it at once."""
         size = self.pad_to or (self.resize if isinstance(self.resize, tuple) else None)
         return None if size is None else (1, None, size[1], size[0])
-
-    def _preprocess(self, prepared: Prepared) -> Preprocess:
-        shape = tuple(prepared.input_shape.dim)
-        if len(shape) != 4:
-            raise UsageError(f"the input blob '{prepared.data}' has shape {shape}; images need (N, C, H, W)")
-        if shape[1] not in (1, 3):
-            raise UsageError(
-                f"{self.prototxt}: the input '{prepared.data}' has {shape[1]} channels; images have 1 or 3"
-            )
-        return preprocess(self, prepared)
 
     def _method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used."""

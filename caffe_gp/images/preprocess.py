@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import Any, Sequence, Tuple
+from typing import Any, Tuple
 
 import numpy as np
 from PIL import Image
@@ -12,10 +12,8 @@ from PIL import Image
 from caffe_gp.errors import DataError, UsageError, check_array
 from caffe_gp.files.hashes import sha256_of_array
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.placing import BILINEAR, Placing, bilinear, nearest, place_labels, place_maps
 from caffe_gp.images.reading import read_image
-
-# Pillow 8 has no Image.Resampling, and type checkers know no Image.BILINEAR.
-BILINEAR, NEAREST = Image.BILINEAR, Image.NEAREST  # type: ignore[attr-defined]
 
 Size = Tuple[int, int]  # width, height
 
@@ -121,17 +119,20 @@ class Preprocess:
         out[:height, :width] = nearest(labels, (height, width))
         return out
 
-    def labels_to_image(self, labels: np.ndarray, canvas: Canvas) -> np.ndarray:
-        """A net's label map laid out like the image file, (h, w): crop the padding, nearest neighbour."""
+    def labels_to_image(self, labels: np.ndarray, canvas: Canvas, placing: Placing = None) -> np.ndarray:
+        """A net's label map laid out like the image file, (h, w): crop the padding, nearest neighbour.
+
+        placing   where a map of another size than the canvas lies on it; 255 where there is none
+        """
         check_array(labels, "label map", "iu", axes=2)
-        labels = nearest(labels, canvas.data.shape[1:])
+        labels = place_labels(labels, canvas.data.shape[1:], placing)
         height, width = canvas.valid
         return nearest(labels[:height, :width], canvas.image.shape[:2])
 
-    def scores_to_image(self, scores: np.ndarray, canvas: Canvas) -> np.ndarray:
+    def scores_to_image(self, scores: np.ndarray, canvas: Canvas, placing: Placing = None) -> np.ndarray:
         """Score or probability maps (C, h, w) laid out like the image file, (C, H, W) float32: bilinear."""
         check_array(scores, "score maps", "f", axes=3)
-        maps = bilinear(scores, canvas.data.shape[1:])
+        maps = place_maps(scores, canvas.data.shape[1:], placing)
         height, width = canvas.valid
         return bilinear(maps[:, :height, :width], canvas.image.shape[:2])
 
@@ -179,21 +180,3 @@ class Preprocess:
             return self.resize
         factor = self.resize / max(size)
         return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A label map (h, w) resized to ``shape`` (height, width) by the nearest neighbour."""
-    if labels.shape == tuple(shape):
-        return labels
-    if labels.dtype not in (np.uint8, np.int32):  # Pillow's
-        labels = labels.astype(np.int32)
-    picture = Image.fromarray(np.ascontiguousarray(labels))
-    return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))
-
-
-def bilinear(maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Maps (C, h, w) resized to ``shape`` (height, width), each on its own, float32."""
-    if maps.shape[1:] == tuple(shape):
-        return maps
-    pictures = [Image.fromarray(np.ascontiguousarray(one, dtype=np.float32)) for one in maps]
-    return np.stack([np.asarray(one.resize((shape[1], shape[0]), BILINEAR)) for one in pictures])

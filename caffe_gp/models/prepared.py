@@ -9,7 +9,7 @@ The tools prepare nets in memory; this is what they load.
 from __future__ import annotations
 
 import os
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import PrototxtError, did_you_mean
@@ -24,6 +24,7 @@ def prepared_text(
     input_shape: Sequence[int | None] | None = None,
     stages: Sequence[str] = (),
     level: int = 0,
+    inputs: Mapping[str, Any] | None = None,
     engine: str = "auto",
 ) -> str:
     """The text; its comments name the source and what was done, a sentence a line.
@@ -42,7 +43,14 @@ def prepared_text(
         raise PrototxtError(f"{path}: no such file, and no model of this name{hint}")
     weights = None if caffemodel is None else os.fspath(caffemodel)
     prepared = engines.prepare_net(
-        path, weights, engine=engine, score=score, input_shape=input_shape, stages=stages, level=level
+        path,
+        weights,
+        engine=engine,
+        score=score,
+        input_shape=input_shape,
+        stages=stages,
+        level=level,
+        inputs=inputs,
     )
     lines = [f"{title}, prepared for guided perturbations.", *prepared.changes]
     return "".join(f"# {line}\n" for line in lines) + proto.to_text(prepared.net)

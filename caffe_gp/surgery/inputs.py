@@ -8,6 +8,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError, did_you_mean
+from caffe_gp.gp.softmaxes import is_loss
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.layers import by, free_name
 
@@ -23,12 +24,14 @@ class Fed(NamedTuple):
     others   values of the other inputs that the scores need, float32 with the blob's number of axes; of the
              size 1 along an axis on which they do not change
     source   the data layer that the image blob came from, None for an Input layer
+    own_size   height and width of the image in the file, None where it does not tell
     """
 
     data: str
     channels_are_guess: bool
     others: dict[str, np.ndarray]
     source: Any
+    own_size: tuple[int, int] | None
 
 
 class _Source(NamedTuple):
@@ -71,7 +74,10 @@ def add_input(
     for source in reversed(sources):
         _bring(net, source, shapes[source.top], changes)
     is_guess = _merged(image.shape, shape)[1:2] == (None,)
-    return Fed(image.top, is_guess, others, None if image.layer.type == "Input" else image.layer)
+    height, width = image.shape[2:] if len(image.shape) == 4 else (None, None)
+    own_size = None if height is None or width is None else (height, width)
+    data_layer = None if image.layer.type == "Input" else image.layer
+    return Fed(image.top, is_guess, others, data_layer, own_size)
 
 
 def _image_among(net: Any, sources: Sequence[_Source], given: Mapping[str, Any]) -> _Source:
@@ -193,37 +199,36 @@ def _of_data_layer(layer: Any, top: str) -> _Source:
 
 
 def _left_out(net: Any, unfiltered: Any) -> list[_Source]:
-    """What is read and not made: the data layer may be of another phase or stage, or not in the file at all.
-
-    NetError for a blob that nothing makes in a file that has data or Input layers.
-    """
+    """What is read and not made: its data layer may be of another phase or stage, or not in the file."""
     made = {top for layer in net.layer for top in layer.top}
     found = []
     for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
         makers = [layer for layer in unfiltered.layer if top in layer.top]
         if not makers:
-            check_bottoms(net, unfiltered, nearest=0.0)
             makers = [pb.LayerParameter(name="data", type=_ABSENT, top=[top])]
         makers.sort(key=lambda layer: layer.type != "Input")  # a deploy net's own is the best of them
         found.append(_of_data_layer(makers[0], top))
     return found
 
 
-def check_bottoms(net: Any, unfiltered: Any, nearest: float = 0.8) -> None:
-    """NetError for a bottom that no layer of the file makes and that is much like one that is made.
+def check_bottoms(net: Any, unfiltered: Any) -> None:
+    """NetError for a bottom that no layer of the file makes.
 
-    A file without any Input or data layer may have left out the one that brings the images.
+    A file without any Input or data layer may have left out the one that brings the images; one with an Input
+    layer may have kept a loss or an accuracy without the label, which will be dropped.
     """
     if all(layer.bottom for layer in unfiltered.layer if layer.type != "Parameter"):
         return
     made = list(dict.fromkeys(top for layer in unfiltered.layer for top in layer.top))
     for layer in net.layer:
+        is_dropped = is_loss(layer.type) or layer.type in ("Accuracy", "SegAccuracy", "Silence")
         for bottom in layer.bottom:
-            if bottom not in made and difflib.get_close_matches(bottom, made, 1, nearest):
-                raise NetError(
-                    f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"
-                    f"{did_you_mean(bottom, made)}"
-                )
+            if bottom in made or is_dropped and not difflib.get_close_matches(bottom, made, 1, 0.8):
+                continue
+            raise NetError(
+                f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"
+                f"{did_you_mean(bottom, made)}"
+            )
 
 
 def _merged(own: Sequence[int | None], wanted: Sequence[int | None] | None) -> tuple[int | None, ...]:

@@ -6,6 +6,7 @@ axis,
     Convolution, Pooling, Im2col   a = 1/stride      b = (pad - (extent - 1)/2) / stride
     Deconvolution                  a = stride        b = (extent - 1)/2 - pad
     Crop                           a = 1             b = -offset
+    Interp                         a = zoom          b = zoom * pad_beg
     one value a position           a = 1             b = 0
 
 with extent = dilation * (kernel - 1) + 1.
@@ -20,6 +21,9 @@ POSITION_WISE = frozenset(
     "AbsVal BN BNLL BatchNorm Bias Clip Concat Dropout ELU Eltwise Exp LRN Log MVN PReLU Power ReLU Scale "
     "Sigmoid Softmax Split Swish TanH Threshold".split()
 )
+
+
+_KEEP_POSITIONS = ("MultiStageMeanfield", "Normalize")
 
 
 class Axis(NamedTuple):
@@ -37,10 +41,33 @@ def chain(first: Axis, then: Axis) -> Axis:
     return Axis(first.scale * then.scale, then.scale * first.shift + then.shift)
 
 
+def position_map(net: Any, data: str, score: str) -> tuple[Axis, Axis] | None:
+    """Where positions of the input lie in the scores, for rows and columns; None where that does not follow.
+
+    Of several bottoms the first counts, as for ``crops``.
+    """
+    maps: dict[str, tuple[Axis, Axis]] = {}
+    for layer in net.layer:
+        bottoms = layer.bottom[:1] if layer.type == "Crop" else layer.bottom
+        known = [maps[bottom] for bottom in bottoms if bottom in maps]
+        step = layer_axes(layer)
+        for top in layer.top:
+            maps.pop(top, None)
+            if not layer.bottom and top == data:
+                maps[top] = IDENTITY
+            elif known and step is not None:
+                maps[top] = chain(known[0][0], step[0]), chain(known[0][1], step[1])
+    return maps.get(score)
+
+
 def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
     """The position maps of a layer for rows and columns; None where positions are not kept."""
-    if layer.type in POSITION_WISE:
+    if layer.type in POSITION_WISE or layer.type in _KEEP_POSITIONS:
         return IDENTITY
+    if layer.type == "Interp" and layer.interp_param.HasField("zoom_factor"):
+        param = layer.interp_param
+        if not param.HasField("shrink_factor"):
+            return (Axis(Fraction(param.zoom_factor), Fraction(param.zoom_factor * param.pad_beg)),) * 2
     if layer.type == "Crop":
         offset = list(layer.crop_param.offset) or [0]
         axis = layer.crop_param.axis % 4

@@ -16,11 +16,17 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import proto
+from caffe_gp.errors import NetError
+from caffe_gp.images.placing import Line, Placing, is_picture_of, words
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery import crops, forks
-from caffe_gp.surgery.inputs import add_input, check_bottoms
-from caffe_gp.surgery.layers import blob_count, free_name, listed
+from caffe_gp.surgery.gradient import add_probe, add_softmax, clean_layers
+from caffe_gp.surgery.inputs import Fed, add_input, check_bottoms
+from caffe_gp.surgery.layers import blob_count, listed
+from caffe_gp.surgery.positions import position_map
 from caffe_gp.surgery.scores import find_score
+from caffe_gp.surgery.shapes import blob_shapes
+from caffe_gp.surgery.sizes import fixed_by
 from caffe_gp.surgery.transforms import Transform, transform_of
 
 
@@ -36,6 +42,8 @@ class Prepared:
     channels_are_guess   whether nothing told the number of the input's channels
     changes  what was done to the original, one sentence each
     others   values of the other inputs that the score needs (see ``inputs.Fed``)
+    placing  where positions of the input lie in the scores; None where that does not follow from the layers
+    fixed    the layer that takes images of the net's own size only, and why; '' where none does
     transform   what the data layer that was replaced does to its images; None where nothing says it
     """
 
@@ -48,6 +56,8 @@ class Prepared:
     changes: list[str] = field(default_factory=list)
     others: dict[str, np.ndarray] = field(default_factory=dict)
     transform: Transform | None = None
+    placing: Placing = None
+    fixed: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -100,27 +110,20 @@ def prepare(
     further input, like a label, whose values are not given, for a bottom that nothing makes, or when
     ``engine`` lacks a layer and we have none; DataError for values that do not fit their input.
     """
-    original = proto.filter_net(param, pb.TEST, level, stages)
     changes: list[str] = []
-    dropped = [
-        f"{layer.name} ({layer.type})"
-        for layer in param.layer
-        if not proto.layer_is_included(layer, original.state)
-    ]
-    if dropped:
-        changes.append(
-            f"kept {_state(original.state)}: dropped {listed(dropped)}{_other_stages(param, original.state)}"
-        )
+    original = _in_state(param, level, stages, changes)
     check_bottoms(original, param)
     score, reason = find_score(original, param, score)
     changes.append(f"class scores: blob '{score}' ({reason})")
     net = _needed_for(original, score, changes)
     fed = add_input(net, param, input_shape, inputs or {}, changes)
-    _clean_layers(net, changes)
+    clean_layers(net, changes)
     _make_names_unique(net, changes)
     crops.align_legacy_crops(net, changes)
-    prob = _add_softmax(net, original, score, changes)
-    probe = _add_probe(net, fed.data, changes)
+    fixed = _fixed(net, fed)
+    placing = _placing(net, fed.data, score, changes)
+    prob = add_softmax(net, original, score, changes)
+    probe = add_probe(net, fed.data, changes)
     if engine == "bvlc":
         forks.replace(net, changes)
     return Prepared(
@@ -133,7 +136,52 @@ def prepare(
         changes,
         fed.others,
         transform_of(fed.source),
+        placing,
+        fixed,
     )
+
+
+def _fixed(net: Any, fed: Fed) -> str:
+    """What keeps the net to its own size; NetError if the input was given another."""
+    if fed.own_size is None:
+        return ""
+    fixed = fixed_by(net, fed.data, fed.own_size)
+    height, width = blob_shapes(net)[fed.data][2:]
+    if fixed and (height, width) != fed.own_size:
+        own = f"{fed.own_size[1]},{fed.own_size[0]}"
+        raise NetError(
+            f"the net's own input is {fed.own_size[1]} x {fed.own_size[0]}, and {fixed}, so images of "
+            f"{width} x {height} do not do: --resize {own}, or --pad-to {own} for smaller ones"
+        )
+    return fixed
+
+
+def _placing(net: Any, data: str, score: str, changes: list[str]) -> Placing:
+    """Where the scores lie over the input; adds a sentence where they are of another size."""
+    axes = position_map(net, data, score)
+    placing = None
+    if axes is not None:
+        placing = Line(*map(float, axes[0])), Line(*map(float, axes[1]))
+    shapes = blob_shapes(net)
+    scores, image = ([n for n in shapes.get(blob, ())[2:] if n is not None] for blob in (score, data))
+    if len(scores) == len(image) == 2 and (placing is not None or is_picture_of(scores, image)):
+        changes.extend(filter(None, [words(scores, image, placing)]))
+    return placing
+
+
+def _in_state(param: Any, level: int, stages: Sequence[str], changes: list[str]) -> Any:
+    """The layers of the TEST phase, and of the level and stages."""
+    original = proto.filter_net(param, pb.TEST, level, stages)
+    dropped = [
+        f"{layer.name} ({layer.type})"
+        for layer in param.layer
+        if not proto.layer_is_included(layer, original.state)
+    ]
+    if dropped:
+        changes.append(
+            f"kept {_state(original.state)}: dropped {listed(dropped)}{_other_stages(param, original.state)}"
+        )
+    return original
 
 
 def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
@@ -156,30 +204,6 @@ def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
     return result
 
 
-# Fields of a layer that only training or a phase choice needs and that would stand in the way.
-_TRAINING_FIELDS = ("loss_weight", "include", "exclude", "phase", "propagate_down")
-
-
-def _clean_layers(net: Any, changes: list[str]) -> None:
-    """Make the kept layers backpropagate through and through, on a CPU build too."""
-    if net.force_backward:
-        net.ClearField("force_backward")
-        changes.append(
-            "removed force_backward, which would compute every weight gradient; the probe replaces it"
-        )
-    for layer in net.layer:
-        if len(layer.propagate_down) and not all(layer.propagate_down):
-            changes.append(
-                f"layer '{layer.name}': removed propagate_down: false, which would stop the gradient"
-            )
-        for name in _TRAINING_FIELDS:
-            layer.ClearField(name)
-        for descriptor, value in layer.ListFields():
-            if descriptor.message_type is not None and "engine" in descriptor.message_type.fields_by_name:
-                if value.HasField("engine"):
-                    value.ClearField("engine")
-
-
 def _make_names_unique(net: Any, changes: list[str]) -> None:
     """Rename later layers of one name that hold no parameters (weights are found by name)."""
     used = Counter(layer.name for layer in net.layer)
@@ -197,53 +221,6 @@ def _make_names_unique(net: Any, changes: list[str]) -> None:
         )
         used[new] += 1
         layer.name = new
-
-
-def _add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str:
-    own = [
-        layer
-        for layer in original.layer
-        if layer.type == "Softmax"
-        and score in layer.bottom
-        and score not in layer.top
-        and layer.softmax_param.axis == 1
-    ]
-    if own:
-        name, prob = own[-1].name, own[-1].top[0]
-        changes.append(
-            f"the net's own Softmax '{name}' on '{score}' gets loss_weight 1, so that Caffe backpropagates"
-        )
-    else:
-        name = prob = free_name(net.layer, "prob")
-        changes.append(f"Softmax '{prob}' on '{score}', with loss_weight 1 so that Caffe backpropagates")
-    net.layer.add(name=name, type="Softmax", bottom=[score], top=[prob], loss_weight=[1])
-    return prob
-
-
-def _add_probe(net: Any, data: str, changes: list[str]) -> str:
-    """No weight gradients; a Bias of zeros on the input keeps the gradient flowing down to it.
-
-    In place, so that the blob keeps its name and its readers, and the first reader's backward writes the
-    diff that belongs to the image. (``force_backward`` would do too, and compute all weight gradients.)
-    """
-    for layer in net.layer:
-        while len(layer.param) < blob_count(layer):
-            layer.param.add()
-        for spec in layer.param:
-            spec.lr_mult = 0
-    maker = next(i for i, layer in enumerate(net.layer) if data in layer.top)
-    name = free_name(net.layer, "probe")
-    probe = pb.LayerParameter(name=name, type="Bias", bottom=[data], top=[data])
-    probe.param.add(lr_mult=1, decay_mult=0)
-    probe.bias_param.filler.type = "constant"
-    probe.bias_param.filler.value = 0
-    later = list(net.layer[maker + 1 :])
-    del net.layer[maker + 1 :]
-    net.layer.extend([probe, *later])
-    changes.append(
-        f"lr_mult 0 on every weight, and the probe '{name}' (a Bias of zeros, lr_mult 1) on '{data}'"
-    )
-    return name
 
 
 def _state(state: Any) -> str:

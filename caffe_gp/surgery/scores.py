@@ -72,19 +72,30 @@ class _Search:
             )
         if outputs[0].type not in _SCORE_MAKERS and blobs[0] not in self._probabilities:
             self._refuse(f"its only output '{blobs[0]}' is made by a layer of type {outputs[0].type}")
+        if outputs[0].type == "Python" and self._probabilities.intersection(outputs[0].bottoms):
+            self._refuse(f"Python layer '{outputs[0].name}' makes its only output from probabilities")
         return self._checked(blobs[0], "the only output; nothing in the file says that it holds class scores")
 
     def check_axis(self, score: str) -> None:
         """NetError if a Softmax of the net takes the classes of the blob from another axis than 1."""
+        layer = self._other_axis(score)
+        if layer is not None:
+            sequences = any(other.type in ("LSTM", "RNN") for other in self._net.layer)
+            self._refuse(
+                f"layer '{layer.name}' ({layer.type}) has the classes of '{score}' on axis "
+                f"{layer.softmax_param.axis}; guided perturbations need them on axis 1 (N x C x H x W, or "
+                "N x C)" + ("; nets of sequences have no such blob" if sequences else "")
+            )
+
+    def _other_axis(self, blob: str) -> Any:
+        """The layer that takes the classes of the blob from another axis than 1, or None."""
+        shape = self._shapes.get(blob, (None,) * 4)
         for layer in self._net.layer:
-            if layer.type not in ("Softmax", *_SOFTMAX_LOSSES) or layer.bottom[:1] != [score]:
-                continue
-            axis, shape = layer.softmax_param.axis, self._shapes.get(score, (None,) * 4)
-            if axis != 1 and axis % len(shape) != 1:
-                self._refuse(
-                    f"layer '{layer.name}' (Softmax) has the classes of '{score}' on axis {axis}; guided "
-                    "perturbations need them on axis 1 (N x C x H x W, or N x C)"
-                )
+            if layer.type in ("Softmax", *_SOFTMAX_LOSSES) and layer.bottom[:1] == [blob]:
+                axis = layer.softmax_param.axis
+                if axis != 1 and axis % len(shape) != 1:
+                    return layer
+        return None
 
     # ---- several heads
 
@@ -164,7 +175,7 @@ class _Search:
         i, layer = makers[-1], self._layers[makers[-1]]
         if is_loss(layer.type) or layer.type in (*_MEASURES, *TO_PROBABILITIES, *_REARRANGE, "Normalize"):
             return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
-        if blob in self._probabilities:
+        if blob in self._probabilities or self._probabilities.intersection(layer.bottoms):
             return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
         return [blob]
 
@@ -173,7 +184,8 @@ class _Search:
         sources += [
             layer.bottom[0] for layer in self._unfiltered.layer if is_loss(layer.type) and layer.bottom
         ]
-        found = dict.fromkeys(blob for source in sources for blob in self._scores_behind(source))
+        behind = (blob for source in sources for blob in self._scores_behind(source))
+        found = dict.fromkeys(blob for blob in behind if self._other_axis(blob) is None)
         return ", ".join(_with_shape(blob, self._shapes.get(blob)) for blob in found) or "none was found"
 
     def _refuse(self, why: str) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+from caffe_gp.images.interpolation import Interp
 from caffe_gp.surgery.inputs import data_shape
 from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
 
@@ -11,9 +12,11 @@ Dim = Optional[int]
 Shape = Tuple[Dim, ...]
 
 
-def blob_shapes(net: Any) -> dict[str, Shape]:
+def blob_shapes(net: Any, data: str = "", size: Sequence[int] = ()) -> dict[str, Shape]:
     """Shapes by blob; None for a dimension that the description does not tell.
 
+    data, size   the image blob, and its height and width where they are not the description's; other inputs'
+                 are then not known
     Blobs of which it tells nothing are left out. Of a blob that is written in place, the last.
     """
     shapes: dict[str, Shape] = {}
@@ -21,7 +24,10 @@ def blob_shapes(net: Any) -> dict[str, Shape]:
         if layer.type == "Input":
             given = list(layer.input_param.shape)
             given *= len(layer.top) if len(given) == 1 else 1
-            shapes.update((top, tuple(shape.dim)) for top, shape in zip(layer.top, given))
+            for top, shape in zip(layer.top, given):
+                shapes[top] = tuple(shape.dim)
+                if size and len(shape.dim) == 4:
+                    shapes[top] = (*shape.dim[:2], *(size if top == data else (None, None)))
         elif not layer.bottom and layer.top:
             shapes[layer.top[0]] = data_shape(layer)
         elif layer.bottom and all(bottom in shapes for bottom in layer.bottom):
@@ -37,6 +43,9 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
         return first[0], _sum([shape[1] for shape in bottoms]), *first[2:]
     if layer.type in POSITION_WISE or layer.type in ("Normalize", "MultiStageMeanfield"):
         return first
+    if layer.type == "Tile":
+        axis, tiles = layer.tile_param.axis % len(first), layer.tile_param.tiles
+        return *first[:axis], product([first[axis], tiles]), *first[axis + 1 :]
     if layer.type in _SPATIAL and len(first) == 4:
         return _SPATIAL[layer.type](layer, bottoms)
     if layer.type == "InnerProduct":
@@ -45,7 +54,7 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     if layer.type == "Reshape" and layer.reshape_param.axis == 0 and layer.reshape_param.num_axes == -1:
         return _reshaped(tuple(layer.reshape_param.shape.dim), first)
     if layer.type == "Flatten" and layer.flatten_param.axis == 1 and layer.flatten_param.end_axis == -1:
-        return first[0], _product(first[1:])
+        return first[0], product(first[1:])
     return None
 
 
@@ -54,7 +63,7 @@ def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
         return None
     kept = [bottom[i] if dim == 0 else dim for i, dim in enumerate(dims)]
     if -1 in kept:
-        rest, values = _product([dim for dim in kept if dim != -1]), _product(bottom)
+        rest, values = product([dim for dim in kept if dim != -1]), product(bottom)
         kept[kept.index(-1)] = values // rest if values and rest else None
     return tuple(kept)
 
@@ -94,6 +103,17 @@ def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:axis], *bottoms[1][axis:]
 
 
+def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    fields = {part.name: value for part, value in layer.interp_param.ListFields()}
+    size = bottoms[0][2:]
+    if None in size:
+        return *bottoms[0][:2], None, None
+    try:
+        return *bottoms[0][:2], *Interp(**fields).output_size([n or 0 for n in size])
+    except ValueError:  # the layer will say it
+        return *bottoms[0][:2], None, None
+
+
 def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:2], None, None
 
@@ -104,7 +124,7 @@ _SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape]] = {
     "Deconvolution": _deconvolution,
     "Pooling": _pooling,
     "Crop": _crop,
-    "Interp": _enlarged,
+    "Interp": _interp,
     "Upsample": _enlarged,
     "Unpooling": _enlarged,
 }
@@ -114,7 +134,8 @@ def _sum(dims: Sequence[Dim]) -> Dim:
     return None if None in dims else sum(dim or 0 for dim in dims)
 
 
-def _product(dims: Sequence[Dim]) -> Dim:
+def product(dims: Sequence[Dim]) -> Dim:
+    """The product of dimensions; None if one is not known."""
     total = 1
     for dim in dims:
         if dim is None:

@@ -155,6 +155,7 @@ def test_images_of_another_size_than_the_net_s(run, monkeypatch):
     pixels = np.random.RandomState(0).randint(0, 256, (5, 7, 9, 1)).astype(np.uint8)
     wide = sets.ClassificationSet("wide", tuple("abcd"), pixels, np.zeros(5, np.int64))
     monkeypatch.setitem(SETS, "wide", wide)
-    _, stderr = run("--test", "wide", "--eps", "1", "--no-page", code=2)
-    assert "images of 9 x 7, layer 'ip1' needs 8 x 8: --resize 8,8" in stderr
-    run("--test", "wide", "--eps", "1", "--no-page", "--resize", "8,8")
+    _, stderr = run("--test", "wide", "--eps", "1", "--no-page", "--resize", "9,7", code=2)
+    assert "own input is 8 x 8, and layer 'ip1' (InnerProduct) takes" in stderr and "--resize 8,8" in stderr
+    _, stderr = run("--test", "wide", "--eps", "1", "--no-page")
+    assert "images are resized to 8 x 8, the net's own size: layer 'ip1'" in stderr

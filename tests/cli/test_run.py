@@ -394,6 +394,52 @@ def test_a_net_that_labels_whole_images(run, model, tmp_path):
     assert images[0]["files"] == ["perturbation/a.npz"]
 
 
+def test_a_second_input_and_its_values(run, model, tmp_path):
+    two = (
+        nets.input_layer((1, 3, 40, 50))
+        + nets.input_layer((1, 3, 40, 50), name="second", top="flow")
+        + nets.add("sum", "data", "flow")
+        + nets.conv("score", "sum", 3, 3, 1)
+    )
+    nets.plain_net(tmp_path, two).save(str(tmp_path / "plain.caffemodel"))
+    options = (
+        "--prototxt", tmp_path / "plain.prototxt", "--caffemodel", tmp_path / "plain.caffemodel", "--image",
+        model / "images" / "a.png", "--eps", "1", "--save", "probabilities",
+    )  # fmt: skip
+    _, stderr = run(model, tmp_path / "none", *options, code=2)
+    assert "need 2 inputs: 'data' (1 x 3 x 40 x 50)" in stderr
+    np.save(tmp_path / "flow.npy", np.full((3, 40, 50), 7.5, np.float32))
+    for name, values in (("file", tmp_path / "flow.npy"), ("constants", "7.5,7.5,7.5"), ("zeros", "0")):
+        run(model, tmp_path / name, *options, "--input", f"flow={values}")
+    found = {
+        name: np.load(tmp_path / name / "probabilities" / "a.npz")["base"]
+        for name in ("file", "constants", "zeros")
+    }
+    np.testing.assert_array_equal(found["file"], found["constants"])
+    assert not np.array_equal(found["file"], found["zeros"])
+    _, stderr = run(model, tmp_path / "file", *options, "--input", "flow=0", code=2)
+    assert "inputs" in stderr  # the values belong to what a folder's numbers depend on
+
+
+def test_layers_without_weights(run, model, tmp_path):
+    text = nets.input_layer((1, 3, 40, 50)) + nets.conv("conv", "data", 4, 3, 1)
+    nets.plain_net(tmp_path, text).save(str(tmp_path / "plain.caffemodel"))
+    filled = nets.conv("score_new", "conv", 3, 1, top="score").replace(
+        "num_output", 'weight_filler { type: "xavier" } num_output'
+    )
+    (tmp_path / "net.prototxt").write_text(text + filled)
+    options = (
+        "--prototxt", tmp_path / "net.prototxt", "--caffemodel", tmp_path / "plain.caffemodel", "--image",
+        model / "images" / "a.png", "--eps", "1", "--save", "none", "--quiet",
+    )  # fmt: skip
+    _, stderr = run(model, tmp_path / "out", *options, code=2)
+    assert "plain.caffemodel: no weights for layer(s) 'score_new' (Convolution" in stderr
+    stdout, stderr = run(model, tmp_path / "out", *options, "--allow-missing-weights")
+    assert stdout == "" and stderr.strip() == (
+        "no weights in the file for score_new: left as their fillers made them"
+    )
+
+
 ONE = ("--image", "{model}/images/a.png", "--eps", "1")
 
 
@@ -423,7 +469,11 @@ ONE = ("--image", "{model}/images/a.png", "--eps", "1")
             2,
             "no label map for image",
         ),
-        ((*ONE, "--mean", "1,2"), 2, "argument --mean: expected"),
+        ((*ONE, "--mean", "1,2"), 2, "three numbers with commas between them"),
+        ((*ONE, "--mean", "mean.npy"), 2, "mean.npy: no such mean file"),
+        ((*ONE, "--input", "flow"), 2, "expected NAME=FILE.npy or NAME=1,2,3"),
+        ((*ONE, "--input", "flow=none.npy"), 2, "none.npy: not a readable .npy file"),
+        ((*ONE, "--input", "flow=1"), 2, "the scores need no input 'flow'"),
         (
             ("--image", "{model}/images/a.png", "--eps", "1", "--pad-to", "20"),
             2,

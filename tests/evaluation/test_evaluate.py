@@ -111,6 +111,25 @@ def test_numbers_equal_loops_over_the_maps_of_direct_calls(net, data, tmp_path):
     assert "GP, eps -1 + CRF" in table(run) and "9 image(s)" in table(run)
 
 
+def test_scores_of_unpadded_convolutions_are_placed_not_stretched(data, tmp_path):
+    tiny_run.make_net(tmp_path, tiny_run.NET.replace("pad: 1", "pad: 0"))
+    run = evaluate(tiny_run.settings(tmp_path, data, tmp_path / "run", crf=WEAK_CRF, save=("labels",)))
+    gp, preprocess = GuidedPerturbation(tiny_run.load(tmp_path)), Preprocess()
+    for n, item in enumerate(data.ids):
+        canvas, truth = preprocess.load(data.image(item)), data.truth(item)
+        inner = gp(canvas.data[np.newaxis], run.eps).base_labels[0]
+        assert inner.shape == tuple(size - 4 for size in truth.shape)
+        assert np.array_equal(run.base[n], loop_counts(truth[2:-2, 2:-2], inner))
+        assert run.base_crf[n].sum() == run.base[n].sum()
+        for name in ("base", "base_crf"):
+            with Image.open(run.folder / "labels" / name / f"{item}.png") as picture:
+                labels = np.asarray(picture)
+            assert np.count_nonzero(labels == 255) == truth.size - inner.size
+            assert name == "base_crf" or np.array_equal(labels[2:-2, 2:-2], inner)
+    said = [change for change in run.origin["model"]["surgery"] if "label maps begin at pixel 2, 2" in change]
+    assert len(said) == 1
+
+
 def test_stretched_inputs_get_their_probabilities_back_bilinearly(net, data, tmp_path):
     options = {"resize": (40, 32), "pad_to": (48, 32), "crf": WEAK_CRF, "eps": [0.5]}
     run = evaluate(tiny_run.settings(net, data.first(2), tmp_path / "run", **options))

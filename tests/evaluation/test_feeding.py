@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.errors import DataError, UsageError
+from caffe_gp.errors import DataError, NetError, UsageError
 from caffe_gp.evaluation.feeding import read_mean
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.images.preprocess import FCN_MEAN
@@ -81,6 +81,35 @@ def test_a_mean_file_of_the_data_layer(feed, tmp_path):
     np.testing.assert_allclose(found.mean, values.mean(axis=(0, 2, 3)), rtol=1e-6)
     assert "the mean image of 9 x 8" in said
     assert "mean_image_sha256" in found.describe()
+
+
+@pytest.mark.parametrize(
+    "shape, why",
+    [
+        ((1, 4, 8, 8), "1 x 4 x 8 x 8, 4 channels; image files have 1 .grey. or 3 .colour."),
+        ((1, 3, 8, 8, 8), "1 x 3 x 8 x 8 x 8; an image is N x C x H x W"),
+        ((5, 8), "5 x 8; an image is N x C x H x W"),
+    ],
+)
+def test_inputs_that_no_image_file_fills(feed, shape, why):
+    scores = 'layer { name: "score" type: "Scale" bottom: "data" top: "score" }\n'
+    with pytest.raises(NetError, match=f"net.prototxt: input 'data' of layer 'input' has the shape {why}"):
+        feed(nets.input_layer(shape) + scores)
+
+
+def test_a_net_of_one_size_gets_images_of_it(feed):
+    text = (
+        nets.input_layer((1, 3, 8, 9))
+        + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "score" '
+        "inner_product_param { num_output: 4 } }\n"
+    )
+    found, said = feed(text)
+    assert found.resize == (9, 8)
+    assert "images are resized to 9 x 8, the net's own size: layer 'fc' (InnerProduct) takes 216" in said
+    found, said = feed(text, pad_to=(9, 8))
+    assert found.resize is None and "are resized" not in said
+    with pytest.raises(NetError, match="own input is 9 x 8, and layer 'fc'.*images of 20 x 20.*--resize 9,8"):
+        feed(text, resize=(20, 20))
 
 
 def test_mean_files(tmp_path, feed):

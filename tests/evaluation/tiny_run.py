@@ -27,9 +27,9 @@ NET = (
 )
 
 
-def make_net(folder: Path) -> None:
+def make_net(folder: Path, text: str = NET) -> None:
     """Write net.prototxt and net.caffemodel."""
-    net = nets.plain_net(folder, NET, name="net.prototxt", gain=0.05)
+    net = nets.plain_net(folder, text, name="net.prototxt", gain=0.05)
     net.save(str(folder / "net.caffemodel"))
 
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.images.preprocess import Preprocess, nearest
+from caffe_gp.images.placing import Line, nearest, place_labels, place_maps
+from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.images.reading import image_size
 
 pytestmark = pytest.mark.engine
@@ -80,6 +81,33 @@ def test_labels_go_to_the_canvas_and_back(picture):
     assert (Preprocess(pad_to=(60, 40)).labels_to_image(coarse, canvas) == 1).all()
     with pytest.raises(DataError, match="labels of size"):
         Preprocess().labels_to_canvas(labels[:5], canvas)
+
+
+def test_labels_lie_where_the_net_s_coordinates_say():
+    labels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    inner = place_labels(labels, (8, 9), (Line(1, -2), Line(1, -3)))
+    np.testing.assert_array_equal(inner[2:6, 3:8], labels)
+    assert np.count_nonzero(inner == 255) == inner.size - labels.size
+    outer = place_labels(labels, (2, 3), (Line(1, 1), Line(1, 2)))  # scores larger than the image
+    np.testing.assert_array_equal(outer, labels[1:3, 2:5])
+    # Every second pixel has a score: the last pixel is nearest to the last of them, and stays labelled.
+    coarse = place_labels(labels, (8, 10), (Line(0.5, 0), Line(0.5, 0)))
+    np.testing.assert_array_equal(coarse[::2, ::2], labels)
+    assert 255 not in coarse
+    far = place_labels(labels, (8, 10), (Line(0.5, 0), Line(0.5, -2)))
+    assert (far[:, 0] == 255).all() and (far[:, 1:] != 255).all()
+    stretched = place_labels(labels, (8, 10), None)
+    np.testing.assert_array_equal(stretched, labels.repeat(2, 0).repeat(2, 1))
+
+
+def test_score_maps_lie_where_the_net_s_coordinates_say():
+    maps = np.random.RandomState(0).standard_normal((2, 4, 5)).astype(np.float32)
+    placed = place_maps(maps, (8, 9), (Line(1, -2), Line(1, -3)))
+    np.testing.assert_array_equal(placed[:, 2:6, 3:8], maps)
+    np.testing.assert_array_equal(placed[:, 0, 3:8], maps[:, 0])
+    twice = place_maps(maps, (7, 9), (Line(0.5, 0), Line(0.5, 0)))
+    np.testing.assert_array_equal(twice[:, ::2, ::2], maps)
+    np.testing.assert_allclose(twice[:, 0, 1::2], (maps[:, 0, :-1] + maps[:, 0, 1:]) / 2, rtol=1e-6)
 
 
 def test_nearest_takes_the_pixel_under_the_centre():

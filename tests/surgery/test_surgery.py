@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -290,7 +292,12 @@ def test_attention_in_the_middle_is_not_the_score(softmax):
             + nets.add("mean", "p", "q"),
             "'mean' holds probabilities.*candidates: a .1 x 5 x 8 x 8., b",
         ),
-        (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: a"),
+        (
+            head("Softmax", "a", "p") + 'layer { name: "show" type: "Python" bottom: "p" bottom: "data" '
+            'top: "shown" python_param { module: "m" layer: "L" } }\n',
+            "Python layer 'show' makes its only output from probabilities.*candidates: a .1 x 5",
+        ),
+        (head("Softmax", "a", "p", "softmax_param { axis: 2 } "), "on axis 2.*candidates: none"),
         (
             'layer { name: "r" type: "Reshape" bottom: "a" top: "r" reshape_param { shape { dim: 0 dim: -1 '
             "dim: 5 } } }\n" + head("Softmax", "r", "p", "softmax_param { axis: -1 } "),
@@ -409,9 +416,96 @@ def test_a_misspelt_bottom_is_no_data_layer():
     with pytest.raises(NetError, match=r"'score' \(Convolution\).*bottom 'conv_1'; did you mean conv1\?"):
         prepare(text)
     with pytest.raises(NetError, match="no layer makes its bottom 'elsewhere'"):
-        prepare(text.replace("conv_1", "elsewhere"), score="score")
+        prepare(text.replace("conv_1", "elsewhere"))
+    # A loss whose label nothing brings will be dropped.
+    assert prepare(text.replace("conv_1", "conv1") + LOSS).score == "score"
     # A file without any data layer has left out the one that brings the images.
     assert prepare(nets.conv("score", "images", 4, 1)).data == "images"
+
+
+def pooled(text):
+    return nets.pool("pool", "data") + text
+
+
+@pytest.mark.parametrize(
+    "text, rows, said",
+    [
+        (nets.conv("score", "data", 4, 5), (1, -2), "begin at pixel 2, 2"),
+        (nets.conv("score", "data", 4, 2), (1, -0.5), "begin at pixel 0.5, 0.5.*half a pixel off"),
+        (nets.conv("score", "data", 4, 3, pad=4), (1, 3), "begin at pixel -3, -3"),
+        (nets.conv("score", "data", 4, 3, pad=1), (1, 0), ""),
+        (pooled(nets.conv("score", "pool", 4, 1)), (0.5, -0.25), "enlarged"),
+        (pooled(nets.deconv("score", "pool", 4, 4, 2)), (1, 1), "begin at pixel -1, -1"),
+        (
+            pooled(
+                'layer { name: "score" type: "Interp" bottom: "pool" top: "score" '
+                "interp_param { zoom_factor: 2 } }"
+            ),
+            (1, -0.5),
+            "half a pixel off",
+        ),
+        (
+            nets.conv("a", "data", 4, 1) + 'layer { name: "r" type: "Reshape" bottom: "a" top: "score" '
+            "reshape_param { shape { dim: 1 dim: 4 dim: 4 dim: 16 } } }",
+            None,
+            "",
+        ),
+        (
+            nets.conv("a", "data", 4, 1, stride=2) + 'layer { name: "r" type: "Reshape" bottom: "a" '
+            'top: "score" reshape_param { shape { dim: 1 dim: -1 dim: 4 dim: 4 } } }',
+            None,
+            "stretched to it",
+        ),
+    ],
+)
+def test_where_the_scores_lie_over_the_input(text, rows, said):
+    prepared = prepare(IMAGE + text, score="score")
+    assert prepared.placing == (None if rows is None else (rows, rows))
+    found = [change for change in prepared.changes if "label maps" in change]
+    assert len(found) == bool(said) and re.search(said, " ".join(found))
+
+
+def ip(bottom="data"):
+    return (
+        f'layer {{ name: "ip" type: "InnerProduct" bottom: "{bottom}" top: "ip" '
+        "inner_product_param { num_output: 4 } }\n"
+    )
+
+
+POOL_ALL = (
+    'layer { name: "all" type: "Pooling" bottom: "data" top: "all" pooling_param { global_pooling: true } }\n'
+)
+TILED = (
+    nets.conv("a", "data", 2, 1)
+    + POOL_ALL
+    + 'layer { name: "h" type: "Tile" bottom: "all" top: "h" tile_param { axis: 2 tiles: 8 } }\n'
+    'layer { name: "w" type: "Tile" bottom: "h" top: "w" tile_param { axis: 3 tiles: 8 } }\n'
+    'layer { name: "cat" type: "Concat" bottom: "a" bottom: "w" top: "cat" }\n'
+)
+RESHAPED = (
+    nets.conv("a", "data", 4, 1) + 'layer { name: "r" type: "Reshape" bottom: "a" top: "r" '
+    "reshape_param { shape { dim: 1 dim: 4 dim: 8 dim: 8 } } }\n"
+)
+
+
+@pytest.mark.parametrize(
+    "text, layer",
+    [
+        (ip(), "'ip' (InnerProduct) takes 192 values"),
+        (TILED, "'cat' (Concat)"),
+        (RESHAPED, "'r' (Reshape) makes 1 x 4 x 8 x 8"),
+        (POOL_ALL + ip("all"), ""),
+        (nets.pool("p", "data") + nets.deconv("up", "p", 3, 2, 2) + nets.add("sum", "up", "data"), ""),
+        (RESHAPED.replace("dim: 8 dim: 8", "dim: 0 dim: -1"), ""),
+        (RESHAPED.replace("dim: 4 dim: 8 dim: 8", "dim: -1 dim: 2 dim: 8"), ""),
+    ],
+)
+def test_nets_of_one_size(text, layer):
+    prepared = prepare(IMAGE + text)
+    assert layer in prepared.fixed and bool(prepared.fixed) == bool(layer)
+    if layer:
+        with pytest.raises(NetError, match=r"own input is 8 x 8.*images of 6 x 8 do not do: --resize 8,8"):
+            prepare(IMAGE + text, input_shape=(None, None, 8, 6))
 
 
 def test_repeated_names_are_made_unique():
