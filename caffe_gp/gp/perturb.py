@@ -237,11 +237,12 @@ def _softmax_top(net: Net, score: str) -> str | None:
 
 
 def _step_sizes(eps: float | Sequence[float]) -> tuple[float, ...]:
-    try:
-        values = np.atleast_1d(np.asarray(eps))
-    except ValueError:  # lists of different lengths
-        values = np.empty(0)
-    if values.dtype.kind not in "iuf" or values.ndim != 1 or not values.size or not np.isfinite(values).all():
+    given: Any = eps.tolist() if isinstance(eps, np.ndarray) and eps.ndim < 2 else eps
+    values = list(given) if isinstance(given, (list, tuple, range)) else [given]
+    numbers = (int, float, np.integer, np.floating)
+    if not values or not all(
+        isinstance(one, numbers) and not isinstance(one, bool) and np.isfinite(one) for one in values
+    ):
         raise DataError(f"eps must be a finite number or a list of them, found {eps!r}")
     return tuple(map(float, values))
 

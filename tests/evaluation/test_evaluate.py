@@ -372,7 +372,7 @@ def test_what_cannot_be_is_said(net, data, tmp_path):
             evaluate(tiny_run.settings(net, options.pop("data", data), tmp_path / "run", **options))
         assert not list((tmp_path / "run" / "records").glob("*"))
 
-    refused(CaffeGPError, "unknown CRF preset 'deplab'; known are deeplab", crf="deplab")
+    refused(CaffeGPError, "unknown CRF preset 'deplab'; did you mean deeplab", crf="deplab")
     refused(CaffeGPError, "workers, threads and batch_size", workers=0)
     refused(CaffeGPError, "values must differ", eps=[1.0, 1.0])
     no_truth = replace(data, labels=None)
