@@ -175,7 +175,7 @@ def _open(
         _read_log(run, solver.iter)
         _resume_data(solver.net, solver.iter * recipe.iter_size)
     elif weights is not None:
-        proto.read_weights(weights).close()  # says what is wrong with a file, where BVLC Caffe aborts or goes on
+        proto.read_weights(weights).close()  # BVLC Caffe would abort, or go on without
         solver.net.copy_from(os.fspath(weights))
     return solver
 
