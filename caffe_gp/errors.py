@@ -54,10 +54,6 @@ class DownloadError(CaffeGPError):
     exit_code = 2
 
 
-class SlowDownloadError(DownloadError):
-    """A download from an address that is too slow to wait for while there are others."""
-
-
 class DataError(CaffeGPError):
     """An image, label map, list or database that is missing or not what its reader expects."""
 

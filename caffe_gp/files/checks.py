@@ -1,12 +1,16 @@
-"""Whether something else lies in a file's place, such as a web page, and whether the disk has room."""
+"""What may be wrong with a download: something else in the file's place, no room, a slow address."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, DownloadError
 from caffe_gp.files.kinds import EMPTY, LFS, WEB_PAGE, what_begins
+
+
+class SlowAddressError(DownloadError):
+    """An address that is too slow to wait for while there are others."""
 
 
 def what_is_wrong(head: bytes) -> str:

@@ -18,9 +18,9 @@ import pooch
 import requests
 from tqdm import tqdm
 
-from caffe_gp.errors import DownloadError, SlowDownloadError
+from caffe_gp.errors import DownloadError
 from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import need_space, what_is_wrong
+from caffe_gp.files.checks import SlowAddressError, need_space, what_is_wrong
 
 CONNECT_TIMEOUT = 20.0  # seconds to reach a host
 READ_TIMEOUT = 60.0  # seconds without a byte
@@ -38,7 +38,7 @@ def download(
 
     ``known_hash``: 'sha1:...', 'md5:...' and the like, or None for any file. What has arrived of it lies in
     ``path`` + '.part' and is continued by the next call. Raises DownloadError with the reason in one line,
-    SlowDownloadError below LOW_SPEED unless ``patient``; CaffeGPError when the disk is full.
+    SlowAddressError below LOW_SPEED unless ``patient``; CaffeGPError when the disk is full.
     """
     pooch.get_logger().setLevel("WARNING")  # it reports the sha256 of files whose hash it was not told
     downloader = ResumingDownloader(path.with_name(path.name + ".part"), progress, patient)
@@ -148,7 +148,7 @@ class ResumingDownloader:
 
     def _refuse_slow(self, speed: float) -> None:
         if not self.patient and speed < LOW_SPEED:
-            raise SlowDownloadError(f"only {speed / 1e3:.0f} kB/s")
+            raise SlowAddressError(f"only {speed / 1e3:.0f} kB/s")
 
     def _note_version(self, answer: requests.Response) -> None:
         etag = answer.headers.get("ETag", "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Callable, Sequence, Tuple
 
-from caffe_gp.errors import CaffeGPError, DownloadError, SlowDownloadError
+from caffe_gp.errors import CaffeGPError, DownloadError
+from caffe_gp.files.checks import SlowAddressError
 from caffe_gp.files.workplace import Say
 
 # What a user types to get things.
@@ -38,7 +39,7 @@ def try_each(attempts: Sequence[Attempt], say: Say, failure: Callable[[list[str]
     for address, attempt in attempts:
         try:
             return attempt(len(attempts) == 1)
-        except SlowDownloadError as error:
+        except SlowAddressError as error:
             slow.append((address, attempt))
             say(f"  {error}: trying the next address; this one is continued if no other works")
         except DownloadError as error:

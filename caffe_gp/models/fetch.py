@@ -21,9 +21,9 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.errors import CaffeGPError, DownloadError, SlowDownloadError, WeightsError
+from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import need_space, what_is_wrong
+from caffe_gp.files.checks import SlowAddressError, need_space, what_is_wrong
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
 from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
@@ -116,7 +116,7 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
         try:
             staged = _retrieve(file, url, mirror, incoming, progress, patient, say)
             _accept(file, target, staged, incoming, url, mirror, say)
-        except SlowDownloadError:
+        except SlowAddressError:
             raise
         except (DownloadError, WeightsError) as error:
             reason = str(error).replace(str(incoming / staged_name(url)), "the file there")

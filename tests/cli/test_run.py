@@ -255,7 +255,7 @@ def test_a_model_that_lacks_something_is_one_message(run_plain, tmp_path, monkey
 
 def test_list_of_models(run_plain):
     stdout, _ = run_plain("--list-models")
-    assert [line.split()[0] for line in stdout.splitlines()] == list(zoo.MODELS)
+    assert [line.split()[0] for line in stdout.splitlines()] == list(zoo.named())
     assert "eps 0.55" in stdout.splitlines()[0] and "21 classes" in stdout.splitlines()[0]
 
 

@@ -227,4 +227,4 @@ def test_the_command_writes_the_report(data_root, tmp_path, small, capsys):
     assert "6 held-out test scenes" in printed.out and "Traceback" not in printed.err
     with pytest.raises(SystemExit, match="2"):
         main(["demo", "--scenes", "0"])
-    assert "scenes must be at least 1" in capsys.readouterr().err
+    assert "--scenes: expected a whole number of at least 1" in capsys.readouterr().err
