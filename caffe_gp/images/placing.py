@@ -91,6 +91,8 @@ def nearest(labels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A label map (h, w) resized to ``shape`` (height, width) by the nearest neighbour."""
     if labels.shape == tuple(shape):
         return labels
+    if labels.dtype not in (np.uint8, np.int32):  # Pillow's
+        labels = labels.astype(np.int32)
     picture = Image.fromarray(np.ascontiguousarray(labels))
     return np.asarray(picture.resize((shape[1], shape[0]), NEAREST))
 
