@@ -10,7 +10,7 @@ from typing import Any, Iterator, Tuple, Union
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.files.kinds import IMAGE, wrong_file
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -93,6 +93,8 @@ def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
             f"{path}: more than {limit} pixels, the most that is read of one {what}. Cut it into tiles; "
             "--resize does not help, since the whole image is read first"
         ) from None
+    except CaffeGPError:  # which is a RuntimeError; what the caller found wrong says so itself
+        raise
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError) as error:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its content is of no known image format" if unknown else error

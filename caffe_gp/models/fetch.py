@@ -255,6 +255,8 @@ def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
             need_space(out.parent, found[0].file_size, file.name)
             with naming(out), members.open(found[0]) as source, open(out, "wb") as destination:
                 shutil.copyfileobj(source, destination, 1 << 20)
+    except CaffeGPError:  # which is a RuntimeError
+        raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None
 
