@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.protobuf import LEN, VARINT, Buffer, Damage, fields
 
 # Caffe's own.
@@ -223,12 +224,15 @@ def _kind_of_hdf5(file: Any) -> str:
     import h5py
 
     try:
-        with h5py.File(file, "r") as archive:
-            if "layer_names" in archive.attrs or "model_weights" in archive:
+        with Hdf5File(file) as archive:
+            names = set(archive.root)
+            if "layer_names" in archive.root.attrs or "model_weights" in names:
                 return KERAS
-            if isinstance(archive.get("data"), h5py.Group):
+            if isinstance(archive.child(archive.root, "data"), h5py.Group):
                 return HDF5_WEIGHTS
-            return HDF5_STATE if "history" in archive or "learned_net" in archive else HDF5
+            return HDF5_STATE if names & {"history", "learned_net"} else HDF5
+    except Hdf5Error:  # 'data' is a link: the reader of weights says so
+        return HDF5_WEIGHTS
     except Exception:  # whatever a damaged file makes of its reader
         return DAMAGED_HDF5
 

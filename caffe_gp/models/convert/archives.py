@@ -17,6 +17,7 @@ import numpy as np
 from caffe_gp.engines.guarded import run_guarded
 from caffe_gp.errors import EngineError, WeightsError
 from caffe_gp.files import kinds
+from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
@@ -119,24 +120,23 @@ def _open_keras(path: str) -> Archive:
     """
     import h5py
 
-    file = h5py.File(path, "r")
-    names: dict[str, str] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def visit(name: str, item: Any) -> None:  # visititems follows no links, so none lead out of the file
-        if not isinstance(item, h5py.Dataset):
-            return
-        key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
-        if key in names:
-            raise WeightsError(f"{path}: two datasets for '{key}': {names[key]} and {name}")
-        if item.size and not item.id.get_storage_size():
-            raise WeightsError(f"{path}: '{name}', shape {item.shape}, has no data: the file is damaged")
-        names[key], shapes[key] = name, item.shape
-
+    file = Hdf5File(path)
+    datasets: dict[str, Any] = {}
     try:
-        root = file["model_weights"] if "model_weights" in file else file
-        root.visititems(visit)
-        return Archive(path, KERAS, shapes, lambda key: root[names[key]][()], file.close)
+        inner = file.child(file.root, "model_weights")
+        for name, item in file.walk(file.root if inner is None else inner):
+            if not isinstance(item, h5py.Dataset):
+                continue
+            key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
+            if key in datasets:
+                raise WeightsError(f"{path}: two datasets for '{key}': {datasets[key].name} and {item.name}")
+            try:
+                file.check(item)
+            except Hdf5Error as error:
+                raise WeightsError(f"{path}: '{name}': {error}") from None
+            datasets[key] = item
+        shapes = {key: item.shape for key, item in datasets.items()}
+        return Archive(path, KERAS, shapes, lambda key: file.values(datasets[key]), file.close)
     except BaseException:
         file.close()
         raise
