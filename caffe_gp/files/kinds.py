@@ -18,6 +18,7 @@ from typing import Any
 
 from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.protobuf import LEN, VARINT, Buffer, Damage, fields
+from caffe_gp.files.regular import open_regular
 
 # Caffe's own.
 PROTOTXT, NET, SOLVER = "a prototxt", "a net's prototxt", "a solver prototxt"  # what_is says which
@@ -64,9 +65,9 @@ _FIELDS = 1000  # of a protobuf message: values may be fields of their own
 def what_is(path: str | os.PathLike) -> str:
     """What lies at ``path``: one of this module's constants, a phrase for messages. Raises OSError."""
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if "\0" not in path and os.path.isdir(path):
         return FOLDER
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(_HEAD)
         if len(head) < _HEAD:
             return _kind(head, head, path)
@@ -140,7 +141,7 @@ def net_of_solver(text: str) -> str:
 
 def learned_net(path: str | os.PathLike) -> str:
     """The caffemodel that a solver state names as its snapshot's; '' where it names none, or is damaged."""
-    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
             for field in fields(content, 0, len(content)):
                 if field.number == 2 and field.wire_type == LEN:

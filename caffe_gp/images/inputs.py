@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import glob
+import io
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-from PIL import Image
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import read_regular
 from caffe_gp.images.label_maps import check_label_size, read_label_png
 from caffe_gp.images.lists import Listed, read_image_list
-from caffe_gp.images.reading import IMAGE_SUFFIXES, missing
+from caffe_gp.images.reading import IMAGE_SUFFIXES, missing, opened
+
+MAX_PALETTE_BYTES = 1 << 20  # 256 lines, and what is said about them
 
 _READ = ", ".join(IMAGE_SUFFIXES)
 # Images all the same, in formats that Pillow or the other engine's OpenCV cannot be relied on to read.
@@ -188,16 +191,14 @@ def _other_format(path: Path) -> DataError:
 def read_palette(path: str) -> np.ndarray:
     """Colours of labels 0, 1, ...: (n, 3) uint8 RGB, from an indexed PNG or a text file of 'R G B' lines."""
     if path.lower().endswith(".png"):
-        try:
-            with Image.open(path) as picture:
-                colours = picture.getpalette() if picture.mode == "P" else None
-        except OSError as error:
-            raise DataError(f"{path}: not a readable palette ({error})") from None
+        with opened(path, "palette") as picture:
+            colours = picture.getpalette() if picture.mode == "P" else None
         if colours is None:
             raise DataError(f"{path}: a palette comes from an indexed PNG (mode P)")
         return np.asarray(colours, dtype=np.uint8).reshape(-1, 3)
     try:
-        rows = np.loadtxt(path, dtype=np.int64, ndmin=2, comments="#")
+        text = read_regular(path, MAX_PALETTE_BYTES).decode("latin-1")
+        rows = np.loadtxt(io.StringIO(text), dtype=np.int64, ndmin=2, comments="#")
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: a palette is a text file with 'R G B' (0..255) on each line ({error})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,11 +72,10 @@ class _ListedImages(BatchLayer):
     def image(self, number: int, path: str, color: bool) -> np.ndarray:
         """The image file ``root_folder + path`` as uint8 (C, H, W)."""
         path = self.param.root_folder + path
-        image = read_image(path, self.param.new_height, self.param.new_width, color)
-        if image is None:
-            reason = "not an image that OpenCV can read" if os.path.isfile(path) else "there is no such file"
-            raise self.line_error(number, f"could not load {path}: {reason}")
-        return image
+        try:
+            return read_image(path, self.param.new_height, self.param.new_width, color)
+        except DataError as error:
+            raise self.line_error(number, f"could not load {error}") from None
 
 
 @register("ImageData")

@@ -160,10 +160,10 @@ class WindowDataLayer(BatchLayer):
     def _image(self, number: int, line: int) -> np.ndarray:
         image = self._cache.get(number)
         if image is None:
-            decoded = read_image(self._paths[number], 0, 0, color=True)
-            if decoded is None:
-                raise self._line_error(line, f"could not load {self._paths[number]}")
-            image = decoded.transpose(1, 2, 0)
+            try:
+                image = read_image(self._paths[number], 0, 0, color=True).transpose(1, 2, 0)
+            except DataError as error:
+                raise self._line_error(line, f"could not load {error}") from None
             if self.param.cache_images:
                 self._cache[number] = image
         return image
