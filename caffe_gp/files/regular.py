@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 # No reader's file of text is near this: ImageNet's list of 1.3 million images has 60 MB.
 MAX_LIST_BYTES = 256 << 20
@@ -53,6 +54,11 @@ def read_regular(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"more than {most_bytes} bytes", os.fspath(path))
     return content
+
+
+def text_lines(path: str | os.PathLike[str]) -> TextIO:
+    """A list file opened for reading lines; bytes that are no UTF-8 stay what they are. OSError as above."""
+    return io.TextIOWrapper(open_regular(path, MAX_LIST_BYTES), "utf-8-sig", errors="surrogateescape")
 
 
 def _refuse_others(status: os.stat_result, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError
-from caffe_gp.files.regular import read_regular
+from caffe_gp.files.npy import read_npy
+from caffe_gp.files.regular import MAX_BLOB_BYTES, open_regular, read_regular
 from caffe_gp.images.label_maps import check_label_size, read_label_png
 from caffe_gp.images.lists import Listed, read_image_list
 from caffe_gp.images.reading import IMAGE_SUFFIXES, missing, opened
@@ -176,11 +178,12 @@ def images_in(folder: Path) -> list[Path]:
 def read_array(path: str) -> np.ndarray:
     """The numbers of a .npy file; DataError if it holds none. No code that a file holds is run."""
     try:
-        values = np.load(path, allow_pickle=False)
+        with open_regular(path, MAX_BLOB_BYTES) as stream:
+            values = read_npy(stream, os.fstat(stream.fileno()).st_size)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy file ({error})") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
-        raise DataError(f"{path}: a .npy file of numbers was expected, found {type(values).__name__}")
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{path}: a .npy file of numbers was expected, found {values.dtype}")
     return values
 
 

@@ -16,6 +16,7 @@ from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import DataTransformer, decode_image, planes
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import open_regular
 from caffe_gp.proto import messages as pb
 
 # A process may open an LMDB once only, and a TRAIN and a TEST net may well read the same one.
@@ -88,6 +89,8 @@ class DataLayer(BatchLayer):
                 f"{self.source}: backend LEVELDB (Caffe's default) cannot be read here. {advice}"
             )
         try:
+            inside = os.path.join(self.source, "data.mdb")
+            open_regular(inside if os.path.isdir(self.source) else self.source).close()
             self._database = _open(self.source)
         except ImportError as error:
             raise self.data_error("reading LMDB needs the lmdb package: pip install lmdb") from error

@@ -19,6 +19,7 @@ from caffe_gp.errors import EngineError, WeightsError
 from caffe_gp.files import kinds
 from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
+from caffe_gp.files.npy import npy_header
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
 
@@ -164,22 +165,11 @@ def _open_numpy(path: str) -> Archive:
         shapes = {}
         for member in archive.infolist():
             with archive.open(member) as stream:
-                shapes[member.filename[: -len(".npy")]] = _npy_shape(stream, member.file_size, path)
+                shapes[member.filename[: -len(".npy")]], _ = npy_header(stream, member.file_size)
         return Archive(path, NUMPY, shapes, lambda key: _read_npy(archive, key), archive.close)
     except BaseException:
         archive.close()
         raise
-
-
-def _npy_shape(stream: Any, size: int, path: str) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject:
-        raise WeightsError(f"{path}: '{stream.name}' holds Python objects, which are not read")
-    if stream.tell() + _count(shape) * dtype.itemsize != size:
-        raise WeightsError(f"{path}: '{stream.name}' has {size} bytes, which its shape {shape} does not take")
-    return shape
 
 
 def _read_npy(archive: zipfile.ZipFile, key: str) -> np.ndarray:
