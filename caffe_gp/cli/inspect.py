@@ -20,7 +20,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError, printable
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Print what the file is."""
     description = describe_file(args.file)
-    print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
+    print(json.dumps(description.as_dict(), indent=1) if args.json else printable(description.text()))
 
 
 @dataclass

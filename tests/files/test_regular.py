@@ -13,7 +13,7 @@ from caffe_gp.caffe.solver_state import read_state
 from caffe_gp.datasets import cifar
 from caffe_gp.datasets.classification import read_idx
 from caffe_gp.datasets.mat_files import read_label_mat
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, printable, quoted
 from caffe_gp.files import kinds
 from caffe_gp.files.json_files import read_json
 from caffe_gp.files.regular import open_regular, read_regular
@@ -124,3 +124,20 @@ def test_kinds_of_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert kinds.wrong_file(tmp_path / "pipe", kinds.IMAGE) == ""
     assert kinds.what_is(tmp_path) == kinds.FOLDER
+
+
+def test_a_few_characters_are_quoted_and_none_that_a_terminal_obeys():
+    assert quoted("short") == "'short'"
+    assert quoted("root:x:0:0:root:/root:/bin/bash") == "'root:x:0:0:root:...'"
+    assert quoted("\x1b[2Ja\x07\u202eb") == r"'\x1b[2Ja\x07\u202eb'"
+    assert printable("déjà vu\n\t\x9b") == "déjà vu\n\t\\x9b"
+
+
+@pytest.mark.parametrize("kind", ["ImageData", "ImageSegData", "WindowData", "HDF5Data"])
+def test_another_file_given_as_a_list_is_not_told(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("user:$6$salt$hash/of\x1b[2Ja-very-long/password-of-somebody:19000:0\n")
+    with pytest.raises(CaffeGPError) as caught:
+        layer(kind)("secret")
+    said = str(caught.value)
+    assert "\x1b" not in said and "hash" not in said.replace("$hash/of", "") and "somebody" not in said

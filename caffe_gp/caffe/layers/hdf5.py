@@ -13,7 +13,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import new_rng
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.atomic import replacing
 from caffe_gp.files.hdf5 import UNREADABLE, Hdf5Error, Hdf5File
 
@@ -73,6 +73,10 @@ class HDF5DataLayer(BatchLayer):
 
     def _load(self) -> None:
         where, path = self._files[self._file]
+        if "\0" in path or not os.path.exists(path):
+            raise self.data_error(
+                f"{where}: cannot read {quoted(os.path.basename(path))} as HDF5: there is no such file"
+            )
         try:
             with Hdf5File(path) as file:
                 self._arrays = [self._dataset(file, name, f"{where}: {path}") for name in self._names]
