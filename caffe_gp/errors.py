@@ -78,6 +78,21 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
+_QUOTED = 16  # characters of a file's content in a message: enough to find it, too few to give it away
+
+
+def quoted(text: str, most: int = _QUOTED) -> str:
+    """The beginning of a text from a file, for a message: in quotes, without control characters."""
+    return f"'{printable(text[:most])}{'...' if len(text) > most else ''}'"
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or could not show, written out; lines and tabs stay."""
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+    )
+
+
 def with_source(error: CaffeGPError, source: str) -> CaffeGPError:
     """The error with ``source`` in front of its message, unless that names it already."""
     return error if source in str(error) else type(error)(f"{source}: {error}")

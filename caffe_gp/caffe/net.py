@@ -370,12 +370,12 @@ class Net:
         As in Caffe: layers of the file without a namesake here are skipped, layers here without one in the
         file keep their fillers. Raises WeightsError when counts or shapes differ.
         """
-        weights = proto.read_weights(os.fspath(path))
-        for name, source_blobs in weights:
-            if name in self._layer_names:
-                self._load_layer(os.fspath(path), name, source_blobs, weights.format == "hdf5")
-            else:
-                log.info("Ignoring source layer %s", name)
+        with proto.read_weights(os.fspath(path)) as weights:
+            for name, source_blobs in weights:
+                if name in self._layer_names:
+                    self._load_layer(os.fspath(path), name, source_blobs, weights.format == "hdf5")
+                else:
+                    log.info("Ignoring source layer %s", name)
 
     def _load_layer(self, path: str, name: str, source_blobs: Sequence[Any], hdf5: bool) -> None:
         target = self.layers[self._layer_names.index(name)].blobs

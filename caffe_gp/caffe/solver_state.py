@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.files.atomic import replacing
+from caffe_gp.files.hdf5 import UNREADABLE, Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import DAMAGED_HDF5, HDF5, HDF5_STATE
 from caffe_gp.proto.mapped import refuse_other_files
+
+if TYPE_CHECKING:  # imported where it is used: binary states do without
+    import h5py
 
 
 class SolverState(NamedTuple):
@@ -43,21 +47,27 @@ def write_state(path: str, state: SolverState) -> None:
 
 
 def _read_hdf5(path: str) -> SolverState:
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            name = file["learned_net"][()] if "learned_net" in file else b""
-            group = file["history"]
+        with Hdf5File(path) as file:
+            history = file.child(file.root, "history")
+            has_name = file.child(file.root, "learned_net") is not None
+            named = _values(file, file.root, "learned_net", "S").item() if has_name else b""
             return SolverState(
                 # Caffe's integers are arrays of one element.
-                int(np.ravel(file["iter"][()])[0]),
-                name.decode() if isinstance(name, bytes) else str(name),
-                int(np.ravel(file["current_step"][()])[0]),
-                [group[str(k)][()].astype(np.float32) for k in range(len(group))],
+                int(_values(file, file.root, "iter", "iu").item()),
+                named.decode(),
+                int(_values(file, file.root, "current_step", "iu").item()),
+                [_values(file, history, str(k), "f").astype(np.float32) for k in range(len(history))],
             )
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise WeightsError(f"{path}: not a readable HDF5 solverstate: {error}") from error
+
+
+def _values(file: Hdf5File, group: h5py.Group, name: str, kinds: str) -> np.ndarray:
+    try:
+        return file.values(file.child(group, name), kinds)
+    except Hdf5Error as error:
+        raise Hdf5Error(f"'{name}': {error}") from None
 
 
 def _write_hdf5(path: str, state: SolverState) -> None:

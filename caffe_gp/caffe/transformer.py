@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +12,10 @@ import torch
 
 from caffe_gp import proto
 from caffe_gp.caffe.layers.base import TRAIN
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, DataError
+from caffe_gp.files.regular import read_regular
+from caffe_gp.images.limits import MAX_IMAGE_BYTES
+from caffe_gp.images.reading import opened_stream
 
 
 def new_rng() -> np.random.Generator:
@@ -105,16 +108,31 @@ class DataTransformer:
         return np.broadcast_to(self._mean_values if count else np.zeros(1, np.float32), (channels,))
 
 
-def read_image(path: str, new_height: int, new_width: int, color: bool) -> np.ndarray | None:
-    """An image file as Caffe reads it: uint8 (C, H, W), BGR or grey, resized; None if unreadable."""
-    if not os.path.isfile(path):  # OpenCV would write a warning of its own
-        return None
-    image = cv2.imread(path, cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        return None
+def read_image(path: str, new_height: int, new_width: int, color: bool) -> np.ndarray:
+    """An image file as Caffe reads it: uint8 (C, H, W), BGR or grey, resized. DataError if unreadable."""
+    try:
+        content = read_regular(path, MAX_IMAGE_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    image = decode_image(content, cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE, path)
     if new_height and new_width:
         image = cv2.resize(image, (new_width, new_height))
     return planes(image)
+
+
+def decode_image(content: bytes, flag: int, what: str) -> np.ndarray:
+    """An image file's content as OpenCV decodes it, after a look at its header. DataError if it does not."""
+    with opened_stream(io.BytesIO(content), what):  # OpenCV opens every format that it knows, of any size
+        pass
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError(f"{what}: not an image that OpenCV can read")
+    return image
 
 
 def planes(image: np.ndarray) -> np.ndarray:

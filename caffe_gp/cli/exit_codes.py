@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any, Callable
 
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, printable
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -64,5 +64,5 @@ def _missing_package(name: str) -> str:
 
 
 def _say(tool: str, message: str, code: int) -> int:
-    print(f"{tool}: {message}", file=sys.stderr)
+    print(printable(f"{tool}: {message}"), file=sys.stderr)
     return code

@@ -20,10 +20,11 @@ from typing import Any, Sequence
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError, printable
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
+from caffe_gp.files.regular import open_regular
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import fitting_models, guess_format
 from caffe_gp.models.convert.archives import kind_of, open_archive
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Print what the file is."""
     description = describe_file(args.file)
-    print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
+    print(json.dumps(description.as_dict(), indent=1) if args.json else printable(description.text()))
 
 
 @dataclass
@@ -269,7 +270,7 @@ def _layer_types(path: str) -> list[str]:
     """The types of a caffemodel's layers, in the order of ``read_weights``."""
     v1: list[str] = []
     v2: list[str] = []
-    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+    with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
         for layer in fields(buffer, 0, len(buffer)):
             if layer.number == 100:
                 v2.append(_text_of(buffer, layer, 2))

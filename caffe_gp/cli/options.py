@@ -19,6 +19,7 @@ from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
 from caffe_gp.images.inputs import read_array
+from caffe_gp.images.limits import MAX_PIXELS, PIXELS_A_BYTE, PIXELS_VARIABLE, SUSPECT_PIXELS
 from caffe_gp.models import zoo
 
 _PROBE = 1 << 12  # bytes that a folder must take
@@ -117,7 +118,7 @@ def add_engine_only(group: Options) -> None:
 
 
 def add_preprocessing(group: Options) -> None:
-    """--mean, --scale, --channel-order, --resize, --pad-to."""
+    """--mean, --scale, --channel-order, --resize, --pad-to, --max-pixels."""
     group.add_argument(
         "--mean",
         type=_mean,
@@ -150,6 +151,7 @@ def add_preprocessing(group: Options) -> None:
         help="fill up at the bottom and right with the mean to this size (500 for CRF-RNN, 513 for "
         "DeepLab); label maps are cropped",
     )
+    add_max_pixels(group)
 
 
 def add_label_255(group: Options) -> None:
@@ -288,6 +290,19 @@ def add_threads(group: Options) -> None:
     )
 
 
+def add_max_pixels(group: Options) -> None:
+    """--max-pixels."""
+    group.add_argument(
+        "--max-pixels",
+        action=_MaxPixels,
+        type=count,
+        metavar="N",
+        help="read no image of more pixels; replaces both built-in limits: "
+        f"{MAX_PIXELS // 10**6} million, and {PIXELS_A_BYTE} a byte of the file from "
+        f"{SUSPECT_PIXELS // 10**6} million on (default: {PIXELS_VARIABLE})",
+    )
+
+
 def add_quiet(group: Options) -> None:
     """--quiet."""
     group.add_argument("--quiet", action="store_true", help="print errors only")
@@ -392,6 +407,16 @@ class _ListModels(argparse.Action):
             eps = "eps to be given" if model.eps is None else f"eps {model.eps:g}"
             print(f"{model.name:<24}{len(model.classes):>3} classes  {eps:<16}{model.title}")
         parser.exit()
+
+
+class _MaxPixels(argparse.Action):
+    """``--max-pixels N``: in the environment, which worker processes have too."""
+
+    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
+        os.environ[PIXELS_VARIABLE] = str(values)
 
 
 def _mean(text: str) -> tuple[float, ...] | str:

@@ -138,9 +138,10 @@ def _check(args: argparse.Namespace) -> None:
 def _by_solver(args: argparse.Namespace, engine: str) -> str:
     """Train by a solver file; the weights file, the last loss and test scores, and the time, in one line."""
     from caffe_gp.training import trainer
-    from caffe_gp.training.recipe import read_recipe
+    from caffe_gp.training.recipe import check_outputs, read_recipe
 
     recipe = read_recipe(args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data)
+    check_outputs(recipe, args.solver, args.out)
     options.check_output(Path(recipe.snapshot_prefix).parent)
     run = trainer.train(
         recipe,

@@ -15,6 +15,7 @@ import numpy as np
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.mirrors import FETCH_DATA
+from caffe_gp.files.regular import open_regular, read_regular
 
 PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
 PICKLE_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
@@ -24,6 +25,7 @@ SIDE, CHANNELS = 32, 3
 BYTES = CHANNELS * SIDE * SIDE
 IMAGES_A_FILE = 10_000
 _RECORD = 1 + BYTES  # the label, then the image
+MAX_BATCH_BYTES = 2 * IMAGES_A_FILE * _RECORD  # of a pickle, which has names and numbers besides
 
 
 def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +52,7 @@ def read(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_BATCH_BYTES)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     expected = IMAGES_A_FILE * _RECORD
@@ -62,7 +64,7 @@ def _read_records(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path, MAX_BATCH_BYTES) as stream:
             batch = _ArrayUnpickler(stream).load()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None

@@ -27,12 +27,14 @@ from caffe_gp.datasets.class_names import CIFAR10, DIGITS
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
+from caffe_gp.files.regular import open_regular
 from caffe_gp.images.inputs import images_in
 from caffe_gp.images.reading import read_image
 
 # Images of a training set that are kept from training: eps and every other choice is tuned on these.
 TUNING = 5000
 
+MAX_IDX_BYTES = 64 << 20  # MNIST has 47 MB
 _IDX_IMAGES, _IDX_LABELS = 0x00000803, 0x00000801
 
 
@@ -148,8 +150,8 @@ def read_idx(path: Path) -> np.ndarray:
     Raises DataError for a damaged file, another kind of idx, and a size that is not what its header says.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-            content = stream.read()
+        with open_regular(path, MAX_IDX_BYTES) as stream:
+            content = (gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream).read(MAX_IDX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a readable file ({error})") from None
     magic = int.from_bytes(content[:4], "big")

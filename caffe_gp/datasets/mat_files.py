@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import open_regular
+
+MAX_MAT_BYTES = 64 << 20  # a label map of 2,000 x 2,000 float64 has 32 MB
 
 
 def read_label_mat(path: Path, *fields: str) -> np.ndarray:
@@ -18,7 +20,8 @@ def read_label_mat(path: Path, *fields: str) -> np.ndarray:
     from scipy.io import loadmat
 
     try:
-        value = loadmat(os.fspath(path), squeeze_me=False, struct_as_record=True)
+        with open_regular(path, MAX_MAT_BYTES) as stream:
+            value = loadmat(stream, squeeze_me=False, struct_as_record=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such label map") from None
     except Exception as error:  # scipy raises errors of many kinds of its own for damaged files

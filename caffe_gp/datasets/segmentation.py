@@ -24,6 +24,7 @@ from caffe_gp.datasets.class_names import CAMVID, CAMVID_COLOURS, DIGIT_SCENES, 
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
+from caffe_gp.files.regular import MAX_LIST_BYTES, read_regular
 from caffe_gp.images.inputs import images_in
 from caffe_gp.images.label_maps import IGNORE, check_label_size, read_label_png
 from caffe_gp.images.lists import read_ids, read_lines
@@ -182,7 +183,7 @@ def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
 def _read_list(path: Path, name: str) -> tuple[str, ...]:
     """Ids of a list file for the set ``name``, one a line; a suffix (in some copies of SBD) is dropped."""
     try:
-        words = path.read_text(encoding="ascii").split()
+        words = read_regular(path, MAX_LIST_BYTES).decode("ascii").split()
     except FileNotFoundError:
         command = f"{FETCH_DATA} {' '.join(SOURCES_OF[name])}"
         raise DataError(f"{path}: no such list; '{command}' gets what '{name}' needs") from None

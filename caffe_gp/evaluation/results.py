@@ -19,6 +19,7 @@ from scipy import sparse
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix
+from caffe_gp.evaluation.record_checks import check_image_record, whole
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.report.results_file import SCHEMA, Results
@@ -160,8 +161,9 @@ def read_run(folder: Path | str) -> RunResults:
     run = RunFolder(folder)
     if not run.is_begun():
         raise DataError(f"{folder}: no evaluation ('caffe_gp evaluate --out') lies here")
-    parts = run.parts()
-    return RunResults(run, parts[0][0], _in_order(run, parts))
+    with whole(run.path):
+        parts = run.parts(check_image_record)
+        return RunResults(run, parts[0][0], _in_order(run, parts))
 
 
 def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
@@ -185,26 +187,27 @@ def write_reports(folder: RunFolder, kind: str) -> RunResults:
 
     kind   'segmentation' or 'images': the task
     """
-    parts = folder.parts()
-    ordered = _in_order(folder, parts)
-    run = RunResults(folder, parts[0][0], ordered)
-    results: Results = {
-        "schema": SCHEMA,
-        "task": kind,
-        "key": folder.key(),
-        "images": len(run.ids),
-        "classes": run.classes,
-        "class_names": run.class_names or None,
-        "records_sha256": digest(ordered),
-        "summary": _summary(run),
-    }
-    if kind == "images":
-        results["records"] = [_with_eps(record, run.eps) for record in ordered]
-    about = provenance(parts, run.ids)
-    about["data"]["images_sha256"] = sha256_of_text("\n".join(sorted(r["image_sha256"] for r in ordered)))
-    about["seconds_per_image"] = {step: float(values.mean()) for step, values in run.seconds.items()}
-    folder.write_reports(results, about)
-    return run
+    with whole(folder.path):
+        parts = folder.parts(check_image_record)
+        ordered = _in_order(folder, parts)
+        run = RunResults(folder, parts[0][0], ordered)
+        results: Results = {
+            "schema": SCHEMA,
+            "task": kind,
+            "key": folder.key(),
+            "images": len(run.ids),
+            "classes": run.classes,
+            "class_names": run.class_names or None,
+            "records_sha256": digest(ordered),
+            "summary": _summary(run),
+        }
+        if kind == "images":
+            results["records"] = [_with_eps(record, run.eps) for record in ordered]
+        about = provenance(parts, run.ids)
+        about["data"]["images_sha256"] = sha256_of_text("\n".join(sorted(r["image_sha256"] for r in ordered)))
+        about["seconds_per_image"] = {step: float(values.mean()) for step, values in run.seconds.items()}
+        folder.write_reports(results, about)
+        return run
 
 
 def digest(records: Sequence[Record]) -> str:

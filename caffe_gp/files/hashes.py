@@ -6,11 +6,13 @@ import hashlib
 import os
 from typing import Any, Sequence
 
+from caffe_gp.files.regular import open_regular
+
 
 def digests(path: str | os.PathLike, algorithms: Sequence[str]) -> dict[str, str]:
     """Hexadecimal hashes of a file by algorithm (hashlib's names), read once."""
     hashes = {name: hashlib.new(name) for name in algorithms}
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         for chunk in iter(lambda: stream.read(1 << 20), b""):
             for value in hashes.values():
                 value.update(chunk)

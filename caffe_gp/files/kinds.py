@@ -16,7 +16,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.protobuf import LEN, VARINT, Buffer, Damage, fields
+from caffe_gp.files.regular import open_regular
 
 # Caffe's own.
 PROTOTXT, NET, SOLVER = "a prototxt", "a net's prototxt", "a solver prototxt"  # what_is says which
@@ -63,9 +65,9 @@ _FIELDS = 1000  # of a protobuf message: values may be fields of their own
 def what_is(path: str | os.PathLike) -> str:
     """What lies at ``path``: one of this module's constants, a phrase for messages. Raises OSError."""
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if "\0" not in path and os.path.isdir(path):
         return FOLDER
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(_HEAD)
         if len(head) < _HEAD:
             return _kind(head, head, path)
@@ -139,7 +141,7 @@ def net_of_solver(text: str) -> str:
 
 def learned_net(path: str | os.PathLike) -> str:
     """The caffemodel that a solver state names as its snapshot's; '' where it names none, or is damaged."""
-    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_regular(path) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         try:
             for field in fields(content, 0, len(content)):
                 if field.number == 2 and field.wire_type == LEN:
@@ -223,12 +225,15 @@ def _kind_of_hdf5(file: Any) -> str:
     import h5py
 
     try:
-        with h5py.File(file, "r") as archive:
-            if "layer_names" in archive.attrs or "model_weights" in archive:
+        with Hdf5File(file) as archive:
+            names = set(archive.root)
+            if "layer_names" in archive.root.attrs or "model_weights" in names:
                 return KERAS
-            if isinstance(archive.get("data"), h5py.Group):
+            if isinstance(archive.child(archive.root, "data"), h5py.Group):
                 return HDF5_WEIGHTS
-            return HDF5_STATE if "history" in archive or "learned_net" in archive else HDF5
+            return HDF5_STATE if names & {"history", "learned_net"} else HDF5
+    except Hdf5Error:  # 'data' is a link: the reader of weights says so
+        return HDF5_WEIGHTS
     except Exception:  # whatever a damaged file makes of its reader
         return DAMAGED_HDF5
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import glob
+import io
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-from PIL import Image
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.npy import read_npy
+from caffe_gp.files.regular import MAX_BLOB_BYTES, open_regular, read_regular
 from caffe_gp.images.label_maps import check_label_size, read_label_png
 from caffe_gp.images.lists import Listed, read_image_list
-from caffe_gp.images.reading import IMAGE_SUFFIXES, missing
+from caffe_gp.images.reading import IMAGE_SUFFIXES, missing, opened
+
+MAX_PALETTE_BYTES = 1 << 20  # 256 lines, and what is said about them
 
 _READ = ", ".join(IMAGE_SUFFIXES)
 # Images all the same, in formats that Pillow or the other engine's OpenCV cannot be relied on to read.
@@ -173,11 +178,12 @@ def images_in(folder: Path) -> list[Path]:
 def read_array(path: str) -> np.ndarray:
     """The numbers of a .npy file; DataError if it holds none. No code that a file holds is run."""
     try:
-        values = np.load(path, allow_pickle=False)
+        with open_regular(path, MAX_BLOB_BYTES) as stream:
+            values = read_npy(stream, os.fstat(stream.fileno()).st_size)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: not a readable .npy file ({error})") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "buif":
-        raise DataError(f"{path}: a .npy file of numbers was expected, found {type(values).__name__}")
+    if values.dtype.kind not in "buif":
+        raise DataError(f"{path}: a .npy file of numbers was expected, found {values.dtype}")
     return values
 
 
@@ -188,16 +194,14 @@ def _other_format(path: Path) -> DataError:
 def read_palette(path: str) -> np.ndarray:
     """Colours of labels 0, 1, ...: (n, 3) uint8 RGB, from an indexed PNG or a text file of 'R G B' lines."""
     if path.lower().endswith(".png"):
-        try:
-            with Image.open(path) as picture:
-                colours = picture.getpalette() if picture.mode == "P" else None
-        except OSError as error:
-            raise DataError(f"{path}: not a readable palette ({error})") from None
+        with opened(path, "palette") as picture:
+            colours = picture.getpalette() if picture.mode == "P" else None
         if colours is None:
             raise DataError(f"{path}: a palette comes from an indexed PNG (mode P)")
         return np.asarray(colours, dtype=np.uint8).reshape(-1, 3)
     try:
-        rows = np.loadtxt(path, dtype=np.int64, ndmin=2, comments="#")
+        text = read_regular(path, MAX_PALETTE_BYTES).decode("latin-1")
+        rows = np.loadtxt(io.StringIO(text), dtype=np.int64, ndmin=2, comments="#")
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: a palette is a text file with 'R G B' (0..255) on each line ({error})"

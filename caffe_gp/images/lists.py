@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Collection, Iterator, NamedTuple
 
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import MAX_LIST_BYTES, read_regular
 from caffe_gp.images.reading import missing
 
 _BETWEEN = re.compile(r"[\s,;]+")
@@ -33,11 +34,11 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     do not count.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_LIST_BYTES)
     except FileNotFoundError:
         raise missing(path, "list") from None
     except OSError as error:
-        raise DataError(f"{path}: not a readable list ({error.strerror})") from None
+        raise DataError(f"{path}: not a readable list ({error.strerror or error})") from None
     text = _decoded(content)
     if "\0" in text:
         raise DataError(f"{path}: not a text file, so not a list")

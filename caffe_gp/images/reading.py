@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from contextlib import contextmanager
-from typing import Any, Iterator, Tuple, Union
+from typing import Any, BinaryIO, Iterator, Tuple, Union
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.files.kinds import IMAGE, wrong_file
+from caffe_gp.files.regular import open_regular
+from caffe_gp.images.limits import FORMATS, MAX_IMAGE_BYTES, check_pixels, too_many
 
 PathLike = Union[str, "os.PathLike[str]"]
 Size = Tuple[int, int]  # width, height
@@ -68,7 +72,7 @@ def check_image(path: PathLike) -> Size:
 
 def ends_well(path: PathLike) -> bool:
     """Whether a file is a PNG or JPEG with its proper end. Files with something behind it do not count."""
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(8)
         stream.seek(0, os.SEEK_END)
         stream.seek(max(0, stream.tell() - 8))
@@ -76,29 +80,56 @@ def ends_well(path: PathLike) -> bool:
     return any(head.startswith(begin) and tail.endswith(end) for begin, end in _ENDS.items())
 
 
+# What Pillow raises for damaged files of one format or another.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, MemoryError, LookupError,
+    AssertionError, ArithmeticError, AttributeError, struct.error, zlib.error,
+)  # fmt: skip
+
+
 @contextmanager
 def opened(path: PathLike, what: str = "image") -> Iterator[Any]:
-    """An image file as Pillow opens it; whatever is wrong with it is a DataError."""
+    """An image file as Pillow opens it; whatever is wrong with it, or too large, is a DataError."""
     try:
-        with warnings.catch_warnings():  # of 89 million pixels, which are read; see below for the limit
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(os.fspath(path))
-        with picture:
-            yield picture
+        stream = open_regular(path, MAX_IMAGE_BYTES)
     except FileNotFoundError:
         raise missing(path, what) from None
+    except OSError as error:
+        wrong = wrong_file(path, IMAGE)
+        raise DataError(f"{path}: {wrong or f'not a readable {what} ({error.strerror or error})'}") from None
+    with stream:
+        try:
+            with opened_stream(stream, path, what) as picture:
+                yield picture
+        except _UnreadableError as error:
+            wrong = wrong_file(path, IMAGE)
+            raise DataError(f"{path}: {wrong}" if wrong else str(error)) from None
+
+
+@contextmanager
+def opened_stream(stream: BinaryIO, path: object, what: str = "image") -> Iterator[Any]:
+    """The same of an open file, or of bytes in memory; ``path`` is what messages call it."""
+    try:
+        with warnings.catch_warnings():  # Pillow's of 89 million pixels; ours is the limit
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            picture = Image.open(stream, formats=FORMATS)
+        with picture:
+            check_pixels(path, picture.size, size, what)
+            yield picture
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(
-            f"{path}: more than {limit} pixels, the most that is read of one {what}. Cut it into tiles; "
-            "--resize does not help, since the whole image is read first"
-        ) from None
+        raise too_many(path, 2 * (Image.MAX_IMAGE_PIXELS or 0), what) from None
     except CaffeGPError:  # which is a RuntimeError; what the caller found wrong says so itself
         raise
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError) as error:
+    except _DAMAGE as error:
         unknown = isinstance(error, UnidentifiedImageError)
-        reason = "its content is of no known image format" if unknown else error
-        raise DataError(f"{path}: {wrong_file(path, IMAGE) or f'not a readable {what} ({reason})'}") from None
+        reason = f"its content is of none of the formats {', '.join(FORMATS)}" if unknown else error
+        raise _UnreadableError(f"{path}: not a readable {what} ({reason})") from None
+
+
+class _UnreadableError(DataError):
+    """What is no image, or a damaged one."""
 
 
 def missing(path: PathLike, what: str) -> DataError:

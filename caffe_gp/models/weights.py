@@ -17,8 +17,9 @@ from typing import Any
 
 from caffe_gp.errors import UsageError, WeightsError, did_you_mean
 from caffe_gp.files import manifest, places
-from caffe_gp.files.json_files import write_json
+from caffe_gp.files.json_files import MAX_JSON_BYTES, write_json
 from caffe_gp.files.mirrors import FETCH_MODELS
+from caffe_gp.files.regular import read_regular
 from caffe_gp.models import zoo
 
 LOCK = "weights.lock"
@@ -197,11 +198,11 @@ def read_lock(folder: Path) -> dict[str, Pin]:
     """The pins of a weights folder, by file name. Raises WeightsError when weights.lock is damaged."""
     path = folder / LOCK
     try:
-        entries: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        entries: dict[str, dict[str, Any]] = json.loads(read_regular(path, MAX_JSON_BYTES))
         return {name: Pin(**entry) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path}: damaged ({error}). Delete it: the files beside it are then checked and pinned anew"
         ) from None

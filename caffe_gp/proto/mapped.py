@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import WeightsError
 from ..files.kinds import HDF5_MAGIC, wrong_file
 from ..files.protobuf import Damage
+from ..files.regular import open_regular
 from . import wire
 from .weights import WeightBlob
 
@@ -24,7 +25,7 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 def map_file(path: str) -> mmap.mmap:
     """A read-only memory map of a protobuf file. Raises WeightsError."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             if size == 0:
                 raise WeightsError(f"{path}: the file is empty")

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from ..errors import PrototxtError
 from ..files.atomic import write_atomically
 from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
+from ..files.regular import open_regular
 from . import messages as pb
 from .explain import explain
 
@@ -63,7 +64,7 @@ def read_text(path: str | os.PathLike[str] | IO[Any], filename: str | None = Non
         return decode_text(data, filename or str(getattr(path, "name", "<stream>")))
     path = os.fspath(path)
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         raise PrototxtError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -23,7 +23,8 @@ from caffe_gp.files.atomic import write_text
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.files.json_files import read_json, write_json
 from caffe_gp.files.locks import only_here
-from caffe_gp.runs.records import RecordWriter, check_key, has_records, read_records
+from caffe_gp.files.regular import MAX_LIST_BYTES, read_regular
+from caffe_gp.runs.records import Check, RecordWriter, check_key, has_records, read_records
 from caffe_gp.runs.task import Record
 
 Part = Tuple[Dict[str, Any], List[Record]]  # first line and records of one file
@@ -90,11 +91,18 @@ class RunFolder:
 
     def key(self) -> dict[str, Any]:
         """The settings that the run began with."""
-        return read_json(self.path / "key.json", _OF_A_RUN)
+        key = read_json(self.path / "key.json", _OF_A_RUN)
+        if not isinstance(key, dict):
+            raise DataError(f"{self.path / 'key.json'}: expected an object; {_OF_A_RUN}")
+        return key
 
     def ids(self) -> list[str]:
         """The items in their order."""
-        return (self.path / "ids.txt").read_text(encoding="utf-8").splitlines()
+        path = self.path / "ids.txt"
+        try:
+            return read_regular(path, MAX_LIST_BYTES).decode("utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not readable ({error}); {_OF_A_RUN}") from None
 
     @contextmanager
     def new_records(self, head: Mapping[str, Any]) -> Iterator[RecordWriter]:
@@ -111,11 +119,14 @@ class RunFolder:
         finally:
             writer.close()
 
-    def parts(self) -> list[Part]:
-        """First line and records of every file, oldest first; DataError if one is of another run."""
+    def parts(self, check: Check = lambda head, record: None) -> list[Part]:
+        """First line and records of every file, oldest first; DataError if one is of another run.
+
+        check   as of ``read_records``
+        """
         key, found = self.key(), []
         for path in self._record_files():
-            head, records = read_records(path)
+            head, records = read_records(path, check)
             if head is not None:
                 check_key(path, head["key"], key)
                 found.append((head, records))
@@ -133,6 +144,9 @@ class RunFolder:
     def reports(self) -> dict[str, Any]:
         """What both reports say, in one."""
         results, provenance = (read_json(self.path / name, _OF_A_RUN) for name in _REPORTS)
+        for name, content in zip(_REPORTS, (results, provenance)):
+            if not isinstance(content, dict):
+                raise DataError(f"{self.path / name}: expected an object; {_OF_A_RUN}")
         return {**results, **provenance}
 
     def _record_files(self) -> list[Path]:

@@ -6,15 +6,22 @@ refuses to continue. Records are on the disk when they are written; a line torn 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import naming
+from caffe_gp.files.regular import open_regular
 
+# A confusion matrix of 1,000 classes has at most some 10 MB as text, for each eps.
+MAX_LINE_BYTES = 64 << 20
 _SHOWN = 60  # characters of a setting in a message
+
+
+Check = Callable[[Mapping[str, Any], Mapping[str, Any]], object]
 
 
 class RecordWriter:
@@ -38,30 +45,54 @@ class RecordWriter:
             self._file.close()
 
 
-def read_records(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def read_records(
+    path: Path, check: Check = lambda head, record: None
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """First line and records of a file; a torn last line is left out.
 
-    The first line is None in a file that was torn before its end. DataError for anything but such a file.
+    check   looks at the first line and a record; its KeyError, TypeError or ValueError says that it is none
+    The first line is None in a file that was torn before its end. DataError, naming the line, for anything
+    but such a file.
     """
-    content = path.read_bytes()
-    entries = []
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), 1):
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(_lines(path), 1):
         try:
             entry = json.loads(line.decode("utf-8"))
             # Anything else raises one of the errors below.
-            _ = {**entry["key"]} if number == 1 else entry["item"]
+            _ = {**entry["key"]} if number == 1 else {**entry, entry["item"]: None}
+            if number > 1:
+                if not isinstance(entry["item"], str):
+                    raise TypeError("item is no text")
+                check(entries[0], entry)
             entries.append(entry)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise DataError(
                 f"{path}, line {number}: not a record of this tool; remove the file to start again"
             ) from None
     return (entries[0] if entries else None), entries[1:]
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+    """The whole lines of a file. DataError for one that is no file, and for a line that is no record's."""
+    try:
+        with open_regular(path) as stream:
+            for number in itertools.count(1):
+                line = stream.readline(MAX_LINE_BYTES + 1)
+                if len(line) > MAX_LINE_BYTES:
+                    raise DataError(
+                        f"{path}, line {number}: longer than {MAX_LINE_BYTES} bytes, so not a record of this "
+                        "tool; remove the file to start again"
+                    )
+                if not line.endswith(b"\n"):
+                    return
+                yield line
+    except OSError as error:
+        raise DataError(f"{path}: not a file of records ({error.strerror or error})") from None
+
+
 def has_records(path: Path) -> bool:
     """Whether a file holds more than its first line."""
-    with open(path, "rb") as stream:
-        return stream.readline().endswith(b"\n") and stream.readline().endswith(b"\n")
+    return len(list(itertools.islice(_lines(path), 2))) == 2
 
 
 def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import write_bytes
+from caffe_gp.files.hdf5 import UNREADABLE, Hdf5File
 
 
 class RowFiles:
@@ -62,9 +63,9 @@ class RowFiles:
 
     def _read(self, path: Path, name: str) -> np.ndarray:
         try:
-            with h5py.File(str(path), "r") as file:
-                return file[name][()]
-        except (OSError, KeyError) as error:
+            with Hdf5File(path) as file:
+                return file.values(file.child(file.root, name))
+        except UNREADABLE as error:
             raise DataError(
                 f"{path}: not readable ({error}); remove this file, and its rows are computed again"
             ) from None

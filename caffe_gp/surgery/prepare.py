@@ -184,13 +184,17 @@ def _in_state(param: Any, level: int, stages: Sequence[str], changes: list[str])
     return original
 
 
+# Whatever tops their descriptions claim: a net that is looked at writes no files.
+_WRITERS = ("HDF5Output", "MatWrite")
+
+
 def _needed_for(net: Any, score: str, changes: list[str]) -> Any:
     """The layers that ``score`` is computed from, walked from the end so that in-place layers count."""
     needed: set[str] = {score}
     kept, dropped = [], []
     for layer in reversed(net.layer):
         turns_into_probabilities = layer.type == "Softmax" and score in layer.bottom
-        if needed.intersection(layer.top) and not turns_into_probabilities:
+        if needed.intersection(layer.top) and not turns_into_probabilities and layer.type not in _WRITERS:
             needed.update(layer.bottom)
             kept.append(layer)
         else:

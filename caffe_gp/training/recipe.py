@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 from caffe_gp import proto
 from caffe_gp.errors import DataError, PrototxtError
@@ -101,6 +101,35 @@ def read_recipe(
     if given:
         _set_options(recipe, given)
     return recipe
+
+
+def check_outputs(recipe: Any, solver: str | os.PathLike, out: Path | None = None) -> None:
+    """DataError for snapshots, or a layer's files, outside the folders that the user has named.
+
+    These are ``out`` or, without it, the solver's own folder and the current one: a solver from elsewhere is
+    not to overwrite other files. Relative paths start at the current folder, as in Caffe.
+    """
+    folders = [out] if out is not None else [Path(solver).parent, Path(".")]
+    allowed = [os.path.realpath(folder) for folder in folders]
+    for what, path in _outputs(recipe):
+        real = os.path.realpath(path.replace("\0", "/"))  # a zero byte is refused when it is opened
+        if not any(os.path.commonpath([real, folder]) == folder for folder in allowed):
+            raise DataError(
+                f"{os.fspath(solver)}: {what} would write to {path}, outside of {' and '.join(allowed)}: "
+                "give the folder for the snapshots with --out DIR; change a layer's path in the net"
+            )
+
+
+def _outputs(recipe: Any) -> Iterator[tuple[str, str]]:
+    """(what writes, where to) of a training."""
+    yield "snapshot_prefix", recipe.snapshot_prefix
+    files = [path for path in (recipe.net, recipe.train_net, *recipe.test_net) if path]
+    nets = [recipe.net_param, recipe.train_net_param, *recipe.test_net_param]
+    for layer in (layer for net in [*nets, *map(proto.read_net_param, files)] for layer in net.layer):
+        if layer.type == "HDF5Output":
+            yield f"layer '{layer.name}' (HDF5Output)", layer.hdf5_output_param.file_name
+        elif layer.type == "MatWrite":
+            yield f"layer '{layer.name}' (MatWrite)", layer.mat_write_param.prefix
 
 
 def read_net_recipe(prototxts: Path, out: Path, iterations: int | None = None, **options: Any) -> Any:

@@ -24,7 +24,8 @@ import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import DataError
-from caffe_gp.files.json_files import write_json
+from caffe_gp.files.json_files import MAX_JSON_BYTES, write_json
+from caffe_gp.files.regular import read_regular
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import report_errors_of_net
 from caffe_gp.report import figures
@@ -284,12 +285,12 @@ def _read_log(run: Trained, iteration: int) -> None:
     if not path.exists():
         return
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(read_regular(path, MAX_JSON_BYTES))
         run.loss = [(int(i), float(loss)) for i, loss in saved["loss"] if i <= iteration]
         run.tests = [(int(i), values) for i, values in saved["tests"] if i <= iteration]
         run.scores = [(int(i), float(score)) for i, score in saved["scores"] if i <= iteration]
         run.seconds = float(saved["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         hint = "remove it, and the training resumes with curves that begin anew"
         raise DataError(f"{path}: damaged ({error!r}); {hint}") from None
 

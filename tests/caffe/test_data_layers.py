@@ -277,7 +277,7 @@ def test_image_data_reads_what_the_tools_read(tmp_path, orientation):
     [
         ("im 0.png 5\nim 1.png five\n", r"list.txt:2.*integer label"),
         ("gone.png 1\n", r"list.txt:1.*gone.png.*no such file"),
-        ("list.txt 1\n", r"list.txt:1.*not an image"),
+        ("list.txt 1\n", r"list.txt:1.*not a readable image"),
         ("\n\n", "list.txt is empty"),
     ],
 )

@@ -125,3 +125,27 @@ def test_ctrl_c_writes_a_snapshot_and_the_next_run_goes_on(folder):
     assert again.returncode == 0
     assert again.stdout.decode().startswith(f"out/line_iter_{reached + 1}.caffemodel: loss ")
     assert f"{reached + 1}/{reached + 1}" in again.stderr.decode()
+
+
+WRITER = 'layer { name: "w" type: "%s" bottom: "ip" bottom: "label" %s }'
+
+
+@pytest.mark.parametrize(
+    "writer, named",
+    [
+        (WRITER % ("HDF5Output", 'hdf5_output_param { file_name: "PLACE/x.h5" }'), r"layer 'w' .HDF5Output."),
+        (WRITER % ("MatWrite", 'mat_write_param { prefix: "PLACE/x" }'), r"layer 'w' .MatWrite."),
+        ("", "snapshot_prefix"),
+    ],
+)
+@pytest.mark.parametrize("place", ["../beside", "/etc/beside", "inside/../../beside"])
+def test_nothing_is_written_outside_the_folders_that_were_named(folder, run, writer, named, place):
+    (folder / "net.prototxt").write_text(NET + writer.replace("PLACE", place))
+    if not writer:
+        (folder / "solver.prototxt").write_text(SOLVER.replace("out/line", f"{place}/line"))
+    _, said = run("--max-iter", "1", code=2)
+    assert re.search(f"solver.prototxt: {named} would write to {re.escape(place)}/.*--out DIR", said)
+    assert not (folder.parent / "beside").exists()
+    if not writer:
+        run("--max-iter", "1", "--out", "named", "--quiet")
+        assert (folder / "named/line_iter_1.caffemodel").exists()

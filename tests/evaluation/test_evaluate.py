@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -438,3 +439,37 @@ def test_a_record_does_not_reach_out_of_its_folder(tmp_path):
     assert set_aside(tmp_path / "run", [record], {}) == 1
     assert (tmp_path / "outside.png").exists()
     assert (tmp_path / "run" / "left_out" / "labels" / "a.png").read_bytes() == b"the run's"
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("width",), -1), (("width",), "30"), (("width",), 1e400), (("height",), 10**30), (("base",), []),
+        (("base", "confusion"), [[0, 99, 1]]), (("base", "confusion"), [[0, 0]]), (("base", "confusion"), 7),
+        (("base", "confusion"), [[0, 0, -5]]), (("base", "confidence"), "high"), (("gp",), [1]),
+        (("seconds",), None), (("seconds", "forward"), {}), (("image_sha256",), 3), (("width",), True),
+    ],
+)  # fmt: skip
+def test_an_edited_record_is_named_by_its_line(whole, tmp_path, place, value):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "records" / "0.jsonl"
+    lines = path.read_text().splitlines()
+    record = inner = json.loads(lines[2])
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    path.write_text("\n".join([*lines[:2], json.dumps(record), *lines[3:], ""]))
+    with pytest.raises(DataError, match="0.jsonl, line 3: not a record"):
+        read_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["classes", "class_names", "key", "made", "background_counts"])
+def test_an_edited_first_line(whole, tmp_path, name):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / "records" / "0.jsonl"
+    first, *rest = path.read_text().splitlines()
+    head = json.loads(first)
+    del head[name]
+    path.write_text("\n".join([json.dumps(head), *rest, ""]))
+    with pytest.raises(DataError, match="run.*(not a record|do not go together)"):
+        read_run(tmp_path / "run")

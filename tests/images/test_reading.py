@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import warnings
 
 import cv2
@@ -9,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.errors import DataError
+from caffe_gp.caffe.transformer import read_image as read_as_caffe
+from caffe_gp.errors import DataError, UsageError
+from caffe_gp.images.inputs import read_palette
+from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.images.reading import check_image, image_size, read_image
 
 pytestmark = pytest.mark.engine
@@ -149,7 +154,7 @@ def test_a_cut_file_is_found_out_and_one_with_something_behind_is_not(tmp_path, 
     [
         (b"", "this is an empty file, not an image"),
         (b"<!DOCTYPE html>", "this is a web page, not an image"),
-        (b"\x01\x02\x03\xff", r"not a readable image \(its content is of no known image format\)"),
+        (b"\x01\x02\x03\xff", r"not a readable image \(its content is of none of the formats JPEG, .*\)"),
     ],
 )
 def test_what_is_no_image(tmp_path, content, message):
@@ -175,7 +180,81 @@ def test_a_huge_image_says_the_limit(tmp_path, monkeypatch, rgb):
         warnings.simplefilter("error")
         check_image(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with pytest.raises(
-        DataError, match="a.png: more than 400 pixels, .*Cut it into tiles; --resize does not"
-    ):
+    with pytest.raises(DataError, match="a.png: more than 400 pixels, .*Cut it into tiles, or raise"):
         check_image(tmp_path / "a.png")
+
+
+def test_the_limit_of_ones_own(tmp_path, monkeypatch, rgb):
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "599")
+    for read in (image_size, read_image, check_image, read_label_png, as_caffe):
+        with pytest.raises(DataError, match=r"a.png: more than 599 pixels \(30 x 20\).*--max-pixels"):
+            read(tmp_path / "a.png")
+    monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "600")
+    assert image_size(tmp_path / "a.png") == (30, 20)
+    monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "many")
+    with pytest.raises(UsageError, match="expected a number of pixels, found 'many'"):
+        image_size(tmp_path / "a.png")
+
+
+def as_caffe(path):
+    return read_as_caffe(str(path), 0, 0, color=True)
+
+
+def gif(width, height):
+    return (
+        b"GIF89a"
+        + struct.pack("<HHBBB", width, height, 0, 0, 0)
+        + (b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02\x02\x44\x01\x00;")
+    )
+
+
+def bmp(width, height):
+    return b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def pgm(width, height):
+    return b"P5 %d %d 255\n" % (width, height) + b"0" * 20
+
+
+@pytest.mark.parametrize("make", [gif, bmp, pgm])
+@pytest.mark.parametrize(
+    "size, message", [((5000, 5000), "pixels in a file of"), ((30000, 4000), "more than")]
+)
+def test_small_files_that_claim_to_be_large(tmp_path, make, size, message):
+    (tmp_path / "a.png").write_bytes(make(*size))
+    for read in (image_size, read_image, read_label_png, as_caffe, read_palette):
+        with pytest.raises(DataError, match=message):
+            read(str(tmp_path / "a.png"))
+
+
+def test_large_and_compressed_and_yet_an_image(tmp_path, monkeypatch):
+    Image.new("L", (5000, 5000), 7).save(tmp_path / "a.png")
+    size = (tmp_path / "a.png").stat().st_size
+    with pytest.raises(DataError, match=f"in a file of {size} bytes.*--max-pixels 25000000 "):
+        read_label_png(tmp_path / "a.png")
+    monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "25000000")
+    assert (read_label_png(tmp_path / "a.png") == 7).all()
+
+
+@pytest.mark.parametrize("kind", ["EPS", "JPEG2000", "TGA", "PCX", "ICO"])
+def test_other_formats_are_not_opened(tmp_path, monkeypatch, rgb, kind):
+    monkeypatch.setattr("subprocess.Popen", None)  # what starts Ghostscript
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", kind)
+    for read in (image_size, read_image, check_image, read_label_png, as_caffe):
+        with pytest.raises(DataError, match="none of the formats|not an image"):
+            read(tmp_path / "a.jpg")
+
+
+def test_pipes_devices_and_folders_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    refused = {
+        tmp_path / "a.png": "a pipe",
+        "/dev/zero": "a device",
+        tmp_path: "a folder",
+        "a\0b": "zero byte",
+    }
+    for path, message in refused.items():
+        for read in (image_size, read_image, read_label_png, as_caffe):
+            with pytest.raises(DataError, match=message):
+                read(str(path))

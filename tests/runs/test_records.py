@@ -11,7 +11,7 @@ import pytest
 
 from caffe_gp.errors import DataError
 from caffe_gp.runs.folder import RunFolder
-from caffe_gp.runs.records import RecordWriter, check_key, read_records
+from caffe_gp.runs.records import MAX_LINE_BYTES, RecordWriter, check_key, read_records
 
 pytestmark = pytest.mark.engine
 
@@ -136,3 +136,34 @@ def test_two_processes_in_one_folder(folder):
     with folder.only_here():  # the lock died with its process
         assert f"process {os.getpid()}" in (folder.path / ".lock").read_text()
     assert not (folder.path / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b"[" * 100_000 + b"\n", "line 2: not a record"),
+        (b'"text"\n', "line 2: not a record"),
+        (b'{"item": 3}\n', "line 2: not a record"),
+        (b'{"item": ["a"]}\n', "line 2: not a record"),
+        (b"\xff\n", "line 2: not a record"),
+        (b'{"item": "' + b"a" * (MAX_LINE_BYTES) + b'"}\n', "line 2: longer than"),
+    ],
+)
+def test_lines_of_a_damaged_file(folder, line, message):
+    path = folder.path / "records" / "0.jsonl"
+    write(path)
+    with open(path, "ab") as stream:
+        stream.write(line)
+    with pytest.raises(DataError, match=f"0.jsonl, {message}"):
+        folder.records()
+
+
+def test_records_that_are_no_file(folder):
+    os.mkfifo(folder.path / "records" / "0.jsonl")
+    with pytest.raises(DataError, match="0.jsonl: not a file of records .it is a pipe"):
+        folder.is_begun()
+    for name, read in (("key.json", folder.key), ("ids.txt", folder.ids), ("results.json", folder.reports)):
+        (folder.path / name).unlink(missing_ok=True)
+        os.mkfifo(folder.path / name)
+        with pytest.raises(DataError, match=f"{name}: not readable"):
+            read()

@@ -246,6 +246,18 @@ def test_scores_of_deeplab_are_found_before_argmax_and_matwrite():
     assert types(prepare(text, engine="bvlc")) == ["Input", "Bias", "Convolution", "Python", "Softmax"]
 
 
+def test_layers_that_write_files_are_never_kept():
+    writers = (
+        'layer { name: "w" type: "HDF5Output" bottom: "fc" bottom: "data" TOP '
+        'hdf5_output_param { file_name: "x" } }\n'
+        'layer { name: "m" type: "MatWrite" bottom: "fc" TOP mat_write_param { prefix: "x" } }\n'
+    )
+    data = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
+    for top in ("", 'top: "fc"'):  # with a top, which neither has, they would be needed for the score
+        prepared = prepare(data + nets.conv("fc", "data", 4, 1) + writers.replace("TOP", top), score="fc")
+        assert types(prepared) == ["Input", "Bias", "Convolution", "Softmax"]
+
+
 def test_several_outputs_and_no_hint_list_the_candidates():
     text = nets.input_layer((1, 3, 8, 8)) + nets.conv("a", "data", 2, 1) + nets.conv("b", "data", 2, 1)
     with pytest.raises(

@@ -11,6 +11,7 @@ import numpy as np
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.data import SourceLayer
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import text_lines
 
 
 class BatchLayer(SourceLayer):
@@ -61,12 +62,12 @@ class BatchLayer(SourceLayer):
             raise self.error("source is not set; it names the list file")
         empty = True
         try:
-            with open(source, encoding="utf-8-sig", errors="surrogateescape") as stream:
+            with text_lines(source) as stream:
                 for number, line in enumerate(stream, 1):
                     if line.strip():
                         empty = False
                         yield number, line.rstrip("\r\n")
         except OSError as error:
-            raise self.data_error(f"cannot open the list {source}: {error.strerror}") from error
+            raise self.data_error(f"cannot open the list {source}: {error.strerror or error}") from error
         if empty:
             raise self.data_error(f"the list {source} is empty")

@@ -14,7 +14,9 @@ from google.protobuf.message import DecodeError
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.caffe.transformer import DataTransformer, planes
+from caffe_gp.caffe.transformer import DataTransformer, decode_image, planes
+from caffe_gp.errors import DataError
+from caffe_gp.files.regular import open_regular
 from caffe_gp.proto import messages as pb
 
 # A process may open an LMDB once only, and a TRAIN and a TEST net may well read the same one.
@@ -87,6 +89,8 @@ class DataLayer(BatchLayer):
                 f"{self.source}: backend LEVELDB (Caffe's default) cannot be read here. {advice}"
             )
         try:
+            inside = os.path.join(self.source, "data.mdb")
+            open_regular(inside if os.path.isdir(self.source) else self.source).close()
             self._database = _open(self.source)
         except ImportError as error:
             raise self.data_error("reading LMDB needs the lmdb package: pip install lmdb") from error
@@ -135,10 +139,13 @@ class DataLayer(BatchLayer):
             flag = cv2.IMREAD_UNCHANGED
             if self.transformer.force_color or self.transformer.force_gray:
                 flag = cv2.IMREAD_COLOR if self.transformer.force_color else cv2.IMREAD_GRAYSCALE
-            data = np.frombuffer(datum.data, np.uint8)
-            image = cv2.imdecode(data, flag) if len(data) else None
-            if image is None or image.dtype != np.uint8:
-                raise self.data_error(f"{self.source}: record {key!r} is no 8-bit image OpenCV can decode")
+            record = f"{self.source}: record {key!r}"
+            try:
+                image = decode_image(datum.data, flag, record)
+            except DataError as error:
+                raise self.data_error(str(error)) from None
+            if image.dtype != np.uint8:
+                raise self.data_error(f"{record} is no 8-bit image")
             return planes(image)
         shape = (datum.channels, datum.height, datum.width)
         if datum.data:

@@ -13,8 +13,9 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import new_rng
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.atomic import replacing
+from caffe_gp.files.hdf5 import UNREADABLE, Hdf5Error, Hdf5File
 
 
 @register("HDF5Data")
@@ -72,10 +73,16 @@ class HDF5DataLayer(BatchLayer):
 
     def _load(self) -> None:
         where, path = self._files[self._file]
+        if "\0" in path or not os.path.exists(path):
+            raise self.data_error(
+                f"{where}: cannot read {quoted(os.path.basename(path))} as HDF5: there is no such file"
+            )
         try:
-            with h5py.File(path, "r") as file:
+            with Hdf5File(path) as file:
                 self._arrays = [self._dataset(file, name, f"{where}: {path}") for name in self._names]
-        except OSError as error:
+        except DataError:
+            raise
+        except UNREADABLE as error:
             raise self.data_error(f"{where}: cannot read {path} as HDF5: {error}") from error
         rows = [len(array) for array in self._arrays]
         if len(set(rows)) != 1 or rows[0] == 0:
@@ -88,15 +95,21 @@ class HDF5DataLayer(BatchLayer):
         self._order = list(range(rows[0]))
         self._shuffle(self._order)
 
-    def _dataset(self, file: h5py.File, name: str, where: str) -> np.ndarray:
-        dataset = file.get(name)
+    def _dataset(self, file: Hdf5File, name: str, where: str) -> np.ndarray:
+        dataset = file.child(file.root, name)
         if not isinstance(dataset, h5py.Dataset):
-            raise self.data_error(f"{where} has no data set '{name}' (found: {', '.join(file) or 'none'})")
-        if dataset.ndim < 1 or dataset.dtype.kind not in "fiu":
-            raise self.data_error(
-                f"{where}: data set '{name}' must hold rows of numbers, found {dataset.dtype} {dataset.shape}"
-            )
-        return dataset[()].astype(np.float32, copy=False)
+            found = ", ".join(file.root) or "none"
+            raise self.data_error(f"{where} has no data set '{name}' (found: {found})")
+        try:
+            file.check(dataset)
+            if dataset.ndim < 1 or dataset.dtype.kind not in "fiu":
+                raise self.data_error(
+                    f"{where}: data set '{name}' must hold rows of numbers, found {dataset.dtype} "
+                    f"{dataset.shape}"
+                )
+            return file.values(dataset).astype(np.float32, copy=False)
+        except Hdf5Error as error:
+            raise self.data_error(f"{where}: data set '{name}': {error}") from None
 
 
 @register("HDF5Output")

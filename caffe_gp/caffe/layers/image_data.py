@@ -12,7 +12,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import DataTransformer, new_rng, read_image
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.proto import messages as pb
 
 
@@ -72,12 +72,13 @@ class _ListedImages(BatchLayer):
 
     def image(self, number: int, path: str, color: bool) -> np.ndarray:
         """The image file ``root_folder + path`` as uint8 (C, H, W)."""
-        path = self.param.root_folder + path
-        image = read_image(path, self.param.new_height, self.param.new_width, color)
-        if image is None:
-            reason = "not an image that OpenCV can read" if os.path.isfile(path) else "there is no such file"
-            raise self.line_error(number, f"could not load {path}: {reason}")
-        return image
+        name, path = path, self.param.root_folder + path
+        if "\0" in path or not os.path.exists(path):
+            raise self.line_error(number, f"could not load {quoted(name)}: there is no such file")
+        try:
+            return read_image(path, self.param.new_height, self.param.new_width, color)
+        except DataError as error:
+            raise self.line_error(number, f"could not load {error}") from None
 
 
 @register("ImageData")
@@ -96,7 +97,7 @@ class ImageDataLayer(_ListedImages):
             return path.rstrip(), int(label)
         except ValueError:
             raise self.line_error(
-                number, f"expected 'path label' with an integer label, found {line!r}"
+                number, f"expected 'path label' with an integer label, found {quoted(line)}"
             ) from None
 
     def shape_tops(self, top: Sequence[Blob]) -> None:
@@ -143,7 +144,9 @@ class ImageSegDataLayer(_ListedImages):
         if kind == pb.ImageDataParameter.NONE:
             return words[0], None
         if len(words) < 2:
-            raise self.line_error(number, f"expected 'image label', found {line!r}; or set label_type: NONE")
+            raise self.line_error(
+                number, f"expected 'image label', found {quoted(line)}; or set label_type: NONE"
+            )
         if kind == pb.ImageDataParameter.PIXEL:
             return words[0], words[1]
         try:
@@ -151,7 +154,7 @@ class ImageSegDataLayer(_ListedImages):
         except ValueError:
             raise self.line_error(
                 number,
-                f"label_type IMAGE expects an integer label, found {words[1]!r}; "
+                f"label_type IMAGE expects an integer label, found {quoted(words[1])}; "
                 "label images need label_type: PIXEL",
             ) from None
 

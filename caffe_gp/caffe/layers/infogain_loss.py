@@ -14,6 +14,7 @@ from caffe_gp.caffe.layers.loss_base import LOG_THRESHOLD, NormalizedLossLayer, 
 from caffe_gp.caffe.layers.normalization import softmax
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.errors import DataError
+from caffe_gp.files.regular import MAX_BLOB_BYTES, read_regular
 from caffe_gp.proto import messages as pb
 
 
@@ -101,10 +102,9 @@ def read_blob_file(path: str) -> np.ndarray:
     """float32 array of a binary BlobProto file (a mean file, an infogain matrix); DataError if it is none."""
     blob = pb.BlobProto()
     try:
-        with open(path, "rb") as file:
-            blob.ParseFromString(file.read())
+        blob.ParseFromString(read_regular(path, MAX_BLOB_BYTES))
     except OSError as error:
-        raise DataError(f"{path}: cannot read this BlobProto file: {error.strerror}") from error
+        raise DataError(f"{path}: cannot read this BlobProto file: {error.strerror or error}") from error
     except DecodeError as error:
         raise DataError(f"{path}: expected a binary BlobProto, but it cannot be parsed") from error
     values = np.array(blob.double_data or blob.data, dtype=np.float32)

@@ -10,8 +10,9 @@ import scipy.io
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.atomic import write_atomically
+from caffe_gp.files.regular import text_lines
 
 
 @register("MatWrite")
@@ -43,11 +44,11 @@ class MatWriteLayer(Layer):
     def _read_names(self, source: str, strip: int) -> Sequence[str]:
         names = []
         try:
-            with open(source, encoding="utf-8", errors="surrogateescape") as stream:
+            with text_lines(source) as stream:
                 for number, line in enumerate(stream, 1):
                     word = (line.split() or [""])[0]
                     if len(word) <= strip:
-                        raise DataError(f"{source}:{number}: strip {strip} leaves nothing of '{word}'")
+                        raise DataError(f"{source}:{number}: strip {strip} leaves nothing of {quoted(word)}")
                     names.append(word[: len(word) - strip])
         except OSError as error:
             raise DataError(

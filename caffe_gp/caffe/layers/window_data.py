@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.transformer import DataTransformer, new_rng, read_image
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 
 
 class _Windows:
@@ -107,7 +108,7 @@ class WindowDataLayer(BatchLayer):
         words = ((n, word) for n, line in self.read_lines(self.param.source) for word in line.split())
         for line, word in words:
             if word != "#":
-                raise self._line_error(line, f"expected '# image_index', found {word!r}")
+                raise self._line_error(line, f"expected '# image_index', found {quoted(word)}")
             self._take(words, line, "image index", int)
             line, path = self._take(words, line, "image path", str)
             self._paths.append(self.param.root_folder + path)
@@ -138,7 +139,7 @@ class WindowDataLayer(BatchLayer):
         try:
             return line, kind(word)
         except ValueError:
-            found = repr(word) if word else "the end of the file"
+            found = quoted(word) if word else "the end of the file"
             raise self._line_error(line, f"expected {what}, found {found}") from None
 
     def _line_error(self, line: int, message: str) -> DataError:
@@ -160,10 +161,15 @@ class WindowDataLayer(BatchLayer):
     def _image(self, number: int, line: int) -> np.ndarray:
         image = self._cache.get(number)
         if image is None:
-            decoded = read_image(self._paths[number], 0, 0, color=True)
-            if decoded is None:
-                raise self._line_error(line, f"could not load {self._paths[number]}")
-            image = decoded.transpose(1, 2, 0)
+            path = self._paths[number]
+            if "\0" in path or not os.path.exists(path):
+                raise self._line_error(
+                    line, f"could not load {quoted(os.path.basename(path))}: there is no such file"
+                )
+            try:
+                image = read_image(path, 0, 0, color=True).transpose(1, 2, 0)
+            except DataError as error:
+                raise self._line_error(line, f"could not load {error}") from None
             if self.param.cache_images:
                 self._cache[number] = image
         return image

@@ -17,7 +17,9 @@ import numpy as np
 from caffe_gp.engines.guarded import run_guarded
 from caffe_gp.errors import EngineError, WeightsError
 from caffe_gp.files import kinds
+from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
+from caffe_gp.files.npy import npy_header
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
 
@@ -119,24 +121,23 @@ def _open_keras(path: str) -> Archive:
     """
     import h5py
 
-    file = h5py.File(path, "r")
-    names: dict[str, str] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def visit(name: str, item: Any) -> None:  # visititems follows no links, so none lead out of the file
-        if not isinstance(item, h5py.Dataset):
-            return
-        key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
-        if key in names:
-            raise WeightsError(f"{path}: two datasets for '{key}': {names[key]} and {name}")
-        if item.size and not item.id.get_storage_size():
-            raise WeightsError(f"{path}: '{name}', shape {item.shape}, has no data: the file is damaged")
-        names[key], shapes[key] = name, item.shape
-
+    file = Hdf5File(path)
+    datasets: dict[str, Any] = {}
     try:
-        root = file["model_weights"] if "model_weights" in file else file
-        root.visititems(visit)
-        return Archive(path, KERAS, shapes, lambda key: root[names[key]][()], file.close)
+        inner = file.child(file.root, "model_weights")
+        for name, item in file.walk(file.root if inner is None else inner):
+            if not isinstance(item, h5py.Dataset):
+                continue
+            key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
+            if key in datasets:
+                raise WeightsError(f"{path}: two datasets for '{key}': {datasets[key].name} and {item.name}")
+            try:
+                file.check(item)
+            except Hdf5Error as error:
+                raise WeightsError(f"{path}: '{name}': {error}") from None
+            datasets[key] = item
+        shapes = {key: item.shape for key, item in datasets.items()}
+        return Archive(path, KERAS, shapes, lambda key: file.values(datasets[key]), file.close)
     except BaseException:
         file.close()
         raise
@@ -164,22 +165,11 @@ def _open_numpy(path: str) -> Archive:
         shapes = {}
         for member in archive.infolist():
             with archive.open(member) as stream:
-                shapes[member.filename[: -len(".npy")]] = _npy_shape(stream, member.file_size, path)
+                shapes[member.filename[: -len(".npy")]], _ = npy_header(stream, member.file_size)
         return Archive(path, NUMPY, shapes, lambda key: _read_npy(archive, key), archive.close)
     except BaseException:
         archive.close()
         raise
-
-
-def _npy_shape(stream: Any, size: int, path: str) -> tuple[int, ...]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject:
-        raise WeightsError(f"{path}: '{stream.name}' holds Python objects, which are not read")
-    if stream.tell() + _count(shape) * dtype.itemsize != size:
-        raise WeightsError(f"{path}: '{stream.name}' has {size} bytes, which its shape {shape} does not take")
-    return shape
 
 
 def _read_npy(archive: zipfile.ZipFile, key: str) -> np.ndarray:

@@ -1,0 +1,33 @@
+"""NumPy's .npy: arrays of numbers whose size is compared with the file's before they are made."""
+
+from __future__ import annotations
+
+import math
+from typing import IO, Any, cast
+
+import numpy as np
+
+
+def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
+    """(shape, dtype) of the .npy that begins here and has ``size`` bytes. ValueError if these do not agree.
+
+    Nor may it hold Python objects, which are pickled.
+    """
+    reader: Any = np.lib.format
+    version = reader.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
+    read = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    if any(side < 0 for side in shape) or stream.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{size} bytes, which its shape {shape} of {dtype} does not take")
+    return shape, dtype
+
+
+def read_npy(stream: IO[bytes], size: int) -> np.ndarray:
+    """The array of a seekable .npy of ``size`` bytes. ValueError, EOFError if it is damaged."""
+    npy_header(stream, size)
+    stream.seek(0)
+    return cast(np.ndarray, np.lib.format.read_array(stream, allow_pickle=False))

@@ -1,0 +1,50 @@
+"""What may be read of one image, known from its header before a pixel is decoded."""
+
+from __future__ import annotations
+
+import os
+
+from caffe_gp.errors import DataError, UsageError
+
+PIXELS_VARIABLE = "CAFFE_GP_MAX_PIXELS"
+# Given to Pillow, which otherwise tries every format that it has: EPS starts Ghostscript, others are rarely
+# tested. A JPEG with a preview behind it (MPO) is opened as a JPEG.
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
+# The largest cameras have this many; as RGB they are 300 MB.
+MAX_PIXELS = 100_000_000
+# Files of more than this (4096 x 4096, 50 MB as RGB) may not hold too many pixels a byte: photographs have
+# fewer than 20, label maps with large areas about 100. A file of 70 bytes can claim any size.
+SUSPECT_PIXELS = 1 << 24
+PIXELS_A_BYTE = 200
+MAX_IMAGE_BYTES = 1 << 30  # of a file: MAX_PIXELS of 16-bit RGB in a TIFF without compression are 0.6 GB
+
+
+def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str = "image") -> None:
+    """DataError for an image of ``size`` (width, height) that is too large, or for so small a file.
+
+    With CAFFE_GP_MAX_PIXELS (``--max-pixels``) that is the only limit. Its errors: UsageError.
+    """
+    pixels, limit = size[0] * size[1], _given_limit()
+    if pixels > (MAX_PIXELS if limit is None else limit):
+        raise too_many(path, MAX_PIXELS if limit is None else limit, what, f" ({size[0]} x {size[1]})")
+    if limit is None and pixels > max(SUSPECT_PIXELS, PIXELS_A_BYTE * file_bytes):
+        raise DataError(
+            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, as no photograph has. If "
+            f"it is to be read all the same: --max-pixels {pixels} (or {PIXELS_VARIABLE}={pixels})"
+        )
+
+
+def too_many(path: object, limit: int, what: str, found: str = "") -> DataError:
+    """The error for an image of more than ``limit`` pixels."""
+    return DataError(
+        f"{path}: more than {limit} pixels{found}, the most that is read of one {what}. Cut it into tiles, "
+        f"or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads the whole "
+        "image first"
+    )
+
+
+def _given_limit() -> int | None:
+    text = os.environ.get(PIXELS_VARIABLE, "")
+    if text and not (text.isascii() and text.isdigit() and int(text[:20]) > 0):
+        raise UsageError(f"{PIXELS_VARIABLE}: expected a number of pixels, found '{text[:20]}'")
+    return int(text) if text else None

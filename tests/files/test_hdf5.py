@@ -1,0 +1,170 @@
+"""HDF5 files from elsewhere: what h5py reads of honest ones, a sentence for each trick."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from caffe_gp.caffe.solver_state import read_state
+from caffe_gp.errors import DataError, WeightsError
+from caffe_gp.files.hdf5 import ALWAYS_ALLOWED, Hdf5Error, Hdf5File
+from caffe_gp.models.convert.archives import open_archive
+from caffe_gp.proto import read_weights
+from caffe_gp.runs.row_files import RowFiles
+
+pytestmark = pytest.mark.engine
+
+LAYOUTS = (
+    {},
+    {"chunks": (4, 4)},
+    {"chunks": (4, 4), "maxshape": (None, 7)},
+    {"chunks": (4, 4), "compression": "gzip"},
+    {"chunks": (4, 4), "compression": "gzip", "shuffle": True},
+    {"chunks": (16, 8), "maxshape": (None, None), "shuffle": True},
+)
+
+
+def short_chunk(group, name, shape=(20, 1000), stored=b"\x3f" * 64, **how):
+    """A data set in one chunk, whose stored bytes unpack to fewer than it has."""
+    made = group.create_dataset(name, shape, "f4", chunks=shape, compression="gzip", **how)
+    made.id.write_direct_chunk((0,) * len(shape), zlib.compress(stored))
+
+
+def external(group, name, shape=(4,), of="/etc/hostname"):
+    group.create_dataset(name, shape, "f4", external=[(of, 0, 4 * int(np.prod(shape)))])
+
+
+def virtual(group, name, shape=(4,)):
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[...] = h5py.VirtualSource("elsewhere.h5", "x", shape)
+    group.create_virtual_dataset(name, layout)
+
+
+def soft_link(group, name):
+    group.file["real"] = np.ones(4, np.float32)
+    group[name] = h5py.SoftLink("/real")
+
+
+def external_link(group, name, file="pipe"):
+    group[name] = h5py.ExternalLink(file, "/x")
+
+
+def unwritten(group, name):
+    made = group.create_dataset(name, (8,), "f4", chunks=(4,))
+    made[:4] = 1
+
+
+def huge(group, name):
+    short_chunk(group, name, (1 << 20, 1 << 6))
+
+
+def bomb(group, name):
+    """Honest, but 300 MB of zeros."""
+    short_chunk(group, name, (75, 1 << 20), bytes(300 << 20))
+
+
+def checksum(group, name):
+    group.create_dataset(name, data=np.ones(4, np.float32), fletcher32=True)
+
+
+TRICKS = {
+    short_chunk: "a chunk of 64 bytes; its shape .20, 1000. takes 80000",
+    huge: "claim to be 268435456; at most",
+    bomb: "claim to be 314572800; at most",
+    external: "external storage",
+    virtual: "virtual data set",
+    soft_link: "a link to elsewhere",
+    external_link: "a link to elsewhere",
+    unwritten: "not allocated",
+    checksum: "other filters than gzip",
+}
+every_trick = pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f8", "<f2", "<i8", "u1"])
+def test_reads_what_h5py_reads(tmp_path, dtype):
+    values = (np.random.RandomState(0).rand(10, 7) * 100).astype(dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i, layout in enumerate(LAYOUTS):
+            file.create_dataset(f"group/{i}", data=values, **layout)
+        file["group/scalar"], file["group/empty"] = values[0, 0], values[:0]
+        file["text"] = np.array(b"abc", "S4")
+    with Hdf5File(tmp_path / "a.h5") as ours, h5py.File(tmp_path / "a.h5", "r") as theirs:
+        for name, item in ours.walk(ours.child(ours.root, "group")):
+            read = ours.values(item)
+            expected = theirs[f"group/{name}"][()]
+            assert read.dtype == expected.dtype and np.array_equal(read, expected)
+        assert ours.values(ours.child(ours.root, "text"), "S").item() == b"abc"
+        assert ours.child(ours.root, "nothing") is None
+
+
+@every_trick
+def test_weights(tmp_path, trick):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "w.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        trick(file.create_group("data/conv"), "0")
+    with pytest.raises(WeightsError, match=TRICKS[trick]) as caught, read_weights(path) as weights:
+        weights.as_dict()
+    assert str(path) in str(caught.value)
+
+
+@every_trick
+def test_keras(tmp_path, trick):
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = np.array([b"conv"])
+        trick(file.create_group("conv/conv"), "kernel:0")
+    with pytest.raises(WeightsError, match=TRICKS[trick]), open_archive(path) as archive:
+        archive.array("conv/kernel")
+
+
+@every_trick
+def test_solver_states(tmp_path, trick):
+    path = str(tmp_path / "s.solverstate.h5")
+    with h5py.File(path, "w") as file:
+        file["iter"], file["current_step"], file["learned_net"] = 1, 0, np.array(b"x", "S2")
+        trick(file.create_group("history"), "0")
+    with pytest.raises(WeightsError, match=TRICKS[trick]):
+        read_state(path)
+
+
+def test_groups_that_are_links(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "w.h5"
+    for link in (h5py.ExternalLink("pipe", "/"), h5py.SoftLink("/other")):
+        with h5py.File(path, "w") as file:
+            file["data"] = link
+        with pytest.raises(WeightsError, match="'data' is a link to elsewhere"):
+            read_weights(path)
+    with h5py.File(path, "w") as file:
+        file["model_weights"] = link
+    with pytest.raises(WeightsError, match="'model_weights' is a link to elsewhere"):
+        open_archive(path)
+
+
+def test_rows_of_a_run(tmp_path):
+    with h5py.File(tmp_path / "1.h5", "w") as file:
+        external(file, "rows")
+    with pytest.raises(DataError, match="external storage"):
+        RowFiles(tmp_path, 4)
+
+
+def test_many_links_to_one_group_are_no_tree(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("g")
+        for name in "abc":
+            group[name] = group
+    with Hdf5File(tmp_path / "a.h5") as file, pytest.raises(Hdf5Error, match="twice"):
+        list(file.walk(file.root))
+
+
+def test_what_always_may_be_unpacked(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.zeros(ALWAYS_ALLOWED // 4, np.float32), compression="gzip")
+    with Hdf5File(tmp_path / "a.h5") as file:
+        assert not file.values(file.child(file.root, "x")).any()
