@@ -11,6 +11,7 @@ from google.protobuf import text_format
 
 from caffe_gp import proto
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
 from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
@@ -63,6 +64,7 @@ class Construction:
         self.shared_params = SharedParams(source)
         self._phase, self._source = phase, source
         self._blob_need_backward: list[bool] = []
+        self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
         self._values = 0  # of the tops so far
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
@@ -102,10 +104,7 @@ class Construction:
         needs = any(self._blob_need_backward[i] for i in bottom_ids)
         top_ids = self._append_tops(layer_param, layer)
         bottom, top = [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids]
-        layer.check_blob_counts(len(bottom), len(top))
-        layer.setup(bottom, top)
-        layer.reshape(bottom, top)
-        losses = _set_loss_weights(layer, top)
+        losses = self._set_up(layer, bottom, top)
         for top_id, weight in zip(top_ids, losses):
             self.loss_weights[top_id] = weight
         self._log_tops(layer, top, losses)
@@ -119,6 +118,17 @@ class Construction:
         self.bottom_need_backward.append(bottom_need)
         self.need_backward.append(needs)
         self.layer_losses.append(losses)
+
+    def _set_up(self, layer: Layer, bottom: list[Blob], top: list[Blob]) -> list[float]:
+        """Set the layer up and shape its tops; returns their loss weights."""
+        layer.check_blob_counts(len(bottom), len(top))
+        before = [blob.shape for blob in bottom]
+        try:
+            layer.setup(bottom, top)
+            reshape_layer(layer, bottom, top, before)
+            return _set_loss_weights(layer, top)
+        except FOREIGN as error:
+            raise named(error, layer, bottom, top, self._source, "be set up") from error.__cause__ or error
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)
@@ -149,18 +159,16 @@ class Construction:
         for i, name in enumerate(layer_param.top):
             if i < len(layer_param.bottom) and layer_param.bottom[i] == name:
                 log.info("%s -> %s (in-place)", layer_param.name, name)
-                blob_id = self.blob_names.index(name)
-            elif name in self.blob_names:
-                maker = self.layer_names[
-                    next(k for k, tops in enumerate(self.top_index) if self.blob_names.index(name) in tops)
-                ]
+                blob_id = self._made[name][0]
+            elif name in self._made:
                 raise NetError(
-                    f"Top blob '{name}' produced by multiple sources: layers '{maker}' and "
+                    f"Top blob '{name}' produced by multiple sources: layers '{self._made[name][1]}' and "
                     f"'{layer_param.name}'"
                 )
             else:
                 log.info("%s -> %s", layer_param.name, name)
                 blob_id = self._new_blob(name)
+                self._made[name] = blob_id, layer_param.name
                 if layer_param.type == "Input":
                     self.inputs.append(blob_id)
             self._unread[name] = blob_id

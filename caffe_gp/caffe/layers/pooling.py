@@ -52,6 +52,8 @@ class PoolingLayer(Layer):
             raise self.error("With Global_pooling: true; only pad = 0 and stride = 1")
         if not self._global and min(self._kernel) < 1:
             raise self.error(f"Filter dimensions cannot be zero, found {self._kernel}")
+        if min(self._stride) < 1:
+            raise self.error(f"the stride must be at least 1, found {self._stride}")
         if not self._global and any(p >= k for p, k in zip(self._pad, self._kernel)):
             raise self.error(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
         if self._pad != (0, 0) and self._method == pb.PoolingParameter.STOCHASTIC:
