@@ -43,6 +43,7 @@ class Construction:
     """
 
     def __init__(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
+        proto.reject_long_names(param, source)
         param = proto.filter_net(param, phase, level, tuple(stages))
         check_layer_types(param, source)
         if log.isEnabledFor(logging.INFO):

@@ -22,7 +22,9 @@ from .text import (
     expand_variables,
     parse_message,
     read_text,
+    reject_long_names,
     reject_mixed_dialects,
+    reject_too_many_layers,
     reject_unset_names,
     to_text,
     write_text,
@@ -71,10 +73,12 @@ def parse_net_param(
     Raises PrototxtError (file:line:column and what is wrong) or NetError (contradictory rules).
     """
     text = expand_variables(text, variables, filename, strings_may_keep=True)
+    reject_too_many_layers(text, filename)
     param = parse_message(text, messages.NetParameter(), filename)
     reject_mixed_dialects(param, text, filename)
     param = upgrade_net(param, filename)
     reject_unset_names(param, text, filename)
+    reject_long_names(param, filename)
     return param if phase is None else filter_net(param, phase)
 
 

@@ -569,3 +569,12 @@ def test_what_libraries_raise_becomes_a_neterror(monkeypatch, error, step):
 def test_exp_overflows_to_infinity_as_in_caffe():
     n = net(DATA + layer("e", "Exp", "data", "e", "exp_param { shift: 1e30 }"))
     assert np.isposinf(n.forward()["e"]).all()
+
+
+def test_split_names_have_a_limit():
+    name = "n" * 1000
+    text = f'input: "{name}" input_shape {{ dim: 1 }}' + "".join(
+        layer(f"r{i}", "ReLU", name, f"r{i}") for i in range(20_000)
+    )
+    with pytest.raises(NetError, match="'n{40}' .* has 20000 readers: .* more than 16 MB"):
+        net(text)

@@ -8,10 +8,11 @@ import re
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.errors import PrototxtError
+from caffe_gp.errors import NetError, PrototxtError
 from caffe_gp.files.atomic import write_atomically
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import text as proto_text
+from caffe_gp.proto.text import decode_text
 
 CONV = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 } }'
 
@@ -282,3 +283,37 @@ def test_an_error_at_the_end_of_a_long_file_takes_no_longer_than_reading_it():
     """Each step looks at a character once; a step that tried each place anew would not end here."""
     for piece in ("a", "{", "'", '"', "#", "$ ", "name "):
         message_of("layer { " + piece * 300_000)
+
+
+MB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: '${A}'\n" + '\\"' * (MB // 2),
+        "${" * (MB // 2),
+        'name: "' + "${" * (MB // 2) + '"',
+        "layer" + " " * MB + "x",
+        "layer" + " " * MB + "\n{ name: 'a' } layers { name: 'b' type: RELU }",
+        "net" + " " * MB + "x",
+        "bogus {" * (MB // 7),
+        "a" * MB,
+    ],
+    ids=["quotes", "open", "in a string", "white space", "two dialects", "solver", "braces", "word"],
+)
+def test_a_megabyte_is_read_once(text):  # each took minutes where a search started anew at every character
+    try:
+        proto.parse_net_param(text, "net.prototxt")
+    except PrototxtError as error:
+        assert len(str(error)) < 2000
+    decode_text(text.encode(), "net.prototxt")
+
+
+def test_numbers_and_names_have_limits():
+    with pytest.raises(PrototxtError, match="more than 50000 layers"):
+        proto.parse_net_param("layer { } layers: <>" * 30_000)
+    for text in ('name: "{}"', 'name: "a" bottom: "{}"', 'name: "a" top: "{}"'):
+        proto.parse_net_param("layer { type: 'X' " + text.replace("{}", "n" * 1000) + " }")
+        with pytest.raises(NetError, match="'n{40}...' has 1001 characters"):
+            proto.parse_net_param("layer { type: 'X' " + text.replace("{}", "n" * 1001) + " }")
