@@ -15,11 +15,12 @@ import mmap
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, proto
+from caffe_gp.cli import options
 from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
@@ -49,12 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a prototxt, caffemodel, .h5, binaryproto, solverstate, .pth, .npz or .mat",
     )
+    options.add_defines(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def work(args: argparse.Namespace) -> None:
     """Print what the file is."""
-    description = describe_file(args.file)
+    description = describe_file(args.file, defines=dict(args.defines))
     print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
 
 
@@ -128,7 +130,7 @@ def _table(layers: Sequence[LayerRow]) -> list[str]:
     return ["", *(f"  {line}".rstrip() for line in padded)]
 
 
-def describe_file(path: str | os.PathLike) -> FileDescription:
+def describe_file(path: str | os.PathLike, *, defines: Mapping[str, object] | None = None) -> FileDescription:
     """Say what the file is. Raises PrototxtError, NetError or WeightsError for what is damaged or unknown,
     and EngineError where a .pth meets a Python without PyTorch."""
     path = os.fspath(path)
@@ -137,9 +139,9 @@ def describe_file(path: str | os.PathLike) -> FileDescription:
         return _describe_foreign(path, foreign)
     kind = kinds.what_is(path)
     if kind in (kinds.NET, kinds.TEXT):  # of another text, the parser says where it is no prototxt
-        return _describe_net(path, read_text(path))
+        return _describe_net(path, read_text(path), defines)
     if kind == kinds.SOLVER:
-        return _describe_solver(path, read_text(path))
+        return _describe_solver(path, read_text(path), defines)
     describe = {kinds.MEAN: _describe_mean, kinds.STATE: _describe_state}.get(kind, _describe_weights)
     if describe is _describe_weights and kinds.wrong_file(
         path, kinds.CAFFEMODEL, kinds.HDF5_WEIGHTS, kinds.HDF5
@@ -176,8 +178,8 @@ def _count(shapes: Sequence[tuple[int, ...]]) -> int:
 # ----------------------------------------------------------------------------------------------- prototxts
 
 
-def _describe_solver(path: str, text: str) -> FileDescription:
-    solver = proto.parse_solver_param(text, path)
+def _describe_solver(path: str, text: str, defines: Mapping[str, object] | None) -> FileDescription:
+    solver = proto.parse_solver_param(text, path, defines=defines)
     facts = {}
     for descriptor, value in solver.ListFields():
         if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT:
@@ -195,12 +197,12 @@ def _decimals(value: Any) -> Any:
     return [_decimals(item) for item in value] if hasattr(value, "append") else float(str(np.float32(value)))
 
 
-def _describe_net(path: str, text: str) -> FileDescription:
-    raw = parse_message(expand_variables(text, None, path, strings_may_keep=True), pb.NetParameter(), path)
+def _describe_net(path: str, text: str, defines: Mapping[str, object] | None) -> FileDescription:
+    raw = parse_message(expand_variables(text, defines, path, strings_may_keep=True), pb.NetParameter(), path)
     version = "V2"
     if len(raw.layers):
         version = "V0" if raw.layers[0].HasField("layer") else "V1"
-    net = proto.parse_net_param(text, path)
+    net = proto.parse_net_param(text, path, defines=defines)
     facts: dict[str, Any] = {}
     try:
         shapes: dict[str, list] | None = _shapes(net)

@@ -56,6 +56,8 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     add_score(group)
     add_state(group)
     add_input(group)
+    add_defines(group)
+    add_allowed_modules(group)
     add_engine(group)
 
 
@@ -91,6 +93,31 @@ def add_input(group: Options) -> None:
         metavar="NAME=VALUES",
         help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
         "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
+    )
+
+
+def add_defines(group: Options) -> None:
+    """--define."""
+    group.add_argument(
+        "--define",
+        action="append",
+        default=[],
+        dest="defines",
+        type=_define,
+        metavar="NAME=VALUE",
+        help="value of ${NAME} in prototxts that are templates; may be repeated",
+    )
+
+
+def add_allowed_modules(group: Options) -> None:
+    """--allow-python-layers."""
+    group.add_argument(
+        "--allow-python-layers",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help='modules that layers of type "Python" may run; their code can do whatever you can (default: '
+        "those of caffe_gp only)",
     )
 
 
@@ -305,6 +332,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
     if "inputs" in found:
         found["inputs"] = dict(found["inputs"])
+    found["defines"] = dict(found["defines"])
     if "cluster" in found:
         need("cluster", "--cluster")
     return found
@@ -424,6 +452,14 @@ def _input(text: str) -> tuple[str, Any]:
         return name, [float(part) for part in values.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}") from None
+
+
+def _define(text: str) -> tuple[str, str]:
+    """(name, value) of 'NAME=VALUE'."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
 
 
 def count(text: str) -> int:

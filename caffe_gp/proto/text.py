@@ -39,6 +39,7 @@ _TOKENS = re.compile(
     re.VERBOSE,
 )
 _PLACEHOLDER = re.compile(r"\$\{([^${}\n]*)\}")
+_SHOWN, _LONGEST_SHOWN = 20, 60  # names of variables in a message, and their characters
 _LAYER = re.compile(r"\blayers?(?:\s*:)?\s*[{<]")
 
 
@@ -78,19 +79,19 @@ def read_text(path: str | os.PathLike[str] | IO[Any], filename: str | None = Non
 
 def expand_variables(
     text: str,
-    variables: Mapping[str, object] | None = None,
+    defines: Mapping[str, object] | None = None,
     filename: str = "<string>",
     *,
     strings_may_keep: bool = False,
 ) -> str:
-    """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
+    """Replace every ``${NAME}`` outside comments by ``defines[NAME]``.
 
-    Raises PrototxtError, with line and column of the first and the names of all, for variables that are set
-    in neither. With ``strings_may_keep`` those inside strings stay as they are.
+    Raises PrototxtError, with line and column of the first and the names of all, for variables that have
+    no value. With ``strings_may_keep`` those inside strings stay as they are.
     """
     if "${" not in text:
         return text
-    known = {**os.environ, **(variables or {})}
+    known = dict(defines or {})
     unset: dict[str, int] = {}  # name: where it stands first, of those that must have a value
 
     def lookup(match: re.Match[str], position: int, may_stay: bool) -> str:
@@ -122,10 +123,11 @@ def _unset(where: str, name: str, text: str) -> str:
         if match.group("comment") is None
     )
     names = sorted({name for found in left for name in found})
+    short = [name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..." for name in names]
+    shown = ", ".join(short[:_SHOWN] + ["..."] * (len(names) > _SHOWN))
     return (
-        f"{where}: the template variable ${{{name}}} has no value. Set environment variables "
-        f"({name}=VALUE in front of the command) or pass 'variables'; without a value in this file: "
-        f"{', '.join(names)}"
+        f"{where}: the template variable ${{{name[:_LONGEST_SHOWN]}}} has no value: give --define NAME=VALUE "
+        f"(in Python: defines={{'NAME': 'VALUE'}}); without a value in this file: {shown}"
     )
 
 

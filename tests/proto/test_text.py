@@ -146,16 +146,14 @@ def test_encodings(tmp_path):
 
 
 def test_template_variables(monkeypatch):
-    monkeypatch.setenv("BATCH", "4")
-    monkeypatch.delenv("NOTSET", raising=False)
+    monkeypatch.setenv("BATCH", "5")  # the environment is nobody's business
     text = 'name: "v${VERSION}" # ${NOTSET}\ninput: "data" input_shape { dim: ${BATCH} dim: 1 }'
-    net = proto.parse_net_param(text, variables={"VERSION": 7})
+    net = proto.parse_net_param(text, defines={"VERSION": 7, "BATCH": 4})
     assert net.name == "v7" and list(net.layer[0].input_param.shape[0].dim) == [4, 1]
 
 
 def test_template_variables_without_a_value(monkeypatch):
-    for name in ("EXP", "NUM_LABELS", "NET_ID", "DATA_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EXP", "secret")
     text = (
         'name: "${NET_ID}"\n'
         'layer { name: "d" type: "ImageSegData" top: "data" image_data_param { source: "${DATA_ROOT}/l" } }\n'
@@ -165,11 +163,11 @@ def test_template_variables_without_a_value(monkeypatch):
     number = message_of(text)
     assert number.startswith("net.prototxt:4:35: the template variable ${NUM_LABELS} has no value")
     assert number.endswith("without a value in this file: DATA_ROOT, EXP, NET_ID, NUM_LABELS")
-    name = message_of(text, variables={"NUM_LABELS": 21})
+    name = message_of(text, defines={"NUM_LABELS": 21})
     assert name.startswith("net.prototxt: layer or blob 'fc8_${EXP}': the template variable ${EXP} has no")
     assert name.endswith("without a value in this file: DATA_ROOT, EXP, NET_ID")
     # What only the data layer reads may stay.
-    net = proto.parse_net_param(text, variables={"NUM_LABELS": 21, "EXP": "voc12"})
+    net = proto.parse_net_param(text, defines={"NUM_LABELS": 21, "EXP": "voc12"})
     assert net.layer[1].name == "fc8_voc12" and net.layer[1].convolution_param.num_output == 21
     assert net.layer[0].image_data_param.source == "${DATA_ROOT}/l"
     # A solver's paths are all read.
