@@ -10,6 +10,7 @@ import torch
 from google.protobuf import text_format
 
 from caffe_gp import proto
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
@@ -17,6 +18,8 @@ from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
+
+_SHARING = ("Split", "Reshape", "Flatten")  # their tops use their bottoms' memory
 
 log = logging.getLogger("caffe")
 
@@ -66,6 +69,7 @@ class Construction:
         self._phase, self._source = phase, source
         self._blob_need_backward: list[bool] = []
         self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
+        self._max_bytes, self._bytes = memory.max_bytes(), 0  # allowed; of parameters and tops so far
         self._values = 0  # of the tops so far
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
@@ -78,6 +82,7 @@ class Construction:
         self._skip_layers_without_loss()
         if self.param.force_backward:
             self._force_backward()
+        self._check_diffs()
         self.shared_params.share()
         self._check_duplicate_names()
         for blob in self.outputs:
@@ -125,11 +130,32 @@ class Construction:
         layer.check_blob_counts(len(bottom), len(top))
         before = [blob.shape for blob in bottom]
         try:
-            layer.setup(bottom, top)
-            reshape_layer(layer, bottom, top, before)
-            return _set_loss_weights(layer, top)
+            with memory.left(self._max_bytes - self._bytes):
+                layer.setup(bottom, top)
+                reshape_layer(layer, bottom, top, before)
+                self._count_bytes(layer, bottom, top)
+                return _set_loss_weights(layer, top)
         except FOREIGN as error:
             raise named(error, layer, bottom, top, self._source, "be set up") from error.__cause__ or error
+
+    def _count_bytes(self, layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
+        """Add what the layer's parameters and tops will take; NetError where that is more than is left."""
+        tops = [] if layer.type in _SHARING else [blob for blob in top if all(blob is not b for b in bottom)]
+        taken = memory.BYTES * sum(blob.count for blob in [*layer.blobs, *tops])
+        memory.need(taken, f"its tops {', '.join(str(blob.shape) for blob in top)} and its parameters")
+        self._bytes += taken
+
+    def _check_diffs(self) -> None:
+        """NetError where the diffs of a backward do not fit beside the data."""
+        wanted = {
+            blob
+            for i, bottoms in enumerate(self.bottom_index)
+            for blob, need in zip(bottoms, self.bottom_need_backward[i])
+            if need and self.need_backward[i] and self.layers[i].type not in _SHARING
+        }
+        with memory.left(self._max_bytes - self._bytes):
+            diffs = memory.BYTES * sum(self.blobs[i].count for i in wanted)
+            memory.need(diffs, f"{self._source}: the backward of {len(wanted)} blobs")
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
@@ -24,6 +25,8 @@ def fill(blob: Blob, param: Any) -> None:
         raise NetError(f"uniform filler: min {param.min:g} must not exceed max {param.max:g}")
     if param.type == "gaussian" and not param.std >= 0:
         raise NetError(f"gaussian filler: std {param.std:g} must not be negative")
+    made = 1 if param.type in ("constant", "bilinear") else 2  # random values are drawn, then copied
+    memory.need(made * memory.BYTES * blob.count, f"a {param.type} filler for the shape {blob.shape}")
     try:
         values = _FILLERS[param.type](blob.shape, param)
     except KeyError:

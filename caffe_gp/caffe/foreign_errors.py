@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.errors import CaffeGPError, NetError, with_source
@@ -61,6 +62,9 @@ def reshape_layer(
     """
     before = [blob.shape for blob in bottom] if before is None else before
     layer.reshape(bottom, top)
+    for blob in top:
+        memory.need(memory.BYTES * blob.count, f"a top of the shape {blob.shape}")
+    memory.need(memory.BYTES * layer.workspace(bottom, top), "its computation")
     for shape, blob in zip(before, bottom):
         if blob.shape != shape and any(blob is one for one in top):
             raise layer.error(

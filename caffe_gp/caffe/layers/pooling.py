@@ -82,6 +82,13 @@ class PoolingLayer(Layer):
         for blob in top:
             blob.reshape(n, c, *self._out)
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
+        if self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape):
+            return 0
+        elements = math.prod(self._kernel)
+        return (3 * top[0].count + 2 * math.prod(self._out)) * elements
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
         if self._method == pb.PoolingParameter.MAX:
@@ -116,10 +123,13 @@ class PoolingLayer(Layer):
     # ---- methods
 
     def _torch_agrees(self, x: torch.Tensor) -> bool:
+        return self._fits_torch(x.shape)
+
+    def _fits_torch(self, shape: Sequence[int]) -> bool:
         """Whether torch's kernels accept this geometry and make the same number of windows."""
         if any(2 * p > k for p, k in zip(self._pad, self._kernel)):
             return False
-        for size, k, s, p, out in zip(x.shape[2:], self._kernel, self._stride, self._pad, self._out):
+        for size, k, s, p, out in zip(shape[2:], self._kernel, self._stride, self._pad, self._out):
             span = size + 2 * p - k
             theirs = (span if self._floor else span + s - 1) // s + 1
             if not self._floor and (theirs - 1) * s >= size + p:
