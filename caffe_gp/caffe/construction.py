@@ -70,6 +70,7 @@ class Construction:
         self._blob_need_backward: list[bool] = []
         self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
         self._max_bytes, self._bytes = memory.max_bytes(), 0  # allowed; of parameters and tops so far
+        self._workspace = 0  # of the layer that takes most
         self._values = 0  # of the tops so far
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
@@ -144,18 +145,27 @@ class Construction:
         taken = memory.BYTES * sum(blob.count for blob in [*layer.blobs, *tops])
         memory.need(taken, f"its tops {', '.join(str(blob.shape) for blob in top)} and its parameters")
         self._bytes += taken
+        self._workspace = max(self._workspace, memory.BYTES * layer.workspace(bottom, top))
 
-    def _check_diffs(self) -> None:
-        """NetError where the diffs of a backward do not fit beside the data."""
+    def diff_bytes(self, first: int = 0) -> int:
+        """Bytes of the diffs that a backward down to layer ``first``, this included, takes."""
         wanted = {
             blob
             for i, bottoms in enumerate(self.bottom_index)
             for blob, need in zip(bottoms, self.bottom_need_backward[i])
-            if need and self.need_backward[i] and self.layers[i].type not in _SHARING
+            if need and i >= first and self.need_backward[i] and self.layers[i].type not in _SHARING
         }
+        return memory.BYTES * sum(self.blobs[i].count for i in wanted)
+
+    def _check_diffs(self) -> None:
+        """NetError where the diffs of a backward do not fit beside the data."""
         with memory.left(self._max_bytes - self._bytes):
-            diffs = memory.BYTES * sum(self.blobs[i].count for i in wanted)
-            memory.need(diffs, f"{self._source}: the backward of {len(wanted)} blobs")
+            memory.need(self.diff_bytes(), f"{self._source}: the backward")
+
+    @property
+    def forward_bytes(self) -> int:
+        """Bytes of parameters and tops, and of the layer that takes most besides."""
+        return self._bytes + self._workspace
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)
@@ -282,7 +292,7 @@ def _set_loss_weights(layer: Layer, top: Sequence[Blob]) -> list[float]:
             f"{len(weights)} weight(s) for {len(top)} top(s)"
         )
     for blob, weight in zip(top, weights):
-        if weight:
+        if weight and not memory.is_shapes_only():
             # Layers read the loss weight from the top's diff, where it stays (Caffe's convention).
             blob.diff_tensor = torch.full_like(blob.diff_tensor, weight)
     return weights or [0.0] * len(top)

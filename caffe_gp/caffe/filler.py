@@ -25,6 +25,8 @@ def fill(blob: Blob, param: Any) -> None:
         raise NetError(f"uniform filler: min {param.min:g} must not exceed max {param.max:g}")
     if param.type == "gaussian" and not param.std >= 0:
         raise NetError(f"gaussian filler: std {param.std:g} must not be negative")
+    if memory.is_shapes_only():
+        return
     made = 1 if param.type in ("constant", "bilinear") else 2  # random values are drawn, then copied
     memory.need(made * memory.BYTES * blob.count, f"a {param.type} filler for the shape {blob.shape}")
     try:

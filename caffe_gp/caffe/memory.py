@@ -16,6 +16,7 @@ SHARE = 0.8
 BYTES = 4  # of a value
 
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_shapes_only: list[bool] = []
 _left: list[int] = []  # of the net that is being built
 
 
@@ -54,10 +55,25 @@ def left(count: int) -> Iterator[None]:
         _left.pop()
 
 
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within it nets may be of any size, and their parameters are not filled."""
+    _shapes_only.append(True)
+    try:
+        yield
+    finally:
+        _shapes_only.pop()
+
+
+def is_shapes_only() -> bool:
+    """Whether only the shapes of a net are wanted."""
+    return bool(_shapes_only)
+
+
 def need(count: int, what: str) -> None:
     """NetError where so many bytes are not left. ``what`` begins the message."""
     allowed = _left[-1] if _left else max_bytes()
-    if count > allowed:
+    if count > allowed and not _shapes_only:
         raise NetError(
             f"{what} needs {count:,} bytes; of {max_bytes():,} that a net may take {max(allowed, 0):,} are "
             f"left. Use smaller images, a smaller batch or a smaller net, or raise --max-memory ({VARIABLE})"

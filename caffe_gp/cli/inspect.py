@@ -21,7 +21,7 @@ import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.cli import options
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
@@ -40,6 +40,7 @@ EXAMPLES = """
 examples:
   caffe_gp inspect net.caffemodel           layers, shapes, counts, version, sha256, which known nets it fits
   caffe_gp inspect deploy.prototxt --json
+  caffe_gp inspect deploy.prototxt --size 500,500   also the memory it takes, and the largest size that fits
 """
 
 
@@ -50,6 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a prototxt, caffemodel, .h5, binaryproto, solverstate, .pth, .npz or .mat",
     )
+    parser.add_argument(
+        "--size",
+        type=options.size,
+        metavar="W,H or N",
+        help="of a prototxt: also say how many bytes the net takes for an image of this size, for a forward "
+        "and for guided perturbations, and the largest size of this shape that fits (embedded Caffe)",
+    )
+    parser.add_argument("--blob", metavar="NAME", help="with --size: perturb this blob (default: the input)")
+    options.add_score(parser)
+    options.add_max_memory(parser)
     options.add_defines(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -57,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Print what the file is."""
     description = describe_file(args.file, defines=dict(args.defines))
+    if args.size is not None:
+        if description.kind != "net":
+            raise UsageError(f"--size is for a net's prototxt, not for {description.kind}")
+        description.facts.update(
+            memory_facts(args.file, args.size, args.blob, score=args.score, defines=dict(args.defines))
+        )
+    elif args.blob is not None:
+        raise UsageError("--blob goes with --size")
     print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
 
 
@@ -320,6 +339,48 @@ def _describe_state(path: str) -> FileDescription:
 
 
 # -------------------------------------------------------------------------------------- other frameworks
+
+
+def memory_facts(
+    path: str | os.PathLike, size: tuple[int, int], blob: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """Bytes that a net takes for an image of ``size`` (W, H), and the largest size of its shape that fits.
+
+    blob      is perturbed; None: the input
+    options   as ``engines.prepare_net`` takes them
+    Layers of type "Python" that are not ours are refused: they would run. Raises as ``engines.prepare_net``.
+    """
+    from caffe_gp.caffe import memory
+    from caffe_gp.caffe.memory_use import memory_use
+
+    def use(width: int, height: int) -> Any:
+        shape = (1, None, height, width)
+        prepared = engines.prepare_net(
+            path, engine="torch", input_shape=shape, allow_python_layers=(), **options
+        )
+        return memory_use(prepared.net, blob or prepared.data, os.fspath(path))
+
+    limit = memory.max_bytes()
+    asked = use(*size)
+
+    def fits(width: int) -> bool:
+        try:
+            return bool(use(width, max(1, round(width * size[1] / size[0]))).backward <= limit)
+        except NetError:  # below the size asked for too small for a kernel, above it beyond Caffe's limits
+            return width < size[0]
+
+    low, high = (size[0], 2 * size[0]) if asked.backward <= limit else (0, size[0])
+    while low == high // 2 and fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    largest = f"{low} x {max(1, round(low * size[1] / size[0]))}" if low else "none"
+    return {
+        f"bytes for a forward at {size[0]} x {size[1]}": asked.forward,
+        f"bytes with guided perturbations at '{blob or 'the input'}'": asked.backward,
+        f"largest size that fits into {limit} bytes": largest,
+    }
 
 
 def _describe_foreign(path: str, kind: str) -> FileDescription:

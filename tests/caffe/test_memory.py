@@ -8,6 +8,8 @@ import torch
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
 from caffe_gp.caffe import memory
+from caffe_gp.caffe.memory_use import memory_use
+from caffe_gp.cli import inspect
 from caffe_gp.cli.options import add_max_memory
 from caffe_gp.errors import NetError, UsageError
 
@@ -59,7 +61,7 @@ def test_the_sum_counts():
         net(text)
     short = text.replace("60000", "40000")
     assert net(short).forward()["d4"].shape == (1, 40000)
-    with pytest.raises(NetError, match="the backward of 4 blobs needs 640,000 bytes"):
+    with pytest.raises(NetError, match="the backward needs 640,000 bytes"):
         net("force_backward: true " + short)
 
 
@@ -93,3 +95,58 @@ def test_the_limit(monkeypatch):
         memory.max_bytes()
     monkeypatch.delenv(memory.VARIABLE)
     assert 1 << 27 < memory.max_bytes() < 1 << 50
+
+
+CHAIN = (
+    BOX
+    + 'layer { name: "c" type: "Convolution" bottom: "d" top: "c" '
+    + "convolution_param { num_output: 5 kernel_size: 3 } }\n"
+    + 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
+    + 'layer { name: "a" type: "Power" bottom: "c" top: "a" power_param { scale: 2 } }\n'
+    + 'layer { name: "b" type: "Power" bottom: "c" top: "b" power_param { scale: 3 } }\n'
+    + 'layer { name: "s" type: "Eltwise" bottom: "a" bottom: "b" top: "s" }\n'
+)
+
+
+def taken(made):
+    """Bytes that the blobs of a net have taken: data, and diffs."""
+    blobs = [*made._blobs, *made.learnable_params]
+    sides = [{id(side): side for side in map(get, blobs)} for get in (lambda b: b._data, lambda b: b._diff)]
+    return [sum(4 * side.size for side in found.values() if side.allocated) for found in sides]
+
+
+def test_what_a_net_takes_is_known_before():
+    text = "force_backward: true " + CHAIN
+    use = memory_use(proto.parse_net_param(text), "d", "net.prototxt")
+    made = net(text)
+    made.forward()
+    data, _ = taken(made)
+    assert use.forward == data == 4 * (192 + 5 * 27 + 5 + 4 * 180)
+    made.backward(s=made.blobs["s"].data)
+    assert use.backward - use.forward == 4 * (192 + 5 * 180)  # d, c, both tops of its Split, a and b
+    _, diffs = taken(made)
+    assert diffs == use.backward - use.forward + 4 * (180 + 5 * 27 + 5)  # s, which was given; parameters
+    above = memory_use(proto.parse_net_param(text), "c", "net.prototxt")
+    assert above.forward == use.forward and above.backward == use.backward - 4 * 192
+    with pytest.raises(NetError, match="no blob 'x'"):
+        memory_use(proto.parse_net_param(text), "x", "net.prototxt")
+
+
+def test_shapes_only_takes_nothing(monkeypatch):
+    huge = CHAIN.replace("num_output: 5", "num_output: 5000000")
+    assert memory_use(proto.parse_net_param(huge), "d", "net.prototxt").forward > 10**9
+
+
+def test_inspect_says_what_fits(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "net.prototxt"
+    path.write_text(CHAIN + 'layer { name: "p" type: "Softmax" bottom: "s" top: "p" }')
+    found = inspect.memory_facts(path, (80, 40))
+    needed = found["bytes with guided perturbations at 'the input'"]
+    assert found["bytes for a forward at 80 x 40"] < needed < 1_000_000
+    width, height = map(int, found["largest size that fits into 1000000 bytes"].split(" x "))
+    assert 80 < width < 1000 and height == round(width / 2)
+    monkeypatch.setenv(memory.VARIABLE, str(needed))
+    assert inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed} bytes"] == "80 x 40"
+    monkeypatch.setenv(memory.VARIABLE, str(needed - 1))
+    smaller = inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed - 1} bytes"]
+    assert smaller in ("79 x 40", "79 x 39")
