@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_gp.caffe import mode
+from caffe_gp.caffe import memory, mode
 from caffe_gp.errors import NetError
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
@@ -111,6 +111,7 @@ class SyncedMemory:
                 self._host = self._gpu.cpu()
             self._gpu_is_head = False
         elif self._host is None:
+            memory.need(memory.BYTES * self.size, f"a blob of {self.size} values")
             self._host = torch.zeros(self.size)
         return self._host
 

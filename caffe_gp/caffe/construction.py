@@ -10,12 +10,16 @@ import torch
 from google.protobuf import text_format
 
 from caffe_gp import proto
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
 from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
+
+_SHARING = ("Split", "Reshape", "Flatten")  # their tops use their bottoms' memory
 
 log = logging.getLogger("caffe")
 
@@ -42,6 +46,7 @@ class Construction:
     """
 
     def __init__(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
+        proto.reject_long_names(param, source)
         param = proto.filter_net(param, phase, level, tuple(stages))
         check_layer_types(param, source)
         if log.isEnabledFor(logging.INFO):
@@ -63,6 +68,9 @@ class Construction:
         self.shared_params = SharedParams(source)
         self._phase, self._source = phase, source
         self._blob_need_backward: list[bool] = []
+        self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
+        self._max_bytes, self._bytes = memory.max_bytes(), 0  # allowed; of parameters and tops so far
+        self._workspace = 0  # of the layer that takes most
         self._values = 0  # of the tops so far
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
@@ -75,6 +83,7 @@ class Construction:
         self._skip_layers_without_loss()
         if self.param.force_backward:
             self._force_backward()
+        self._check_diffs()
         self.shared_params.share()
         self._check_duplicate_names()
         for blob in self.outputs:
@@ -102,10 +111,7 @@ class Construction:
         needs = any(self._blob_need_backward[i] for i in bottom_ids)
         top_ids = self._append_tops(layer_param, layer)
         bottom, top = [self.blobs[i] for i in bottom_ids], [self.blobs[i] for i in top_ids]
-        layer.check_blob_counts(len(bottom), len(top))
-        layer.setup(bottom, top)
-        layer.reshape(bottom, top)
-        losses = _set_loss_weights(layer, top)
+        losses = self._set_up(layer, bottom, top)
         for top_id, weight in zip(top_ids, losses):
             self.loss_weights[top_id] = weight
         self._log_tops(layer, top, losses)
@@ -119,6 +125,47 @@ class Construction:
         self.bottom_need_backward.append(bottom_need)
         self.need_backward.append(needs)
         self.layer_losses.append(losses)
+
+    def _set_up(self, layer: Layer, bottom: list[Blob], top: list[Blob]) -> list[float]:
+        """Set the layer up and shape its tops; returns their loss weights."""
+        layer.check_blob_counts(len(bottom), len(top))
+        before = [blob.shape for blob in bottom]
+        try:
+            with memory.left(self._max_bytes - self._bytes):
+                layer.setup(bottom, top)
+                reshape_layer(layer, bottom, top, before)
+                self._count_bytes(layer, bottom, top)
+                return _set_loss_weights(layer, top)
+        except FOREIGN as error:
+            raise named(error, layer, bottom, top, self._source, "be set up") from error.__cause__ or error
+
+    def _count_bytes(self, layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
+        """Add what the layer's parameters and tops will take; NetError where that is more than is left."""
+        tops = [] if layer.type in _SHARING else [blob for blob in top if all(blob is not b for b in bottom)]
+        taken = memory.BYTES * sum(blob.count for blob in [*layer.blobs, *tops])
+        memory.need(taken, f"its tops {', '.join(str(blob.shape) for blob in top)} and its parameters")
+        self._bytes += taken
+        self._workspace = max(self._workspace, memory.BYTES * layer.workspace(bottom, top))
+
+    def diff_bytes(self, first: int = 0) -> int:
+        """Bytes of the diffs that a backward down to layer ``first``, this included, takes."""
+        wanted = {
+            blob
+            for i, bottoms in enumerate(self.bottom_index)
+            for blob, need in zip(bottoms, self.bottom_need_backward[i])
+            if need and i >= first and self.need_backward[i] and self.layers[i].type not in _SHARING
+        }
+        return memory.BYTES * sum(self.blobs[i].count for i in wanted)
+
+    def _check_diffs(self) -> None:
+        """NetError where the diffs of a backward do not fit beside the data."""
+        with memory.left(self._max_bytes - self._bytes):
+            memory.need(self.diff_bytes(), f"{self._source}: the backward")
+
+    @property
+    def forward_bytes(self) -> int:
+        """Bytes of parameters and tops, and of the layer that takes most besides."""
+        return self._bytes + self._workspace
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)
@@ -149,18 +196,16 @@ class Construction:
         for i, name in enumerate(layer_param.top):
             if i < len(layer_param.bottom) and layer_param.bottom[i] == name:
                 log.info("%s -> %s (in-place)", layer_param.name, name)
-                blob_id = self.blob_names.index(name)
-            elif name in self.blob_names:
-                maker = self.layer_names[
-                    next(k for k, tops in enumerate(self.top_index) if self.blob_names.index(name) in tops)
-                ]
+                blob_id = self._made[name][0]
+            elif name in self._made:
                 raise NetError(
-                    f"Top blob '{name}' produced by multiple sources: layers '{maker}' and "
+                    f"Top blob '{name}' produced by multiple sources: layers '{self._made[name][1]}' and "
                     f"'{layer_param.name}'"
                 )
             else:
                 log.info("%s -> %s", layer_param.name, name)
                 blob_id = self._new_blob(name)
+                self._made[name] = blob_id, layer_param.name
                 if layer_param.type == "Input":
                     self.inputs.append(blob_id)
             self._unread[name] = blob_id
@@ -247,7 +292,7 @@ def _set_loss_weights(layer: Layer, top: Sequence[Blob]) -> list[float]:
             f"{len(weights)} weight(s) for {len(top)} top(s)"
         )
     for blob, weight in zip(top, weights):
-        if weight:
+        if weight and not memory.is_shapes_only():
             # Layers read the loss weight from the top's diff, where it stays (Caffe's convention).
             blob.diff_tensor = torch.full_like(blob.diff_tensor, weight)
     return weights or [0.0] * len(top)

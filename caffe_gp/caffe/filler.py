@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
@@ -15,8 +16,19 @@ from caffe_gp.proto import messages as pb
 def fill(blob: Blob, param: Any) -> None:
     """Fill the blob's data by ``param`` (FillerParameter); random ones draw from torch's generator.
 
-    Raises NetError for an unknown type or a shape that the filler cannot fill.
+    Raises NetError for an unknown type, a range that is none, or a shape that the filler cannot fill: as in
+    Caffe, one without elements.
     """
+    if not blob.count:
+        raise NetError(f"a {param.type} filler has nothing to fill in the shape {blob.shape}")
+    if param.type == "uniform" and not param.min <= param.max:
+        raise NetError(f"uniform filler: min {param.min:g} must not exceed max {param.max:g}")
+    if param.type == "gaussian" and not param.std >= 0:
+        raise NetError(f"gaussian filler: std {param.std:g} must not be negative")
+    if memory.is_shapes_only():
+        return
+    made = 1 if param.type in ("constant", "bilinear") else 2  # random values are drawn, then copied
+    memory.need(made * memory.BYTES * blob.count, f"a {param.type} filler for the shape {blob.shape}")
     try:
         values = _FILLERS[param.type](blob.shape, param)
     except KeyError:
@@ -43,7 +55,7 @@ def _gaussian(shape: tuple[int, ...], param: Any) -> torch.Tensor:
 
 
 def _positive_unitball(shape: tuple[int, ...], param: Any) -> torch.Tensor:
-    rows = torch.rand(shape).reshape(shape[0], -1)
+    rows = torch.rand(shape).reshape(_outer(shape), -1)
     return (rows / rows.sum(1, keepdim=True)).reshape(shape)
 
 
@@ -58,11 +70,15 @@ def _msra(shape: tuple[int, ...], param: Any) -> torch.Tensor:
 
 def _fan(shape: tuple[int, ...], param: Any) -> float:
     count = math.prod(shape)
-    fan_in = count / shape[0]
+    fan_in = count / _outer(shape)
     fan_out = count / shape[1] if len(shape) > 1 else count
     if param.variance_norm == pb.FillerParameter.AVERAGE:
         return (fan_in + fan_out) / 2
     return fan_out if param.variance_norm == pb.FillerParameter.FAN_OUT else fan_in
+
+
+def _outer(shape: tuple[int, ...]) -> int:
+    return shape[0] if shape else 1
 
 
 def _bilinear(shape: tuple[int, ...], param: Any) -> torch.Tensor:

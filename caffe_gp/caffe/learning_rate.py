@@ -7,13 +7,26 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from caffe_gp.errors import NetError
+
 log = logging.getLogger("caffe")
 
 
 def learning_rate(param: Any, iteration: int, current_step: int) -> tuple[float, int]:
-    """The rate at ``iteration``, before any ``lr_mult``, and the step that 'step' and 'multistep' count."""
+    """The rate at ``iteration``, before any ``lr_mult``, and the step that 'step' and 'multistep' count.
+
+    Raises NetError where the policy's formula has no value: too large, or divided by 0.
+    """
     current_step = _next_step(param, iteration, current_step)
-    return param.base_lr * POLICIES[param.lr_policy](param, iteration, current_step), current_step
+    try:
+        rate = param.base_lr * POLICIES[param.lr_policy](param, iteration, current_step)
+    except ArithmeticError as error:
+        raise NetError(
+            f"solver: lr_policy '{param.lr_policy}' has no learning rate at iteration {iteration} ({error}): "
+            f"base_lr {param.base_lr:g}, gamma {param.gamma:g}, power {param.power:g}, "
+            f"max_iter {param.max_iter}, stepsize {param.stepsize}"
+        ) from error
+    return rate, current_step
 
 
 def _next_step(param: Any, iteration: int, current_step: int) -> int:

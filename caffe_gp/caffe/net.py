@@ -17,9 +17,10 @@ from caffe_gp import proto
 from caffe_gp.caffe import debug_info
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
+from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
-from caffe_gp.errors import CaffeGPError, NetError, WeightsError, with_source
+from caffe_gp.errors import CaffeGPError, NetError, WeightsError
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
@@ -139,6 +140,12 @@ class Net:
         """Names of each layer's bottoms."""
         return self._names_by_layer(self._bottom_index)
 
+    @cached_property
+    def _first_of_name(self) -> dict[str, int]:
+        """Indices of layers by name; of equal names the first."""
+        names = list(self._layer_names)
+        return dict(zip(reversed(names), reversed(range(len(names)))))
+
     def _names_by_layer(self, index: list[list[int]]) -> OrderedDict[str, list[str]]:
         return OrderedDict(
             (name, [self._blob_names[i] for i in ids]) for name, ids in zip(self._layer_names, index)
@@ -181,27 +188,16 @@ class Net:
         with torch.no_grad():
             for i, layer in enumerate(self.layers):
                 try:
-                    layer.reshape(*self._blobs_of(i))
-                except RuntimeError as error:
-                    self._raise_named(error, i)
-                    raise
+                    reshape_layer(layer, *self._blobs_of(i))
+                except FOREIGN as error:
+                    raise self._named(error, i) from error.__cause__ or error
 
     def _blobs_of(self, i: int) -> tuple[list[Blob], list[Blob]]:
         blobs = self._blobs
         return [blobs[k] for k in self._bottom_index[i]], [blobs[k] for k in self._top_index[i]]
 
-    def _raise_named(self, error: RuntimeError, i: int) -> None:
-        """Raise an error with the net's name, torch's with the layer's too; leave a Python layer's own."""
-        if isinstance(error, CaffeGPError):
-            if isinstance(error, NetError):
-                raise with_source(error, self._source) from error.__cause__ or error
-        elif self.layers[i].type != "Python" and "memory" not in str(error):
-            shapes = [", ".join(str(blob.shape) for blob in blobs) or "none" for blobs in self._blobs_of(i)]
-            named = self.layers[i].error(
-                f"cannot compute with bottoms {shapes[0]} and tops {shapes[1]}; was a blob or a parameter "
-                f"reshaped since the last forward? ({str(error).splitlines()[0]})"
-            )
-            raise with_source(named, self._source) from error
+    def _named(self, error: Exception, i: int) -> CaffeGPError:
+        return named(error, self.layers[i], *self._blobs_of(i), self._source, "compute")
 
     @torch.no_grad()
     def _forward(self, start: int, end: int) -> float:
@@ -214,14 +210,13 @@ class Net:
             bottom, top = self._blobs_of(i)
             layer = self.layers[i]
             try:
-                layer.reshape(bottom, top)
+                reshape_layer(layer, bottom, top)
                 layer.forward(bottom, top)
-            except RuntimeError as error:
-                self._raise_named(error, i)
-                raise
-            for blob, weight in zip(top, self._layer_losses[i]):
-                if weight:
-                    loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
+                for blob, weight in zip(top, self._layer_losses[i]):
+                    if weight:
+                        loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
+            except FOREIGN as error:
+                raise self._named(error, i) from error.__cause__ or error
             if self.debug_info:
                 debug_info.log_forward(self, i)
             self._run_callbacks("after_forward", i)
@@ -238,9 +233,8 @@ class Net:
                 bottom, top = self._blobs_of(i)
                 try:
                     self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
-                except RuntimeError as error:
-                    self._raise_named(error, i)
-                    raise
+                except FOREIGN as error:
+                    raise self._named(error, i) from error.__cause__ or error
                 if self.debug_info:
                     debug_info.log_backward(self, i)
             self._run_callbacks("after_backward", i)
@@ -282,8 +276,8 @@ class Net:
 
     def _layer_index(self, name: str) -> int:
         try:
-            return self._layer_names.index(name)
-        except ValueError:
+            return self._first_of_name[name]
+        except KeyError:
             raise ValueError(f"'{name}' is not the name of a layer of {self._source}") from None
 
     def _fill(
@@ -372,13 +366,13 @@ class Net:
         """
         with proto.read_weights(os.fspath(path)) as weights:
             for name, source_blobs in weights:
-                if name in self._layer_names:
+                if name in self._first_of_name:
                     self._load_layer(os.fspath(path), name, source_blobs, weights.format == "hdf5")
                 else:
                     log.info("Ignoring source layer %s", name)
 
     def _load_layer(self, path: str, name: str, source_blobs: Sequence[Any], hdf5: bool) -> None:
-        target = self.layers[self._layer_names.index(name)].blobs
+        target = self.layers[self._first_of_name[name]].blobs
         if hdf5:
             shared = takewhile(lambda blob: blob not in self.learnable_params, reversed(target))
             missing = min(len(target) - len(source_blobs), len(list(shared)))
@@ -405,9 +399,9 @@ class Net:
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of the layers of ``other`` that have the same names."""
         for name, layer in zip(other._layer_names, other.layers):
-            if name not in self._layer_names:
+            if name not in self._first_of_name:
                 continue
-            target = self.layers[self._layer_names.index(name)].blobs
+            target = self.layers[self._first_of_name[name]].blobs
             if [b.shape for b in target] != [b.shape for b in layer.blobs]:
                 raise WeightsError(
                     f"Cannot share params of layer '{name}': shapes {[b.shape for b in target]} and "

@@ -8,6 +8,9 @@ from typing import Any
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 
+#: Characters in the names of all splits' tops. They repeat the names of blob and layer for every reader.
+MAX_SPLIT_NAMES = 16 << 20
+
 Place = tuple[int, int]  # (layer index, blob index within the layer's bottoms or tops)
 
 
@@ -17,6 +20,7 @@ def insert_splits(param: Any, source: str) -> Any:
     A loss weight on a top counts as a reader of it. Raises NetError for a bottom that no earlier layer makes.
     """
     maker_of, readers, loss_weight = _find_readers(param, source)
+    _check_name_lengths(param, readers, source)
     result = pb.NetParameter()
     result.CopyFrom(param)
     del result.layer[:]
@@ -39,6 +43,18 @@ def insert_splits(param: Any, source: str) -> Any:
                     del copy.loss_weight[:]
                     used[place] += 1
     return result
+
+
+def _check_name_lengths(param: Any, readers: Counter[Place], source: str) -> None:
+    total = 0
+    for (i, j), count in readers.items():
+        layer = param.layer[i]
+        total += count * (len(layer.top[j]) + len(layer.name)) if count > 1 else 0
+        if total > MAX_SPLIT_NAMES:
+            raise NetError(
+                f"{source}: blob '{layer.top[j][:40]}' (layer '{layer.name[:40]}') has {count} readers: the "
+                f"names of Split layers would take more than {MAX_SPLIT_NAMES >> 20} MB; shorten its name"
+            )
 
 
 def _find_readers(param: Any, source: str) -> tuple[dict[Place, Place], Counter[Place], dict[Place, float]]:

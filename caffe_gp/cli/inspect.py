@@ -15,12 +15,13 @@ import mmap
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, WeightsError, printable
+from caffe_gp.cli import options
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, printable
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
@@ -40,6 +41,7 @@ EXAMPLES = """
 examples:
   caffe_gp inspect net.caffemodel           layers, shapes, counts, version, sha256, which known nets it fits
   caffe_gp inspect deploy.prototxt --json
+  caffe_gp inspect deploy.prototxt --size 500,500   also the memory it takes, and the largest size that fits
 """
 
 
@@ -50,12 +52,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a prototxt, caffemodel, .h5, binaryproto, solverstate, .pth, .npz or .mat",
     )
+    parser.add_argument(
+        "--size",
+        type=options.size,
+        metavar="W,H or N",
+        help="of a prototxt: also say how many bytes the net takes for an image of this size, for a forward "
+        "and for guided perturbations, and the largest size of this shape that fits (embedded Caffe)",
+    )
+    parser.add_argument("--blob", metavar="NAME", help="with --size: perturb this blob (default: the input)")
+    options.add_score(parser)
+    options.add_max_memory(parser)
+    options.add_defines(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def work(args: argparse.Namespace) -> None:
     """Print what the file is."""
-    description = describe_file(args.file)
+    description = describe_file(args.file, defines=dict(args.defines))
+    if args.size is not None:
+        if description.kind != "net":
+            raise UsageError(f"--size is for a net's prototxt, not for {description.kind}")
+        description.facts.update(
+            memory_facts(args.file, args.size, args.blob, score=args.score, defines=dict(args.defines))
+        )
+    elif args.blob is not None:
+        raise UsageError("--blob goes with --size")
     print(json.dumps(description.as_dict(), indent=1) if args.json else printable(description.text()))
 
 
@@ -129,7 +150,7 @@ def _table(layers: Sequence[LayerRow]) -> list[str]:
     return ["", *(f"  {line}".rstrip() for line in padded)]
 
 
-def describe_file(path: str | os.PathLike) -> FileDescription:
+def describe_file(path: str | os.PathLike, *, defines: Mapping[str, object] | None = None) -> FileDescription:
     """Say what the file is. Raises PrototxtError, NetError or WeightsError for what is damaged or unknown,
     and EngineError where a .pth meets a Python without PyTorch."""
     path = os.fspath(path)
@@ -138,9 +159,9 @@ def describe_file(path: str | os.PathLike) -> FileDescription:
         return _describe_foreign(path, foreign)
     kind = kinds.what_is(path)
     if kind in (kinds.NET, kinds.TEXT):  # of another text, the parser says where it is no prototxt
-        return _describe_net(path, read_text(path))
+        return _describe_net(path, read_text(path), defines)
     if kind == kinds.SOLVER:
-        return _describe_solver(path, read_text(path))
+        return _describe_solver(path, read_text(path), defines)
     describe = {kinds.MEAN: _describe_mean, kinds.STATE: _describe_state}.get(kind, _describe_weights)
     if describe is _describe_weights and kinds.wrong_file(
         path, kinds.CAFFEMODEL, kinds.HDF5_WEIGHTS, kinds.HDF5
@@ -177,8 +198,8 @@ def _count(shapes: Sequence[tuple[int, ...]]) -> int:
 # ----------------------------------------------------------------------------------------------- prototxts
 
 
-def _describe_solver(path: str, text: str) -> FileDescription:
-    solver = proto.parse_solver_param(text, path)
+def _describe_solver(path: str, text: str, defines: Mapping[str, object] | None) -> FileDescription:
+    solver = proto.parse_solver_param(text, path, defines=defines)
     facts = {}
     for descriptor, value in solver.ListFields():
         if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT:
@@ -196,12 +217,12 @@ def _decimals(value: Any) -> Any:
     return [_decimals(item) for item in value] if hasattr(value, "append") else float(str(np.float32(value)))
 
 
-def _describe_net(path: str, text: str) -> FileDescription:
-    raw = parse_message(expand_variables(text, None, path, strings_may_keep=True), pb.NetParameter(), path)
+def _describe_net(path: str, text: str, defines: Mapping[str, object] | None) -> FileDescription:
+    raw = parse_message(expand_variables(text, defines, path, strings_may_keep=True), pb.NetParameter(), path)
     version = "V2"
     if len(raw.layers):
         version = "V0" if raw.layers[0].HasField("layer") else "V1"
-    net = proto.parse_net_param(text, path)
+    net = proto.parse_net_param(text, path, defines=defines)
     facts: dict[str, Any] = {}
     try:
         shapes: dict[str, list] | None = _shapes(net)
@@ -319,6 +340,48 @@ def _describe_state(path: str) -> FileDescription:
 
 
 # -------------------------------------------------------------------------------------- other frameworks
+
+
+def memory_facts(
+    path: str | os.PathLike, size: tuple[int, int], blob: str | None = None, **options: Any
+) -> dict[str, Any]:
+    """Bytes that a net takes for an image of ``size`` (W, H), and the largest size of its shape that fits.
+
+    blob      is perturbed; None: the input
+    options   as ``engines.prepare_net`` takes them
+    Layers of type "Python" that are not ours are refused: they would run. Raises as ``engines.prepare_net``.
+    """
+    from caffe_gp.caffe import memory
+    from caffe_gp.caffe.memory_use import memory_use
+
+    def use(width: int, height: int) -> Any:
+        shape = (1, None, height, width)
+        prepared = engines.prepare_net(
+            path, engine="torch", input_shape=shape, allow_python_layers=(), **options
+        )
+        return memory_use(prepared.net, blob or prepared.data, os.fspath(path))
+
+    limit = memory.max_bytes()
+    asked = use(*size)
+
+    def fits(width: int) -> bool:
+        try:
+            return bool(use(width, max(1, round(width * size[1] / size[0]))).backward <= limit)
+        except NetError:  # below the size asked for too small for a kernel, above it beyond Caffe's limits
+            return width < size[0]
+
+    low, high = (size[0], 2 * size[0]) if asked.backward <= limit else (0, size[0])
+    while low == high // 2 and fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    largest = f"{low} x {max(1, round(low * size[1] / size[0]))}" if low else "none"
+    return {
+        f"bytes for a forward at {size[0]} x {size[1]}": asked.forward,
+        f"bytes with guided perturbations at '{blob or 'the input'}'": asked.backward,
+        f"largest size that fits into {limit} bytes": largest,
+    }
 
 
 def _describe_foreign(path: str, kind: str) -> FileDescription:

@@ -22,6 +22,7 @@ from caffe_gp.images.inputs import read_array
 from caffe_gp.images.limits import MAX_PIXELS, PIXELS_A_BYTE, PIXELS_VARIABLE, SUSPECT_PIXELS
 from caffe_gp.models import zoo
 
+_MAX_BYTES = "CAFFE_GP_MAX_BYTES"  # which the embedded Caffe reads
 _PROBE = 1 << 12  # bytes that a folder must take
 # Grey levels to try where no eps is known.
 SWEEP = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -57,6 +58,9 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     add_score(group)
     add_state(group)
     add_input(group)
+    add_defines(group)
+    add_allowed_modules(group)
+    add_max_memory(group)
     add_engine(group)
 
 
@@ -93,6 +97,51 @@ def add_input(group: Options) -> None:
         help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
         "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
     )
+
+
+def add_defines(group: Options) -> None:
+    """--define."""
+    group.add_argument(
+        "--define",
+        action="append",
+        default=[],
+        dest="defines",
+        type=_define,
+        metavar="NAME=VALUE",
+        help="value of ${NAME} in prototxts that are templates; may be repeated",
+    )
+
+
+def add_allowed_modules(group: Options) -> None:
+    """--allow-python-layers."""
+    group.add_argument(
+        "--allow-python-layers",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help='modules that layers of type "Python" may run; their code can do whatever you can (default: '
+        "those of caffe_gp only)",
+    )
+
+
+def add_max_memory(group: Options) -> None:
+    """--max-memory."""
+    group.add_argument(
+        "--max-memory",
+        action=_SetMaxMemory,
+        default=argparse.SUPPRESS,
+        type=_memory,
+        metavar="SIZE",
+        help="a net that needs more is refused before it takes any: bytes, or with K, M or G behind "
+        f"(default: {_MAX_BYTES}, else 80 %% of the machine's; embedded Caffe only)",
+    )
+
+
+class _SetMaxMemory(argparse.Action):
+    """Into the environment: workers build nets too."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        os.environ[_MAX_BYTES] = str(values)
 
 
 def add_engine(group: Options) -> None:
@@ -320,6 +369,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
     if "inputs" in found:
         found["inputs"] = dict(found["inputs"])
+    found["defines"] = dict(found["defines"])
     if "cluster" in found:
         need("cluster", "--cluster")
     return found
@@ -449,6 +499,22 @@ def _input(text: str) -> tuple[str, Any]:
         return name, [float(part) for part in values.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}") from None
+
+
+def _memory(text: str) -> int:
+    """Bytes of '500000000', '500M' or '4G'."""
+    found = re.fullmatch(r"([1-9]\d{0,14})([KMG]?)", text.strip().upper())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected a number of bytes, or like 500M or 4G, found {text!r}")
+    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
+
+
+def _define(text: str) -> tuple[str, str]:
+    """(name, value) of 'NAME=VALUE'."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value
 
 
 def count(text: str) -> int:

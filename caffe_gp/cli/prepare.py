@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_score(parser)
     options.add_state(parser)
     options.add_input(parser)
+    options.add_defines(parser)
     parser.add_argument(
         "--input-size",
         type=options.size,
@@ -50,6 +51,7 @@ def work(args: argparse.Namespace) -> None:
         stages=args.stages or (),
         level=args.level,
         inputs=dict(args.inputs or ()),
+        defines=dict(args.defines),
         input_shape=None if size is None else (1, None, size[1], size[0]),
         engine=engines.resolve(args.engine),
     )

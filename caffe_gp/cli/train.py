@@ -97,6 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test", metavar="SET", help="lenet, cifar10: another test set")
     options.add_data_folder(parser)
+    options.add_defines(parser)
+    options.add_allowed_modules(parser)
     options.add_engine(parser)
     options.add_quiet(parser)
 
@@ -140,8 +142,16 @@ def _by_solver(args: argparse.Namespace, engine: str) -> str:
     from caffe_gp.training import trainer
     from caffe_gp.training.recipe import check_outputs, read_recipe
 
-    recipe = read_recipe(args.solver, out=args.out, iterations=args.max_iter, seed=args.seed, data=args.data)
+    recipe = read_recipe(
+        args.solver,
+        out=args.out,
+        iterations=args.max_iter,
+        defines=dict(args.defines),
+        seed=args.seed,
+        data=args.data,
+    )
     check_outputs(recipe, args.solver, args.out)
+    trainer.check_python_layers(recipe, args.solver, args.allow_python_layers)
     options.check_output(Path(recipe.snapshot_prefix).parent)
     run = trainer.train(
         recipe,

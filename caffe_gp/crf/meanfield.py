@@ -19,6 +19,9 @@ import numpy as np
 from caffe_gp.crf.kernels import Array, Kernel
 from caffe_gp.crf.rows import NumpyRows, Rows
 
+#: CRF-RNN runs 5 in training and 10 in use; each keeps its scores for the backward.
+MAX_ITERATIONS = 1000
+
 
 class MeanField:
     """CRF-RNN's MultiStageMeanfield: T steps with a spatial and a bilateral kernel and learned matrices.
@@ -207,8 +210,8 @@ class MeanFieldParameters:
     bilateral_filter_weights_str: str = ""
 
     def __post_init__(self) -> None:
-        if self.num_iterations < 1:
-            raise ValueError(f"num_iterations must be at least 1, found {self.num_iterations}")
+        if not 1 <= self.num_iterations <= MAX_ITERATIONS:
+            raise ValueError(f"num_iterations must be in 1 to {MAX_ITERATIONS}, found {self.num_iterations}")
         for name in ("theta_alpha", "theta_beta", "theta_gamma"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, found {getattr(self, name)}")

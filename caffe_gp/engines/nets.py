@@ -15,7 +15,7 @@ from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, with_source
-from caffe_gp.python_layers.users import report_errors_of_net
+from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
 from caffe_gp.surgery.prepare import Prepared, prepare
 
 
@@ -64,6 +64,8 @@ def load_net(
     stages: Sequence[str] = (),
     level: int = 0,
     inputs: Mapping[str, Any] | None = None,
+    defines: Mapping[str, object] | None = None,
+    allow_python_layers: Sequence[str] | None = None,
     allow_missing_weights: bool = False,
 ) -> GPNet:
     """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
@@ -71,7 +73,8 @@ def load_net(
     The prototxt is read, edited by ``prepare`` (see there for ``score`` to ``inputs``) and loaded with the
     weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched. A layer that
     the file has no weights for is an error, unless its filler makes bilinear upsampling or
-    ``allow_missing_weights`` is set.
+    ``allow_missing_weights`` is set. ``defines``: values of ``${NAME}`` in the prototxt.
+    ``allow_python_layers``: modules that layers of type "Python" may run; None, as in pycaffe: all.
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc' the net is first opened and
     run forward and backward in a child process, and every new shape of its inputs is tried in one: where
     Caffe would end the process, EngineError is raised.
@@ -85,6 +88,8 @@ def load_net(
         stages=stages,
         level=level,
         inputs=inputs,
+        defines=defines,
+        allow_python_layers=allow_python_layers,
     )
     in_session = resolve(engine) == "bvlc" and not in_child()
     if in_session:
@@ -162,13 +167,15 @@ def prepare_net(
     stages: Sequence[str] = (),
     level: int = 0,
     inputs: Mapping[str, Any] | None = None,
+    defines: Mapping[str, object] | None = None,
+    allow_python_layers: Sequence[str] | None = None,
 ) -> Prepared:
     """The description that ``load_net`` loads, without the engine; the arguments are the same.
 
     A ``caffemodel`` that is no weights file is refused here already.
     """
     prototxt = os.fspath(prototxt)
-    param = proto.read_net_param(prototxt)
+    param = proto.read_net_param(prototxt, defines=defines)
     try:
         prepared = prepare(
             param,
@@ -179,6 +186,7 @@ def prepare_net(
             inputs=inputs,
             engine=resolve(engine),
         )
+        check_allowed(prepared.net, allow_python_layers)
     except CaffeGPError as error:
         raise with_source(error, prototxt) from error
     if caffemodel is not None:

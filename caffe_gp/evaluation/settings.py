@@ -35,7 +35,7 @@ class NetSettings:
     score       blob of class scores, None: found
     stages, level   of the net's state, for layers with include or exclude rules
     inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
-    allow_missing_weights   see ``engines.load_net``
+    defines, allow_python_layers, allow_missing_weights   see ``engines.load_net``
     mean        values, or a .binaryproto or .npy file; None, like scale: what the data layer of the prototxt
                 says, else FCN's for colour, 0 for grey nets, and scale 1
     resize, pad_to   see ``Preprocess``
@@ -51,6 +51,8 @@ class NetSettings:
     stages: Sequence[str] = ()
     level: int = 0
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    defines: Mapping[str, str] = field(default_factory=dict)
+    allow_python_layers: Sequence[str] | None = None
     allow_missing_weights: bool = False
     mean: Mean = None
     scale: float | None = None
@@ -114,6 +116,8 @@ class NetSettings:
             stages=self.stages,
             level=self.level,
             inputs=self.inputs,
+            defines=self.defines,
+            allow_python_layers=self.allow_python_layers,
             input_shape=self._input_shape(),
         )
         return prepared, preprocess(self, prepared)

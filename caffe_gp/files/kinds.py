@@ -178,7 +178,10 @@ def _kind_of_text(content: bytes) -> str:
         return REFUSAL if len(content) < _HEAD else TEXT
     if re.search(rb"^(import [\w.]+|from [\w.]+ import )", content, re.M):
         return PYTHON
-    top = _top_level(content.decode("latin-1"))
+    # Each white space as one character: the searches below try them in all ways.
+    top = re.sub(
+        r"\s+", lambda found: "\n" if "\n" in found[0] else " ", _top_level(content.decode("latin-1"))
+    )
     if re.search(r"\blayers?\s*:?\s*$|\binput(_dim|_shape)?\s*(:|$)", top, re.M):
         return NET
     names = "net|train_net|test_net|base_lr|lr_policy|max_iter|solver_mode|solver_type|snapshot_prefix"

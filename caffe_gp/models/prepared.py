@@ -25,6 +25,7 @@ def prepared_text(
     stages: Sequence[str] = (),
     level: int = 0,
     inputs: Mapping[str, Any] | None = None,
+    defines: Mapping[str, object] | None = None,
     engine: str = "auto",
 ) -> str:
     """The text; its comments name the source and what was done, a sentence a line.
@@ -51,6 +52,7 @@ def prepared_text(
         stages=stages,
         level=level,
         inputs=inputs,
+        defines=defines,
     )
     lines = [f"{title}, prepared for guided perturbations.", *prepared.changes]
     return "".join(f"# {line}\n" for line in lines) + proto.to_text(prepared.net)

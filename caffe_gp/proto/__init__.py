@@ -22,7 +22,9 @@ from .text import (
     expand_variables,
     parse_message,
     read_text,
+    reject_long_names,
     reject_mixed_dialects,
+    reject_too_many_layers,
     reject_unset_names,
     to_text,
     write_text,
@@ -61,20 +63,22 @@ def parse_net_param(
     filename: str = "<string>",
     *,
     phase: int | None = None,
-    variables: Mapping[str, object] | None = None,
+    defines: Mapping[str, object] | None = None,
 ) -> messages.NetParameter:
     """A NetParameter from prototxt ``text``, upgraded to V2 as Caffe would.
 
     ``phase`` (messages.TRAIN or TEST): also drop the layers that are not in that phase.
-    ``variables``: values for ``${NAME}`` placeholders; the environment supplies the rest. Without a value
+    ``defines``: values for ``${NAME}`` placeholders. Without a value
     one may stay inside a string that is not the name of a layer or blob, such as a data layer's path.
     Raises PrototxtError (file:line:column and what is wrong) or NetError (contradictory rules).
     """
-    text = expand_variables(text, variables, filename, strings_may_keep=True)
+    text = expand_variables(text, defines, filename, strings_may_keep=True)
+    reject_too_many_layers(text, filename)
     param = parse_message(text, messages.NetParameter(), filename)
     reject_mixed_dialects(param, text, filename)
     param = upgrade_net(param, filename)
     reject_unset_names(param, text, filename)
+    reject_long_names(param, filename)
     return param if phase is None else filter_net(param, phase)
 
 
@@ -82,28 +86,28 @@ def read_net_param(
     source: str | os.PathLike[str] | IO[Any],
     *,
     phase: int | None = None,
-    variables: Mapping[str, object] | None = None,
+    defines: Mapping[str, object] | None = None,
 ) -> messages.NetParameter:
     """Like ``parse_net_param`` for the prototxt at path ``source`` (or an open file)."""
-    return parse_net_param(read_text(source), _name(source), phase=phase, variables=variables)
+    return parse_net_param(read_text(source), _name(source), phase=phase, defines=defines)
 
 
 def parse_solver_param(
-    text: str, filename: str = "<string>", *, variables: Mapping[str, object] | None = None
+    text: str, filename: str = "<string>", *, defines: Mapping[str, object] | None = None
 ) -> messages.SolverParameter:
     """A SolverParameter from prototxt ``text``; ``solver_type`` becomes ``type``. Raises PrototxtError."""
-    text = expand_variables(text, variables, filename)
+    text = expand_variables(text, defines, filename)
     solver = parse_message(text, messages.SolverParameter(), filename)
     upgrade_solver(solver, filename)
     return solver
 
 
 def read_solver_param(
-    source: str | os.PathLike[str] | IO[Any], *, variables: Mapping[str, object] | None = None
+    source: str | os.PathLike[str] | IO[Any], *, defines: Mapping[str, object] | None = None
 ) -> messages.SolverParameter:
     """Like ``parse_solver_param`` for a file; a missing ``snapshot_prefix`` becomes the file's own stem."""
     name = _name(source)
-    solver = parse_solver_param(read_text(source), name, variables=variables)
+    solver = parse_solver_param(read_text(source), name, defines=defines)
     complete_snapshot_prefix(solver, name)
     return solver
 

@@ -17,7 +17,7 @@ Block = Tuple[int, str]  # where its '{' is, and the word before
 
 # Comments and strings first: what is in them counts for nothing.
 _TOKENS = re.compile(
-    r"""\#[^\n]* | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*') | (?P<word>\w+) | (?P<brace>[{}])""",
+    r"""\#[^\n]* | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?) | (?P<word>\w+) | (?P<brace>[{}])""",
     re.VERBOSE,
 )
 _PLACEHOLDER = re.compile(
@@ -25,6 +25,8 @@ _PLACEHOLDER = re.compile(
         | \$\w+ | %\(\w+\)\w | %\w | @\w+@ | <\w+> | __\w+__""",
     re.VERBOSE,
 )
+_LONGEST = 1000  # characters of a message
+_SHOWN = 5  # blocks that a message lists
 _REACH = 100  # characters on both sides in which a placeholder is looked for
 
 
@@ -47,6 +49,7 @@ def explain(error: text_format.ParseError, text: str, filename: str) -> Prototxt
         or message
     )
     layer = _layer(text, blocks)
+    said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."  # it may quote a line of any length
     return PrototxtError(f"{filename}:{line}:{column or 1}: {layer + ': ' if layer else ''}{said}")
 
 
@@ -94,7 +97,10 @@ def _brace(message: str, text: str, place: int, blocks: list[Block]) -> str:
         blocks = _open_blocks(text, len(text)) if message.startswith('Expected "}"') else []
     if not blocks:
         return ""
-    opened = ", ".join(f"'{word} {{' of line {text.count(chr(10), 0, at) + 1}" for at, word in blocks)
+    opened = ", ".join(
+        f"'{word} {{' of line {text.count(chr(10), 0, at) + 1}" for at, word in blocks[:_SHOWN]
+    )
+    opened += ", ..." if len(blocks) > _SHOWN else ""
     what = f"'{inner.group(1)}' begins" if inner else "the file ends"
     return f"a '}}' is missing: {what} while this is open: {opened}"
 

@@ -13,7 +13,7 @@ from typing import IO, Any, Mapping, TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from ..errors import PrototxtError
+from ..errors import NetError, PrototxtError
 from ..files.atomic import write_atomically
 from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
 from ..files.regular import open_regular
@@ -24,17 +24,24 @@ M = TypeVar("M", bound=Message)
 
 #: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 16 << 20
+#: The deepest published nets have some 5,000 (ResNet-1001); each costs about 50 microseconds and 1 kB.
+MAX_LAYERS = 50_000
+#: The longest published ones have about 60 characters. Names of Split layers repeat those of blobs.
+MAX_NAME_LENGTH = 1_000
 #: Of what ``to_text`` writes.
 LINE_LENGTH = 110
 
 _KINDS = {"NetParameter": NET, "SolverParameter": SOLVER}
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
+# Every character is looked at once: a string without an end is one too, a placeholder holds no other.
 _TOKENS = re.compile(
-    r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
-                         | \$\{(?P<var>[^}\n]*)\}""",
+    r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)
+                         | \$\{(?P<var>[^${}\n]*)\}""",
     re.VERBOSE,
 )
-_PLACEHOLDER = re.compile(r"\$\{([^}\n]*)\}")
+_PLACEHOLDER = re.compile(r"\$\{([^${}\n]*)\}")
+_SHOWN, _LONGEST_SHOWN = 20, 60  # names of variables in a message, and their characters
+_LAYER = re.compile(r"\blayers?(?:\s*:)?\s*[{<]")
 
 
 def decode_text(data: bytes, filename: str) -> str:
@@ -73,19 +80,19 @@ def read_text(path: str | os.PathLike[str] | IO[Any], filename: str | None = Non
 
 def expand_variables(
     text: str,
-    variables: Mapping[str, object] | None = None,
+    defines: Mapping[str, object] | None = None,
     filename: str = "<string>",
     *,
     strings_may_keep: bool = False,
 ) -> str:
-    """Replace every ``${NAME}`` outside comments by ``variables[NAME]``, else by the environment's NAME.
+    """Replace every ``${NAME}`` outside comments by ``defines[NAME]``.
 
-    Raises PrototxtError, with line and column of the first and the names of all, for variables that are set
-    in neither. With ``strings_may_keep`` those inside strings stay as they are.
+    Raises PrototxtError, with line and column of the first and the names of all, for variables that have
+    no value. With ``strings_may_keep`` those inside strings stay as they are.
     """
     if "${" not in text:
         return text
-    known = {**os.environ, **(variables or {})}
+    known = dict(defines or {})
     unset: dict[str, int] = {}  # name: where it stands first, of those that must have a value
 
     def lookup(match: re.Match[str], position: int, may_stay: bool) -> str:
@@ -117,11 +124,30 @@ def _unset(where: str, name: str, text: str) -> str:
         if match.group("comment") is None
     )
     names = sorted({name for found in left for name in found})
+    short = [name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..." for name in names]
+    shown = ", ".join(short[:_SHOWN] + ["..."] * (len(names) > _SHOWN))
     return (
-        f"{where}: the template variable ${{{name}}} has no value. Set environment variables "
-        f"({name}=VALUE in front of the command) or pass 'variables'; without a value in this file: "
-        f"{', '.join(names)}"
+        f"{where}: the template variable ${{{name[:_LONGEST_SHOWN]}}} has no value: give --define NAME=VALUE "
+        f"(in Python: defines={{'NAME': 'VALUE'}}); without a value in this file: {shown}"
     )
+
+
+def reject_too_many_layers(text: str, filename: str) -> None:
+    """Raise PrototxtError for a text with more than MAX_LAYERS layers, before any is parsed."""
+    for count, _ in enumerate(_LAYER.finditer(text), 1):
+        if count > MAX_LAYERS:
+            raise PrototxtError(f"{filename}: more than {MAX_LAYERS} layers; is it really a net?")
+
+
+def reject_long_names(param: pb.NetParameter, filename: str) -> None:
+    """Raise NetError for the name of a layer or blob that is longer than MAX_NAME_LENGTH."""
+    for layer in param.layer:
+        for name in [layer.name, *layer.bottom, *layer.top]:
+            if len(name) > MAX_NAME_LENGTH:
+                raise NetError(
+                    f"{filename}: the name '{name[:40]}...' has {len(name)} characters; layers and blobs may "
+                    f"have {MAX_NAME_LENGTH}"
+                )
 
 
 def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None:
@@ -159,7 +185,7 @@ def reject_mixed_dialects(param: pb.NetParameter, text: str, filename: str) -> N
         return
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        match = re.match(r"\s*(layers?)\s*:?\s*\{", line)
+        match = re.match(r"\s*(layers?)(?:\s*:)?\s*\{", line)
         if match:
             lines.setdefault(match.group(1), number)
     at = ", ".join(f"'{word}' first in line {lines[word]}" for word in ("layer", "layers") if word in lines)

@@ -16,7 +16,7 @@ from ..files.protobuf import I32, I64, LEN, VARINT, Buffer, Damage, Field, expec
 
 #: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
 INT_MAX = 2**31 - 1
-_RUN_CHUNK = 1 << 20
+_FIRST_CHUNK, _RUN_CHUNK = 8, 1 << 20
 
 
 class Segment(NamedTuple):
@@ -45,9 +45,9 @@ def _run_length(buffer: Buffer, start: int, end: int, stride: int) -> int:
     """How many fields of ``stride`` bytes with tag byte buffer[start] follow each other from ``start``."""
     tag = buffer[start]
     limit = (end - start) // stride
-    done = 0
+    done, n = 0, _FIRST_CHUNK
     while done < limit:
-        n = min(_RUN_CHUNK, limit - done)
+        n = min(2 * n, _RUN_CHUNK, limit - done)  # few at first: a short run shall cost little
         tags = np.frombuffer(buffer, np.uint8, n * stride, start + done * stride)[::stride]
         other = np.flatnonzero(tags != tag)
         if len(other):

@@ -17,6 +17,7 @@ from typing import Any, Callable, ContextManager, Iterator, Sequence
 from caffe_gp.errors import CaffeGPError, NetError, did_you_mean
 from caffe_gp.python_layers.python2 import hint
 
+_OURS = "caffe_gp.python_layers."
 _METHODS = ("setup", "reshape", "forward", "backward")
 
 
@@ -39,6 +40,22 @@ def folders_for(source: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((beside, os.getcwd()))) if os.path.isdir(beside) else (os.getcwd(),)
 
 
+def check_allowed(net: Any, allowed: Sequence[str] | None) -> None:
+    """NetError for a layer of type "Python" whose module is not among the ``allowed``; None allows all.
+
+    Those of caffe_gp.python_layers always are. Modules are not imported here.
+    """
+    if allowed is None:
+        return
+    for layer in net.layer:
+        module = layer.python_param.module
+        if layer.type == "Python" and module not in allowed and not module.startswith(_OURS):
+            raise NetError(
+                f"layer '{layer.name}' (Python) runs the code of the Python module {module[:60]!r}. If you "
+                f"trust it, allow it: --allow-python-layers {module[:60]}"
+            )
+
+
 def layer_class(where: str, python_param: Any, folders: Sequence[str], base: type) -> Any:
     """The class that a PythonParameter names.
 
@@ -50,6 +67,8 @@ def layer_class(where: str, python_param: Any, folders: Sequence[str], base: typ
     module, name = python_param.module, python_param.layer
     if not module or not name:
         raise NetError(f"{where}: python_param needs module and layer")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise NetError(f"{where}: python_param.module {module[:60]!r} is not the name of a Python module")
     found = _import(where, module, folders)
     cls = getattr(found, name, None)
     if cls is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, Dict, List, NoReturn, Sequence
 
 from caffe_gp.errors import NetError, did_you_mean
@@ -22,6 +23,10 @@ _SCORE_MAKERS = frozenset(
     "Split Slice DepthwiseConvolution Reduction Python".split()
 )
 
+_LISTED = 20  # names in a message
+#: Of which one is searched for: GoogLeNet has 3. Each costs a walk through the net.
+MAX_HEADS = 100
+
 Heads = Dict[str, List[Any]]  # blob: the layers that read scores from it
 
 
@@ -41,7 +46,11 @@ class _Search:
     def __init__(self, net: Any, unfiltered: Any) -> None:
         self._net, self._unfiltered = net, unfiltered
         self._layers = _views(net)
-        self._made = list(dict.fromkeys(top for layer in net.layer if layer.bottom for top in layer.top))
+        self._made = dict.fromkeys(top for layer in net.layer if layer.bottom for top in layer.top)
+        self._readers: Heads = {}  # by a Softmax, or a loss that applies one
+        for layer in net.layer:
+            if layer.type in ("Softmax", *_SOFTMAX_LOSSES) and layer.bottom:
+                self._readers.setdefault(layer.bottom[0], []).append(layer)
         self._shapes = blob_shapes(net)
         self._probabilities = probabilities(self._layers)
 
@@ -67,9 +76,8 @@ class _Search:
         outputs = [layer for layer in self._outputs() if layer.type not in _MEASURES]
         blobs = [layer.tops[0] for layer in outputs]
         if len(outputs) != 1:
-            self._refuse(
-                f"no Softmax makes its outputs, and there are {len(blobs)} ({', '.join(blobs) or 'none'})"
-            )
+            shown = ", ".join(blobs[:_LISTED] + ["..."] * (len(blobs) > _LISTED)) or "none"
+            self._refuse(f"no Softmax makes its outputs, and there are {len(blobs)} ({shown})")
         if outputs[0].type not in _SCORE_MAKERS and blobs[0] not in self._probabilities:
             self._refuse(f"its only output '{blobs[0]}' is made by a layer of type {outputs[0].type}")
         if outputs[0].type == "Python" and self._probabilities.intersection(outputs[0].bottoms):
@@ -90,11 +98,10 @@ class _Search:
     def _other_axis(self, blob: str) -> Any:
         """The layer that takes the classes of the blob from another axis than 1, or None."""
         shape = self._shapes.get(blob, (None,) * 4)
-        for layer in self._net.layer:
-            if layer.type in ("Softmax", *_SOFTMAX_LOSSES) and layer.bottom[:1] == [blob]:
-                axis = layer.softmax_param.axis
-                if axis != 1 and axis % len(shape) != 1:
-                    return layer
+        for layer in self._readers.get(blob, ()):
+            axis = layer.softmax_param.axis
+            if axis != 1 and axis % len(shape) != 1:
+                return layer
         return None
 
     # ---- several heads
@@ -110,6 +117,8 @@ class _Search:
                 continue
             if not silenced.intersection(layer.top) and (layer.type != "Softmax" or is_final(layers, i)):
                 heads.setdefault(blob, []).append(layer)
+            if len(heads) > MAX_HEADS:
+                self._refuse(f"there are more than {MAX_HEADS} heads")
         return heads
 
     def _choose(self, heads: Heads, source: Any) -> tuple[str, str]:
@@ -167,26 +176,42 @@ class _Search:
                 unread.update((top, layer._replace(tops=(top,))) for top in tops)
         return list(unread.values())
 
-    def _scores_behind(self, blob: str, before: int | None = None) -> list[str]:
-        """The blobs that may hold the scores from which a blob was made; itself where that is possible."""
-        makers = [i for i, layer in enumerate(self._layers[:before]) if blob in layer.tops]
-        if not makers or not self._layers[makers[-1]].bottoms:
-            return []
-        i, layer = makers[-1], self._layers[makers[-1]]
-        if is_loss(layer.type) or layer.type in (*_MEASURES, *TO_PROBABILITIES, *_REARRANGE, "Normalize"):
-            return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
-        if blob in self._probabilities or self._probabilities.intersection(layer.bottoms):
-            return [found for bottom in layer.bottoms for found in self._scores_behind(bottom, i)]
-        return [blob]
+    def _scores_behind(self, blobs: Sequence[str]) -> list[str]:
+        """The blobs that may hold the scores from which blobs were made; themselves where possible."""
+        makers: dict[str, list[int]] = {}
+        for i, layer in enumerate(self._layers):
+            for top in layer.tops:
+                makers.setdefault(top, []).append(i)
+        found: dict[str, None] = {}
+        seen: set[tuple[str, int]] = set()
+        left = [(blob, len(self._layers)) for blob in reversed(blobs)]
+        while left:
+            blob, before = left.pop()
+            place = bisect_left(makers.get(blob, []), before) - 1
+            if place < 0 or (blob, makers[blob][place]) in seen:
+                continue
+            i = makers[blob][place]
+            seen.add((blob, i))
+            layer = self._layers[i]
+            if is_loss(layer.type) or layer.type in (*_MEASURES, *TO_PROBABILITIES, *_REARRANGE, "Normalize"):
+                passes = True
+            else:
+                passes = blob in self._probabilities or bool(self._probabilities.intersection(layer.bottoms))
+            if passes:
+                left += [(bottom, i) for bottom in reversed(layer.bottoms)]
+            elif layer.bottoms:
+                found[blob] = None
+        return list(found)
 
     def _listed(self) -> str:
         sources = [top for layer in self._outputs() for top in layer.tops]
         sources += [
             layer.bottom[0] for layer in self._unfiltered.layer if is_loss(layer.type) and layer.bottom
         ]
-        behind = (blob for source in sources for blob in self._scores_behind(source))
-        found = dict.fromkeys(blob for blob in behind if self._other_axis(blob) is None)
-        return ", ".join(_with_shape(blob, self._shapes.get(blob)) for blob in found) or "none was found"
+        found = [blob for blob in self._scores_behind(sources) if self._other_axis(blob) is None]
+        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        shown = ", ".join(_with_shape(blob, self._shapes.get(blob)) for blob in found[:_LISTED])
+        return shown + more or "none was found"
 
     def _refuse(self, why: str) -> NoReturn:
         name = f"net '{self._net.name}': " if self._net.name else ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from caffe_gp import proto
 from caffe_gp.errors import DataError, PrototxtError
@@ -69,6 +69,7 @@ def read_recipe(
     net: Path | None = None,
     out: Path | None = None,
     iterations: int | None = None,
+    defines: Mapping[str, object] | None = None,
     **options: Any,
 ) -> Any:
     """The SolverParameter of a file, changed as asked. Paths in it are relative to the current folder.
@@ -76,12 +77,13 @@ def read_recipe(
     net         the file in place of the solver's ``net``
     out         folder for the snapshots in place of the one that ``snapshot_prefix`` names
     iterations  in place of ``max_iter``; a rate that depends on it ('poly') then decays faster or slower
+    defines     values of ``${NAME}`` in the solver and its nets
     options     take the place of fields of the same name in the JSON param_str of Python layers: ``seed=2``,
                 which is ``random_seed`` too, ``data="folder:DIR"``; None leaves what is there
     Raises PrototxtError for a solver that cannot train, which names ``solver``; DataError for an option that
     no layer has.
     """
-    recipe = proto.read_solver_param(os.fspath(solver))
+    recipe = proto.read_solver_param(os.fspath(solver), defines=defines)
     if net is not None:
         recipe.net = str(net)
     if out is not None:
@@ -98,7 +100,8 @@ def read_recipe(
         )
     given = {name: value for name, value in options.items() if value is not None}
     recipe.random_seed = given.get("seed", recipe.random_seed)
-    if given:
+    if given or defines:
+        _embed_nets(recipe, defines)
         _set_options(recipe, given)
     return recipe
 
@@ -143,14 +146,20 @@ def read_net_recipe(prototxts: Path, out: Path, iterations: int | None = None, *
     )
 
 
-def _set_options(recipe: Any, options: dict[str, Any]) -> None:
-    """Change the nets of the recipe, which become part of it."""
+def _embed_nets(recipe: Any, defines: Mapping[str, object] | None) -> None:
+    """Make the nets that the recipe names part of it."""
     for name in ("net", "train_net"):
         if recipe.HasField(name):
-            getattr(recipe, f"{name}_param").CopyFrom(proto.read_net_param(getattr(recipe, name)))
+            getattr(recipe, f"{name}_param").CopyFrom(
+                proto.read_net_param(getattr(recipe, name), defines=defines)
+            )
             recipe.ClearField(name)
-    recipe.test_net_param.extend(proto.read_net_param(path) for path in recipe.test_net)
+    recipe.test_net_param.extend(proto.read_net_param(path, defines=defines) for path in recipe.test_net)
     recipe.ClearField("test_net")
+
+
+def _set_options(recipe: Any, options: dict[str, Any]) -> None:
+    """Change the nets of the recipe, which are part of it."""
     unknown = set(options) - {"seed"}  # random_seed is one for every net
     for net in (recipe.net_param, recipe.train_net_param, *recipe.test_net_param):
         for layer in net.layer:

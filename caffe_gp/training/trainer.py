@@ -18,16 +18,16 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, NetError, with_source
 from caffe_gp.files.json_files import MAX_JSON_BYTES, write_json
 from caffe_gp.files.regular import read_regular
 from caffe_gp.proto import messages as pb
-from caffe_gp.python_layers.users import report_errors_of_net
+from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
 from caffe_gp.report import figures
 from caffe_gp.training import curves, snapshots
 
@@ -192,6 +192,15 @@ def _solver(run: Trained, engine: str, device: str, source: str | os.PathLike | 
             proto.filter_net(net, state.phase, state.level, tuple(state.stage)), file, caffe.Layer
         )
     return caffe.get_solver(path)
+
+
+def check_python_layers(solver: Any, source: str, allowed: Sequence[str]) -> None:
+    """NetError for a layer of type "Python" in a solver's nets that is not ``allowed`` to run."""
+    for state, net, file in _nets(solver, source):
+        try:
+            check_allowed(proto.filter_net(net, state.phase, state.level, tuple(state.stage)), allowed)
+        except NetError as error:
+            raise with_source(error, file) from None
 
 
 def _nets(solver: Any, source: str) -> Iterator[tuple[Any, Any, str]]:

@@ -88,7 +88,8 @@ def test_size_may_change_between_passes() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     (
-        (layer_text(0), "num_iterations must be at least 1"),
+        (layer_text(0), "num_iterations must be in 1 to 1000, found 0"),
+        (layer_text(2**32 - 1), "num_iterations must be in 1 to 1000"),
         (layer_text(2, 'spatial_filter_weights_str: "1 2"'), "expected 3 numbers .classes., found 2"),
         (layer_text(2, 'bilateral_filter_weights_str: "x"'), "filter_weights_str: could not convert"),
         (layer_text(2).replace("theta_beta: 8.0", "theta_beta: 0"), "theta_beta must be positive"),

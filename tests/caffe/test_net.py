@@ -466,3 +466,115 @@ def test_a_layer_of_a_fork_names_the_fork_and_what_to_do():
         net(DATA + layer("x", "PriorBox", "data", "x"))
     with pytest.raises(NetError, match="'x' .Upsample.*YOLO.*Deconvolution"):
         net(DATA + layer("x", "Upsample", "data", "x"))
+
+
+# ---- bad nets: a NetError that names the layer, whatever a library below raises
+
+BOX = 'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n'
+
+
+@pytest.mark.parametrize(
+    "kind, rest",
+    [
+        ("Convolution", "convolution_param { num_output: 4 kernel_size: 3 }"),
+        ("Deconvolution", "convolution_param { num_output: 4 kernel_size: 3 }"),
+        ("InnerProduct", "inner_product_param { num_output: 4 }"),
+        ("Embed", "embed_param { num_output: 2 input_dim: 3 }"),
+        ("Pooling", "pooling_param { kernel_size: 2 }"),
+        ("Interp", "interp_param { height: 3 width: 3 }"),
+        ("SPP", "spp_param { pyramid_height: 2 }"),
+        ("Tile", "tile_param { tiles: 2 }"),
+        ("Im2col", "convolution_param { kernel_size: 3 }"),
+        ("ArgMax", ""),
+        ("Reduction", ""),
+    ],
+)
+def test_in_place_with_another_shape_is_refused(kind, rest):
+    with pytest.raises(NetError, match=rf"layer 't' \({kind}\): does not work in place"):
+        net(BOX + layer("t", kind, "data", "data", rest))
+
+
+def test_in_place_with_another_shape_is_refused_later_too():
+    n = net(BOX + layer("t", "Interp", "data", "data", "interp_param { height: 8 width: 8 }"))
+    n.forward()
+    n.blobs["data"].reshape(1, 3, 6, 6)
+    with pytest.raises(NetError, match=r"layer 't' .*the shape \(1, 3, 6, 6\), its top \(1, 3, 8, 8\)"):
+        n.forward()
+
+
+def test_two_equal_tops_are_refused():
+    for text in ('layer { name: "d" type: "Input" top: "" top: "" }', layer("s", "Slice", "data", "a a")):
+        with pytest.raises(NetError, match="produced by multiple sources"):
+            net(BOX + text)
+
+
+CONV = "convolution_param {{ num_output: 1 kernel_size: 3 {} }}"
+
+
+@pytest.mark.parametrize(
+    "kind, rest, says",
+    [
+        ("Convolution", CONV.format("group: 0"), "group must be at least 1"),
+        ("Convolution", CONV.format("dilation: 0"), "dilation must be nonzero"),
+        ("Convolution", CONV.format('weight_filler { type: "gaussian" std: -1 }'), "std -1"),
+        ("Convolution", CONV.format('weight_filler { type: "uniform" min: 1 max: -1 }'), "min 1"),
+        ("Pooling", "pooling_param { kernel_size: 2 stride: 0 }", "stride must be at least 1"),
+        ("ArgMax", "argmax_param { top_k: 0 }", "top_k"),
+    ],
+)
+def test_parameters_out_of_range(kind, rest, says):
+    with pytest.raises(NetError, match=rf"layer 't'.*{says}"):
+        net(BOX + layer("t", kind, "data", "t", rest))
+
+
+@pytest.mark.parametrize("filler", ["constant", "xavier", "msra", "uniform", "gaussian", "positive_unitball"])
+def test_a_filler_needs_elements(filler):  # Caffe's CHECK(count)
+    weights = f'inner_product_param {{ num_output: 3 weight_filler {{ type: "{filler}" }} }}'
+    with pytest.raises(NetError, match="layer 't'.*nothing to fill"):
+        net('input: "data" input_shape { dim: 1 dim: 0 }' + layer("t", "InnerProduct", "data", "t", weights))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError,
+        ValueError,
+        IndexError,
+        OverflowError,
+        ZeroDivisionError,
+        StopIteration,
+        MemoryError,
+        OSError,
+    ],
+)
+@pytest.mark.parametrize("step", ["setup", "reshape", "forward", "backward"])
+def test_what_libraries_raise_becomes_a_neterror(monkeypatch, error, step):
+    def fail(*args):
+        raise error("of a library")
+
+    text = "force_backward: true " + BOX + layer("t", "ReLU", "data", "t")
+    ready = net(text)
+    monkeypatch.setattr(type(ready.layers[1]), step, fail)
+    with pytest.raises(
+        NetError, match=rf"layer 't' \(ReLU\): cannot .*\(1, 3, 8, 8\).*{error.__name__}"
+    ) as caught:
+        if step == "setup":
+            net(text)
+        ready.forward()
+        ready.backward(t=ready.blobs["t"].data)
+    assert isinstance(caught.value.__cause__, error)
+    assert ("smaller batch" in str(caught.value)) == (error is MemoryError)
+
+
+def test_exp_overflows_to_infinity_as_in_caffe():
+    n = net(DATA + layer("e", "Exp", "data", "e", "exp_param { shift: 1e30 }"))
+    assert np.isposinf(n.forward()["e"]).all()
+
+
+def test_split_names_have_a_limit():
+    name = "n" * 1000
+    text = f'input: "{name}" input_shape {{ dim: 1 }}' + "".join(
+        layer(f"r{i}", "ReLU", name, f"r{i}") for i in range(20_000)
+    )
+    with pytest.raises(NetError, match="'n{40}' .* has 20000 readers: .* more than 16 MB"):
+        net(text)

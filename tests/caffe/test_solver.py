@@ -15,7 +15,7 @@ from google.protobuf import text_format
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
 from caffe_gp.caffe.solver import SOLVERS, Action
-from caffe_gp.errors import PrototxtError, WeightsError
+from caffe_gp.errors import NetError, PrototxtError, WeightsError
 from caffe_gp.proto import messages as pb
 
 # Least squares on fixed arrays: loss = |w x - y|^2 / 2N for one weight vector.
@@ -158,6 +158,20 @@ def test_loss_is_smoothed_over_average_loss():
     made = solver("SGD", 'base_lr: 0 lr_policy: "fixed" average_loss: 3')
     made.step(5)
     assert made.smoothed_loss == pytest.approx(np.mean(losses[2:5]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        'lr_policy: "poly" power: -1 max_iter: 1',
+        'lr_policy: "exp" gamma: 1e30',
+    ],
+)
+def test_a_policy_without_a_rate(policy):
+    made = solver("SGD", f"base_lr: 1 {policy}")
+    made.iter = 100
+    with pytest.raises(NetError, match="has no learning rate at iteration 100"):
+        made.lr  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", SOLVERS)

@@ -8,10 +8,11 @@ import re
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.errors import PrototxtError
+from caffe_gp.errors import NetError, PrototxtError
 from caffe_gp.files.atomic import write_atomically
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import text as proto_text
+from caffe_gp.proto.text import decode_text
 
 CONV = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 } }'
 
@@ -145,16 +146,14 @@ def test_encodings(tmp_path):
 
 
 def test_template_variables(monkeypatch):
-    monkeypatch.setenv("BATCH", "4")
-    monkeypatch.delenv("NOTSET", raising=False)
+    monkeypatch.setenv("BATCH", "5")  # the environment is nobody's business
     text = 'name: "v${VERSION}" # ${NOTSET}\ninput: "data" input_shape { dim: ${BATCH} dim: 1 }'
-    net = proto.parse_net_param(text, variables={"VERSION": 7})
+    net = proto.parse_net_param(text, defines={"VERSION": 7, "BATCH": 4})
     assert net.name == "v7" and list(net.layer[0].input_param.shape[0].dim) == [4, 1]
 
 
 def test_template_variables_without_a_value(monkeypatch):
-    for name in ("EXP", "NUM_LABELS", "NET_ID", "DATA_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EXP", "secret")
     text = (
         'name: "${NET_ID}"\n'
         'layer { name: "d" type: "ImageSegData" top: "data" image_data_param { source: "${DATA_ROOT}/l" } }\n'
@@ -164,11 +163,11 @@ def test_template_variables_without_a_value(monkeypatch):
     number = message_of(text)
     assert number.startswith("net.prototxt:4:35: the template variable ${NUM_LABELS} has no value")
     assert number.endswith("without a value in this file: DATA_ROOT, EXP, NET_ID, NUM_LABELS")
-    name = message_of(text, variables={"NUM_LABELS": 21})
+    name = message_of(text, defines={"NUM_LABELS": 21})
     assert name.startswith("net.prototxt: layer or blob 'fc8_${EXP}': the template variable ${EXP} has no")
     assert name.endswith("without a value in this file: DATA_ROOT, EXP, NET_ID")
     # What only the data layer reads may stay.
-    net = proto.parse_net_param(text, variables={"NUM_LABELS": 21, "EXP": "voc12"})
+    net = proto.parse_net_param(text, defines={"NUM_LABELS": 21, "EXP": "voc12"})
     assert net.layer[1].name == "fc8_voc12" and net.layer[1].convolution_param.num_output == 21
     assert net.layer[0].image_data_param.source == "${DATA_ROOT}/l"
     # A solver's paths are all read.
@@ -282,3 +281,37 @@ def test_an_error_at_the_end_of_a_long_file_takes_no_longer_than_reading_it():
     """Each step looks at a character once; a step that tried each place anew would not end here."""
     for piece in ("a", "{", "'", '"', "#", "$ ", "name "):
         message_of("layer { " + piece * 300_000)
+
+
+MB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: '${A}'\n" + '\\"' * (MB // 2),
+        "${" * (MB // 2),
+        'name: "' + "${" * (MB // 2) + '"',
+        "layer" + " " * MB + "x",
+        "layer" + " " * MB + "\n{ name: 'a' } layers { name: 'b' type: RELU }",
+        "net" + " " * MB + "x",
+        "bogus {" * (MB // 7),
+        "a" * MB,
+    ],
+    ids=["quotes", "open", "in a string", "white space", "two dialects", "solver", "braces", "word"],
+)
+def test_a_megabyte_is_read_once(text):  # each took minutes where a search started anew at every character
+    try:
+        proto.parse_net_param(text, "net.prototxt")
+    except PrototxtError as error:
+        assert len(str(error)) < 2000
+    decode_text(text.encode(), "net.prototxt")
+
+
+def test_numbers_and_names_have_limits():
+    with pytest.raises(PrototxtError, match="more than 50000 layers"):
+        proto.parse_net_param("layer { } layers: <>" * 30_000)
+    for text in ('name: "{}"', 'name: "a" bottom: "{}"', 'name: "a" top: "{}"'):
+        proto.parse_net_param("layer { type: 'X' " + text.replace("{}", "n" * 1000) + " }")
+        with pytest.raises(NetError, match="'n{40}...' has 1001 characters"):
+            proto.parse_net_param("layer { type: 'X' " + text.replace("{}", "n" * 1001) + " }")

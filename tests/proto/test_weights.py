@@ -12,6 +12,7 @@ import pytest
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.proto import messages as pb
+from caffe_gp.proto import wire
 
 
 def f32(*values: float) -> bytes:
@@ -163,6 +164,27 @@ def _varint(value: int) -> bytes:
         out += bytes([value & 127 | 128])
         value >>= 7
     return out + bytes([value])
+
+
+def test_short_runs_of_unpacked_values_cost_little(tmp_path, monkeypatch):
+    looked = []
+    frombuffer = np.frombuffer
+
+    def counted(buffer, dtype, count, offset):
+        looked.append(count)
+        return frombuffer(buffer, dtype, count, offset)
+
+    n = 5000
+    data = (b"\x2d" + struct.pack("<f", 1) + b"\x92\x03\x00") * n  # a value, then an empty field 50
+    entry = wire.scan_blob(data + blob_shape(n), 0, len(data + blob_shape(n)))
+    assert entry.shape == (n,)
+    monkeypatch.setattr(np, "frombuffer", counted)
+    wire.scan_blob(data + blob_shape(n), 0, len(data + blob_shape(n)))
+    assert sum(looked) <= 100 * n
+
+
+def blob_shape(n):
+    return pb.BlobProto(shape=pb.BlobShape(dim=[n])).SerializeToString()
 
 
 def test_views_survive_closing(tmp_path):

@@ -9,8 +9,10 @@ import traceback
 
 import pytest
 
-from caffe_gp import engines
+from caffe_gp import engines, proto
 from caffe_gp.errors import NetError
+from caffe_gp.proto import messages as pb
+from caffe_gp.python_layers.users import check_allowed, layer_class
 
 pytestmark = pytest.mark.engine
 
@@ -146,3 +148,49 @@ def test_a_real_caffe_is_not_hidden(opened, tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+
+
+@pytest.mark.parametrize("module", ["os..path", ".os", "os/path", "os path", "..", "a-b", "os.", "x\0"])
+def test_what_is_no_name_of_a_module(module):
+    param = pb.PythonParameter(module=module, layer="X")
+    with pytest.raises(
+        NetError, match="layer 't': python_param.module .* is not the name of a Python module"
+    ):
+        layer_class("layer 't'", param, (), object)
+
+
+def test_only_allowed_modules_run(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 4 dim: 4 }\n'
+        'layer { name: "t" type: "Python" bottom: "data" top: "t" '
+        'python_param { module: "side" layer: "L" } }\n'
+        'layer { name: "p" type: "Softmax" bottom: "t" top: "p" }\n'
+    )
+    (tmp_path / "side.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{tmp_path}/net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1 solver_mode: CPU\n'
+    )
+    files = ["--prototxt", f"{tmp_path}/net.prototxt", "--caffemodel", f"{tmp_path}/w.caffemodel"]
+    proto.write_caffemodel(f"{tmp_path}/w.caffemodel", pb.NetParameter(), {})
+    with pytest.raises(NetError, match="layer 't'.* module 'side'.*--allow-python-layers side"):
+        engines.prepare_net(tmp_path / "net.prototxt", allow_python_layers=["other"])
+    engines.prepare_net(tmp_path / "net.prototxt", allow_python_layers=["side"])
+    for words in (
+        ["run", *files, "--eps", "1", str(tmp_path / "none.png")],
+        ["train", "--solver", f"{tmp_path}/solver.prototxt"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "caffe_gp", *words], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert done.returncode == 2, done.stderr
+        assert not (tmp_path / "ran").exists()
+    assert "--allow-python-layers side" in done.stderr
+
+
+def test_our_own_need_no_permission():
+    net = pb.NetParameter()
+    net.layer.add(type="Python").python_param.module = "caffe_gp.python_layers.builtin"
+    check_allowed(net, ())
+    net.layer[0].python_param.module = "caffe_gp.python_layers_of_mine"
+    with pytest.raises(NetError):
+        check_allowed(net, ())

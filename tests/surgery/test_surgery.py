@@ -608,3 +608,27 @@ def test_a_net_without_any_input_is_refused():
             'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 2 } } }\n'
             + nets.conv("score", "p", 2, 1)
         )
+
+
+def test_candidates_are_looked_for_once_each():
+    # Read twice at every step: 2^40 ways lead up.
+    text = 'input: "b0" input_shape { dim: 1 dim: 3 }\n' + "".join(
+        f'layer {{ name: "l{i}" type: "Reshape" bottom: "b{i}" bottom: "b{i}" top: "b{i + 1}" }}\n'
+        for i in range(40)
+    )
+    with pytest.raises(NetError, match="candidates"):
+        prepare(text, score="nothing")
+
+
+def test_long_lists_of_candidates_are_cut():
+    text = 'input: "d" input_shape { dim: 1 dim: 3 }\n' + "".join(
+        f'layer {{ name: "r{i}" type: "ReLU" bottom: "d" top: "r{i}" }}\n' for i in range(3000)
+    )
+    with pytest.raises(NetError, match="there are 3000 .*and 2980 more") as caught:
+        prepare(text)
+    assert len(str(caught.value)) < 1000
+    heads = "".join(
+        f'layer {{ name: "s{i}" type: "Softmax" bottom: "r{i}" top: "s{i}" }}\n' for i in range(101)
+    )
+    with pytest.raises(NetError, match="more than 100 heads"):
+        prepare(text + heads)

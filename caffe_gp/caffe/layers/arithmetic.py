@@ -22,7 +22,8 @@ class ExpLayer(ElementwiseLayer):
         param = self.layer_param.exp_param
         log_base = _log_of_base(self, param.base)
         self._inner = _float32(log_base * param.scale)
-        self._outer = _float32(math.exp(log_base * param.shift))
+        with np.errstate(over="ignore"):  # infinity, as in Caffe
+            self._outer = float(np.exp(np.float32(log_base * param.shift)))
 
     def function(self, x: torch.Tensor) -> torch.Tensor:
         y = torch.exp(x if self._inner == 1 else scaled(x, self._inner))

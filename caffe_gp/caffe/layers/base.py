@@ -102,6 +102,10 @@ class Layer:
         """Loss weight of a top when the prototxt gives none: 1 for the first top of a loss layer."""
         return 0.0
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Values that a pass takes besides the blobs, where they may be many more; shapes are known."""
+        return 0
+
     # ---- shared helpers
 
     def _missing(self, method: str) -> NotImplementedError:

@@ -62,6 +62,8 @@ class SpatialLayer(Layer):
             raise self.error(f"kernel dimensions must be nonzero, found {self.kernel}")
         if min(self.stride, default=1) < 1:
             raise self.error(f"stride dimensions must be nonzero, found {self.stride}")
+        if min(self.dilation, default=1) < 1:
+            raise self.error(f"dilation must be nonzero, found {self.dilation}")
 
     def conv_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """Output size of a convolution over these spatial sizes."""
@@ -87,6 +89,8 @@ class _Filters(SpatialLayer):
         self._num_output = param.num_output
         if self._num_output < 1:
             raise self.error("convolution_param.num_output must be at least 1")
+        if self._group < 1:
+            raise self.error("convolution_param.group must be at least 1")
         if self._channels % self._group:
             raise self.error(f"group {self._group} does not divide the {self._channels} input channels")
         if self._num_output % self._group:

@@ -37,6 +37,9 @@ class Im2colLayer(SpatialLayer):
         self._channels = shape[self.axis]
         top[0].reshape(*shape[: self.axis], self._channels * math.prod(self.kernel), *out)
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        return self._channels * math.prod(self.kernel) ** 2
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = self.as_batch(bottom[0].data_tensor)
         y = CONV[self.dims](x, self._pickers(x), None, self.stride, self.pad, self.dilation, self._channels)

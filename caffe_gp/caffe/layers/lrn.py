@@ -60,9 +60,10 @@ class LRNLayer(Layer):
         half = (self._n - 1) // 2
         if not self._across:
             return F.avg_pool2d(values, self._n, 1, half, count_include_pad=True)
-        padded = F.pad(values, (0, 0, 0, 0, half, half))
         channels = values.shape[1]
+        half = min(half, channels)  # beyond are zeros only
+        padded = F.pad(values, (0, 0, 0, 0, half, half))
         total = padded[:, :channels].clone()
-        for i in range(1, self._n):
+        for i in range(1, 2 * half + 1):
             total += padded[:, i : i + channels]
         return total.div_(self._n)

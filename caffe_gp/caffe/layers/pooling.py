@@ -52,6 +52,8 @@ class PoolingLayer(Layer):
             raise self.error("With Global_pooling: true; only pad = 0 and stride = 1")
         if not self._global and min(self._kernel) < 1:
             raise self.error(f"Filter dimensions cannot be zero, found {self._kernel}")
+        if min(self._stride) < 1:
+            raise self.error(f"the stride must be at least 1, found {self._stride}")
         if not self._global and any(p >= k for p, k in zip(self._pad, self._kernel)):
             raise self.error(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
         if self._pad != (0, 0) and self._method == pb.PoolingParameter.STOCHASTIC:
@@ -79,6 +81,13 @@ class PoolingLayer(Layer):
             raise self.error(f"the kernel {self._kernel} does not fit into the bottom {bottom[0].shape}")
         for blob in top:
             blob.reshape(n, c, *self._out)
+
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
+        if self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape):
+            return 0
+        elements = math.prod(self._kernel)
+        return (3 * top[0].count + 2 * math.prod(self._out)) * elements
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
@@ -114,10 +123,13 @@ class PoolingLayer(Layer):
     # ---- methods
 
     def _torch_agrees(self, x: torch.Tensor) -> bool:
+        return self._fits_torch(x.shape)
+
+    def _fits_torch(self, shape: Sequence[int]) -> bool:
         """Whether torch's kernels accept this geometry and make the same number of windows."""
         if any(2 * p > k for p, k in zip(self._pad, self._kernel)):
             return False
-        for size, k, s, p, out in zip(x.shape[2:], self._kernel, self._stride, self._pad, self._out):
+        for size, k, s, p, out in zip(shape[2:], self._kernel, self._stride, self._pad, self._out):
             span = size + 2 * p - k
             theirs = (span if self._floor else span + s - 1) // s + 1
             if not self._floor and (theirs - 1) * s >= size + p:

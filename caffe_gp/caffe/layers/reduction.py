@@ -63,6 +63,8 @@ class ArgMaxLayer(Layer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.argmax_param
+        if not bottom[0].shape:
+            raise self.error("the bottom must have at least 1 axis, found a single number")
         self._k, self._values = param.top_k, param.out_max_val
         self._axis = bottom[0].canonical_axis(param.axis) if param.HasField("axis") else None
         most = bottom[0].count_from(1) if self._axis is None else bottom[0].shape[self._axis]

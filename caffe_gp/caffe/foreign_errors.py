@@ -1,0 +1,73 @@
+"""Exceptions of torch, numpy and Python that a layer lets out become NetErrors that name it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caffe_gp.caffe import memory
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.errors import CaffeGPError, NetError, with_source
+
+#: What the libraries below a layer raise for shapes, numbers, memory and files that they cannot take.
+FOREIGN = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    StopIteration,
+    MemoryError,
+    OSError,
+)
+
+
+def named(
+    error: Exception, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob], source: str, doing: str
+) -> CaffeGPError:
+    """What to raise for an error that left a layer: a NetError with the names of net and layer.
+
+    doing   what failed, after 'cannot': 'compute', 'be set up'
+    """
+    if isinstance(error, NetError):
+        return with_source(error if "layer '" in str(error) else layer.error(str(error)), source)
+    if isinstance(error, CaffeGPError):
+        return error
+    shapes = [", ".join(str(blob.shape) for blob in blobs) or "none" for blobs in (bottom, top)]
+    said = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    if isinstance(error, MemoryError) or "memory" in str(error):
+        why = "out of memory: try smaller images or a smaller batch"
+    elif any(0 in blob.shape for blob in bottom):
+        why = "does it take blobs without elements?"
+    elif doing == "compute":
+        why = "was a blob or a parameter reshaped since the last forward?"
+    else:
+        why = "do its parameters suit these shapes?"
+    found = layer.error(
+        f"cannot {doing} with bottoms {shapes[0]} and tops {shapes[1]}; {why} ({': '.join(said)})"
+    )
+    return with_source(found, source)
+
+
+def reshape_layer(
+    layer: Layer,
+    bottom: Sequence[Blob],
+    top: Sequence[Blob],
+    before: Sequence[tuple[int, ...]] | None = None,
+) -> None:
+    """``layer.reshape``; NetError where a blob that is bottom and top gets another shape from it.
+
+    before   the bottoms' shapes before the layer's setup, which may reshape too
+    The layer's next pass would take what it made for what it was given.
+    """
+    before = [blob.shape for blob in bottom] if before is None else before
+    layer.reshape(bottom, top)
+    for blob in top:
+        memory.need(memory.BYTES * blob.count, f"a top of the shape {blob.shape}")
+    memory.need(memory.BYTES * layer.workspace(bottom, top), "its computation")
+    for shape, blob in zip(before, bottom):
+        if blob.shape != shape and any(blob is one for one in top):
+            raise layer.error(
+                f"does not work in place here: its bottom has the shape {shape}, its top {blob.shape}; give "
+                "the top another name"
+            )

@@ -1,0 +1,80 @@
+"""How much memory a net may take: asked before it is taken: a prototxt of 100 bytes may want terabytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from caffe_gp.errors import NetError, UsageError
+
+VARIABLE = "CAFFE_GP_MAX_BYTES"
+#: Of the machine's memory, where the variable is not set; the rest is the system's and the libraries'.
+SHARE = 0.8
+BYTES = 4  # of a value
+
+_CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_shapes_only: list[bool] = []
+_left: list[int] = []  # of the net that is being built
+
+
+def max_bytes() -> int:
+    """What a net may take: CAFFE_GP_MAX_BYTES, else a share of the machine's or container's memory.
+
+    Raises UsageError for a value of the variable that is no number of bytes.
+    """
+    text = os.environ.get(VARIABLE, "").strip()
+    if text:
+        if not text.isdecimal() or not int(text):
+            raise UsageError(f"environment variable {VARIABLE}={text!r}: expected a number of bytes, from 1")
+        return int(text)
+    return _share_of_machine()
+
+
+@cache
+def _share_of_machine() -> int:
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in _CGROUP:
+        try:
+            limit = Path(path).read_text().strip()
+        except OSError:
+            continue
+        found += [int(limit)] if limit.isdecimal() else []
+    return int(SHARE * min(found))
+
+
+@contextmanager
+def left(count: int) -> Iterator[None]:
+    """Within it ``need`` allows so many bytes and no more."""
+    _left.append(count)
+    try:
+        yield
+    finally:
+        _left.pop()
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Within it nets may be of any size, and their parameters are not filled."""
+    _shapes_only.append(True)
+    try:
+        yield
+    finally:
+        _shapes_only.pop()
+
+
+def is_shapes_only() -> bool:
+    """Whether only the shapes of a net are wanted."""
+    return bool(_shapes_only)
+
+
+def need(count: int, what: str) -> None:
+    """NetError where so many bytes are not left. ``what`` begins the message."""
+    allowed = _left[-1] if _left else max_bytes()
+    if count > allowed and not _shapes_only:
+        raise NetError(
+            f"{what} needs {count:,} bytes; of {max_bytes():,} that a net may take {max(allowed, 0):,} are "
+            f"left. Use smaller images, a smaller batch or a smaller net, or raise --max-memory ({VARIABLE})"
+        )

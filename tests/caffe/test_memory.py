@@ -1,0 +1,152 @@
+"""What a net may take, checked before it is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import caffe_gp.caffe as caffe
+from caffe_gp import proto
+from caffe_gp.caffe import memory
+from caffe_gp.caffe.memory_use import memory_use
+from caffe_gp.cli import inspect
+from caffe_gp.cli.options import add_max_memory
+from caffe_gp.errors import NetError, UsageError
+
+BOX = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
+LAYER = 'layer {{ name: "t" type: "{}" bottom: "d" top: "t" {} }}'
+
+
+@pytest.fixture(autouse=True)
+def a_megabyte(monkeypatch):
+    monkeypatch.setenv(memory.VARIABLE, "1000000")
+
+
+def net(text):
+    return caffe.Net.from_param(proto.parse_net_param(text), caffe.TEST)
+
+
+@pytest.mark.parametrize(
+    "kind, rest, says",
+    [
+        ("Convolution", "convolution_param { num_output: 700000000 kernel_size: 1 }", "700000000, 3, 1, 1"),
+        (
+            "Convolution",
+            "convolution_param { num_output: 1 kernel_size: 26000 pad: 13000 }",
+            "1, 3, 26000, 26000",
+        ),
+        ("InnerProduct", "inner_product_param { num_output: 10000000 }", "10000000, 192"),
+        ("Embed", "embed_param { input_dim: 1000000000 num_output: 1 }", "1000000000, 1"),
+        ("Interp", "interp_param { height: 26000 width: 26000 }", "1, 3, 26000, 26000"),
+        ("Tile", "tile_param { tiles: 11184810 }", "1, 33554430, 8, 8"),
+        ("Im2col", "convolution_param { kernel_size: 100 pad: 50 }", "1, 30000"),
+        (
+            "Pooling",
+            "pooling_param { pool: AVE kernel_size: 30000 pad: 29999 stride: 29999 }",
+            "its computation",
+        ),
+    ],
+)
+def test_what_asks_for_too_much_is_refused(kind, rest, says):
+    with pytest.raises(NetError, match=rf"layer 't' \({kind}\).*{says}.*--max-memory"):
+        net(BOX + LAYER.format(kind, rest))
+
+
+def test_the_sum_counts():
+    relus = "".join(
+        f'layer {{ name: "r{i}" type: "ReLU" bottom: "d{i or ""}" top: "d{i + 1}" }}\n' for i in range(4)
+    )
+    text = 'input: "d" input_shape { dim: 1 dim: 60000 }\n' + relus
+    with pytest.raises(NetError, match="layer 'r3'.*240,000 bytes; of 1,000,000 .* 40,000 are left"):
+        net(text)
+    short = text.replace("60000", "40000")
+    assert net(short).forward()["d4"].shape == (1, 40000)
+    with pytest.raises(NetError, match="the backward needs 640,000 bytes"):
+        net("force_backward: true " + short)
+
+
+def test_a_net_that_grows_is_refused(monkeypatch):
+    made = net(BOX + LAYER.format("Tile", "tile_param { tiles: 2 }"))
+    made.blobs["d"].reshape(1, 3, 250, 250)
+    with pytest.raises(NetError, match=r"layer 't' \(Tile\).*\(1, 6, 250, 250\) needs 1,500,000 bytes"):
+        made.forward()
+
+
+def test_lrn_looks_no_further_than_the_channels():
+    x = torch.rand(1, 3, 8, 8)
+    results = []
+    for size in (7, 2**32 - 1):
+        made = net(BOX + LAYER.format("LRN", f"lrn_param {{ local_size: {size} alpha: {size} }}"))
+        made.blobs["d"].data[...] = x
+        results.append(torch.from_numpy(made.forward()["t"].copy()))
+    torch.testing.assert_close(*results)  # alpha / local_size is 1 in both
+
+
+def test_the_limit(monkeypatch):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    add_max_memory(parser)
+    for text, count in (("500", 500), ("3K", 3072), ("2m", 2 << 20), ("4G", 4 << 30)):
+        assert vars(parser.parse_args(["--max-memory", text])) == {}
+        assert memory.max_bytes() == count
+    monkeypatch.setenv(memory.VARIABLE, "lots")
+    with pytest.raises(UsageError, match="'lots'"):
+        memory.max_bytes()
+    monkeypatch.delenv(memory.VARIABLE)
+    assert 1 << 27 < memory.max_bytes() < 1 << 50
+
+
+CHAIN = (
+    BOX
+    + 'layer { name: "c" type: "Convolution" bottom: "d" top: "c" '
+    + "convolution_param { num_output: 5 kernel_size: 3 } }\n"
+    + 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
+    + 'layer { name: "a" type: "Power" bottom: "c" top: "a" power_param { scale: 2 } }\n'
+    + 'layer { name: "b" type: "Power" bottom: "c" top: "b" power_param { scale: 3 } }\n'
+    + 'layer { name: "s" type: "Eltwise" bottom: "a" bottom: "b" top: "s" }\n'
+)
+
+
+def taken(made):
+    """Bytes that the blobs of a net have taken: data, and diffs."""
+    blobs = [*made._blobs, *made.learnable_params]
+    sides = [{id(side): side for side in map(get, blobs)} for get in (lambda b: b._data, lambda b: b._diff)]
+    return [sum(4 * side.size for side in found.values() if side.allocated) for found in sides]
+
+
+def test_what_a_net_takes_is_known_before():
+    text = "force_backward: true " + CHAIN
+    use = memory_use(proto.parse_net_param(text), "d", "net.prototxt")
+    made = net(text)
+    made.forward()
+    data, _ = taken(made)
+    assert use.forward == data == 4 * (192 + 5 * 27 + 5 + 4 * 180)
+    made.backward(s=made.blobs["s"].data)
+    assert use.backward - use.forward == 4 * (192 + 5 * 180)  # d, c, both tops of its Split, a and b
+    _, diffs = taken(made)
+    assert diffs == use.backward - use.forward + 4 * (180 + 5 * 27 + 5)  # s, which was given; parameters
+    above = memory_use(proto.parse_net_param(text), "c", "net.prototxt")
+    assert above.forward == use.forward and above.backward == use.backward - 4 * 192
+    with pytest.raises(NetError, match="no blob 'x'"):
+        memory_use(proto.parse_net_param(text), "x", "net.prototxt")
+
+
+def test_shapes_only_takes_nothing(monkeypatch):
+    huge = CHAIN.replace("num_output: 5", "num_output: 5000000")
+    assert memory_use(proto.parse_net_param(huge), "d", "net.prototxt").forward > 10**9
+
+
+def test_inspect_says_what_fits(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "net.prototxt"
+    path.write_text(CHAIN + 'layer { name: "p" type: "Softmax" bottom: "s" top: "p" }')
+    found = inspect.memory_facts(path, (80, 40))
+    needed = found["bytes with guided perturbations at 'the input'"]
+    assert found["bytes for a forward at 80 x 40"] < needed < 1_000_000
+    width, height = map(int, found["largest size that fits into 1000000 bytes"].split(" x "))
+    assert 80 < width < 1000 and height == round(width / 2)
+    monkeypatch.setenv(memory.VARIABLE, str(needed))
+    assert inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed} bytes"] == "80 x 40"
+    monkeypatch.setenv(memory.VARIABLE, str(needed - 1))
+    smaller = inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed - 1} bytes"]
+    assert smaller in ("79 x 40", "79 x 39")
