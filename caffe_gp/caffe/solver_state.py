@@ -13,6 +13,7 @@ from caffe_gp.files.atomic import replacing
 from caffe_gp.files.hdf5 import UNREADABLE, Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import DAMAGED_HDF5, HDF5, HDF5_STATE
 from caffe_gp.proto.mapped import refuse_other_files
+from caffe_gp.proto.wire import INT_MAX
 
 if TYPE_CHECKING:  # imported where it is used: binary states do without
     import h5py
@@ -54,13 +55,20 @@ def _read_hdf5(path: str) -> SolverState:
             named = _values(file, file.root, "learned_net", "S").item() if has_name else b""
             return SolverState(
                 # Caffe's integers are arrays of one element.
-                int(_values(file, file.root, "iter", "iu").item()),
+                _count(file, "iter"),
                 named.decode(),
-                int(_values(file, file.root, "current_step", "iu").item()),
+                _count(file, "current_step"),
                 [_values(file, history, str(k), "f").astype(np.float32) for k in range(len(history))],
             )
     except UNREADABLE as error:
         raise WeightsError(f"{path}: not a readable HDF5 solverstate: {error}") from error
+
+
+def _count(file: Hdf5File, name: str) -> int:
+    count = int(_values(file, file.root, name, "iu").item())
+    if not 0 <= count <= INT_MAX:
+        raise Hdf5Error(f"'{name}' is {count}, expected 0 to {INT_MAX}")
+    return count
 
 
 def _values(file: Hdf5File, group: h5py.Group, name: str, kinds: str) -> np.ndarray:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from caffe_gp.errors import WeightsError
+from caffe_gp.errors import WeightsError, quoted
 
 # Keys under which training scripts keep a state dict in a checkpoint.
 _IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model_state", "model", "net")
+_ALWAYS_ALLOWED = 64 << 20  # bytes of tensors, however few of them are stored
 _PARALLEL = "module."  # in front of every key of a DataParallel model
 
 
@@ -37,6 +38,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
             f"{path}: expected a state dict; found {type(content).__name__}{keys}. "
             "Save the model's state_dict() alone"
         )
+    _check_sizes(path, found)
     return {str(key): _array(value) for key, value in found.items()}
 
 
@@ -48,6 +50,25 @@ def _state_dict_in(content: Any) -> dict[Any, torch.Tensor] | None:
             wrapped = found and all(str(key).startswith(_PARALLEL) for key in found)
             return {str(key)[len(_PARALLEL) :]: item for key, item in found.items()} if wrapped else found
     return None
+
+
+def _check_sizes(path: str, tensors: dict[Any, torch.Tensor]) -> None:
+    """WeightsError for tensors that are larger than what is stored of them, by strides or by sharing."""
+    stored: dict[int, int] = {}
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            raise WeightsError(f"{path}: {quoted(str(key))} is a {tensor.layout} tensor, which is not read")
+        storage = tensor.untyped_storage()
+        stored[storage.data_ptr()] = storage.nbytes()
+        if tensor.numel() * tensor.element_size() > storage.nbytes():
+            raise WeightsError(
+                f"{path}: {quoted(str(key))} has the shape {tuple(tensor.shape)}, but {storage.nbytes()} "
+                "bytes are stored of it: save contiguous tensors"
+            )
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    most = max(_ALWAYS_ALLOWED, 2 * sum(stored.values()))  # layers may share their weights
+    if claimed > most:
+        raise WeightsError(f"{path}: its tensors claim {claimed} bytes, at most {most} are read of this file")
 
 
 def _why_not(error: Exception) -> str:

@@ -21,6 +21,7 @@ from ..files.protobuf import LEN, VARINT, Damage, Field, expect, fields
 from .hdf5_weights import read_hdf5
 from .mapped import map_file, mapped_blob, refuse_other_files
 from .weights import Layer, SolverStateFile, WeightBlob, Weights
+from .wire import INT_MAX
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
@@ -115,6 +116,9 @@ def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
             if field.number in values:
                 expect(field, VARINT, "iter" if field.number == 1 else "current_step")
                 values[field.number] = field.value
+                if field.value > INT_MAX:  # an int32: negative numbers are ten bytes of 2^64 - n
+                    what = "iter" if field.number == 1 else "current_step"
+                    raise WeightsError(f"{path}: {what} is negative, or more than {INT_MAX}: it is damaged")
             elif field.number == 2:
                 expect(field, LEN, "learned_net")
                 learned_net = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")

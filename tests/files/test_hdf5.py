@@ -168,3 +168,21 @@ def test_what_always_may_be_unpacked(tmp_path):
         file.create_dataset("x", data=np.zeros(ALWAYS_ALLOWED // 4, np.float32), compression="gzip")
     with Hdf5File(tmp_path / "a.h5") as file:
         assert not file.values(file.child(file.root, "x")).any()
+
+
+@pytest.mark.parametrize("iteration", [-1, 2**31, 2**63 - 1])
+def test_iterations_that_none_can_be(tmp_path, iteration):
+    path = str(tmp_path / "s.solverstate.h5")
+    with h5py.File(path, "w") as file:
+        file["iter"], file["current_step"] = np.int64([iteration]), np.int64([0])
+        file.create_group("history")
+    with pytest.raises(WeightsError, match=f"'iter' is {iteration}"):
+        read_state(path)
+    number, varint = iteration % 2**64, b""
+    while number > 127:
+        number, varint = number >> 7, varint + bytes([number & 127 | 128])
+    path = path[: -len(".h5")]
+    with open(path, "wb") as file:
+        file.write(b"\x08" + varint + bytes([number]) + b"\x12\x01x" + b"\x20\x00")
+    with pytest.raises(WeightsError, match="iter is negative, or more than 2147483647"):
+        read_state(path)

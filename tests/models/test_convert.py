@@ -461,3 +461,14 @@ def test_state_dicts_in_checkpoints(tmp_path):
         found = read_state_dict(tmp_path / "w.pth")
         assert list(found) == list(weights)
         np.testing.assert_array_equal(found["conv.weight"], weights["conv.weight"].numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_tensors_that_are_larger_than_what_is_stored(tmp_path, dtype):
+    torch.save({"a.weight": torch.ones(1, dtype=dtype).expand(1 << 15, 1 << 15)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="'a.weight' has the shape .32768, 32768., but . bytes are stored"):
+        open_archive(tmp_path / "w.pth")
+    one = torch.ones(1 << 20, dtype=dtype)
+    torch.save({str(i): one for i in range(100)}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="its tensors claim .* at most 67108864"):
+        open_archive(tmp_path / "w.pth")
