@@ -25,22 +25,18 @@ def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str
     With CAFFE_GP_MAX_PIXELS (``--max-pixels``) that is the only limit. Its errors: UsageError.
     """
     pixels, limit = size[0] * size[1], _given_limit()
-    if pixels > (MAX_PIXELS if limit is None else limit):
-        raise too_many(path, MAX_PIXELS if limit is None else limit, what, f" ({size[0]} x {size[1]})")
+    most = MAX_PIXELS if limit is None else limit
+    if pixels > most:
+        raise DataError(
+            f"{path}: more than {most} pixels ({size[0]} x {size[1]}), the most that is read of one {what}. "
+            f"Cut it into tiles, or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads the "
+            "whole image first"
+        )
     if limit is None and pixels > max(SUSPECT_PIXELS, PIXELS_A_BYTE * file_bytes):
         raise DataError(
             f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, as no photograph has. If "
             f"it is to be read all the same: --max-pixels {pixels} (or {PIXELS_VARIABLE}={pixels})"
         )
-
-
-def too_many(path: object, limit: int, what: str, found: str = "") -> DataError:
-    """The error for an image of more than ``limit`` pixels."""
-    return DataError(
-        f"{path}: more than {limit} pixels{found}, the most that is read of one {what}. Cut it into tiles, "
-        f"or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads the whole "
-        "image first"
-    )
 
 
 def _given_limit() -> int | None:

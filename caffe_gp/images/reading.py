@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.files.kinds import IMAGE, wrong_file
 from caffe_gp.files.regular import open_regular
-from caffe_gp.images.limits import FORMATS, MAX_IMAGE_BYTES, check_pixels, too_many
+from caffe_gp.images.limits import FORMATS, MAX_IMAGE_BYTES, check_pixels
 
 PathLike = Union[str, "os.PathLike[str]"]
 Size = Tuple[int, int]  # width, height
@@ -119,7 +119,10 @@ def opened_stream(stream: BinaryIO, path: object, what: str = "image") -> Iterat
             check_pixels(path, picture.size, size, what)
             yield picture
     except Image.DecompressionBombError:
-        raise too_many(path, 2 * (Image.MAX_IMAGE_PIXELS or 0), what) from None
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{path}: more than {limit} pixels, the most that Pillow reads of one {what}. Cut it into tiles"
+        ) from None
     except CaffeGPError:  # which is a RuntimeError; what the caller found wrong says so itself
         raise
     except _DAMAGE as error:
