@@ -29,8 +29,8 @@ def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str
     if pixels > most:
         raise DataError(
             f"{path}: more than {most} pixels ({size[0]} x {size[1]}), the most that is read of one {what}. "
-            f"Cut it into tiles, or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads the "
-            "whole image first"
+            f"Cut it into tiles, or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads "
+            "the whole image first"
         )
     if limit is None and pixels > max(SUSPECT_PIXELS, PIXELS_A_BYTE * file_bytes):
         raise DataError(
