@@ -13,7 +13,7 @@ import pytest
 
 from caffe_gp.models import zoo
 from conformance import agreement, closeness, recordings
-from conformance.networks import compare, nets, record
+from conformance.networks import compare, nets
 from conformance.networks.judge import LABELS_LIMIT
 
 GOLDENS = recordings.load(compare.GOLDENS)
