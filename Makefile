@@ -90,11 +90,10 @@ prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again af
 test: $(READY)  ## the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) tests
 
-# What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one. Always
-# with the goldens, whose limits allow for other processors; whole recordings are compared by test-bvlc.
+# What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one.
 test-older-processors: $(READY)  ## the comparison with BVLC Caffe's goldens, with older instruction sets
 	for isa in "SSE41 default" "AVX2 avx2"; do set -- $$isa; \
-	    ONEDNN_MAX_CPU_ISA=$$1 ATEN_CPU_CAPABILITY=$$2 CAFFE_GP_RECORDINGS=.cache/none \
+	    ONEDNN_MAX_CPU_ISA=$$1 ATEN_CPU_CAPABILITY=$$2 \
 	    $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc/test_compare.py tests/bvlc/test_networks.py || exit 1; done
 
 bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, debootstrap)
