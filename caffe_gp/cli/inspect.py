@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a prototxt: also say how many bytes the net takes for an image of this size, for a forward "
         "and for guided perturbations, and the largest size of this shape that fits (embedded Caffe)",
     )
-    parser.add_argument("--blob", metavar="NAME", help="with --size: perturb this blob (default: the input)")
+    options.add_blob(parser)
     options.add_score(parser)
     options.add_max_memory(parser)
     options.add_defines(parser)
@@ -75,8 +75,6 @@ def work(args: argparse.Namespace) -> None:
         description.facts.update(
             memory_facts(args.file, args.size, args.blob, score=args.score, defines=dict(args.defines))
         )
-    elif args.blob is not None:
-        raise UsageError("--blob goes with --size")
     print(json.dumps(description.as_dict(), indent=1) if args.json else printable(description.text()))
 
 
@@ -343,11 +341,11 @@ def _describe_state(path: str) -> FileDescription:
 
 
 def memory_facts(
-    path: str | os.PathLike, size: tuple[int, int], blob: str | None = None, **options: Any
+    path: str | os.PathLike, size: tuple[int, int], blob: str = "data", **options: Any
 ) -> dict[str, Any]:
     """Bytes that a net takes for an image of ``size`` (W, H), and the largest size of its shape that fits.
 
-    blob      is perturbed; None: the input
+    blob      is perturbed; 'data' is the input, whatever its name
     options   as ``engines.prepare_net`` takes them
     Layers of type "Python" that are not ours are refused: they would run. Raises as ``engines.prepare_net``.
     """
@@ -359,7 +357,7 @@ def memory_facts(
         prepared = engines.prepare_net(
             path, engine="torch", input_shape=shape, allow_python_layers=(), **options
         )
-        return memory_use(prepared.net, blob or prepared.data, os.fspath(path))
+        return memory_use(prepared.net, prepared.data if blob == "data" else blob, os.fspath(path))
 
     limit = memory.max_bytes()
     asked = use(*size)
@@ -379,7 +377,7 @@ def memory_facts(
     largest = f"{low} x {max(1, round(low * size[1] / size[0]))}" if low else "none"
     return {
         f"bytes for a forward at {size[0]} x {size[1]}": asked.forward,
-        f"bytes with guided perturbations at '{blob or 'the input'}'": asked.backward,
+        f"bytes with guided perturbations at '{blob}'": asked.backward,
         f"largest size that fits into {limit} bytes": largest,
     }
 

@@ -141,7 +141,7 @@ def test_inspect_says_what_fits(tmp_path, capsys, monkeypatch):
     path = tmp_path / "net.prototxt"
     path.write_text(CHAIN + 'layer { name: "p" type: "Softmax" bottom: "s" top: "p" }')
     found = inspect.memory_facts(path, (80, 40))
-    needed = found["bytes with guided perturbations at 'the input'"]
+    needed = found["bytes with guided perturbations at 'data'"]
     assert found["bytes for a forward at 80 x 40"] < needed < 1_000_000
     width, height = map(int, found["largest size that fits into 1000000 bytes"].split(" x "))
     assert 80 < width < 1000 and height == round(width / 2)
