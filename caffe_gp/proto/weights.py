@@ -8,6 +8,9 @@ import numpy as np
 
 from ..errors import WeightsError
 
+# Caffe counts in 32 bits.
+_MAX_DIM = 2**31 - 1
+
 
 class Resource(Protocol):
     """What ``Weights.close`` closes."""
@@ -28,6 +31,8 @@ class WeightBlob:
         self.where = where
         self.count = 1
         for dim in self.shape:
+            if not 0 <= dim <= _MAX_DIM:
+                raise WeightsError(f"{where}: a dimension of {dim}; at most {_MAX_DIM} is possible")
             self.count *= dim
 
     def fits(self, shape: tuple[int, ...]) -> bool:

@@ -16,8 +16,6 @@ from caffe_gp.models.convert.archives import open_archive
 from caffe_gp.proto import read_weights
 from caffe_gp.runs.row_files import RowFiles
 
-pytestmark = pytest.mark.engine
-
 LAYOUTS = (
     {},
     {"chunks": (4, 4)},

@@ -21,8 +21,6 @@ from caffe_gp.images.inputs import read_array, read_palette
 from caffe_gp.images.lists import read_lines
 from caffe_gp.models.convert.archives import open_archive
 
-pytestmark = pytest.mark.engine
-
 DATA = 'layer { name: "d" type: "%s" top: "a" top: "b" %s { source: "%s" batch_size: 1 %s } %s }'
 SOURCES = {
     "ImageData": ("image_data_param", "", ""),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.caffe.transformer import read_image as read_as_caffe
+from caffe_gp import engines
 from caffe_gp.errors import DataError, UsageError
 from caffe_gp.images.inputs import read_palette
 from caffe_gp.images.label_maps import read_label_png
@@ -200,6 +200,11 @@ def test_the_limit_of_ones_own(tmp_path, monkeypatch, rgb):
 
 
 def as_caffe(path):
+    """As the embedded Caffe's data layers read it."""
+    if engines.resolve() == "bvlc":
+        return read_image(path)
+    from caffe_gp.caffe.transformer import read_image as read_as_caffe
+
     return read_as_caffe(str(path), 0, 0, color=True)
 
 

@@ -140,11 +140,10 @@ def save_random_weights(net, path):
 
 
 @pytest.mark.parametrize("released", RELEASED)
-def test_same_scores_and_diff(released, tmp_path, monkeypatch):
+def test_same_scores_and_diff(released, tmp_path):
     write, size, score = RELEASED[released]
     name = released.split(",")[0]
-    for variable, value in (("EXP", "voc12"), ("CLASSES", str(CHANNELS))):
-        monkeypatch.setenv(variable, value)
+    defines = {"EXP": "voc12", "CLASSES": str(CHANNELS)}
     own, theirs, weights = (tmp_path / file for file in ("own.prototxt", "theirs.prototxt", "w.caffemodel"))
     proto.write_text(nets.narrow(name, CHANNELS), own)
     theirs.write_text(write())
@@ -152,7 +151,7 @@ def test_same_scores_and_diff(released, tmp_path, monkeypatch):
     image = np.random.RandomState(1).uniform(-120, 130, (1, 3, *size)).astype(np.float32)
     results = []
     for path in (own, theirs):
-        loaded = engines.load_net(str(path), str(weights), input_shape=image.shape)
+        loaded = engines.load_net(str(path), str(weights), input_shape=image.shape, defines=defines)
         assert loaded.score == score
         assert not any("no weights" in change for change in loaded.changes), loaded.changes
         result = GuidedPerturbation(loaded)(image, 1.0, keep_probabilities=True)
