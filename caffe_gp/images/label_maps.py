@@ -65,6 +65,7 @@ def read_label_png(path: PathLike, classes: int | None = None) -> np.ndarray:
     """
     with opened(path, "label map") as picture:
         _check_mode(path, picture)
+        picture.load()  # numpy 1.19 hides its errors
         labels = np.asarray(picture)
     if labels.dtype.itemsize > 1 and labels.size and not 0 <= labels.min() <= labels.max() <= 255:
         raise DataError(f"{path}: labels are 0..255, found {labels.min()}..{labels.max()}")
