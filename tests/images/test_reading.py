@@ -252,7 +252,10 @@ def test_large_and_compressed_and_yet_an_image(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", ["EPS", "JPEG2000", "TGA", "PCX", "ICO"])
 def test_other_formats_are_not_opened(tmp_path, monkeypatch, rgb, kind):
     monkeypatch.setattr("subprocess.Popen", None)  # what starts Ghostscript
-    Image.fromarray(rgb).save(str(tmp_path / "a.jpg"), kind)
+    try:
+        Image.fromarray(rgb).save(str(tmp_path / "a.jpg"), kind)
+    except OSError:
+        pytest.skip(f"this Pillow does not write {kind}")
     for read in (image_size, read_image, check_image, read_label_png, as_caffe):
         with pytest.raises(DataError, match="none of the formats|not an image"):
             read(tmp_path / "a.jpg")
