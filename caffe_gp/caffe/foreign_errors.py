@@ -62,6 +62,9 @@ def reshape_layer(
     """
     before = [blob.shape for blob in bottom] if before is None else before
     layer.reshape(bottom, top)
+    shapes = before, [blob.shape for blob in top]
+    if shapes == layer.checked_shapes:  # every pass reshapes, and hardly ever to something new
+        return
     for blob in top:
         memory.need(memory.BYTES * blob.count, f"a top of the shape {blob.shape}")
     memory.need(memory.BYTES * layer.workspace(bottom, top), "its computation")
@@ -71,3 +74,4 @@ def reshape_layer(
                 f"does not work in place here: its bottom has the shape {shape}, its top {blob.shape}; give "
                 "the top another name"
             )
+    layer.checked_shapes = shapes

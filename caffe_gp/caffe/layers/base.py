@@ -63,6 +63,7 @@ class Layer:
         layer.blobs = BlobVec()
         layer.param_propagate_down = []
         layer.param_str = ""
+        layer.checked_shapes = None
         return layer
 
     def __init__(self, layer_param: Any, phase: int) -> None:
@@ -71,6 +72,8 @@ class Layer:
 
     blobs: BlobVec
     param_propagate_down: list[bool]
+    # Of bottoms and tops, when memory and in-place use were last found to do.
+    checked_shapes: tuple[Sequence[tuple[int, ...]], Sequence[tuple[int, ...]]] | None
 
     @property
     def name(self) -> str:
