@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.datasets import classification as sets
 from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation import classification, classification_page
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_data_folder(group)
     group.add_argument(
         "--limit",
-        type=options.count,
+        type=option_types.count,
         metavar="N",
         help="only the first N test images (those of a folder are in the order of their classes)",
     )
@@ -70,14 +70,18 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
-        type=options.number,
+        type=option_types.number,
         nargs="+",
         metavar="E",
         help="step sizes in units of the blob; all share one search and one backward pass (default: "
         f"{', '.join(f'{level:g}' for level in GREY_LEVELS)} grey levels, and --hold-out chooses)",
     )
     group.add_argument(
-        "--k", type=options.count, nargs="+", metavar="K", help="neighbours, each of weight 1/K (default: 3)"
+        "--k",
+        type=option_types.count,
+        nargs="+",
+        metavar="K",
+        help="neighbours, each of weight 1/K (default: 3)",
     )
     options.add_blob(group)
     group.add_argument(
@@ -96,7 +100,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--hold-out",
-        type=options.count_or_none,
+        type=option_types.count_or_none,
         metavar="N",
         help="choose eps on N training images, drawn once for all, which are then no neighbours (default: "
         "none if --eps is given, else a tenth of the set, 5000 at most)",

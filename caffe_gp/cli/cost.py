@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types
 from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.results import read_run
 
@@ -25,11 +25,15 @@ RUN is the folder of a finished evaluation on the machine in question; the table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run to go by, and the planned job."""
     parser.add_argument("run", metavar="RUN", help="folder of a finished evaluation")
-    parser.add_argument("--workers", type=options.count, default=1, metavar="N", help="of the planned job")
-    parser.add_argument("--price", type=options.amount, default=0.0, metavar="P", help="of one worker's hour")
+    parser.add_argument(
+        "--workers", type=option_types.count, default=1, metavar="N", help="of the planned job"
+    )
+    parser.add_argument(
+        "--price", type=option_types.amount, default=0.0, metavar="P", help="of one worker's hour"
+    )
     parser.add_argument(
         "--image-kb",
-        type=options.amount,
+        type=option_types.amount,
         default=0.0,
         metavar="KB",
         help="of an image and its label map on disk",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.cli.extras import need
 
 EXAMPLES = """
@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for results.json and index.html",
     )
     add("--picture", type=Path, metavar="FILE", help="also write a PNG panel of three successes")
-    add("--scenes", type=options.count, default=400, metavar="N", help="test scenes")
+    add("--scenes", type=option_types.count, default=400, metavar="N", help="test scenes")
     add(
         "--validation",
-        type=options.count,
+        type=option_types.count,
         default=200,
         metavar="N",
         help="scenes on which every eps is chosen",

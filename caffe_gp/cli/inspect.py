@@ -20,7 +20,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, printable
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size",
-        type=options.size,
+        type=option_types.size,
         metavar="W,H or N",
         help="of a prototxt: also say how many bytes the net takes for an image of this size, for a forward "
         "and for guided perturbations, and the largest size of this shape that fits (embedded Caffe)",

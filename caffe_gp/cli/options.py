@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any, Callable, Sequence, TypeVar
 
 from caffe_gp import engines
+from caffe_gp.cli import option_types
 from caffe_gp.cli.extras import need
-from caffe_gp.errors import CaffeGPError, DataError, UsageError, did_you_mean
-from caffe_gp.evaluation.feeding import MEAN_SUFFIXES
+from caffe_gp.errors import CaffeGPError, UsageError
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS
-from caffe_gp.images.inputs import read_array
 from caffe_gp.images.limits import MAX_PIXELS, PIXELS_A_BYTE, PIXELS_VARIABLE, SUSPECT_PIXELS
 from caffe_gp.models import zoo
 
@@ -92,7 +89,7 @@ def add_input(group: Options) -> None:
         "--input",
         action="append",
         dest="inputs",
-        type=_input,
+        type=option_types.input_values,
         metavar="NAME=VALUES",
         help="values of an input that the scores need besides the image: NAME=FILE.npy with an array of the "
         "blob's shape, or NAME=V,V,... with constants, one or one a channel; may be repeated",
@@ -106,7 +103,7 @@ def add_defines(group: Options) -> None:
         action="append",
         default=[],
         dest="defines",
-        type=_define,
+        type=option_types.define,
         metavar="NAME=VALUE",
         help="value of ${NAME} in prototxts that are templates; may be repeated",
     )
@@ -128,20 +125,14 @@ def add_max_memory(group: Options) -> None:
     """--max-memory."""
     group.add_argument(
         "--max-memory",
-        action=_SetMaxMemory,
+        action=_SetVariable,
+        const=_MAX_BYTES,
         default=argparse.SUPPRESS,
-        type=_memory,
+        type=option_types.byte_count,
         metavar="SIZE",
         help="a net that needs more is refused before it takes any: bytes, or with K, M or G behind "
         f"(default: {_MAX_BYTES}, else 80 %% of the machine's; embedded Caffe only)",
     )
-
-
-class _SetMaxMemory(argparse.Action):
-    """Into the environment: workers build nets too."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        os.environ[_MAX_BYTES] = str(values)
 
 
 def add_engine(group: Options) -> None:
@@ -149,7 +140,7 @@ def add_engine(group: Options) -> None:
     add_engine_only(group)
     group.add_argument(
         "--device",
-        type=_device,
+        type=option_types.device,
         default=engines.default_device(),
         help=f"cpu, cuda or cuda:N (default: %(default)s; {engines.DEVICE_VARIABLE} sets it)",
     )
@@ -170,7 +161,7 @@ def add_preprocessing(group: Options) -> None:
     """--mean, --scale, --channel-order, --resize, --pad-to, --max-pixels."""
     group.add_argument(
         "--mean",
-        type=_mean,
+        type=option_types.mean,
         metavar="B,G,R or FILE",
         help="subtracted from the pixels 0..255: three numbers, one for all channels, or a .binaryproto or "
         ".npy file; a mean image is subtracted from images of its size (after --resize), from others its "
@@ -179,7 +170,7 @@ def add_preprocessing(group: Options) -> None:
     )
     group.add_argument(
         "--scale",
-        type=factor,
+        type=option_types.factor,
         metavar="F",
         help="factor after the subtraction (default: the model's, else the data layer's, else 1)",
     )
@@ -188,14 +179,14 @@ def add_preprocessing(group: Options) -> None:
     )
     group.add_argument(
         "--resize",
-        type=size_or_length,
+        type=option_types.size_or_length,
         metavar="W,H or N",
         help="stretch to W x H, or scale the longer side to N (default: native size); label maps "
         "are brought back to the image's size, nearest neighbour",
     )
     group.add_argument(
         "--pad-to",
-        type=size,
+        type=option_types.size,
         metavar="W,H or N",
         help="fill up at the bottom and right with the mean to this size (500 for CRF-RNN, 513 for "
         "DeepLab); label maps are cropped",
@@ -207,7 +198,7 @@ def add_label_255(group: Options) -> None:
     """--label-255."""
     group.add_argument(
         "--label-255",
-        type=_class_or_void,
+        type=option_types.class_or_void,
         metavar="CLASS",
         help="what 255 is in label maps: a class (1 for masks of 0 and 255), or void (default: void, but "
         "label maps of nothing besides 0 and 255 are refused)",
@@ -219,7 +210,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
-        type=number,
+        type=option_types.number,
         nargs="+",
         metavar="E",
         help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
@@ -227,13 +218,17 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     add_blob(group)
     group.add_argument("--encoding", choices=ENCODINGS, default="onehot", help="label encoding")
-    group.add_argument("--iterations", type=count, default=1, metavar="N", help="steps of size eps")
+    group.add_argument(
+        "--iterations", type=option_types.count, default=1, metavar="N", help="steps of size eps"
+    )
     group.add_argument(
         "--inject",
         choices=INJECTIONS,
         help="where the error signal enters (default: score; softmax-output for encoding soft)",
     )
-    group.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random encoding")
+    group.add_argument(
+        "--seed", type=option_types.seed, default=0, metavar="N", help="of the random encoding"
+    )
 
 
 def add_blob(group: Options) -> None:
@@ -282,7 +277,7 @@ def add_subset(group: Options) -> None:
     group.add_argument(
         "--ids", type=Path, metavar="FILE", help="a list: only the images whose ids (or paths) it holds"
     )
-    group.add_argument("--limit", type=count, metavar="N", help="only the first N images")
+    group.add_argument("--limit", type=option_types.count, metavar="N", help="only the first N images")
     group.add_argument("--available", action="store_true", help="only the images that are there")
 
 
@@ -293,7 +288,10 @@ def add_work(parser: argparse.ArgumentParser, batch_size: int = 1) -> None:
     add_workers(group)
     add_threads(group)
     group.add_argument(
-        "--devices", type=_devices, metavar="I,...", help="CUDA devices, one worker each, e.g. 0,1"
+        "--devices",
+        type=option_types.devices,
+        metavar="I,...",
+        help="CUDA devices, one worker each, e.g. 0,1",
     )
     group.add_argument("--cluster", metavar="WHERE", help="a Ray cluster: local, auto or ray://host:port")
 
@@ -302,7 +300,7 @@ def add_save(group: Options, default: Sequence[str]) -> None:
     """--save."""
     group.add_argument(
         "--save",
-        type=_save,
+        type=option_types.kinds,
         default=tuple(default) or ("none",),
         metavar="KIND,...",
         help=f"what to write of every image: any of {','.join(SAVE_CHOICES)}, or none",
@@ -320,19 +318,21 @@ def add_crf(group: Options) -> None:
 
 def add_batch_size(group: Options, default: int = 1) -> None:
     """--batch-size."""
-    group.add_argument("--batch-size", type=count, default=default, metavar="N", help="images at once")
+    group.add_argument(
+        "--batch-size", type=option_types.count, default=default, metavar="N", help="images at once"
+    )
 
 
 def add_workers(group: Options) -> None:
     """--workers."""
-    group.add_argument("--workers", type=count, default=1, metavar="N", help="processes")
+    group.add_argument("--workers", type=option_types.count, default=1, metavar="N", help="processes")
 
 
 def add_threads(group: Options) -> None:
     """--threads."""
     group.add_argument(
         "--threads",
-        type=count,
+        type=option_types.count,
         metavar="N",
         help=f"CPU threads of each process; they change last bits (default: {engines.THREADS_VARIABLE}, "
         "else its share)",
@@ -343,8 +343,10 @@ def add_max_pixels(group: Options) -> None:
     """--max-pixels."""
     group.add_argument(
         "--max-pixels",
-        action=_MaxPixels,
-        type=count,
+        action=_SetVariable,
+        const=PIXELS_VARIABLE,
+        default=argparse.SUPPRESS,
+        type=option_types.count,
         metavar="N",
         help="read no image of more pixels; replaces both built-in limits: "
         f"{MAX_PIXELS // 10**6} million, and {PIXELS_A_BYTE} a byte of the file from "
@@ -459,165 +461,8 @@ class _ListModels(argparse.Action):
         parser.exit()
 
 
-class _MaxPixels(argparse.Action):
-    """``--max-pixels N``: in the environment, which worker processes have too."""
-
-    def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
+class _SetVariable(argparse.Action):
+    """The value into the environment variable ``const``, which worker processes have too."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any) -> None:
-        os.environ[PIXELS_VARIABLE] = str(values)
-
-
-def _mean(text: str) -> tuple[float, ...] | str:
-    """Three numbers or one, or a file, of 'B,G,R', 'N', 'mean.binaryproto' or 'mean.npy'."""
-    if text.endswith(MEAN_SUFFIXES):
-        return text
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) not in (1, 3):
-        raise argparse.ArgumentTypeError(
-            f"expected three numbers with commas between them (blue,green,red), one number, or a "
-            f"{' or '.join(MEAN_SUFFIXES)} file; found {text!r}"
-        )
-    return values
-
-
-def _input(text: str) -> tuple[str, Any]:
-    """(blob, values) of 'NAME=FILE.npy' or 'NAME=1,2,3'."""
-    name, equals, values = text.partition("=")
-    if not name or not values:
-        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}")
-    if values.endswith(".npy"):
-        try:
-            return name, read_array(values)
-        except DataError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-    try:
-        return name, [float(part) for part in values.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected NAME=FILE.npy or NAME=1,2,3, found {text!r}") from None
-
-
-def _memory(text: str) -> int:
-    """Bytes of '500000000', '500M' or '4G'."""
-    found = re.fullmatch(r"([1-9]\d{0,14})([KMG]?)", text.strip().upper())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"expected a number of bytes, or like 500M or 4G, found {text!r}")
-    return int(found[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[found[2]]
-
-
-def _define(text: str) -> tuple[str, str]:
-    """(name, value) of 'NAME=VALUE'."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
-    return name, value
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    return _whole(text, 1, "a whole number of at least 1")
-
-
-def count_or_none(text: str) -> int:
-    """A whole number of at least 0."""
-    return _whole(text, 0, "a whole number of at least 0")
-
-
-def seed(text: str) -> int:
-    """A seed of numpy's generators."""
-    return _whole(text, 0, "a whole number in 0..2**32-1", 2**32 - 1)
-
-
-def number(text: str) -> float:
-    """A finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number, found '{text}'")
-    return value
-
-
-def factor(text: str) -> float:
-    """A finite number other than 0."""
-    value = number(text)
-    if not value:
-        raise argparse.ArgumentTypeError(f"expected a number other than 0, found '{text}'")
-    return value
-
-
-def amount(text: str) -> float:
-    """A finite number of at least 0."""
-    value = number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, found '{text}'")
-    return value
-
-
-def _whole(text: str, least: int, what: str, most: int = 2**31 - 1) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"expected {what}, found '{text}'")
-    return value
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"unknown device '{text}': expected cpu, cuda or cuda:N")
-    return text
-
-
-def _devices(text: str) -> tuple[str, ...]:
-    numbers = text.split(",")
-    if not all(part.isdecimal() for part in numbers) or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(
-            f"expected different numbers of CUDA devices like 0,1, found '{text}'"
-        )
-    return tuple(f"cuda:{part}" for part in numbers)
-
-
-def _save(text: str) -> tuple[str, ...]:
-    kinds = tuple(kind for kind in text.split(",") if kind)
-    if kinds == ("none",):
-        return ()
-    if "none" in kinds or not kinds:
-        raise argparse.ArgumentTypeError(f"expected kinds or none, found '{text}'")
-    for kind in kinds:
-        if kind not in SAVE_CHOICES:
-            hint = did_you_mean(kind, SAVE_CHOICES)
-            known = ", ".join(SAVE_CHOICES)
-            raise argparse.ArgumentTypeError(f"unknown kind {kind!r}{hint} (known: {known}, none)")
-    return kinds
-
-
-def _class_or_void(text: str) -> int | str:
-    if text == "void" or text.isdigit():
-        return text if text == "void" else int(text)
-    raise argparse.ArgumentTypeError(f"expected void or the number of a class, found {text!r}")
-
-
-def size(text: str) -> tuple[int, int]:
-    """(width, height) of 'W,H' or 'N'."""
-    try:
-        parts = [int(part) for part in text.split(",")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (1, 2) or min(parts) < 1:
-        raise argparse.ArgumentTypeError(
-            f"expected W,H or N in whole pixels, like 500,375 or 500, found {text!r}"
-        )
-    return parts[0], parts[-1]
-
-
-def size_or_length(text: str) -> int | tuple[int, int]:
-    """(width, height) of 'W,H'; N of 'N'."""
-    width, height = size(text)
-    return (width, height) if "," in text else width
+        os.environ[self.const] = str(values)

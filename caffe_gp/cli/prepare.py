@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from caffe_gp import engines
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.files.atomic import write_text
 from caffe_gp.models import zoo
 from caffe_gp.models.prepared import prepared_text
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_defines(parser)
     parser.add_argument(
         "--input-size",
-        type=options.size,
+        type=option_types.size,
         metavar="W,H or N",
         help="of the input (default: the net's own, else 500,500)",
     )

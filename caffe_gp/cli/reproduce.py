@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.datasets import classification
 from caffe_gp.errors import UsageError
 from caffe_gp.experiments import suites
@@ -41,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
     options.add_data_folder(group)
     options.add_subset(group)
-    group.add_argument("--tuning-limit", type=options.count, metavar="N", help="tune eps on N images only")
+    group.add_argument(
+        "--tuning-limit", type=option_types.count, metavar="N", help="tune eps on N images only"
+    )
     group.add_argument(
         "--set",
         action="append",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.voc_submission import write_archive
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--eps",
-        type=options.number,
+        type=option_types.number,
         metavar="E",
         help="step at the input (default: the paper's for the model)",
     )

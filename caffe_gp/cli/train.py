@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp import engines
-from caffe_gp.cli import options
+from caffe_gp.cli import option_types, options
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import UsageError
 from caffe_gp.files import places
@@ -81,11 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with NET: folder with train, deploy and solver.prototxt (default: the net's)",
     )
     parser.add_argument(
-        "--max-iter", type=options.count, metavar="N", help="in place of the solver's max_iter"
+        "--max-iter", type=option_types.count, metavar="N", help="in place of the solver's max_iter"
     )
     parser.add_argument(
         "--seed",
-        type=options.seed,
+        type=option_types.seed,
         metavar="N",
         help="in place of random_seed, and of `seed` in Python layers' JSON",
     )
