@@ -9,7 +9,7 @@ The tools prepare nets in memory; this is what they load.
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import PrototxtError, did_you_mean
@@ -21,18 +21,13 @@ def prepared_text(
     caffemodel: str | os.PathLike | None = None,
     *,
     score: str | None = None,
-    input_shape: Sequence[int | None] | None = None,
-    stages: Sequence[str] = (),
-    level: int = 0,
-    inputs: Mapping[str, Any] | None = None,
-    defines: Mapping[str, object] | None = None,
-    engine: str = "auto",
+    **options: Any,
 ) -> str:
     """The text; its comments name the source and what was done, a sentence a line.
 
     source      a model's name, or the path of a prototxt: deploy, train/val or as it was released
     caffemodel  weights, which tell how many channels the images of a data layer have
-    score to engine   as ``engines.prepare_net`` takes them; a model has a ``score`` of its own
+    score, options   as ``engines.prepare_net`` takes them; a model has a ``score`` of its own
     Raises PrototxtError for what is neither, and what ``engines.prepare_net`` raises.
     """
     path = title = os.fspath(source)
@@ -42,17 +37,6 @@ def prepared_text(
     elif not os.path.exists(path):
         hint = did_you_mean(path, zoo.named())
         raise PrototxtError(f"{path}: no such file, and no model of this name{hint}")
-    weights = None if caffemodel is None else os.fspath(caffemodel)
-    prepared = engines.prepare_net(
-        path,
-        weights,
-        engine=engine,
-        score=score,
-        input_shape=input_shape,
-        stages=stages,
-        level=level,
-        inputs=inputs,
-        defines=defines,
-    )
+    prepared = engines.prepare_net(path, caffemodel, score=score, **options)
     lines = [f"{title}, prepared for guided perturbations.", *prepared.changes]
     return "".join(f"# {line}\n" for line in lines) + proto.to_text(prepared.net)
