@@ -3,7 +3,7 @@
     tools/in_bvlc.sh python3 -m conformance.record_classify
 
 It is run twice, the second time with weights and images moved by a rounding error's size (``moves``), and
-refused if its own labels then change by more than ``MAX_DISAGREEMENT``.
+refused if its own labels then change by more than ``closeness.LABELS_LIMIT``.
 
 Writes .cache/bvlc-recordings/classify/lenet.npz; ``tests/bvlc/test_classify_agree.py`` does the same on the
 embedded Caffe. Needs the real data (CAFFE_GP_SHARED_DATA).
@@ -29,8 +29,6 @@ from conformance.moves import SIZE, Mover
 RECORDING = folders.RECORDINGS / "classify" / "lenet.npz"
 LENET = "caffemodels/cifar10_everpeace/examples/mnist"
 TRAIN, TEST = 20_000, 1000
-# The share of labels that may differ: another processor may round a tie differently.
-MAX_DISAGREEMENT = 1e-4
 
 
 def run(engine: str, shared: Path, mover: Mover | None = None) -> dict[str, np.ndarray]:
@@ -64,19 +62,10 @@ def run(engine: str, shared: Path, mover: Mover | None = None) -> dict[str, np.n
     return {"base": found.base, "neighbours": found.neighbours["ip1"], **labels}
 
 
-def differing(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, int]:
+def differing(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> closeness.Differing:
     """How many labels of two runs differ, by variant and eps; neighbours are not labels."""
     kinds = [kind for kind in expected if kind == "base" or "/" in kind]
-    return {kind: closeness.differing(found[kind], expected[kind]) for kind in kinds}
-
-
-def too_many(counts: dict[str, int], expected: dict[str, np.ndarray]) -> list[str]:
-    """Which of the counts of ``differing`` exceed ``MAX_DISAGREEMENT``, for people."""
-    return [
-        f"{kind}: {differ} of {expected[kind].size} differ"
-        for kind, differ in counts.items()
-        if differ > MAX_DISAGREEMENT * expected[kind].size
-    ]
+    return {kind: (closeness.differing(found[kind], expected[kind]), expected[kind].size) for kind in kinds}
 
 
 def record(engine: str, shared: Path) -> dict[str, np.ndarray]:
@@ -86,9 +75,10 @@ def record(engine: str, shared: Path) -> dict[str, np.ndarray]:
     """
     arrays = run(engine, shared)
     change = differing(run(engine, shared, Mover(np.random.RandomState(0))), arrays)
-    if too_many(change, arrays):
-        raise DataError(f"unstable, moved by a rounding error's size: {'; '.join(too_many(change, arrays))}")
-    return {**arrays, **{f"own_change/{kind}": np.array(count) for kind, count in change.items()}}
+    unstable = closeness.too_many(change)
+    if unstable:
+        raise DataError(f"unstable, moved by a rounding error's size: {'; '.join(unstable)}")
+    return {**arrays, **{f"own_change/{kind}": np.array(counts) for kind, counts in change.items()}}
 
 
 def main() -> int:

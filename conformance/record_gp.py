@@ -2,8 +2,8 @@
 
     tools/in_bvlc.sh python3 -m conformance.record_gp [CASE ...]
 
-Each case is run twice, the second time with inputs and weights moved by a rounding error's size (``moves``):
-one whose own labels then change by more than ``MAX_DISAGREEMENT`` is refused and needs another step or seed.
+Each case is run twice, the second time with inputs and weights moved by a rounding error's size (``moves``).
+It is refused, and needs another step or seed, if more labels than ``closeness.LABELS_LIMIT`` then change.
 
 Writes .cache/bvlc-recordings/gp/<case>.npz; ``tests/bvlc/test_gp_agree.py`` runs the same cases on the
 embedded Caffe. Needs the real data (CAFFE_GP_SHARED_DATA).
@@ -30,8 +30,6 @@ from conformance import closeness, folders, gp_nets
 from conformance.moves import Mover
 
 RECORDINGS = folders.RECORDINGS / "gp"
-# The share of labels that may differ.
-MAX_DISAGREEMENT = 1e-4
 VOC = "voc2012/VOCdevkit/VOC2012/JPEGImages"
 LENET_V1 = "caffemodels/cifar10_everpeace/examples/mnist"
 LENET_V2 = "caffemodels/lenet_ethereon/examples/mnist"
@@ -161,7 +159,7 @@ def run_case(
     return arrays
 
 
-def differing(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, tuple[int, int]]:
+def differing(found: dict[str, Any], expected: dict[str, Any]) -> closeness.Differing:
     """How many labels of two runs of a case differ, and of how many: 'base' and 'eps_<value>'."""
     kinds = sorted({key.split("/")[1] for key in expected if key.endswith("/base") or "/eps_" in key})
     counts = {}
@@ -172,16 +170,7 @@ def differing(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, tupl
     return counts
 
 
-def too_many(counts: dict[str, tuple[int, int]]) -> list[str]:
-    """Which of the counts of ``differing`` exceed ``MAX_DISAGREEMENT``, for people."""
-    return [
-        f"{kind}: {differ} of {size} labels differ"
-        for kind, (differ, size) in counts.items()
-        if differ > MAX_DISAGREEMENT * size
-    ]
-
-
-def own_change(name: str, engine: str, shared: Path, arrays: dict[str, Any]) -> dict[str, tuple[int, int]]:
+def own_change(name: str, engine: str, shared: Path, arrays: dict[str, Any]) -> closeness.Differing:
     """How many labels of the case ``arrays`` change when inputs and weights are moved."""
     inputs = [arrays[key] for key in sorted(arrays) if key.endswith("/input")]
     moved = run_case(name, engine, shared, inputs, mover=Mover(np.random.RandomState(0)))
@@ -195,8 +184,9 @@ def record(name: str, engine: str, shared: Path, number: int | None, folder: Pat
     """
     arrays = run_case(name, engine, shared, number=number)
     change = own_change(name, engine, shared, arrays)
-    if too_many(change):
-        raise DataError(f"unstable, moved by a rounding error's size: {'; '.join(too_many(change))}")
+    unstable = closeness.too_many(change)
+    if unstable:
+        raise DataError(f"unstable, moved by a rounding error's size: {'; '.join(unstable)}")
     arrays.update({f"own_change/{kind}": np.array(counts) for kind, counts in change.items()})
     partial = folder / f".{name}.npz"
     with open(partial, "wb") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conformance import record_gp
+from conformance import closeness, record_gp
 
 
 @pytest.fixture(params=record_gp.CASES)
@@ -37,10 +37,10 @@ def test_label_maps_agree_with_bvlc_caffe(case, shared_data):
             assert abs(found[key] - expected[key]) < tolerance, key
     counts = record_gp.differing(found, expected)
     print(counts)  # pytest -rP shows it
-    assert len(counts) > 1 and not record_gp.too_many(counts)
+    assert len(counts) > 1 and not closeness.too_many(counts)
 
 
 def test_the_recording_is_of_stable_images(case):
     """Moved by a rounding error's size, BVLC Caffe itself stays within the limit."""
     _, expected, change = case
-    assert set(change) == set(record_gp.differing(expected, expected)) and not record_gp.too_many(change)
+    assert set(change) == set(record_gp.differing(expected, expected)) and not closeness.too_many(change)
