@@ -161,9 +161,15 @@ def read_run(folder: Path | str) -> RunResults:
     run = RunFolder(folder)
     if not run.is_begun():
         raise DataError(f"{folder}: no evaluation ('caffe_gp evaluate --out') lies here")
+    parts = read_parts(run)
     with whole(run.path):
-        parts = run.parts(check_image_record)
         return RunResults(run, parts[0][0], _in_order(run, parts))
+
+
+def read_parts(folder: RunFolder) -> list[Part]:
+    """What a run over images recorded, all of it. DataError, naming the line, for what is no record."""
+    with whole(folder.path):
+        return folder.parts(check_image_record)
 
 
 def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
@@ -180,15 +186,15 @@ def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
 # ---- the reports
 
 
-def write_reports(folder: RunFolder, kind: str) -> RunResults:
+def write_reports(folder: RunFolder, kind: str, parts: Sequence[Part]) -> RunResults:
     """Write ``results.json`` and ``provenance.json`` from the records of a finished run over images.
 
     Returns what ``read_run`` does.
 
-    kind   'segmentation' or 'images': the task
+    kind    'segmentation' or 'images': the task
+    parts   of ``read_parts``
     """
     with whole(folder.path):
-        parts = folder.parts(check_image_record)
         ordered = _in_order(folder, parts)
         run = RunResults(folder, parts[0][0], ordered)
         results: Results = {

@@ -27,7 +27,7 @@ from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.runs.batches import plan
-from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.folder import Part, RunFolder, merged
 from caffe_gp.runs.progress import say
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record, Worker
@@ -110,16 +110,16 @@ def evaluate(
         folder = run(task, task.folder, on_records=on_new, **settings.sharing())
         if folder.is_reported():
             return results.read_run(folder.path)
-        _set_aside(folder, settings.quiet)
-        return results.write_reports(folder, kind)
+        parts = results.read_parts(folder)
+        _set_aside(folder, parts, settings.quiet)
+        return results.write_reports(folder, kind, parts)
 
 
-def _set_aside(folder: RunFolder, quiet: bool) -> None:
+def _set_aside(folder: RunFolder, parts: Sequence[Part], quiet: bool) -> None:
     """Files of images that are no longer among the run's do not stay beside the new ones."""
-    written = [record for _, records in folder.parts() for record in records]
-    found = {record["item"]: record for record in written}
+    found = merged(parts)
     latest = {item: found[item] for item in folder.ids() if item in found}
-    moved = set_aside(folder.path, written, latest)
+    moved = set_aside(folder.path, [record for _, records in parts for record in records], latest)
     if moved and not quiet:
         say(f"{moved} files of images that are not in this run: moved to {folder.path / LEFT_OUT}")
 

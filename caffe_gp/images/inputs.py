@@ -16,7 +16,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.files.npy import read_npy
 from caffe_gp.files.regular import MAX_BLOB_BYTES, open_regular, read_regular
 from caffe_gp.images.label_maps import check_label_size, read_label_png
-from caffe_gp.images.lists import Listed, read_image_list
+from caffe_gp.images.lists import Listed, NotTextError, read_image_list
 from caffe_gp.images.reading import IMAGE_SUFFIXES, missing, opened
 
 MAX_PALETTE_BYTES = 1 << 20  # 256 lines, and what is said about them
@@ -147,9 +147,7 @@ def find_images(sources: Sequence[str]) -> list[Listed]:
 def _images_of_list(path: Path) -> list[Listed]:
     try:
         return read_image_list(path)
-    except DataError as error:
-        if "not a text file" not in str(error):
-            raise
+    except NotTextError:
         raise DataError(f"{path}: neither an image ({_READ}) nor a text list of images") from None
 
 

@@ -20,6 +20,10 @@ _ENCODINGS = (
 )
 
 
+class NotTextError(DataError):
+    """A file that was given as a list and is no text."""
+
+
 class Listed(NamedTuple):
     """An image file, and its label map if the list names one."""
 
@@ -28,7 +32,7 @@ class Listed(NamedTuple):
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Number and content of the lines that say something; DataError if it is no text.
+    """Number and content of the lines that say something; NotTextError, or DataError if it is not there.
 
     UTF-8 or UTF-16, with or without a byte order mark, else Latin-1. Blank lines and those that begin with #
     do not count.
@@ -41,7 +45,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         raise DataError(f"{path}: not a readable list ({error.strerror or error})") from None
     text = _decoded(content)
     if "\0" in text:
-        raise DataError(f"{path}: not a text file, so not a list")
+        raise NotTextError(f"{path}: not a text file, so not a list")
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
 

@@ -15,6 +15,7 @@ import pickle
 import socket
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
@@ -149,15 +150,22 @@ def _connected(ray: Any, address: str, threads: int | None) -> Iterator[None]:
     environment = {"env_vars": thread_variables(threads), "py_modules": [package]}
     mine = not ray.is_initialized()
     if mine:
+        init = partial(
+            ray.init,
+            address=address,
+            runtime_env=environment,
+            log_to_driver=False,
+            logging_level="warning",
+            # Shows in a browser what a cluster does; a cluster of one process's own needs none.
+            include_dashboard=False if address == "local" else None,
+        )
         try:
-            ray.init(
-                address=address,
-                runtime_env=environment,
-                log_to_driver=False,
-                logging_level="warning",
-                # Shows in a browser what a cluster does; a cluster of one process's own needs none.
-                include_dashboard=False if address == "local" else None,
-            )
+            try:
+                init()
+            except ConnectionAbortedError:
+                # On a loaded machine the server that Ray starts for a client may connect twice, and fail by
+                # that ("called ray.init twice"). Who asks again gets another server.
+                init()
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"no Ray cluster at '{address}': {error}") from error
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -64,8 +65,13 @@ def settings(folder: Path, data: SegmentationSet, out: Path, **options: Any) -> 
 
 
 def lines(out: Path) -> int:
-    """Whole lines of all files of records, first lines included."""
-    return sum(path.read_bytes().count(b"\n") for path in out.glob("records/*.jsonl"))
+    """Whole lines of all files of records, first lines included; while a run goes on, too."""
+    whole = 0
+    for path in out.glob("records/*.jsonl"):
+        # A run that is resumed removes files that hold nothing whole.
+        with contextlib.suppress(FileNotFoundError):
+            whole += path.read_bytes().count(b"\n")
+    return whole
 
 
 def evaluate_until_killed(settings: Evaluation, wanted: int, delay: float) -> None:
