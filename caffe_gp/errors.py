@@ -38,6 +38,10 @@ class NetError(CaffeGPError):
     exit_code = 2
 
 
+class OutOfMemoryError(NetError):
+    """A net that needs more memory than it may take, or than there is. A smaller batch may do."""
+
+
 class UnknownLayerTypeError(NetError):
     """A layer type that no registered layer implements; the message lists the nearest known types."""
 

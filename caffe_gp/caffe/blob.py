@@ -111,8 +111,7 @@ class SyncedMemory:
                 self._host = self._gpu.cpu()
             self._gpu_is_head = False
         elif self._host is None:
-            memory.need(memory.BYTES * self.size, f"a blob of {self.size} values")
-            self._host = torch.zeros(self.size)
+            self._host = memory.zeros(self.size)
         return self._host
 
     def _gpu_side(self, device: torch.device) -> torch.Tensor:

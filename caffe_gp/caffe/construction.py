@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +13,14 @@ from google.protobuf import text_format
 from caffe_gp import proto
 from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.byte_counts import ByteCounts, own_bytes
+from caffe_gp.caffe.filler import postponed
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
 from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
-
-_SHARING = ("Split", "Reshape", "Flatten")  # their tops use their bottoms' memory
 
 log = logging.getLogger("caffe")
 
@@ -70,8 +71,8 @@ class Construction:
         self._blob_need_backward: list[bool] = []
         self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
         self._max_bytes, self._bytes = memory.max_bytes(), 0  # allowed; of parameters and tops so far
-        self._workspace = 0  # of the layer that takes most
         self._values = 0  # of the tops so far
+        self._fillers: list[tuple[list[Callable[[], None]], Callable[[Exception], CaffeGPError]]] = []
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
             for layer_param in self.param.layer:
@@ -83,7 +84,7 @@ class Construction:
         self._skip_layers_without_loss()
         if self.param.force_backward:
             self._force_backward()
-        self._check_diffs()
+        self._fill_parameters()
         self.shared_params.share()
         self._check_duplicate_names()
         for blob in self.outputs:
@@ -132,7 +133,16 @@ class Construction:
         before = [blob.shape for blob in bottom]
         try:
             with memory.left(self._max_bytes - self._bytes):
-                layer.setup(bottom, top)
+                with postponed() as fillers:
+                    layer.setup(bottom, top)
+                self._fillers.append(
+                    (
+                        fillers,
+                        partial(
+                            named, layer=layer, bottom=bottom, top=top, source=self._source, doing="be set up"
+                        ),
+                    )
+                )
                 reshape_layer(layer, bottom, top, before)
                 self._count_bytes(layer, bottom, top)
                 return _set_loss_weights(layer, top)
@@ -141,31 +151,20 @@ class Construction:
 
     def _count_bytes(self, layer: Layer, bottom: list[Blob], top: list[Blob]) -> None:
         """Add what the layer's parameters and tops will take; NetError where that is more than is left."""
-        tops = [] if layer.type in _SHARING else [blob for blob in top if all(blob is not b for b in bottom)]
-        taken = memory.BYTES * sum(blob.count for blob in [*layer.blobs, *tops])
+        taken = own_bytes(layer, bottom, top)
         memory.need(taken, f"its tops {', '.join(str(blob.shape) for blob in top)} and its parameters")
         self._bytes += taken
-        self._workspace = max(self._workspace, memory.BYTES * layer.workspace(bottom, top))
 
-    def diff_bytes(self, first: int = 0) -> int:
-        """Bytes of the diffs that a backward down to layer ``first``, this included, takes."""
-        wanted = {
-            blob
-            for i, bottoms in enumerate(self.bottom_index)
-            for blob, need in zip(bottoms, self.bottom_need_backward[i])
-            if need and i >= first and self.need_backward[i] and self.layers[i].type not in _SHARING
-        }
-        return memory.BYTES * sum(self.blobs[i].count for i in wanted)
-
-    def _check_diffs(self) -> None:
-        """NetError where the diffs of a backward do not fit beside the data."""
-        with memory.left(self._max_bytes - self._bytes):
-            memory.need(self.diff_bytes(), f"{self._source}: the backward")
-
-    @property
-    def forward_bytes(self) -> int:
-        """Bytes of parameters and tops, and of the layer that takes most besides."""
-        return self._bytes + self._workspace
+    def _fill_parameters(self) -> None:
+        """Only now, since the whole net is known to do: that may take gigabytes, and a while."""
+        if not memory.is_shapes_only():
+            memory.need(ByteCounts(self).forward(), f"{self._source}: a forward")
+        for fillers, named_error in self._fillers:
+            try:
+                for filler in fillers:
+                    filler()
+            except FOREIGN as error:
+                raise named_error(error) from error.__cause__ or error
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)

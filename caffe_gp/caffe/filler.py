@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +17,28 @@ from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 
 
+class _Postponed(threading.local):
+    def __init__(self) -> None:
+        self.lists: list[list[Callable[[], None]]] = []
+
+
+_postponed = _Postponed()
+
+
+@contextmanager
+def postponed() -> Iterator[list[Callable[[], None]]]:
+    """Within it ``fill`` only checks; what it would have done is in the list, to be called."""
+    _postponed.lists.append([])
+    try:
+        yield _postponed.lists[-1]
+    finally:
+        _postponed.lists.pop()
+
+
 def fill(blob: Blob, param: Any) -> None:
     """Fill the blob's data by ``param`` (FillerParameter); random ones draw from torch's generator.
+
+    Within ``postponed``, not yet.
 
     Raises NetError for an unknown type, a range that is none, or a shape that the filler cannot fill: as in
     Caffe, one without elements.
@@ -29,10 +53,16 @@ def fill(blob: Blob, param: Any) -> None:
         return
     made = 1 if param.type in ("constant", "bilinear") else 2  # random values are drawn, then copied
     memory.need(made * memory.BYTES * blob.count, f"a {param.type} filler for the shape {blob.shape}")
-    try:
-        values = _FILLERS[param.type](blob.shape, param)
-    except KeyError:
-        raise NetError(f"unknown filler type '{param.type}'; known: {', '.join(sorted(_FILLERS))}") from None
+    if param.type not in _FILLERS:
+        raise NetError(f"unknown filler type '{param.type}'; known: {', '.join(sorted(_FILLERS))}")
+    if _postponed.lists:
+        _postponed.lists[-1].append(partial(_fill_now, blob, param))
+    else:
+        _fill_now(blob, param)
+
+
+def _fill_now(blob: Blob, param: Any) -> None:
+    values = _FILLERS[param.type](blob.shape, param)
     blob.write_data(lambda array: torch.from_numpy(array).copy_(values))
 
 

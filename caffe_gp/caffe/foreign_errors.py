@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.byte_counts import workspace_bytes
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import CaffeGPError, NetError, with_source
+from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError, with_source
 
 #: What the libraries below a layer raise for shapes, numbers, memory and files that they cannot take.
 FOREIGN = (
@@ -30,12 +31,15 @@ def named(
     doing   what failed, after 'cannot': 'compute', 'be set up'
     """
     if isinstance(error, NetError):
-        return with_source(error if "layer '" in str(error) else layer.error(str(error)), source)
+        placed = error if "layer '" in str(error) else type(error)(str(layer.error(str(error))))
+        return with_source(placed, source)
     if isinstance(error, CaffeGPError):
         return error
     shapes = [", ".join(str(blob.shape) for blob in blobs) or "none" for blobs in (bottom, top)]
     said = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+    kind = NetError
     if isinstance(error, MemoryError) or "memory" in str(error):
+        kind = OutOfMemoryError
         why = "out of memory: try smaller images or a smaller batch"
     elif any(0 in blob.shape for blob in bottom):
         why = "does it take blobs without elements?"
@@ -46,7 +50,7 @@ def named(
     found = layer.error(
         f"cannot {doing} with bottoms {shapes[0]} and tops {shapes[1]}; {why} ({': '.join(said)})"
     )
-    return with_source(found, source)
+    return with_source(kind(str(found)), source)
 
 
 def reshape_layer(
@@ -67,7 +71,7 @@ def reshape_layer(
         return
     for blob in top:
         memory.need(memory.BYTES * blob.count, f"a top of the shape {blob.shape}")
-    memory.need(memory.BYTES * layer.workspace(bottom, top), "its computation")
+    memory.need(workspace_bytes(layer, bottom, top), "its computation")
     for shape, blob in zip(before, bottom):
         if blob.shape != shape and any(blob is one for one in top):
             raise layer.error(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from caffe_gp.errors import NetError, UsageError
+import torch
+
+from caffe_gp.errors import OutOfMemoryError, UsageError
 
 VARIABLE = "CAFFE_GP_MAX_BYTES"
 #: Of the machine's memory, where the variable is not set; the rest is the system's and the libraries'.
@@ -16,8 +19,17 @@ SHARE = 0.8
 BYTES = 4  # of a value
 
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_shapes_only: list[bool] = []
-_left: list[int] = []  # of the net that is being built
+
+
+class _Building(threading.local):
+    """What is asked of nets that this thread builds."""
+
+    def __init__(self) -> None:
+        self.shapes_only = 0  # how many times over
+        self.left: list[int] = []  # bytes, of the nets that are being built, one in another
+
+
+_building = _Building()
 
 
 def max_bytes() -> int:
@@ -48,33 +60,46 @@ def _share_of_machine() -> int:
 @contextmanager
 def left(count: int) -> Iterator[None]:
     """Within it ``need`` allows so many bytes and no more."""
-    _left.append(count)
+    _building.left.append(count)
     try:
         yield
     finally:
-        _left.pop()
+        _building.left.pop()
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """Within it nets may be of any size, and their parameters are not filled."""
-    _shapes_only.append(True)
+    _building.shapes_only += 1
     try:
         yield
     finally:
-        _shapes_only.pop()
+        _building.shapes_only -= 1
 
 
 def is_shapes_only() -> bool:
     """Whether only the shapes of a net are wanted."""
-    return bool(_shapes_only)
+    return _building.shapes_only > 0
 
 
 def need(count: int, what: str) -> None:
-    """NetError where so many bytes are not left. ``what`` begins the message."""
-    allowed = _left[-1] if _left else max_bytes()
-    if count > allowed and not _shapes_only:
-        raise NetError(
+    """OutOfMemoryError where so many bytes are not left. ``what`` begins the message."""
+    if is_shapes_only():
+        return
+    allowed = _building.left[-1] if _building.left else max_bytes()
+    if count > allowed:
+        raise OutOfMemoryError(
             f"{what} needs {count:,} bytes; of {max_bytes():,} that a net may take {max(allowed, 0):,} are "
             f"left. Use smaller images, a smaller batch or a smaller net, or raise --max-memory ({VARIABLE})"
         )
+
+
+def zeros(count: int) -> torch.Tensor:
+    """So many float32 zeros on the host. OutOfMemoryError where they may not be taken, or are not there."""
+    need(BYTES * count, f"a blob of {count:,} values")
+    try:
+        return torch.zeros(count)
+    except (RuntimeError, MemoryError) as error:
+        raise OutOfMemoryError(
+            f"a blob of {count:,} values: the machine has no memory left for it"
+        ) from error

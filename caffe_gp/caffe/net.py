@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import debug_info
+from caffe_gp.caffe import debug_info, memory
 from caffe_gp.caffe.blob import Blob, BlobVec
+from caffe_gp.caffe.byte_counts import ByteCounts
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
-from caffe_gp.errors import CaffeGPError, NetError, WeightsError
+from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError, WeightsError
+from caffe_gp.one_thread import OneThread, in_one_thread
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
@@ -33,6 +35,9 @@ class Net:
     ``Net(prototxt, phase)`` or ``Net(prototxt, phase, level=0, stages=[...], weights=path)``; the older
     ``Net(prototxt, caffemodel, phase)`` works too. Everything keeps pycaffe's names and messages. Arrays
     that passes return are views of blob memory, overwritten by the next pass: copy what you keep.
+
+    One thread may use a net at a time. A pass that begins while another thread's goes on raises EngineError;
+    so does one while another thread is in ``with net.one_thread:``. Different nets are independent.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Net:
     def _init(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
         built = Construction(param, phase, level, stages, source)
         self.phase = phase
+        self.one_thread = OneThread(f"the net of {source}")
         self.layers = LayerVec(built.layers)
         self.debug_info = built.param.debug_info  # log mean absolute values, layer by layer
         self._source, self._param, self._name = source, built.param, built.param.name
@@ -94,6 +100,9 @@ class Net:
         self._loss_weights = DtypeVec(built.loss_weights)
         self._inputs, self._outputs = IntVec(built.inputs), IntVec(built.outputs)
         self._shared_params = built.shared_params
+        self._byte_counts = ByteCounts(built)
+        self._sized: tuple[Any, ...] = self._input_shapes()  # what memory was last found to do for
+        self._diffs_sized: tuple[Any, ...] = ()  # likewise, and down to which layer
         self._callbacks: dict[str, list[Callback]] = {
             "before_forward": [],
             "after_forward": [],
@@ -184,26 +193,48 @@ class Net:
     # ---- passes
 
     def reshape(self) -> None:
-        """Reshape every layer to the input blobs' shapes, without computing."""
-        with torch.no_grad():
+        """Reshape every layer to the input blobs' shapes, without computing.
+
+        Raises OutOfMemoryError where the net, so shaped, may not take what it needs.
+        """
+        with self.one_thread, torch.no_grad():
             for i, layer in enumerate(self.layers):
                 try:
                     reshape_layer(layer, *self._blobs_of(i))
                 except FOREIGN as error:
                     raise self._named(error, i) from error.__cause__ or error
+        self._need(self._byte_counts.forward(), "a forward")
+        self._sized = self._input_shapes()
+
+    def _input_shapes(self) -> tuple[Any, ...]:
+        return tuple(self._blobs[i].shape for i in self._inputs)
+
+    def _need(self, count: int, what: str) -> None:
+        shapes = ", ".join(f"{name} {self.blobs[name].shape}" for name in self.inputs[:3])
+        memory.need(count, f"{self._source}: {what} with {shapes or 'these blobs'}")
 
     def _blobs_of(self, i: int) -> tuple[list[Blob], list[Blob]]:
         blobs = self._blobs
         return [blobs[k] for k in self._bottom_index[i]], [blobs[k] for k in self._top_index[i]]
 
     def _named(self, error: Exception, i: int) -> CaffeGPError:
-        return named(error, self.layers[i], *self._blobs_of(i), self._source, "compute")
+        found = named(error, self.layers[i], *self._blobs_of(i), self._source, "compute")
+        if isinstance(found, OutOfMemoryError):
+            needs = self._byte_counts.forward(), self._byte_counts.diffs()
+            return type(found)(
+                f"{found}. With these shapes the net takes about {needs[0]:,} bytes for a forward, and up to "
+                f"{needs[1]:,} more for a backward"
+            )
+        return found
 
+    @in_one_thread
     @torch.no_grad()
     def _forward(self, start: int, end: int) -> float:
         """Run layers ``start`` to ``end``, both included, reshaping each first; returns the summed loss."""
         if not 0 <= start < len(self.layers) or not 0 <= end < len(self.layers):
             raise NetError(f"{self._source}: layer range {start}..{end} is outside 0..{len(self.layers) - 1}")
+        if self._input_shapes() != self._sized:
+            self.reshape()  # before anything is taken
         loss: Any = 0.0
         for i in range(start, end + 1):
             self._run_callbacks("before_forward", i)
@@ -222,11 +253,15 @@ class Net:
             self._run_callbacks("after_forward", i)
         return float(loss)
 
+    @in_one_thread
     @torch.no_grad()
     def _backward(self, start: int, end: int) -> None:
         """Run backward from layer ``start`` down to layer ``end``, both included, where needed."""
         if not 0 <= start < len(self.layers) or not 0 <= end < len(self.layers):
             raise NetError(f"{self._source}: layer range {start}..{end} is outside 0..{len(self.layers) - 1}")
+        if self._diffs_sized != (end, self._sized):
+            self._need(self._byte_counts.forward() + self._byte_counts.diffs(end), "a forward and a backward")
+            self._diffs_sized = end, self._sized
         for i in range(start, end - 1, -1):
             self._run_callbacks("before_backward", i)
             if self._layer_need_backward[i]:
@@ -239,6 +274,7 @@ class Net:
                     debug_info.log_backward(self, i)
             self._run_callbacks("after_backward", i)
 
+    @in_one_thread
     def forward(
         self,
         blobs: Sequence[str] | None = None,
@@ -256,6 +292,7 @@ class Net:
         self._forward(0 if start is None else self._layer_index(start), last)
         return {name: self.blobs[name].data for name in wanted}
 
+    @in_one_thread
     def backward(
         self,
         diffs: Sequence[str] | None = None,
@@ -295,6 +332,7 @@ class Net:
                 )
             getattr(blob, side)[...] = array
 
+    @in_one_thread
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
         """Forward any number of inputs batch by batch; returns copies, one row an input."""
         results: dict[str, list[np.ndarray]] = {name: [] for name in set(self.outputs) | set(blobs or ())}
@@ -303,6 +341,7 @@ class Net:
                 results[name].extend(values.copy())
         return _trimmed(results, kwargs)
 
+    @in_one_thread
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -22,6 +22,7 @@ from caffe_gp.errors import DataError, NetError, ZeroGradientError, check_array,
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.one_thread import in_one_thread
 
 
 class NeighbourPerturbation(PerturbedNet):
@@ -59,6 +60,7 @@ class NeighbourPerturbation(PerturbedNet):
         self._start: np.ndarray | None = None
         self._has_gradient = False
 
+    @in_one_thread
     def look(self, images: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Forward: labels (N,) int64 and the features of each blob, (N, D) float32.
 
@@ -70,6 +72,7 @@ class NeighbourPerturbation(PerturbedNet):
         self._start = None
         return self._labels(), {name: self._features(name, len(images)) for name in self.features}
 
+    @in_one_thread
     def toward(self, classes: np.ndarray) -> np.ndarray:
         """Backward: the sign of the gradient of p(class) at the blob, int8 in its shape.
 
@@ -93,6 +96,7 @@ class NeighbourPerturbation(PerturbedNet):
         self.look(images)
         return self.toward(classes)
 
+    @in_one_thread
     def after(self, steps: np.ndarray, eps: float) -> np.ndarray:
         """Labels (N,) int64 of the images of the last ``look`` with the blob moved by ``eps * steps``.
 

@@ -22,6 +22,7 @@ from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net
 from caffe_gp.gp.result import GPResult, Opinions, gp_result
+from caffe_gp.one_thread import in_one_thread
 
 Progress = Callable[[int, int, str], None]
 Watch = Callable[[int, np.ndarray], None]
@@ -75,6 +76,7 @@ class GuidedPerturbation(PerturbedNet):
             f"iterations={self.iterations}, inject={self.inject!r}, seed={self.seed})"
         )
 
+    @in_one_thread
     def __call__(
         self,
         images: np.ndarray,

@@ -10,6 +10,7 @@ from caffe_gp.errors import DataError, NetError, check_array
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.pycaffe import AnyNet, Blob, Net
 from caffe_gp.gp.softmaxes import is_final, probabilities
+from caffe_gp.one_thread import OneThread
 
 
 class PerturbedNet:
@@ -31,6 +32,8 @@ class PerturbedNet:
         score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
         self._other_inputs: Mapping[str, np.ndarray] = getattr(net, "other_inputs", {})
         self.net: Net = getattr(net, "net", cast(Net, net))
+        # The embedded Caffe's nets have one; of BVLC Caffe's, each method looks after itself.
+        self.one_thread = getattr(self.net, "one_thread", OneThread("this net"))
         if not self.net.inputs:
             raise NetError(
                 "the net has no Input layer to put images in; load it with engine.load_net, which adds one"

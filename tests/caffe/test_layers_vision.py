@@ -248,6 +248,10 @@ def test_stochastic_pooling():
     windows = x.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(2, 2, 4)
     test = Run(text, [x], phase=1)
     assert_close(test.data[0][0, 0], (windows**2).sum(-1) / windows.sum(-1))
+    (dx,) = test.backward([np.full((1, 1, 2, 2), 5.0)])
+    mean = ((windows**2).sum(-1) / windows.sum(-1))[..., None]
+    share = 5 * (2 * windows - mean) / windows.sum(-1, keepdims=True)
+    assert_close(dx[0, 0], share.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(4, 4))
     train = Run(text, [x], phase=0)
     drawn = np.zeros((2, 2))
     for _ in range(2000):

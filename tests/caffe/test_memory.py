@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
-from caffe_gp.caffe import memory
+from caffe_gp.caffe import filler, memory
 from caffe_gp.caffe.memory_use import memory_use
 from caffe_gp.cli import inspect
 from caffe_gp.cli.options import add_max_memory
-from caffe_gp.errors import NetError, UsageError
+from caffe_gp.errors import NetError, OutOfMemoryError, UsageError
 
 BOX = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
 LAYER = 'layer {{ name: "t" type: "{}" bottom: "d" top: "t" {} }}'
@@ -61,8 +63,10 @@ def test_the_sum_counts():
         net(text)
     short = text.replace("60000", "40000")
     assert net(short).forward()["d4"].shape == (1, 40000)
-    with pytest.raises(NetError, match="the backward needs 640,000 bytes"):
-        net("force_backward: true " + short)
+    both = net("force_backward: true " + short)
+    both.forward()
+    with pytest.raises(OutOfMemoryError, match="a forward and a backward with d .* needs 1,440,000 bytes"):
+        both.backward(d4=both.blobs["d4"].data)
 
 
 def test_a_net_that_grows_is_refused(monkeypatch):
@@ -70,6 +74,45 @@ def test_a_net_that_grows_is_refused(monkeypatch):
     made.blobs["d"].reshape(1, 3, 250, 250)
     with pytest.raises(NetError, match=r"layer 't' \(Tile\).*\(1, 6, 250, 250\) needs 1,500,000 bytes"):
         made.forward()
+    made.blobs["d"].reshape(1, 3, 200, 200)  # either blob does, both together do not
+    with pytest.raises(OutOfMemoryError, match=r"a forward with d \(1, 3, 200, 200\) needs 1,440,000 bytes"):
+        made.forward()
+    assert not made.blobs["t"]._data.allocated
+    made.blobs["d"].reshape(1, 3, 100, 100)
+    assert made.forward()["t"].shape == (1, 6, 100, 100)
+
+
+def test_what_the_machine_has_not_is_an_error_of_ours(monkeypatch):
+    def none_left(*shape):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 768 bytes")
+
+    made = net(BOX + LAYER.format("Power", "power_param { power: 2 }"))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "zeros", none_left)
+        with pytest.raises(OutOfMemoryError, match="a blob of 192 values"):
+            made.blobs["d"].data[...] = 1
+    with monkeypatch.context() as patch:
+        patch.setattr(type(made.layers[1]), "forward", none_left)
+        with pytest.raises(OutOfMemoryError, match="layer 't'.*takes about 1,536 bytes for a forward"):
+            made.forward()
+
+
+def test_parameters_are_filled_when_the_whole_net_is_known_to_do(monkeypatch):
+    filled = []
+    monkeypatch.setattr(filler, "_fill_now", lambda blob, param: filled.append(blob))
+    inner = LAYER.format("InnerProduct", "inner_product_param { num_output: 9 }").replace('"t"', '"i"')
+    with pytest.raises(OutOfMemoryError, match="layer 't'"):
+        net(BOX + inner + LAYER.format("Tile", "tile_param { tiles: 9999 }"))
+    assert not filled
+    net(BOX + inner)
+    assert len(filled) == 2
+
+
+def test_threads_do_not_share_limits():
+    with memory.shapes_only(), ThreadPoolExecutor(1) as other:
+        memory.need(10**15, "nothing")
+        with pytest.raises(OutOfMemoryError, match="all of it"):
+            other.submit(memory.need, 10**15, "all of it").result()
 
 
 def test_lrn_looks_no_further_than_the_channels():
@@ -121,7 +164,8 @@ def test_what_a_net_takes_is_known_before():
     made = net(text)
     made.forward()
     data, _ = taken(made)
-    assert use.forward == data == 4 * (192 + 5 * 27 + 5 + 4 * 180)
+    assert data == 4 * (192 + 5 * 27 + 5 + 4 * 180)
+    assert use.forward == data + 4 * 27 * 36  # the patches that torch multiplies with
     made.backward(s=made.blobs["s"].data)
     assert use.backward - use.forward == 4 * (192 + 5 * 180)  # d, c, both tops of its Split, a and b
     _, diffs = taken(made)
@@ -140,13 +184,13 @@ def test_shapes_only_takes_nothing(monkeypatch):
 def test_inspect_says_what_fits(tmp_path, capsys, monkeypatch):
     path = tmp_path / "net.prototxt"
     path.write_text(CHAIN + 'layer { name: "p" type: "Softmax" bottom: "s" top: "p" }')
-    found = inspect.memory_facts(path, (80, 40))
+    found = inspect.memory_facts(path, (60, 30))
     needed = found["bytes with guided perturbations at 'data'"]
-    assert found["bytes for a forward at 80 x 40"] < needed < 1_000_000
+    assert found["bytes for a forward at 60 x 30"] < needed < 1_000_000
     width, height = map(int, found["largest size that fits into 1000000 bytes"].split(" x "))
-    assert 80 < width < 1000 and height == round(width / 2)
+    assert 60 < width < 1000 and height == round(width / 2)
     monkeypatch.setenv(memory.VARIABLE, str(needed))
-    assert inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed} bytes"] == "80 x 40"
+    assert inspect.memory_facts(path, (60, 30))[f"largest size that fits into {needed} bytes"] == "60 x 30"
     monkeypatch.setenv(memory.VARIABLE, str(needed - 1))
-    smaller = inspect.memory_facts(path, (80, 40))[f"largest size that fits into {needed - 1} bytes"]
-    assert smaller in ("79 x 40", "79 x 39")
+    smaller = inspect.memory_facts(path, (60, 30))[f"largest size that fits into {needed - 1} bytes"]
+    assert smaller in ("59 x 30", "59 x 29")

@@ -37,6 +37,8 @@ class TanHLayer(ElementwiseLayer):
 class SwishLayer(ElementwiseLayer):
     """``x sigmoid(beta x)``; the sigmoid is kept from the forward pass, so it is right in place too."""
 
+    copies = 1
+
     def read_parameters(self) -> None:
         self._beta = self.layer_param.swish_param.beta
         self._sigmoid: torch.Tensor | None = None
@@ -56,6 +58,8 @@ class SwishLayer(ElementwiseLayer):
 @register("ELU")
 class ELULayer(ElementwiseLayer):
     """``x`` for x > 0, else ``alpha (exp(x) - 1)``; right in place too (for alpha > 0)."""
+
+    copies = 2
 
     def read_parameters(self) -> None:
         self._alpha = self.layer_param.elu_param.alpha

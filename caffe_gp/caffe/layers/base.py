@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.errors import NetError
+
+log = logging.getLogger("caffe")
 
 TRAIN, TEST = 0, 1
 
@@ -51,6 +54,7 @@ class Layer:
     max_top: int | None = None
     equal_num_bottom_top = False
     auto_top_blobs = False  # missing tops are made up, unnamed (loss layers)
+    copies = 0  # of the first bottom, that a pass makes besides the blobs (measured)
 
     # The net's own LayerParameter; typed Any because message classes are built at import.
     layer_param: Any
@@ -106,8 +110,8 @@ class Layer:
         return 0.0
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Values that a pass takes besides the blobs, where they may be many more; shapes are known."""
-        return 0
+        """Values that a pass takes besides the blobs; shapes are known."""
+        return self.copies * bottom[0].count if self.copies else 0
 
     # ---- shared helpers
 
@@ -117,6 +121,16 @@ class Layer:
     def error(self, message: str) -> NetError:
         """A NetError that names this layer."""
         return NetError(f"layer '{self.name}' ({self.type}): {message}")
+
+    def warn_if_in_place(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """For layers whose backward reads the bottom data, which in-place use has overwritten."""
+        if bottom[0] is top[0]:
+            log.warning(
+                "layer '%s' (%s) works in place: Caffe's gradient for it is wrong then and is reproduced; "
+                "give the top another name if you need its gradient",
+                self.name,
+                self.type,
+            )
 
     def check_blob_counts(self, num_bottom: int, num_top: int) -> None:
         """Raise NetError if the numbers of bottoms and tops do not suit the layer."""

@@ -25,6 +25,7 @@ class BNLayer(Layer):
     blobs, the running mean and variance, which TEST phase and ``frozen`` use.
     """
 
+    copies = 3
     exact_num_bottom = 1
     exact_num_top = 1
 

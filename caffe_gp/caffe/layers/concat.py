@@ -73,6 +73,7 @@ class SliceLayer(Layer):
 
     exact_num_bottom = 1
     min_top = 1
+    copies = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.slice_param

@@ -16,6 +16,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_FEW_VALUES = 20480  # torch's bound
 CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
@@ -131,6 +132,25 @@ class _Filters(SpatialLayer):
                 )
             out.reshape(*blob.shape[: self.axis], self._num_output, *sizes)
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Weights in the layout of torch's kernels (filled up to eight outputs), or patches for tiny images.
+
+        Measured; images and outputs are mostly in the right layout already.
+        """
+        if self.dims not in CONV:
+            return 2 * (bottom[0].count + top[0].count)
+        weights = self.blobs[0].count
+        outputs = (self._channels if self.transposed else self._num_output) // self._group
+        laid_out = weights * -(-outputs // 8) * 8 // outputs + weights
+        return max(laid_out, self._torch_patches(bottom[0], top[0]))
+
+    def _torch_patches(self, blob: Blob, out: Blob) -> int:
+        """Values of the patches where torch convolves by a matrix product: few values, small kernels."""
+        small = self._group == 1 and blob.count <= _FEW_VALUES and min(self.kernel, default=1) <= 3
+        if self.transposed or not small:
+            return 0
+        return self.blobs[0].count_from(1) * out.count // self._num_output
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Channels-last on the CPU, where torch's kernels are up to twice as fast so."""
         weight, group = self._kernels()
@@ -230,6 +250,13 @@ class ConvolutionLayer(_Filters):
 
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         return self.conv_size(sizes)
+
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Of the matrix product: patches, and the outputs before their axes are in order."""
+        if not self._as_product(bottom[0], top[0]):
+            return super().workspace(bottom, top)
+        patches = self.blobs[0].count_from(1) * top[0].count // self._num_output
+        return patches * (1 if bottom[0].shape[0] == 1 else 2) + top[0].count
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The matrix product where it pays, else torch's convolution."""

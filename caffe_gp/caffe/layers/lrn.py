@@ -19,10 +19,12 @@ class LRNLayer(Layer):
     mean x^2)^-beta`` over an n x n window whose mean counts the padding; ``k`` is ignored there, as in Caffe.
     """
 
+    copies = 5
     exact_num_bottom = 1
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.warn_if_in_place(bottom, top)
         param = self.layer_param.lrn_param
         self._n, self._alpha, self._beta, self._k = param.local_size, param.alpha, param.beta, param.k
         self._across = param.norm_region == pb.LRNParameter.ACROSS_CHANNELS

@@ -62,6 +62,12 @@ class MultiStageMeanfieldLayer(Layer):
             raise self.error(f"the image {image} must have the batch and size of the scores {unary}")
         top[0].reshape(*unary)
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """What every iteration keeps for the backward, and lattices without two pixels alike (measured)."""
+        kept = 7 if any(self.param_propagate_down) else 1
+        n, _, height, width = bottom[0].shape
+        return (kept * self._parameters.num_iterations + 4) * bottom[0].count + 512 * n * height * width
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """q_T; keeps every iteration's probabilities for the backward."""
         device = mode.device()

@@ -7,15 +7,12 @@ formula reads the bottom data; that is Caffe's behaviour too and right wherever 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
-
-log = logging.getLogger("caffe")
 
 
 class NeuronLayer(Layer):
@@ -41,13 +38,8 @@ class ElementwiseLayer(NeuronLayer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read the parameters; warn of in-place use that Caffe computes wrongly."""
         self.read_parameters()
-        if self.in_place_gradient_is_wrong and bottom[0] is top[0]:
-            log.warning(
-                "layer '%s' (%s) works in place: Caffe's gradient for it is wrong then and is reproduced; "
-                "give the top another name if you need its gradient",
-                self.name,
-                self.type,
-            )
+        if self.in_place_gradient_is_wrong:
+            self.warn_if_in_place(bottom, top)
 
     def read_parameters(self) -> None:
         """Take what the functions need from ``layer_param``."""

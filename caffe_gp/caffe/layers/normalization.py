@@ -140,6 +140,7 @@ class MVNLayer(Layer):
     right, other than BVLC Caffe's, which overwrites the top diff while it still needs it.
     """
 
+    copies = 1
     exact_num_bottom = 1
     exact_num_top = 1
 

@@ -91,10 +91,12 @@ class PoolingLayer(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
+        self._index: torch.Tensor | None = None
         if self._method == pb.PoolingParameter.MAX:
-            y, self._index = self._max(x)
+            y, index = self._max(x)
+            self._index = index
             if len(top) > 1:
-                top[1].data_tensor = self._index.to(torch.float32)
+                top[1].data_tensor = index.to(torch.float32)
         elif self._method == pb.PoolingParameter.AVE:
             y = self._average(x)
         else:
@@ -108,11 +110,14 @@ class PoolingLayer(Layer):
         dy, x = top[0].diff_tensor, bottom[0].data_tensor
         if self._method == pb.PoolingParameter.AVE:
             bottom[0].diff_tensor = self._average_backward(dy, x)
+        elif self._method == pb.PoolingParameter.STOCHASTIC and self.phase != TRAIN:
+            bottom[0].diff_tensor = self._weighted_mean_backward(dy, x, top[0].data_tensor)
         elif self._method == pb.PoolingParameter.MAX and self._torch_agrees(x):
             bottom[0].diff_tensor = torch.ops.aten.max_pool2d_with_indices_backward(
                 dy, x, self._kernel, self._stride, self._pad, [1, 1], not self._floor, self._index
             )
         else:
+            assert self._index is not None
             n, c, h, w = x.shape
             index, values = self._index.reshape(n, c, -1), dy.reshape(n, c, -1)
             dx = torch.zeros(n, c, h * w, device=x.device)
@@ -158,15 +163,10 @@ class PoolingLayer(Layer):
             return torch.ops.aten.avg_pool2d_backward(
                 dy, x, self._kernel, self._stride, self._pad, not self._floor, True, None
             )
-        n, c, h, w = x.shape
         _, index = self._windows(x[:1, :1], 0.0)
-        inside = index >= 0
-        share = torch.where(inside, (dy / self._divisor(x)).unsqueeze(-1), 0.0)
-        dx = torch.zeros(n, c, h * w, device=x.device)
-        dx.scatter_add_(2, index.clamp(min=0).expand_as(share).reshape(n, c, -1), share.reshape(n, c, -1))
-        return dx.view(n, c, h, w)
+        return _collected((dy / self._divisor(x)).unsqueeze(-1), index, x)
 
-    def _stochastic(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _stochastic(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """TRAIN: an element drawn with probability proportional to it; TEST: the mean so weighted."""
         windows, index = self._windows(x, 0.0)
         if self.phase == TRAIN:
@@ -176,7 +176,13 @@ class PoolingLayer(Layer):
             chosen = index.expand_as(windows).gather(-1, at).squeeze(-1).clamp(min=0)
             return windows.gather(-1, at).squeeze(-1), chosen.contiguous()
         weight = windows.sum(-1)
-        return (windows**2).sum(-1) / weight.clamp(min=torch.finfo(torch.float32).tiny), index[..., 0]
+        return (windows**2).sum(-1) / weight.clamp(min=torch.finfo(torch.float32).tiny), None
+
+    def _weighted_mean_backward(self, dy: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Of sum x^2 / sum x; Caffe, whose STOCHASTIC needs a GPU, leaves it undefined."""
+        windows, index = self._windows(x, 0.0)
+        weight = windows.sum(-1).clamp(min=torch.finfo(torch.float32).tiny)
+        return _collected((2 * windows - y.unsqueeze(-1)) * (dy / weight).unsqueeze(-1), index, x)
 
     def _windows(self, x: torch.Tensor, outside: float) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, C, out H, out W, elements) of every window, and their indices h * W + w (-1 outside)."""
@@ -199,3 +205,15 @@ class PoolingLayer(Layer):
             start = torch.arange(out, device=x.device) * s - p
             lengths.append((start + k).clamp(max=size + p) - start)
         return torch.outer(lengths[0], lengths[1]).to(x.dtype)
+
+
+def _collected(shares: torch.Tensor, index: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """What the windows' elements got, added up in the shape of ``x``.
+
+    shares, index   (N or 1, C or 1, out H, out W, elements), as of ``_windows``; elements may be 1 in shares
+    """
+    n, c, h, w = x.shape
+    shares = torch.where(index >= 0, shares, 0.0)
+    dx = torch.zeros(n, c, h * w, device=x.device)
+    dx.scatter_add_(2, index.clamp(min=0).expand_as(shares).reshape(n, c, -1), shares.reshape(n, c, -1))
+    return dx.view(n, c, h, w)

@@ -52,6 +52,8 @@ class PReLULayer(NeuronLayer):
     ``blobs[0]``: (channels,), or () with ``channel_shared``; filled with 0.25 by default.
     """
 
+    copies = 2
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._check_axes(bottom[0])
         param, channels = self.layer_param.prelu_param, bottom[0].shape[1]

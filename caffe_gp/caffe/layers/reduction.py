@@ -60,6 +60,7 @@ class ArgMaxLayer(Layer):
 
     exact_num_bottom = 1
     exact_num_top = 1
+    copies = 4
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.argmax_param

@@ -21,6 +21,7 @@ class SPPLayer(Layer):
     A pyramid of one level keeps the pooled 4-D shape, as in Caffe.
     """
 
+    copies = 2
     exact_num_bottom = 1
     exact_num_top = 1
 
