@@ -21,6 +21,7 @@ import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.cli import option_types, options
+from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
 from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, printable
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
@@ -345,40 +346,15 @@ def memory_facts(
 ) -> dict[str, Any]:
     """Bytes that a net takes for an image of ``size`` (W, H), and the largest size of its shape that fits.
 
-    blob      is perturbed; 'data' is the input, whatever its name
-    options   as ``engines.prepare_net`` takes them
-    Layers of type "Python" that are not ours are refused: they would run. Raises as ``engines.prepare_net``.
+    The other arguments, and the errors, are those of ``engines.sizes.memory_for``.
     """
-    from caffe_gp.caffe import memory
-    from caffe_gp.caffe.memory_use import memory_use
-
-    def use(width: int, height: int) -> Any:
-        shape = (1, None, height, width)
-        prepared = engines.prepare_net(
-            path, engine="torch", input_shape=shape, allow_python_layers=(), **options
-        )
-        return memory_use(prepared.net, prepared.data if blob == "data" else blob, os.fspath(path))
-
-    limit = memory.max_bytes()
-    asked = use(*size)
-
-    def fits(width: int) -> bool:
-        try:
-            return bool(use(width, max(1, round(width * size[1] / size[0]))).backward <= limit)
-        except NetError:  # below the size asked for too small for a kernel, above it beyond Caffe's limits
-            return width < size[0]
-
-    low, high = (size[0], 2 * size[0]) if asked.backward <= limit else (0, size[0])
-    while low == high // 2 and fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    largest = f"{low} x {max(1, round(low * size[1] / size[0]))}" if low else "none"
+    limit = max_bytes()
+    use = memory_for(path, size, blob, **options)
+    largest = largest_size(path, size, limit, blob, **options)
     return {
-        f"bytes for a forward at {size[0]} x {size[1]}": asked.forward,
-        f"bytes with guided perturbations at '{blob}'": asked.backward,
-        f"largest size that fits into {limit} bytes": largest,
+        f"bytes for a forward at {size[0]} x {size[1]}": use.forward,
+        f"bytes with guided perturbations at '{blob}'": use.backward,
+        f"largest size that fits into {limit} bytes": f"{largest[0]} x {largest[1]}" if largest else "none",
     }
 
 

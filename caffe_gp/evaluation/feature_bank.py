@@ -10,6 +10,7 @@ be added to it. Neither depends on the test images, so every run over them share
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterator
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.files.json_files import read_json, write_json
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.images.preprocess import Preprocess
+from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.progress import progress_bar
 from caffe_gp.runs.records import as_read_back, check_key
 from caffe_gp.runs.row_files import RowFiles
@@ -50,6 +52,7 @@ class FeatureBank:
         self.folder, self.method, self.data, self.preprocess = Path(folder), method, data, preprocess
         self.batch_size, self.quiet = batch_size, quiet
         self._key = as_read_back(key)
+        self._parts = FittingParts(quiet)
         self._claim()
 
     def features(self) -> dict[str, np.ndarray]:
@@ -63,8 +66,9 @@ class FeatureBank:
         for rows, batches in self._pieces(todo, max(sizes), f"features {', '.join(files)}"):
             found: dict[str, list[np.ndarray]] = {name: [] for name in files}
             for batch in batches:
-                for name, values in self.method.look(self._images(batch))[1].items():
-                    found[name].append(values)
+                for looked in self._parts.of(len(batch), partial(self._look, batch)):
+                    for name, values in looked.items():
+                        found[name].append(values)
             self._claim()
             for name, one in files.items():
                 wanted = np.isin(rows, missing[name])
@@ -82,7 +86,9 @@ class FeatureBank:
         size = self.method.net.blobs[self.method.blob].data[0].size
         for piece, batches in self._pieces(files.missing(rows), size, f"gradients at {self.method.blob}"):
             found = [
-                self.method.directions(self._images(batch), self.data.labels[batch]) for batch in batches
+                signs
+                for batch in batches
+                for signs in self._parts.of(len(batch), partial(self._directions, batch))
             ]
             self._claim()
             files.add(piece, np.concatenate(found))
@@ -98,6 +104,12 @@ class FeatureBank:
 
     def _files(self, kind: str, blob: str) -> RowFiles:
         return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels))
+
+    def _look(self, batch: np.ndarray, part: slice) -> dict[str, np.ndarray]:
+        return self.method.look(self._images(batch[part]))[1]
+
+    def _directions(self, batch: np.ndarray, part: slice) -> np.ndarray:
+        return self.method.directions(self._images(batch[part]), self.data.labels[batch[part]])
 
     def _images(self, rows: np.ndarray) -> np.ndarray:
         return self.preprocess.batch(self.data.images[rows])

@@ -6,7 +6,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import NetError
+from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
+from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError
 from caffe_gp.evaluation.confusion import confusion, sparse
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult, GuidedPerturbation
@@ -15,6 +16,7 @@ from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import is_picture_of, words
 from caffe_gp.images.preprocess import Canvas
 
+_NET_OPTIONS = ("score", "stages", "level", "inputs", "defines")
 CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
 
 
@@ -63,8 +65,29 @@ class Labeller:
                 keep_probabilities=keep_probabilities,
                 on_probabilities=on_probabilities,
             )
+        except OutOfMemoryError as error:
+            raise self._with_largest_size(error, images) from error
         except NetError as error:
             raise self._with_own_size(error, images.shape[2:]) from error
+
+    def _with_largest_size(self, error: NetError, images: np.ndarray) -> NetError:
+        """The error, with the size that fits if one image alone does not."""
+        settings, net = self.settings, self.net
+        height, width = images.shape[2:]
+        if len(images) > 1 or net.engine != "torch" or net.device != "cpu":
+            return error
+        options = {name: getattr(settings, name) for name in _NET_OPTIONS}
+        try:
+            limit = max_bytes()
+            needs = memory_for(settings.prototxt, (width, height), settings.blob, **options).backward
+            # Where it is less than may be taken, others have taken the rest.
+            limit = min(limit, needs - 1)
+            found = largest_size(settings.prototxt, (width, height), limit, settings.blob, **options)
+        except CaffeGPError:
+            return error
+        if found is None:
+            return error
+        return type(error)(f"{error}. Images of {found[0]} x {found[1]} fit: --resize {found[0]},{found[1]}")
 
     def _with_own_size(self, error: NetError, size: Sequence[int]) -> NetError:
         """The error, with the net's own size if images of another were given."""

@@ -21,6 +21,7 @@ from caffe_gp.evaluation.classification_results import Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
+from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.task import Batch, Record
 
 
@@ -76,6 +77,7 @@ class NeighbourWorker:
         self._product = getattr(caffe, "matmul", np.matmul)
         self._banks: dict[str, Neighbours] = {}
         self._gradients: dict[int, np.ndarray] = {}
+        self._parts = FittingParts(settings.quiet)
 
     @property
     def changes(self) -> Sequence[str]:
@@ -128,11 +130,15 @@ class NeighbourWorker:
                 self._banks = {name: Neighbours(bank, self._product) for name, bank in features.items()}
         self._say("neighbours")
         with _clock(seconds, "search"):
-            looks = [self.method.look(images)[1] for images in loaded]
+            looks = [features for images in loaded for features in self._features(images)]
             most, found = max(self._settings.k), {}
             for name, bank in self._banks.items():
                 found[name], _ = bank.nearest(np.concatenate([features[name] for features in looks]), most)
         return found
+
+    def _features(self, images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        """Of the images, part by part."""
+        return self._parts.of(len(images), lambda part: self.method.look(images[part])[1])
 
     def _record(
         self, item: str, images: np.ndarray, neighbours: dict[str, np.ndarray], seconds: dict[str, float]
@@ -144,23 +150,41 @@ class NeighbourWorker:
             with _clock(seconds, "gradients"):
                 self._fetch_gradients(np.concatenate([rows.ravel() for rows in neighbours.values()]))
         with _clock(seconds, "perturbed"):
-            base, _ = self.method.look(images)
-            labels = {}
-            for features, rows in neighbours.items():
-                for place in settings.gradient_at:
-                    signs = self._signs(rows, place)
-                    for k in settings.k:
-                        step = signs[:, :k].sum(axis=1, dtype=np.int8)
-                        after = [self.method.after(step, eps / k).tolist() for eps in settings.eps]
-                        labels[Variant(features, place, k).name] = after
+            parts = list(
+                self._parts.of(
+                    len(images),
+                    lambda part: self._labels(
+                        images[part], {name: rows[part] for name, rows in neighbours.items()}
+                    ),
+                )
+            )
         nearest = {name: rows.tolist() for name, rows in neighbours.items()}
         return {
             "item": item,
-            "base": base.tolist(),
+            "base": np.concatenate([base for base, _ in parts]).tolist(),
             "neighbours": nearest,
-            "labels": labels,
+            "labels": {
+                name: np.concatenate([labels[name] for _, labels in parts], axis=1).tolist()
+                for name in parts[0][1]
+            },
             "seconds": seconds,
         }
+
+    def _labels(
+        self, images: np.ndarray, neighbours: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Labels (n,) before, and (eps, n) after the step of each variant."""
+        settings = self._settings
+        base, _ = self.method.look(images)
+        labels = {}
+        for features, rows in neighbours.items():
+            for place in settings.gradient_at:
+                signs = self._signs(rows, place)
+                for k in settings.k:
+                    step = signs[:, :k].sum(axis=1, dtype=np.int8)
+                    after = [self.method.after(step, eps / k) for eps in settings.eps]
+                    labels[Variant(features, place, k).name] = np.stack(after)
+        return base, labels
 
     def _say(self, phase: str) -> None:
         if self.on_progress is not None:

@@ -18,6 +18,7 @@ from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.preprocess import Canvas
+from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.progress import say
 from caffe_gp.runs.task import Batch, Record
 
@@ -48,6 +49,7 @@ class SegmentationWorker:
         # One image without a gradient must not stop a run of thousands; see _check_moved.
         self._labeller.gp.allow_zero_gradient = kind == "segmentation"
         self._moved, self._unmoved = False, 0
+        self._parts = FittingParts(self._settings.quiet)
         self.on_progress: Callable[[str], None] | None = None
         self._labeller.gp.on_progress = self._report
         self._check_classes()
@@ -106,6 +108,13 @@ class SegmentationWorker:
     def records(self, batch: Batch, loaded: Loaded) -> Iterator[list[Record]]:
         """The records of a loaded batch, and the files that are asked for."""
         canvases, truths = loaded
+        yield from self._parts.of(
+            len(batch), lambda part: self._records(batch[part], canvases[part], truths[part])
+        )
+
+    def _records(
+        self, batch: Batch, canvases: Sequence[Canvas], truths: Sequence[np.ndarray | None]
+    ) -> list[Record]:
         crf = None if self._settings.crf is None else _BehindCRF(self._settings, self._labeller, canvases)
         keep = "probabilities" in self._settings.save
         result = self._labeller.label(canvases, truths, keep_probabilities=keep, on_probabilities=crf)
@@ -115,7 +124,7 @@ class SegmentationWorker:
         said = self._labeller.said_of_sizes(result, canvases[0])
         if said and not self._settings.quiet:
             say(f"  {said}")
-        yield [
+        return [
             self._record(item, canvas, truth, result, i, crf)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))
         ]

@@ -1,4 +1,4 @@
-"""Which images go through a net together, and decoding them ahead."""
+"""Which images go through a net together, as many as memory allows, and decoding them ahead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import queue
 import threading
 from typing import Callable, Iterable, Iterator, Sequence, TypeVar
 
+from caffe_gp.errors import OutOfMemoryError
 from caffe_gp.images.preprocess import Size
+from caffe_gp.runs.progress import say
 
 T = TypeVar("T")
 Loaded = TypeVar("Loaded")
@@ -27,6 +29,35 @@ def plan(sizes: Sequence[Size], batch_size: int) -> list[list[int]]:
         for same in by_size.values()
         for first in range(0, len(same), batch_size)
     ]
+
+
+class FittingParts:
+    """Work on as many at once as there is memory for.
+
+    Where it runs out, half as many are tried, and from then on no more. That changes last bits.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._most: int | None = None
+        self._quiet = quiet
+
+    def of(self, count: int, work: Callable[[slice], T]) -> Iterator[T]:
+        """What ``work`` makes of each part of ``count`` things. OutOfMemoryError where one is too many."""
+        first = 0
+        while first < count:
+            part = slice(first, min(count, first + (self._most or count)))
+            try:
+                made = work(part)
+            except OutOfMemoryError as error:
+                tried = part.stop - first
+                if tried == 1:
+                    raise
+                self._most = tried // 2
+                if not self._quiet:
+                    say(f"  no memory for {tried} images at once, so {self._most} from here on: {error}")
+                continue
+            yield made
+            first = part.stop
 
 
 def loaded_ahead(items: Iterable[T], load: Callable[[T], Loaded]) -> Iterator[tuple[T, Loaded]]:

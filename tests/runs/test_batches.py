@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from caffe_gp.runs.batches import loaded_ahead, plan
+from caffe_gp.errors import OutOfMemoryError
+from caffe_gp.runs.batches import FittingParts, loaded_ahead, plan
 
 pytestmark = pytest.mark.engine
 
@@ -17,6 +18,29 @@ def test_plan_groups_equal_sizes_in_their_order():
     assert plan(sizes, 2) == [[0, 2], [3, 5], [6], [1, 4]]
     assert plan(sizes, 1) == [[0], [2], [3], [5], [6], [1], [4]]
     assert plan([], 3) == []
+
+
+def test_where_memory_runs_out_half_as_many_are_tried_from_then_on(capsys):
+    tried = []
+
+    def work(part):
+        tried.append((part.start, part.stop))
+        if part.stop - part.start > 2:
+            raise OutOfMemoryError("4 are too many")
+        return part.stop
+
+    parts = FittingParts(quiet=False)
+    assert list(parts.of(9, work)) == [2, 4, 6, 8, 9]
+    assert tried == [(0, 9), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 9)]
+    assert list(parts.of(3, work)) == [2, 3]
+    said = capsys.readouterr().err.splitlines()
+    assert "no memory for 9 images at once, so 4 from here on: 4 are too many" in said[0] and len(said) == 2
+    with pytest.raises(OutOfMemoryError, match="not even one"):
+        list(FittingParts(quiet=True).of(2, _none))
+
+
+def _none(part):
+    raise OutOfMemoryError("not even one")
 
 
 def test_the_next_item_is_loaded_while_one_is_in_use():
