@@ -18,6 +18,7 @@ from caffe_gp.caffe.logs import init_log, log
 from caffe_gp.caffe.mode import (
     allow_tf32,
     engine_description,
+    set_deterministic,
     set_device,
     set_mode_cpu,
     set_mode_gpu,
@@ -53,7 +54,7 @@ __all__ = [
     "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
     "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
     "matmul", "net_spec", "params", "proto",
-    "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
+    "set_deterministic", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
     "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip
 

@@ -41,6 +41,8 @@ def named(
     if isinstance(error, MemoryError) or "memory" in str(error):
         kind = OutOfMemoryError
         why = "out of memory: try smaller images or a smaller batch"
+    elif "deterministic" in str(error):
+        why = "on a GPU PyTorch has no deterministic way to do this: compute on the CPU"
     elif any(0 in blob.shape for blob in bottom):
         why = "does it take blobs without elements?"
     elif doing == "compute":

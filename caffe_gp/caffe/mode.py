@@ -18,6 +18,8 @@ from caffe_gp.provenance import DEVICE_VARIABLE
 
 log = logging.getLogger("caffe")
 
+_CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+_CUBLAS_WORKSPACES = (":4096:8", ":16:8")  # NVIDIA's: with these, sums are taken in one order
 _CPU = torch.device("cpu")
 _device = _CPU
 _device_id = 0
@@ -76,10 +78,38 @@ def set_threads(threads: int) -> None:
     torch.set_num_threads(1 if _forked else threads)
 
 
+def set_deterministic(wanted: bool) -> None:
+    """Compute the same bits pass after pass and run after run, on one machine with one number of threads.
+
+    The CPU does so anyway. On a GPU slower algorithms are chosen, and a layer for which PyTorch has none
+    raises NetError. Raises EngineError where CUDA has started without the workspace that its matrix products
+    then need.
+    """
+    if wanted:
+        chosen = os.environ.setdefault(_CUBLAS_VARIABLE, _CUBLAS_WORKSPACES[0])
+        if chosen not in _CUBLAS_WORKSPACES:
+            raise EngineError(
+                f"environment variable {_CUBLAS_VARIABLE}={chosen!r}: deterministic products need "
+                f"{' or '.join(_CUBLAS_WORKSPACES)}; unset it"
+            )
+        if torch.cuda.is_initialized() and not torch.are_deterministic_algorithms_enabled():
+            raise EngineError(
+                "CUDA has started in this process, perhaps with other settings: ask for deterministic "
+                "results before the first net computes on the GPU"
+            )
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = False
+
+
 def engine_description() -> dict[str, Any]:
-    """What decides the last bits of a result, besides the processor: PyTorch's version and its threads."""
+    """What decides the last bits of a result, besides the processor."""
     # A plain str: whoever unpickles torch's own type imports torch.
-    return {"torch": str(torch.__version__), "threads": str(torch.get_num_threads())}
+    return {
+        "torch": str(torch.__version__),
+        "threads": str(torch.get_num_threads()),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
 
 
 def gpu_count() -> int:

@@ -59,6 +59,12 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     add_allowed_modules(group)
     add_max_memory(group)
     add_engine(group)
+    group.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same label maps bit for bit run after run on one machine, GPUs too, where that is slower "
+        "(embedded Caffe; on the CPU it is so anyway, for one number of --threads)",
+    )
 
 
 def add_score(group: Options) -> None:

@@ -99,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_data_folder(parser)
     options.add_defines(parser)
     options.add_allowed_modules(parser)
+    options.add_max_memory(parser)
     options.add_engine(parser)
     options.add_quiet(parser)
 

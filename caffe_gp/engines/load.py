@@ -43,11 +43,14 @@ def default_device() -> str:
     return os.environ.get(DEVICE_VARIABLE, "").strip() or "cpu"
 
 
-def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = None) -> Any:
+def load_caffe(
+    engine: str = "auto", device: str = "cpu", threads: int | None = None, deterministic: bool = False
+) -> Any:
     """The module that provides pycaffe's names, set to compute on ``device``.
 
     device   'cpu', 'cuda' or 'cuda:N'
     threads  CPU threads; default: what OMP_NUM_THREADS says, else the engine's own choice
+    deterministic   compute the same bits run after run, from here on: see ``caffe.mode.set_deterministic``
     Raises EngineError when the engine is not installed (or is the empty package of that name on PyPI), has no
     such device, or has started with other threads and cannot change them (BVLC Caffe).
     """
@@ -57,6 +60,8 @@ def load_caffe(engine: str = "auto", device: str = "cpu", threads: int | None = 
     if threads is not None:
         _set_threads(engine, threads)
     caffe = _import_bvlc() if engine == "bvlc" else _import_embedded()
+    if deterministic:
+        _set_deterministic(engine, caffe)
     if gpu is None:
         caffe.set_mode_cpu()
     else:
@@ -84,6 +89,12 @@ def _check_gpu(engine: str, caffe: Any, gpu: int) -> None:
             f"device 'cuda:{gpu}' is not here; torch sees {there}. Use --device cpu (in Python device='cpu'; "
             f"{DEVICE_VARIABLE} sets the default). A GPU needs a CUDA build of torch and the NVIDIA driver"
         )
+
+
+def _set_deterministic(engine: str, caffe: Any) -> None:
+    if engine != "torch":
+        raise EngineError("--deterministic (deterministic=True) is for the embedded Caffe, engine 'torch'")
+    caffe.set_deterministic(True)
 
 
 def _set_threads(engine: str, threads: int) -> None:

@@ -40,6 +40,7 @@ class NetSettings:
                 says, else FCN's for colour, 0 for grey nets, and scale 1
     resize, pad_to   see ``Preprocess``
     batch_size  images of one canvas size at once
+    deterministic   the same bits run after run on one machine, GPUs too
     command     the command line, for the results
     """
 
@@ -67,6 +68,7 @@ class NetSettings:
     engine: str = "auto"
     device: str = "cpu"
     batch_size: int = 1
+    deterministic: bool = False
     quiet: bool = False
     command: str = ""
 
@@ -96,6 +98,7 @@ class NetSettings:
         """
         self.check_eps()
         prepared, feed = self.prepare()
+        engines.load_caffe(self.engine, self.device, deterministic=self.deterministic)
         return Resolved(
             self,
             prepared,
@@ -180,6 +183,7 @@ class Resolved:
     def open_net(self, device: str | None = None) -> engines.GPNet:
         """The net loaded, with its weights."""
         settings = self.settings
+        engines.load_caffe(settings.engine, device or settings.device, deterministic=settings.deterministic)
         net = engines.open_net(
             self.prepared,
             settings.prototxt,
@@ -205,6 +209,7 @@ class Resolved:
             "device": self.settings.device.split(":")[0],
             "version": caffe_gp.__version__,
             **({"inputs": others} if others else {}),
+            **({"deterministic": True} if self.settings.deterministic else {}),
         }
 
     def origin(self, net: engines.GPNet) -> dict[str, Any]:
