@@ -24,9 +24,9 @@ class _Wired(Protocol):
 
 
 def own_bytes(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-    """Of the layer's parameters, and of its tops where they are no other blob's memory."""
+    """Of the layer's parameters, its tops where they are no other blob's memory, and what it keeps."""
     tops = [] if layer.type in _SHARING else [blob for blob in top if all(blob is not b for b in bottom)]
-    return BYTES * sum(blob.count for blob in [*layer.blobs, *tops])
+    return BYTES * (sum(blob.count for blob in [*layer.blobs, *tops]) + layer.kept(bottom, top))
 
 
 def workspace_bytes(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:

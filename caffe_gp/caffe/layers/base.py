@@ -111,7 +111,12 @@ class Layer:
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Values that a pass takes besides the blobs; shapes are known."""
-        return self.copies * bottom[0].count if self.copies else 0
+        in_place = sum(blob.count for blob in top if any(blob is one for one in bottom))
+        return in_place + (self.copies * bottom[0].count if self.copies else 0)
+
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Values that stay from a forward for its backward, besides the blobs."""
+        return 0
 
     # ---- shared helpers
 

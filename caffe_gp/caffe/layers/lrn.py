@@ -38,6 +38,10 @@ class LRNLayer(Layer):
             )
         top[0].reshape_like(bottom[0])
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The scale."""
+        return bottom[0].count
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
         self._scale = scaled(self._mean(x * x), self._alpha).add_(self._k_term())

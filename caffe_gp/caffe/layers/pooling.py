@@ -89,6 +89,10 @@ class PoolingLayer(Layer):
         elements = math.prod(self._kernel)
         return (3 * top[0].count + 2 * math.prod(self._out)) * elements
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Where each maximum was, in 8 bytes."""
+        return 0 if self._method == pb.PoolingParameter.AVE else 2 * top[0].count
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data_tensor
         self._index: torch.Tensor | None = None
