@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
 from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import SlowAddressError, need_space, what_is_wrong
+from caffe_gp.files.checks import NotStoredError, SlowAddressError, need_space, what_is_wrong
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
 from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
@@ -116,7 +116,7 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
         try:
             staged = _retrieve(file, url, mirror, incoming, progress, patient, say)
             _accept(file, target, staged, incoming, url, mirror, say)
-        except SlowAddressError:
+        except (SlowAddressError, NotStoredError):
             raise
         except (DownloadError, WeightsError) as error:
             reason = str(error).replace(str(incoming / staged_name(url)), "the file there")
@@ -152,7 +152,8 @@ def _retrieve(
         known = ":".join(next(iter(file.hashes.items())))
     say(f"{file.name}: downloading {url}")
     staged = incoming / staged_name(url)
-    download(url, staged, known, progress, patient)
+    itself = mirror is None and file.archive_member is None
+    download(url, staged, known, progress, patient, file.size if itself else None)
     return staged
 
 

@@ -25,7 +25,7 @@ from caffe_gp.datasets.sources import SOURCES, Archive, GzipFile, IdList
 from caffe_gp.errors import DataError
 from caffe_gp.images.label_maps import save_label_png
 
-pytest.importorskip("pooch")
+pytest.importorskip("requests")
 
 NOISE = np.random.RandomState(0).bytes(400_000)
 FILES = {
