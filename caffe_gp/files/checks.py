@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 from pathlib import Path
+from typing import Iterator
 
 from caffe_gp.errors import DownloadError
 from caffe_gp.files.kinds import EMPTY, LFS, WEB_PAGE, what_begins
@@ -47,3 +49,14 @@ def not_stored(error: OSError, path: Path, needed: int | None = None) -> NotStor
         lacks = f"{needed / 1e6:.0f} MB are still needed, " if needed is not None else ""
         message += f"; {lacks}{free / 1e6:.0f} MB are free in {path.parent}. Make room, then try again"
     return NotStoredError(message)
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """A disk that is full or broken is a NotStoredError; another error of the system stays what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise not_stored(error, path) from None
+        raise

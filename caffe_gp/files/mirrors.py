@@ -31,8 +31,8 @@ def download(
         from caffe_gp.files import http
     except ImportError as error:
         raise CaffeGPError(
-            f"downloading needs the Python package {error.name} (pip install {error.name}); '--from-dir' does "
-            "not"
+            f"downloading needs the Python package '{error.name}' (pip install {error.name}); '--from-dir' "
+            "needs none"
         ) from None
     http.download(url, staged, known_hash, progress, patient, size, most)
 
