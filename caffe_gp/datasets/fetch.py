@@ -29,6 +29,7 @@ from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_DATA, by_hand, download, try_each
 from caffe_gp.files.regular import open_regular, read_regular
 from caffe_gp.files.workplace import Say, staged_name, workplace
+from caffe_gp.files.zips import why
 from caffe_gp.images.reading import image_size
 
 # Of one list, of which SBD's has 70 kB, and of one file that is kept packed, of which MNIST's has 10 MB.
@@ -151,7 +152,7 @@ def _wrong_content(item: GzipFile, path: Path) -> str:
         with open_regular(path, MAX_FILE_BYTES) as stream:
             found = _md5_inside(stream)
     except (OSError, EOFError, zlib.error) as error:
-        return f"{path}: a damaged gzip file ({packed.why(error)})"
+        return f"{path}: a damaged gzip file ({why(error)})"
     if not found:
         return f"{path}: more than {MAX_FILE_BYTES} bytes are in it, so it is not the published file"
     if found == item.content_md5:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import IO, Any, cast
 
 import numpy as np
+
+MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at when the header has been read
 
 
 def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
@@ -18,7 +21,10 @@ def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
     read = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    length = stream.read(2 if version == (1, 0) else 4)
+    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {int.from_bytes(length, 'little')} bytes")
+    shape, _, dtype = read(io.BytesIO(length + stream.read(int.from_bytes(length, "little"))))
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read")
     if any(side < 0 for side in shape) or stream.tell() + math.prod(shape) * dtype.itemsize != size:

@@ -8,26 +8,22 @@ What an archive's headers say of sizes is not believed. Links, devices and folde
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import tarfile
-import zipfile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Callable, Iterator, cast
+from typing import IO, Any, Callable, Iterator
 
-from caffe_gp.errors import CaffeGPError, DataError, printable, quoted
+from caffe_gp.errors import CaffeGPError, DataError, quoted
 from caffe_gp.files.checks import storing
 from caffe_gp.files.regular import open_regular
+from caffe_gp.files.zips import MAX_MEMBERS, SHOWN, Zip, is_zip, why
 
 MAX_UNPACKED_BYTES = 8 << 30  # the largest data set, VOC2012, has 2 GB
 MAX_RATIO = 100  # unpacked to packed: images and caffemodels have some 1 to 2, lists of names some 10
 SMALL = 64 << 20  # bytes for which the ratio does not matter
-MAX_MEMBERS = 200_000  # VOC2012 has some 40,000
-MAX_TABLE_BYTES = 32 << 20  # of a zip: 200,000 entries with long names
 MAX_HEADER_BYTES = 16 << 10  # of a tar's long name: a path has at most 4,096
 _CHUNK = 1 << 20
-_SHOWN = 60  # characters of a name or a reason in a message
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_GZIP = b"\x1f\x8b"
 
 
 def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
@@ -39,12 +35,12 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
         for name, content in _members(packed):
             if not is_inside(name):
                 raise DataError(
-                    f"a file {quoted(name, _SHOWN)} in it leads out of its folder: nothing is unpacked"
+                    f"a file {quoted(name, SHOWN)} in it leads out of its folder: nothing is unpacked"
                 )
             target = target_of(name)
             if target is not None:
                 if not name.isprintable():
-                    raise DataError(f"the name of {quoted(name, _SHOWN)} in it has control characters")
+                    raise DataError(f"the name of {quoted(name, SHOWN)} in it has control characters")
                 with storing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                 copy(content, target)
@@ -67,7 +63,7 @@ def copy(content: IO[bytes], target: Path, most: int = MAX_UNPACKED_BYTES) -> No
         for chunk in iter(lambda: content.read(_CHUNK), b""):
             most -= len(chunk)
             if most < 0:
-                raise DataError(f"{quoted(target.name, _SHOWN)} has more bytes in it than it may have")
+                raise DataError(f"{quoted(target.name, SHOWN)} has more bytes in it than it may have")
             with storing(target):
                 stream.write(chunk)
     finally:
@@ -75,69 +71,10 @@ def copy(content: IO[bytes], target: Path, most: int = MAX_UNPACKED_BYTES) -> No
             stream.close()
 
 
-def is_zip(path: str | os.PathLike) -> bool:
-    """Whether a file begins as a zip archive. OSError for anything but a file."""
-    with open_regular(path) as stream:
-        return stream.read(len(_ZIP)) == _ZIP
-
-
 def is_inside(name: str) -> bool:
     """Whether a path in an archive or a manifest leads to somewhere in the folder that it is taken from."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-
-
-def why(error: Exception) -> str:
-    """An error of a foreign file's reader for a message: one line, short, without control characters."""
-    return printable(" ".join(str(error).split())[:_SHOWN]) or type(error).__name__
-
-
-class Zip(zipfile.ZipFile):
-    """A zip archive for reading, opened once: a path, or a stream of bytes.
-
-    DataError for too many members, and from ``open`` for those that are encrypted or packed in a way that
-    published archives are not; a damaged archive raises whatever zipfile raises.
-    """
-
-    def __init__(self, file: str | os.PathLike | io.BytesIO) -> None:
-        self._own: _ShortReads | None = None
-        if not isinstance(file, io.BytesIO):
-            self._own = _ShortReads(cast(io.BufferedReader, open_regular(file)).detach())
-        try:
-            super().__init__(self._own or file)
-            if len(self.infolist()) > MAX_MEMBERS:
-                raise DataError(f"{len(self.infolist())} files in it; at most {MAX_MEMBERS} are unpacked")
-        except BaseException:
-            if self._own is not None:
-                self._own.close()
-            raise
-
-    def open(self, name: Any, *args: Any, **options: Any) -> IO[bytes]:
-        entry = name if isinstance(name, zipfile.ZipInfo) else self.getinfo(name)
-        if entry.flag_bits & 1:
-            raise DataError(f"{quoted(entry.filename, _SHOWN)} in it is encrypted")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise DataError(
-                f"{quoted(entry.filename, _SHOWN)} in it is packed by method {entry.compress_type}; only "
-                "stored and deflated files are read"
-            )
-        return super().open(entry, *args, **options)
-
-    def close(self) -> None:
-        super().close()
-        if self._own is not None:
-            self._own.close()
-
-
-class _ShortReads(io.BufferedReader):
-    """Refuses to read more at once than the table of a zip archive may have."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        most = MAX_TABLE_BYTES + 1
-        content = super().read(most if size is None or size < 0 else min(size, most))
-        if len(content) == most:
-            raise DataError(f"its table of contents has more than {MAX_TABLE_BYTES} bytes")
-        return content
 
 
 # ---- members

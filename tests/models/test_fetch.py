@@ -372,7 +372,7 @@ def test_member_of_a_zip(server, tiny, get):
 
 def test_zip_without_the_member(server, tiny, get):
     tiny(server.serve("both.zip", zipped(other=b"1")), archive_member="train_iter.caffemodel")
-    with pytest.raises(WeightsError, match="0 files named 'train_iter.caffemodel' among other"):
+    with pytest.raises(WeightsError, match="0 files named 'train_iter.caffemodel' among 'other'"):
         get()
     assert left(get.folder) == []
 
