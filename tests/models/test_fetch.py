@@ -85,7 +85,7 @@ def tiny(server, monkeypatch):
             note="",
             mirrors=(),
         )
-        monkeypatch.setitem(weights.MANIFEST, NAME, replace(entry, **fields))
+        monkeypatch.setitem(weights.released(), NAME, replace(entry, **fields))
 
     return register
 
@@ -671,7 +671,7 @@ from pathlib import Path
 from caffe_gp.models import fetch, weights, zoo
 from tests.models import test_fetch as t
 zoo.MODELS["tiny"] = zoo.Model("tiny", "", t.tiny_net, "score", (), 70950, t.NAME, None, "")
-weights.MANIFEST[t.NAME] = replace(
+weights.released()[t.NAME] = replace(
     weights.find("fcn-32s"), name=t.NAME, urls=({url!r},), mirrors=(), parameters=70950)
 print(fetch.fetch("tiny", Path({folder!r}), progress=False))
 """
@@ -740,8 +740,8 @@ def test_command(server, tiny, get, capsys, monkeypatch):
 
     body = caffemodel()
     tiny(server.serve("a", body))
-    for name in [name for name in weights.MANIFEST if name != NAME]:
-        monkeypatch.delitem(weights.MANIFEST, name)
+    for name in [name for name in weights.released() if name != NAME]:
+        monkeypatch.delitem(weights.released(), name)
     code, (out, _) = run("--list")
     (row,) = out.splitlines()[2:]
     assert code == 0 and row.split()[:5] == [NAME, "tiny", "~0", "MB", "missing"]
@@ -766,11 +766,11 @@ def test_command(server, tiny, get, capsys, monkeypatch):
 
 def test_command_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
     tiny(server.serve("a", caffemodel()))
-    entry = weights.MANIFEST[NAME]
+    entry = weights.released()[NAME]
     monkeypatch.setattr(
         weights,
-        "MANIFEST",
-        {
+        "released",
+        lambda: {
             "dead": replace(entry, name="dead", urls=(server.url("gone"),)),
             "limited": replace(entry, name="limited", non_commercial=True, licence="research only"),
             NAME: entry,
