@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from typing import IO, Any, cast
 
 import numpy as np
+
+from caffe_gp.errors import DataError
+from caffe_gp.files.zips import Zip, why
 
 MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at when the header has been read
 
@@ -37,3 +41,15 @@ def read_npy(stream: IO[bytes], size: int) -> np.ndarray:
     npy_header(stream, size)
     stream.seek(0)
     return cast(np.ndarray, np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def read_npz(path: str | os.PathLike, key: str, most_bytes: int) -> np.ndarray:
+    """The array ``key`` of an .npz file. DataError for a damaged file, and for an array of more bytes."""
+    try:
+        with Zip(path) as archive, archive.open(f"{key}.npy") as stream:
+            size = archive.getinfo(f"{key}.npy").file_size
+            if size > most_bytes:
+                raise DataError(f"'{key}' has {size} bytes; at most {most_bytes} are read")
+            return read_npy(io.BytesIO(stream.read(size)), size)
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise DataError(f"{path}: not a readable .npz file with '{key}' ({why(error)})") from None
