@@ -47,11 +47,12 @@ class Head:
 
     def count(self, name: str) -> int | None:
         """A header that is a number of bytes; None where there is none. DownloadError for anything else."""
-        values = {value.strip() for value in self.headers.get(name, "").split(",")}
+        value = self.headers.get(name.lower(), "")
+        values = {one.strip() for one in value.split(",")}
         if values == {""}:
             return None
         if len(values) > 1 or not re.fullmatch("[0-9]{1,15}", next(iter(values)), re.ASCII):
-            raise DownloadError(f"its {name} is {quoted(self.headers[name])}, not a number of bytes")
+            raise DownloadError(f"its {name} is {quoted(value)}, not a number of bytes")
         return int(values.pop())
 
 

@@ -224,7 +224,7 @@ class _Download:
         # Some hosts call a .tgz, which is what it is, a compressed .tar.
         if encoding != "identity" and not urlsplit(self.url).path.endswith((".gz", ".tgz")):
             raise DownloadError(f"it comes compressed (Content-Encoding: {quoted(encoding)})")
-        count = head.count("content-length")
+        count = head.count("Content-Length")
         if count is not None and "transfer-encoding" in head.headers:
             raise DownloadError("its headers contradict each other: Content-Length and Transfer-Encoding")
         if head.status == 206 and None not in (count, length) and count != length:

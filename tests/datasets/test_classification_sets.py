@@ -152,7 +152,7 @@ class Huge:
     ("content", "message"),
     (
         (pickle.dumps(Evil(), 2), "it asks for '(posix|nt).system'"),
-        (pickle.dumps({b"data": Huge()}, 4), "an array that starts as .* of shape"),
+        (pickle.dumps({b"data": Huge()}, 4), "more than one array, or one that does not start empty"),
         (b"\x80\x02cnumpy.testing\nrun_module_suite\n.", "asks for 'numpy.testing.run_module_suite'"),
         (b"\x80\x02cnumpy\nload\n.", "asks for 'numpy.load'"),
         (pickle.dumps([1, 2]), "expected a dict with 'data' and 'labels', found list"),
