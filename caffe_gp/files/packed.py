@@ -32,7 +32,7 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
     Raises DataError for an archive that is damaged or beyond the limits, NotStoredError for a full disk.
     """
     try:
-        for name, content in _members(packed):
+        for name, content, size in _members(packed):
             if not is_inside(name):
                 raise DataError(
                     f"a file {quoted(name, SHOWN)} in it leads out of its folder: nothing is unpacked"
@@ -43,7 +43,7 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
                     raise DataError(f"the name of {quoted(name, SHOWN)} in it has control characters")
                 with storing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                copy(content, target)
+                copy(content, target, size)
     except DataError as error:
         raise DataError(f"{packed}: {error}") from None
     except CaffeGPError:
@@ -52,23 +52,28 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
         raise DataError(f"{packed}: a damaged archive ({why(error)})") from None
 
 
-def copy(content: IO[bytes], target: Path, most: int = MAX_UNPACKED_BYTES) -> None:
-    """Write what can be read from ``content``, at most ``most`` bytes.
+def copy(content: IO[bytes], target: Path, size: int) -> None:
+    """Write what can be read from ``content``, which has to be ``size`` bytes.
 
-    Raises DataError for more, NotStoredError for a full disk.
+    Raises DataError for more or less, NotStoredError for a full disk.
     """
+    left = size
     with storing(target):
         stream = open(target, "wb")
     try:
         for chunk in iter(lambda: content.read(_CHUNK), b""):
-            most -= len(chunk)
-            if most < 0:
-                raise DataError(f"{quoted(target.name, SHOWN)} has more bytes in it than it may have")
+            left -= len(chunk)
+            if left < 0:
+                break
             with storing(target):
                 stream.write(chunk)
     finally:
         with storing(target):
             stream.close()
+    if left:
+        raise DataError(
+            f"{quoted(target.name, SHOWN)} has {'more' if left < 0 else size - left} bytes, not {size}"
+        )
 
 
 def is_inside(name: str) -> bool:
@@ -113,15 +118,15 @@ class _Counted:
         return content
 
 
-def _members(packed: Path) -> Iterator[tuple[str, Any]]:
-    """(name, content) of the regular files in an archive, in order."""
+def _members(packed: Path) -> Iterator[tuple[str, Any, int]]:
+    """(name, content, its size as the archive says) of the regular files in an archive, in order."""
     if is_zip(packed):
         budget = _Budget(os.path.getsize(packed))
         with Zip(packed) as archive:
             for entry in archive.infolist():
                 if not entry.is_dir():
                     with archive.open(entry) as content:
-                        yield entry.filename, budget.reading(content)
+                        yield entry.filename, budget.reading(content), entry.file_size
         return
     with open_regular(packed) as stream:
         budget = _Budget(os.fstat(stream.fileno()).st_size)
@@ -130,14 +135,14 @@ def _members(packed: Path) -> Iterator[tuple[str, Any]]:
         yield from _tar_members(budget.reading(gzip.GzipFile(fileobj=stream) if is_gzip else stream), budget)
 
 
-def _tar_members(content: _Counted, budget: _Budget) -> Iterator[tuple[str, Any]]:
+def _tar_members(content: _Counted, budget: _Budget) -> Iterator[tuple[str, Any, int]]:
     # As a stream, so that every byte is read once, and counted, those of files that are passed over too.
     with tarfile.open(fileobj=content, mode="r|", tarinfo=_Header) as archive:  # type: ignore[call-overload]
         for member in archive:
             budget.member()
             extracted = archive.extractfile(member) if member.isfile() else None
             if extracted is not None:
-                yield member.name, extracted
+                yield member.name, extracted, member.size
             archive.members = []  # or it keeps them all
             archive.pax_headers = {}
 

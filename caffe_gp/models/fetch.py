@@ -213,8 +213,9 @@ def _link_or_copy(source: Path, destination: Path) -> None:
             try:
                 os.link(source, destination)
             except OSError:
-                need_space(destination.parent, os.fstat(stream.fileno()).st_size, source.name)
-                packed.copy(stream, destination, MAX_UNKNOWN_BYTES)
+                size = os.fstat(stream.fileno()).st_size
+                need_space(destination.parent, size, source.name)
+                packed.copy(stream, destination, size)
     except OSError as error:
         raise WeightsError(f"{source}: cannot be read: {error.strerror or error}") from None
 
@@ -265,10 +266,14 @@ def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
             if len(found) != 1:
                 held = ", ".join(quoted(entry.filename, 40) for entry in files[:8])
                 raise DataError(f"{len(found)} files named '{pattern}' among {held}")
-            if found[0].file_size <= most:
-                need_space(out.parent, found[0].file_size, file.name)
+            size = found[0].file_size
+            if size > most:
+                raise DataError(
+                    f"{quoted(found[0].filename, 40)} in it has {size} bytes; at most {most} are taken"
+                )
+            need_space(out.parent, size, file.name)
             with members.open(found[0]) as source:
-                packed.copy(source, out, most)
+                packed.copy(source, out, size)
     except DataError as error:
         raise WeightsError(f"{archive}: {error}") from None
     except CaffeGPError:

@@ -1,4 +1,4 @@
-"""Hosts that lie, trickle or never end: one DownloadError that says why, no byte too many, no endless wait."""
+"""Hosts that lie, trickle or never end: a DownloadError that says why, no byte too many, no endlesswait."""
 
 from __future__ import annotations
 
