@@ -41,7 +41,8 @@ def workplace(folder: Path, say: Say) -> Iterator[Path]:
 
 def staged_name(url: str) -> str:
     """A name for the download of ``url``: two addresses never continue each other's files."""
-    return f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-{url_name(url)}"
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", url_name(url))[-80:]
+    return f"{hashlib.sha1(url.encode()).hexdigest()[:10]}-{name}"
 
 
 def url_name(url: str) -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,41 @@ def test_single_files_are_told_by_their_content(server, monkeypatch, tmp_path):
         with pytest.raises(DataError, match=message):
             fetch.fetch("mnist", tmp_path / "b", from_dir=mine, say=said.append)
     assert tree(tmp_path / "b") == {}
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_a_gzip_bomb_is_not_inflated(monkeypatch, tmp_path, unpacked):
+    """From a folder, or at its place: 64 MB of it are looked at, not the gigabyte that is in it."""
+    monkeypatch.setattr(fetch, "MAX_FILE_BYTES", 1 << 20)
+    item = GzipFile("mnist/d.gz", (), "0" * 64, "0" * 32)
+    monkeypatch.setitem(sources.published(), "mnist", replace(find("mnist"), files=(item,)))
+    bomb = gzip.compress(bytes(64 << 20))
+    write(tmp_path / "mine", {"d.gz": bomb})
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="more than 1048576 bytes are in it"):
+            fetch.fetch("mnist", tmp_path / "root", from_dir=tmp_path / "mine", say=lambda line: None)
+        write(tmp_path / "root", {"mnist/d.gz": bomb})
+        assert "more than 1048576 bytes" in fetch.what_is_missing(find("mnist"), tmp_path / "root")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+    write(tmp_path / "mine", {"d": bytes(2 << 20)})
+    (tmp_path / "mine/d.gz").unlink()
+    with pytest.raises(DataError, match="d: not the published file .2097152 bytes; at most 1048576 are read"):
+        fetch.fetch("mnist", tmp_path / "other", from_dir=tmp_path / "mine", say=lambda line: None)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "/dev/zero"])
+def test_a_folder_with_what_is_no_file(monkeypatch, tmp_path, kind):
+    (tmp_path / "mine").mkdir()
+    for name in ("seg11valid.txt", "VOC.tar"):
+        path = tmp_path / "mine" / name
+        path.symlink_to(kind) if kind.startswith("/") else os.mkfifo(path)
+    offer(monkeypatch, [], b"")
+    for source in ("seg11valid", "voc2012"):
+        with pytest.raises(DataError, match="has no seg11valid.txt|has neither VOC.tar"):
+            fetch.fetch(source, tmp_path / "root", from_dir=tmp_path / "mine", say=lambda line: None)
 
 
 def test_the_real_digits(shared_data, tmp_path):

@@ -544,6 +544,37 @@ def test_from_dir_refuses_a_wrong_file_and_leaves_it_alone(tiny, get, tmp_path):
     assert not (get.folder / NAME).exists() and left(get.folder) == []
 
 
+def test_from_dir_with_names_and_files_of_all_kinds(tiny, get, tmp_path):
+    """No pipe is opened, no pattern is made of a name, and no control character reaches the terminal."""
+    tiny("http://127.0.0.1:9/a[b*?.zip", archive_member="x[1].caffemodel")
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    os.mkfifo(folder / NAME)
+    (folder / "x[1].caffemodel").mkdir()
+    (folder / "tiny\x1b]0;owned\x07.caffemodel").write_bytes(b"<html>")
+    (folder / ("tiny" + "x" * 230 + ".caffemodel")).write_bytes(b"junk")
+    with pytest.raises(WeightsError) as caught:
+        get(from_dir=folder)
+    assert "a web page" in str(caught.value)
+    assert all(line.isprintable() for line in [*get.said, *str(caught.value).splitlines()])
+    (folder / "x[1] (2).caffemodel").write_bytes(caffemodel())
+    assert get(from_dir=folder).read_bytes() == caffemodel()
+
+
+def test_zip_members_that_are_too_large(server, tiny, get, monkeypatch):
+    body = caffemodel()
+    tiny(
+        server.serve("a.zip", zipped(**{"a.caffemodel": body})),
+        archive_member="*.caffemodel",
+        size=len(body) - 1,
+    )
+    with pytest.raises(
+        WeightsError, match=f"'a.caffemodel' in it has {len(body)} bytes; at most {len(body) - 1}"
+    ):
+        get()
+    assert left(get.folder) == []
+
+
 def test_from_dir_without_it(server, tiny, get, tmp_path):
     tiny(server.serve("a", caffemodel()))
     with pytest.raises(WeightsError, match=r"which has none of tiny\*.caffemodel"):
@@ -729,6 +760,45 @@ def test_two_processes_at_once_download_once(server, tiny, get):
     assert [process.returncode for process in processes] == [0, 0], said
     assert (get.folder / NAME).read_bytes() == body
     assert [path for path, _ in server.asked] == ["a"]
+
+
+def test_the_next_run_removes_what_a_killed_one_left_but_for_downloads(server, tiny, get):
+    body = caffemodel()
+    tiny(server.serve("a", body))
+    incoming = get.folder / workplace.INCOMING
+    (incoming / "unpacked/deep").mkdir(parents=True)
+    part = f"{hashlib.sha1(b'another address').hexdigest()[:10]}-b.part"
+    for name in (NAME, "other.caffemodel", ".x.0.tmp", "taken-file", "tmpabc", "unpacked/deep/a", part):
+        (incoming / name).write_bytes(b"left")
+    (incoming / "link").symlink_to(get.folder)
+    assert get().read_bytes() == body and left(get.folder) == [part]
+
+
+def test_killed_while_the_archive_is_unpacked(server, tiny, get):
+    """A child that waits for its end, half of the weights written."""
+    body = caffemodel()
+    url = server.serve("a.zip", zipped(**{"a.caffemodel": body}))
+    tiny(url, archive_member="*.caffemodel")
+
+    def half(content, target, size):
+        target.write_bytes(content.read(size // 2))
+        os.write(written, b"1")
+        signal.pause()
+
+    ready, written = os.pipe()
+    child = os.fork()
+    if not child:
+        fetch.packed.copy = half
+        fetch.fetch("tiny", get.folder, progress=False, say=lambda line: None)
+        os._exit(1)
+    assert os.read(ready, 1) == b"1"
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    os.close(ready), os.close(written)
+    assert NAME in left(get.folder) and not (get.folder / NAME).exists()
+    server.asked.clear()
+    assert get().read_bytes() == body and left(get.folder) == []
+    assert server.asked == [], "what had been downloaded was whole"
 
 
 # ------------------------------------------------------------------------------------------------ the command
