@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Callable, Iterator
 from urllib.parse import urlsplit
 
+from caffe_gp.files.locks import open_lock
+
 INCOMING = ".incoming"
 Say = Callable[[str], None]
 _LOCK = "lock"
@@ -25,7 +27,7 @@ def workplace(folder: Path, say: Say) -> Iterator[Path]:
     """
     incoming = folder / INCOMING
     incoming.mkdir(parents=True, exist_ok=True)
-    with open(incoming / _LOCK, "w") as lock:
+    with open_lock(incoming / _LOCK) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

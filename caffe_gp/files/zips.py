@@ -12,7 +12,8 @@ from caffe_gp.files.regular import open_regular
 
 MAX_MEMBERS = 200_000  # VOC2012 has some 40,000
 MAX_TABLE_BYTES = 32 << 20  # 200,000 members with long names
-SHOWN = 60  # characters of a name or a reason in a message
+SHOWN = 60  # characters of a name in a message
+_REASON = 120  # of what a reader says
 _BEGINNING = b"PK\x03\x04"
 
 
@@ -24,7 +25,7 @@ def is_zip(path: str | os.PathLike) -> bool:
 
 def why(error: Exception) -> str:
     """An error of a foreign file's reader for a message: one line, short, without control characters."""
-    return printable(" ".join(str(error).split())[:SHOWN]) or type(error).__name__
+    return printable(" ".join(str(error).split())[:_REASON]) or type(error).__name__
 
 
 class Zip(zipfile.ZipFile):
