@@ -72,22 +72,18 @@ def open_lock(path: Path) -> TextIO:
 
     A folder that came from elsewhere may hold a link of this name, and what it leads to would be overwritten.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
-        )
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise _no_lock(path) from None
         raise
-    stream = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise _no_lock(path)
-    return stream
+    return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
 
 
 def _no_lock(path: Path) -> DataError:
-    return DataError(
-        f"{path}: expected a file that says who is at work here, found something else; remove it"
-    )
+    return DataError(f"{path}: expected a lock's file, not a link or a pipe; remove it")

@@ -55,7 +55,7 @@ MatValue = Union[np.ndarray, str, MatStructs, None]
 def read_mat(path: str | os.PathLike, most_bytes: int) -> dict[str, MatValue]:
     """The variables of a file that has, and unpacks to, at most ``most_bytes``. OSError, MatError."""
     with open_regular(path, most_bytes) as stream:
-        if os.fstat(stream.fileno()).st_size <= _HEADER:
+        if os.fstat(stream.fileno()).st_size < _HEADER:
             raise MatError("it ends within its header")
         content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     if bytes(content[:10]) == b"MATLAB 7.3":
