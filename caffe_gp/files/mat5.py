@@ -23,6 +23,9 @@ from caffe_gp.files.regular import open_regular
 
 MAX_DEPTH = 8  # structures in structures; the files that are read have 3
 MAX_AXES = 8
+MAX_VALUES = 100_000  # in structures; a net has some 10 for each layer
+MAX_RATIO = 10  # unpacked to packed: weights have some 1.1
+SMALL = 64 << 20  # bytes for which the ratio does not matter: label maps have up to 1,000
 MAX_FIELD_NAME = 64  # MATLAB's own limit, with the closing zero byte
 _HEADER = 128  # bytes
 _MATRIX, _COMPRESSED = 14, 15
@@ -55,7 +58,8 @@ MatValue = Union[np.ndarray, str, MatStructs, None]
 def read_mat(path: str | os.PathLike, most_bytes: int) -> dict[str, MatValue]:
     """The variables of a file that has, and unpacks to, at most ``most_bytes``. OSError, MatError."""
     with open_regular(path, most_bytes) as stream:
-        if os.fstat(stream.fileno()).st_size < _HEADER:
+        size = os.fstat(stream.fileno()).st_size
+        if size < _HEADER:
             raise MatError("it ends within its header")
         content = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     if bytes(content[:10]) == b"MATLAB 7.3":
@@ -63,14 +67,14 @@ def read_mat(path: str | os.PathLike, most_bytes: int) -> dict[str, MatValue]:
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
     if order is None or struct.unpack_from(f"{order}H", content, 124)[0] >> 8 != 1:
         raise MatError("no MATLAB file of versions 5 to 7")
-    return _Reader(order, most_bytes).variables(content[_HEADER:])
+    return _Reader(order, min(most_bytes, max(SMALL, MAX_RATIO * size))).variables(content[_HEADER:])
 
 
 class _Reader:
     """One file. ``order``: '<' or '>'; ``left``: bytes that may still come out of it."""
 
     def __init__(self, order: str, left: int) -> None:
-        self.order, self.left = order, left
+        self.order, self.left, self.values = order, left, 0
 
     def variables(self, content: memoryview) -> dict[str, MatValue]:
         found: dict[str, MatValue] = {}
@@ -165,12 +169,15 @@ class _Reader:
         fields = [
             names[at : at + length].split(b"\0")[0].decode("latin-1") for at in range(0, len(names), length)
         ]
-        if count * max(len(fields), 1) > size // 8:  # each has a head of 8 bytes
+        if count * max(len(fields), 1) > min(size // 8, MAX_VALUES):  # each has a head of 8 bytes
             raise MatError(f"{count} structures of {len(fields)} fields in {size} bytes")
         return MatStructs([{field: self.value(parts, depth) for field in fields} for _ in range(count)])
 
     def value(self, parts: Iterator[tuple[int, memoryview]], depth: int) -> MatValue:
         kind, data = self.part(parts, "a field")
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise MatError(f"more than {MAX_VALUES} values in structures")
         if kind != _MATRIX:
             raise MatError(f"a field of type {kind}")
         return self.matrix(data, depth + 1)[1]

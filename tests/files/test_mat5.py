@@ -13,6 +13,7 @@ from scipy.io import savemat
 
 from caffe_gp.datasets.mat_files import read_label_mat
 from caffe_gp.errors import DataError
+from caffe_gp.files import mat5
 from caffe_gp.files.mat5 import MatError, MatStructs, read_mat
 
 pytestmark = pytest.mark.engine
@@ -148,6 +149,24 @@ def test_hostile_files(tmp_path, content, says):
         assert tracemalloc.get_traced_memory()[1] < 8 * MOST
     finally:
         tracemalloc.stop()
+
+
+def test_the_number_of_values(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat5, "MAX_VALUES", 10)
+    six = fields(6, b"f", values=[element(14, b"")] * 6)
+    assert len(read(tmp_path, file(six))["x"].items) == 6
+    for content, says in (
+        (file(fields(11, b"f", values=[element(14, b"")] * 11)), "11 structures of 1 fields in"),
+        (file(six, six), "more than 10 values in structures"),
+    ):
+        with pytest.raises(MatError, match=says):
+            read(tmp_path, content)
+
+
+def test_the_ratio(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat5, "SMALL", 1 << 16)
+    with pytest.raises(MatError, match="more comes out of it"):
+        read(tmp_path, file(packed(bytes(1 << 19))))
 
 
 def test_every_damage_is_a_data_error(tmp_path):
