@@ -187,7 +187,7 @@ class _Reader:
         stored = _STORED.get(kind)
         if stored is None or len(data) % np.dtype(stored).itemsize:
             raise MatError(f"{what} is of type {kind} with {len(data)} bytes")
-        return np.frombuffer(data, self.order + stored)
+        return np.frombuffer(data, self.order + stored) if len(data) else np.zeros(0, stored)
 
     def part(self, parts: Iterator[tuple[int, memoryview]], what: str) -> tuple[int, memoryview]:
         found = next(parts, None)
