@@ -83,7 +83,7 @@ def _write_hdf5(path: str, state: SolverState) -> None:
 
     name = state.learned_net.encode()
     try:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        with replacing(path) as stream, h5py.File(stream, "w") as file:
             file.create_dataset("iter", data=np.array([state.iter], np.int32))
             # Of fixed length with a closing zero byte: Caffe reads no strings of variable length.
             file.create_dataset("learned_net", data=np.array(name, dtype=f"S{len(name) + 1}"))

@@ -11,7 +11,7 @@ from pathlib import Path
 from caffe_gp import engines
 from caffe_gp.cli import options
 from caffe_gp.datasets.fetch import what_is_missing
-from caffe_gp.datasets.sources import SOURCES
+from caffe_gp.datasets.sources import find, published
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.experiments import suites
 from caffe_gp.experiments.bench import Bench
@@ -44,8 +44,11 @@ def report(data_root: Path | None = None) -> str:
     sections = [
         ("machine", _machine(root)),
         ("engines", [_engine(name) for name in engines.ENGINES[1:]]),
-        (f"data in {root}", [_data(name, root) for name in SOURCES]),
-        (f"weights in {folder}", [f"{weights.status(name, folder):<10} {name}" for name in weights.MANIFEST]),
+        (f"data in {root}", [_data(name, root) for name in published()]),
+        (
+            f"weights in {folder}",
+            [f"{weights.status(name, folder):<10} {name}" for name in weights.released()],
+        ),
     ]
     for name in suites.NAMES:
         sections.append((f"experiments, suite {name}", _experiments(name, data_root)))
@@ -91,8 +94,8 @@ def _engine(name: str) -> str:
 
 
 def _data(name: str, root: Path) -> str:
-    state = "missing" if what_is_missing(SOURCES[name], root) else "here"
-    return f"{state:<10} {name:<15} {SOURCES[name].title}"
+    state = "missing" if what_is_missing(find(name), root) else "here"
+    return f"{state:<10} {name:<15} {find(name).title}"
 
 
 def _experiments(name: str, data_root: Path | None) -> list[str]:

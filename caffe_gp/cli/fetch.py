@@ -11,8 +11,8 @@ from typing import Callable, Sequence
 from caffe_gp.cli import options
 from caffe_gp.cli.parser import Parser
 from caffe_gp.datasets import fetch as fetch_data
-from caffe_gp.datasets.sources import SOURCES, find
-from caffe_gp.errors import DataError, UsageError, WeightsError
+from caffe_gp.datasets.sources import find, published
+from caffe_gp.errors import DataError, UsageError, WeightsError, printable
 from caffe_gp.files import places
 from caffe_gp.models import fetch as fetch_models
 from caffe_gp.models import weights
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_models_folder(models)
     models.set_defaults(fetch=_models)
     data = kinds.add_parser("data", help="data sets", description="Get data sets: download, check, unpack.")
-    data.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)}")
+    data.add_argument("names", nargs="*", metavar="NAME", help=_known())
     options.add_data_folder(data)
     data.set_defaults(fetch=_data)
     for kind in (models, data):
@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         options.add_quiet(kind)
 
 
+def _known() -> str:
+    try:
+        return ", ".join(published())
+    except DataError:  # said when it is used: weights can be fetched all the same
+        return "see --list"
+
+
 def work(args: argparse.Namespace) -> None:
     """Fetch, verify or list."""
     if not (args.names or args.list or args.verify):
@@ -71,7 +78,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def _sayer(args: argparse.Namespace) -> Callable[[str], None]:
-    return (lambda line: None) if args.quiet else print
+    return (lambda line: None) if args.quiet else (lambda line: print(printable(line)))
 
 
 def _complain(message: str) -> None:
@@ -83,7 +90,7 @@ def _complain(message: str) -> None:
 
 def _models(args: argparse.Namespace) -> None:
     everything = not args.names or "all" in args.names
-    files = list(weights.MANIFEST.values())
+    files = list(weights.released().values())
     if not everything:
         files = list({weights.find(name).name: weights.find(name) for name in args.names}.values())
     folder = (args.models_folder or places.models_folder()).expanduser()
@@ -181,9 +188,9 @@ def _data(args: argparse.Namespace) -> None:
     names = [find(name).name for name in args.names]
     root = (args.data_folder or places.data_folder()).expanduser()
     if args.list:
-        _print_data(names or list(SOURCES), root)
+        _print_data(names or list(published()), root)
     elif args.verify:
-        here = [name for name, source in SOURCES.items() if not fetch_data.what_is_missing(source, root)]
+        here = [name for name, source in published().items() if not fetch_data.what_is_missing(source, root)]
         if not names and not here:
             raise DataError(f"{root}: no data set is here, so there is nothing to verify")
         for name in names or here:
@@ -213,7 +220,7 @@ def _print_data(names: Sequence[str], root: Path) -> None:
     """One line a source."""
     rows = [("name", "size", "state", "what", "licence")]
     for name in names:
-        source = SOURCES[name]
+        source = find(name)
         size = source.archive.size if source.archive is not None else None
         state = "missing" if fetch_data.what_is_missing(source, root) else "here"
         rows.append((name, f"{size / 1e9:.1f} GB" if size else "", state, source.title, source.licence))

@@ -13,9 +13,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.mirrors import FETCH_DATA
 from caffe_gp.files.regular import open_regular, read_regular
+from caffe_gp.files.zips import why
 
 PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
 PICKLE_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}
@@ -69,7 +70,7 @@ def _read_pickle(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # damaged pickles raise errors of many kinds
-        raise DataError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {error})") from None
+        raise DataError(f"{path}: not a batch of CIFAR-10 ({type(error).__name__}: {why(error)})") from None
     if not isinstance(batch, dict):
         raise DataError(f"{path}: expected a dict with 'data' and 'labels', found {type(batch).__name__}")
     images, labels = batch.get(b"data"), batch.get(b"labels")
@@ -87,27 +88,33 @@ def _is_integer(value: Any) -> bool:
     return type(value) is int and 0 <= value <= 255
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Makes numpy arrays and Python's own dict, list, str, int; refuses to look up anything else."""
+_NDARRAY = object()  # stands for numpy's class, which could be called with any shape
 
-    _KNOWN = {
-        "_reconstruct": lambda kind, shape, code: _empty_array(kind, shape),
-        "ndarray": np.ndarray,
-        "dtype": np.dtype,
-    }
+
+# Pickle's reader in Python, not the one in C: that one makes room for as many values to remember as a file
+# names numbers for, 64 GB for 10 bytes.
+class _ArrayUnpickler(pickle._Unpickler):
+    """Makes one array of bytes and Python's own dict, list, str, int; refuses to look up anything else."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(stream, encoding="bytes")
+        self._arrays = 0
+        self._known = {"_reconstruct": self._empty_array, "ndarray": _NDARRAY, "dtype": self._type_of_bytes}
 
     def find_class(self, module: str, name: str) -> Any:
         # numpy.core.multiarray, in a file of numpy 2 numpy._core.multiarray
-        if module.split(".")[0] == "numpy" and name in self._KNOWN:
-            return self._KNOWN[name]
-        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which no array needs")
+        if module.split(".")[0] == "numpy" and name in self._known:
+            return self._known[name]
+        raise pickle.UnpicklingError(f"it asks for {quoted(f'{module}.{name}', 40)}, which no array needs")
 
+    def _empty_array(self, kind: Any, shape: Any, code: Any) -> np.ndarray:
+        """What an array starts as before its state is set; pickles of arrays ask for no size here."""
+        self._arrays += 1
+        if kind is not _NDARRAY or shape != (0,) or self._arrays > 1:
+            raise pickle.UnpicklingError("more than one array, or one that does not start empty")
+        return np.ndarray((0,), np.uint8)
 
-def _empty_array(kind: Any, shape: Any) -> np.ndarray:
-    """What an array starts as before its state is set; pickles of arrays ask for no size here."""
-    if kind is not np.ndarray or shape != (0,):
-        raise pickle.UnpicklingError(f"an array that starts as {kind} of shape {shape}")
-    return np.ndarray((0,), np.uint8)
+    def _type_of_bytes(self, name: Any, *_: Any) -> np.dtype:
+        if name not in ("u1", b"u1"):
+            raise pickle.UnpicklingError("an array of other numbers than bytes")
+        return np.dtype(np.uint8)

@@ -18,7 +18,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, BinaryIO, Callable, Sequence
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
 from caffe_gp.files.regular import open_regular
+from caffe_gp.files.zips import why
 from caffe_gp.images.inputs import images_in
 from caffe_gp.images.reading import read_image
 
@@ -151,22 +152,33 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         with open_regular(path, MAX_IDX_BYTES) as stream:
-            content = (gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream).read(MAX_IDX_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not a readable file ({error})") from None
-    magic = int.from_bytes(content[:4], "big")
+            return _idx_array(path, gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream)
+    except OSError as error:
+        raise DataError(f"{path}: not a readable file ({error.strerror or why(error)})") from None
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a readable file ({why(error)})") from None
+
+
+def _idx_array(path: Path, stream: BinaryIO | gzip.GzipFile) -> np.ndarray:
+    """Reads no more than the header says, however much is packed behind it."""
+    magic = int.from_bytes(stream.read(4), "big")
     if magic not in (_IDX_IMAGES, _IDX_LABELS):
         raise DataError(
             f"{path}: expected an idx file of bytes, magic 0x{_IDX_IMAGES:08x} or 0x{_IDX_LABELS:08x}, found "
             f"0x{magic:08x}"
         )
     dimensions = 3 if magic == _IDX_IMAGES else 1
-    start = 4 + 4 * dimensions
-    shape = tuple(int(side) for side in np.frombuffer(content[4:start].ljust(start - 4, b"\0"), ">u4"))
-    expected = start + math.prod(shape)
-    if len(content) != expected:
-        raise DataError(f"{path}: its header says {shape}, {expected} bytes in all; found {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    sides = stream.read(4 * dimensions)
+    shape = tuple(int(side) for side in np.frombuffer(sides.ljust(4 * dimensions, b"\0"), ">u4"))
+    count = math.prod(shape)
+    if count > MAX_IDX_BYTES:
+        raise DataError(f"{path}: its header says {shape}; at most {MAX_IDX_BYTES} bytes are read")
+    content = stream.read(count + 1)
+    if len(content) != count or len(sides) < 4 * dimensions:
+        found = f"{4 + len(sides) + len(content)}" if len(content) <= count else "more"
+        expected = 4 + 4 * dimensions + count
+        raise DataError(f"{path}: its header says {shape}, {expected} bytes in all; found {found}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 # ---- CIFAR-10

@@ -14,24 +14,27 @@ import hashlib
 import itertools
 import os
 import shutil
-import tarfile
-import zipfile
 import zlib
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Callable, Iterator, Sequence
+from typing import BinaryIO, Callable, Sequence
 
 from caffe_gp.datasets import classification, digit_scenes, segmentation
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
 from caffe_gp.errors import DataError, DownloadError
-from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import need_space
+from caffe_gp.files import packed
+from caffe_gp.files.atomic import into_place, sync_folder, write_bytes
+from caffe_gp.files.checks import NotStoredError, need_space, storing
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_DATA, by_hand, download, try_each
+from caffe_gp.files.regular import open_regular, read_regular
 from caffe_gp.files.workplace import Say, staged_name, workplace
+from caffe_gp.files.zips import why
 from caffe_gp.images.reading import image_size
 
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+# Of one list, of which SBD's has 70 kB, and of one file that is kept packed, of which MNIST's has 10 MB.
+MAX_LIST_BYTES = 4 << 20
+MAX_FILE_BYTES = classification.MAX_IDX_BYTES
 
 
 def what_is_missing(source: Source, root: Path) -> str:
@@ -146,13 +149,27 @@ def _wrong_content(item: GzipFile, path: Path) -> str:
     if not path.is_file():
         return f"{path} is missing"
     try:
-        with gzip.open(path) as stream:
-            found = hashlib.md5(stream.read()).hexdigest()
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            found = _md5_inside(stream)
     except (OSError, EOFError, zlib.error) as error:
-        return f"{path}: a damaged gzip file ({error})"
+        return f"{path}: a damaged gzip file ({why(error)})"
+    if not found:
+        return f"{path}: more than {MAX_FILE_BYTES} bytes are in it, so it is not the published file"
     if found == item.content_md5:
         return ""
     return f"{path}: the md5 of what is in it is {found}, the published file's is {item.content_md5}"
+
+
+def _md5_inside(stream: BinaryIO) -> str:
+    """MD5 of what is in a gzip file; '' where that is more than any published file has."""
+    digest, left = hashlib.md5(), MAX_FILE_BYTES
+    unpacked = gzip.GzipFile(fileobj=stream)
+    for chunk in iter(lambda: unpacked.read(1 << 20), b""):
+        left -= len(chunk)
+        if left < 0:
+            return ""
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _wrong_list(item: IdList, path: Path) -> str:
@@ -160,7 +177,9 @@ def _wrong_list(item: IdList, path: Path) -> str:
     if not path.is_file():
         return f"{path} is missing"
     try:
-        words = path.read_bytes().decode("ascii").split()
+        words = read_regular(path, MAX_LIST_BYTES).decode("ascii").split()
+    except OSError as error:
+        return f"{path}: not a list of ids ({error.strerror or error})"
     except UnicodeDecodeError:
         words = []
     ids = sorted(PurePosixPath(word).stem for word in words)
@@ -176,8 +195,10 @@ def _put(item: IdList | GzipFile, staged: Path, root: Path) -> None:
     wrong = _what_is_wrong(item, staged)
     if wrong:
         raise DownloadError(wrong)
-    (root / item.target).parent.mkdir(parents=True, exist_ok=True)
-    os.replace(staged, root / item.target)
+    target = root / item.target
+    with storing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        into_place(staged, target)
 
 
 def _download_one(source: Source, item: IdList | GzipFile, root: Path, incoming: Path, say: Say) -> None:
@@ -185,7 +206,8 @@ def _download_one(source: Source, item: IdList | GzipFile, root: Path, incoming:
 
     def one(url: str, patient: bool) -> None:
         staged = incoming / staged_name(url)
-        download(url, staged, known, False, patient)
+        most = MAX_LIST_BYTES if isinstance(item, IdList) else MAX_FILE_BYTES
+        download(url, staged, known, False, patient, most=most)
         try:
             _put(item, staged, root)
         finally:
@@ -204,8 +226,7 @@ def _draw(folder: str, root: Path, incoming: Path) -> None:
     target, staged = root / folder, incoming / "unpacked" / folder
     if not target.is_dir():
         digit_scenes.write(staged, target.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(staged, target)
+        _into_place(staged, target)
         _forget_unpacked(incoming)
 
 
@@ -217,7 +238,7 @@ def _download_archive(
 ) -> None:
     def one(url: str, patient: bool) -> None:
         staged = incoming / staged_name(url)
-        download(url, staged, archive.known_hash, progress, patient)
+        download(url, staged, archive.known_hash, progress, patient, archive.size)
         try:
             _unpack(staged, archive, root, incoming, say)
         except DataError as error:
@@ -254,34 +275,14 @@ def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) ->
     if not folder.is_dir():
         raise DataError(f"--from-dir {folder}: no such folder")
     for item in source.single:
-        name = PurePosixPath(item.target).name
-        found = folder / name
-        unpacked = folder / name[: -len(".gz")] if name.endswith(".gz") else found
-        copy = incoming / f"taken-{name}"
-        if found.is_file():
-            shutil.copyfile(found, copy)
-        elif unpacked.is_file():
-            copy.write_bytes(gzip.compress(unpacked.read_bytes(), mtime=0))
-        else:
-            raise DataError(f"{folder} has no {name}, which '{source.name}' needs")
-        try:
-            _put(item, copy, root)
-        except DownloadError as error:
-            copy.unlink()
-            raise DataError(str(error).replace(str(copy), str(found))) from None
+        _take_one(source, item, root, incoming, folder)
     archive = source.archive
     if archive is None:
         return
-    packed = folder / archive.file
-    if packed.is_file():
-        for algorithm in ("sha256", "sha1", "md5"):
-            expected = getattr(archive, algorithm)
-            if expected is not None:
-                found_hash = digests(packed, [algorithm])[algorithm]
-                if found_hash != expected:
-                    raise DataError(f"{packed}: {algorithm} {found_hash}, the published file has {expected}")
-                break
-        return _unpack(packed, archive, root, incoming, say)
+    path = folder / archive.file
+    if path.is_file():
+        _check_archive(path, archive)
+        return _unpack(path, archive, root, incoming, say)
     places = {target: _unpacked_at(folder, inside, target) for inside, target in archive.take.items()}
     for (inside, target), place in zip(archive.take.items(), places.values()):
         if place is None:
@@ -294,6 +295,42 @@ def _take(source: Source, root: Path, incoming: Path, folder: Path, say: Say) ->
         _make_room(root / target)
         (root / target).symlink_to(place, target_is_directory=True)
         say(f"{source.name}: {root / target} is a link to {place}")
+
+
+def _take_one(source: Source, item: IdList | GzipFile, root: Path, incoming: Path, folder: Path) -> None:
+    """A list or a single file out of a folder, packed or not."""
+    name = PurePosixPath(item.target).name
+    found, copy = folder / name, incoming / f"taken-{name}"
+    pack = not found.is_file() and name.endswith(".gz")
+    if pack:
+        found = folder / name[: -len(".gz")]
+    if not found.is_file():
+        raise DataError(f"{folder} has no {name}, which '{source.name}' needs")
+    try:
+        content = read_regular(found, MAX_FILE_BYTES)
+    except OSError as error:
+        raise DataError(f"{found}: not the published file ({error.strerror or error})") from None
+    with storing(copy):
+        write_bytes(copy, gzip.compress(content, mtime=0) if pack else content)
+    try:
+        _put(item, copy, root)
+    except NotStoredError:
+        raise
+    except DownloadError as error:
+        raise DataError(str(error).replace(str(copy), str(found))) from None
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _check_archive(path: Path, archive: Archive) -> None:
+    """DataError for a file that has not the size and the strongest hash of the published one."""
+    size = path.stat().st_size
+    if archive.size not in (None, size):
+        raise DataError(f"{path}: {size} bytes, the published file has {archive.size}")
+    algorithm, _, expected = (archive.known_hash or "").partition(":")
+    found = digests(path, [algorithm])[algorithm] if algorithm else ""
+    if found != expected:
+        raise DataError(f"{path}: {algorithm} {found}, the published file has {expected}")
 
 
 def _make_room(target: Path) -> None:
@@ -316,61 +353,31 @@ def _unpacked_at(folder: Path, *names: str) -> Path | None:
     return None
 
 
-def _unpack(packed: Path, archive: Archive, root: Path, incoming: Path, say: Say) -> None:
+def _unpack(path: Path, archive: Archive, root: Path, incoming: Path, say: Say) -> None:
     """Unpack the folders of ``take`` beside the root and rename them into it. DataError for a damaged one."""
-    say(f"unpacking {packed.name}")
-    need_space(root, packed.stat().st_size, packed.name)
+    say(f"unpacking {path.name}")
+    need_space(root, path.stat().st_size, path.name)
     workspace = incoming / "unpacked"
     try:
-        _extract(packed, archive, workspace)
+        packed.unpack(path, lambda name: _target_of(name, archive, workspace))
         lacks = _what_lacks(archive, {target: workspace / target for target in archive.take.values()})
         if lacks:
-            raise DataError(f"{packed}: {lacks.replace(f'{workspace}/', '')} in it")
+            raise DataError(f"{path}: {lacks.replace(f'{workspace}/', '')} in it")
+        os.sync()  # tens of thousands of files, so not one by one
         for target in archive.take.values():
             _merge(workspace / target, root / target)
-    except _DAMAGED as error:
-        raise DataError(f"{packed}: a damaged archive ({error})") from None
     except OSError as error:
-        raise DataError(f"{packed}: could not be unpacked ({error})") from None
+        raise DataError(f"{path}: could not be unpacked ({error})") from None
     finally:
         _forget_unpacked(incoming)
 
 
-def _extract(packed: Path, archive: Archive, workspace: Path) -> None:
-    for name, content in _members(packed):
-        target = _target_of(name, archive)
-        if target is not None:
-            path = workspace / target
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with naming(path), open(path, "wb") as stream:
-                shutil.copyfileobj(content, stream, 1 << 20)
-
-
-def _members(packed: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """(name, content) of the regular files in a tar or zip, in order."""
-    if zipfile.is_zipfile(packed):
-        with zipfile.ZipFile(packed) as archive:
-            for entry in archive.infolist():
-                if not entry.is_dir():
-                    with archive.open(entry) as content:
-                        yield entry.filename, content
-        return
-    with tarfile.open(packed, "r|*") as archive:  # a stream: tgz cannot be read twice
-        for member in archive:
-            extracted = archive.extractfile(member) if member.isfile() else None
-            if extracted is not None:
-                yield member.name, extracted
-
-
-def _target_of(name: str, archive: Archive) -> str | None:
-    """Where a member goes under the root, None if nowhere. DataError for a name that leads outside."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"the archive has a file '{name}', which leads out of its folder: it is not unpacked")
-    clean = str(PurePosixPath(*[part for part in path.parts if part != "."]))
+def _target_of(name: str, archive: Archive, workspace: Path) -> Path | None:
+    """Where a file of an archive goes, None if nowhere."""
+    clean = str(PurePosixPath(*[part for part in PurePosixPath(name).parts if part != "."]))
     for folder, target in archive.take.items():
         if clean.startswith(f"{folder}/"):
-            return target + clean[len(folder) :]
+            return workspace / (target + clean[len(folder) :])
     return None
 
 
@@ -379,14 +386,19 @@ def _merge(source: Path, target: Path) -> None:
     if target.is_symlink():
         target.unlink()  # what it leads to is someone's own
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
-        return
+        return _into_place(source, target)
     for path in sorted(source.iterdir()):
         if path.is_dir():
             _merge(path, target / path.name)
         else:
             os.replace(path, target / path.name)
+
+
+def _into_place(source: Path, target: Path) -> None:
+    """Rename a folder whose files are on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    sync_folder(target.parent)
 
 
 def _forget_unpacked(incoming: Path) -> None:

@@ -41,7 +41,7 @@ class SegmentationSet:
     images    folder of the images, ID.jpg or another suffix
     labels    folder of the label maps, ID.png or .mat; None for a set without (VOC test)
     read      turns a label file into (H, W) uint8, 255 where nothing counts
-    sources   what has to be fetched for it (``sources.SOURCES``)
+    sources   what has to be fetched for it (``sources.published``)
     background_counts   False where class 0 is no class but 'everything else', so means are over 1.. too
     colours   (red, green, blue) of labels 0, 1, ... in pictures; empty: VOC's
     """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from caffe_gp.datasets import digit_scenes
 from caffe_gp.errors import DataError, did_you_mean
 from caffe_gp.files import manifest
 
@@ -104,34 +106,52 @@ class Source:
 MANIFEST_VARIABLE = "CAFFE_GP_DATA_MANIFEST"
 
 
-def _read() -> dict[str, Source]:
-    sources = {}
-    for entry in manifest.entries(Path(__file__).with_name("manifest.json"), MANIFEST_VARIABLE, "sources"):
-        archive = entry["archive"]
-        if archive is not None:
-            lists = _lists(archive.get("lists", []))
-            entry["archive"] = Archive(**{**_with_tuple(archive), "lists": lists})
-        entry["lists"] = _lists(entry["lists"])
-        entry["files"] = tuple(GzipFile(**_with_tuple(item)) for item in entry.get("files", ()))
-        entry["drawn"] = tuple(entry.get("drawn", ()))
-        sources[entry["name"]] = Source(**entry)
-    return sources
+@functools.lru_cache(maxsize=None)
+def published() -> dict[str, Source]:
+    """Every source by name. DataError, naming file and field, for a manifest that is damaged."""
+    found = {}
+    path = Path(__file__).with_name("manifest.json")
+    for where, entry in manifest.entries(path, MANIFEST_VARIABLE, "sources"):
+        made = {
+            "archive": _archive(entry, where),
+            "lists": _lists(entry, where),
+            "files": tuple(
+                manifest.record(GzipFile, item, f"{where}, files[{number}]")
+                for number, item in enumerate(manifest.objects(entry, "files", where))
+            ),
+        }
+        source = manifest.record(Source, entry, where, made)
+        for folder in source.drawn:
+            if PurePosixPath(folder).name not in digit_scenes.NUMBERS:
+                known = ", ".join(digit_scenes.NUMBERS)
+                raise DataError(f"{where}, 'drawn': '{folder}' ends with none of {known}")
+        found[source.name] = source
+    return found
 
 
-def _lists(entries: list[dict[str, Any]]) -> tuple[IdList, ...]:
-    return tuple(IdList(**_with_tuple(entry)) for entry in entries)
+def _archive(entry: Any, where: str) -> Archive | None:
+    packed = entry.get("archive") if isinstance(entry, dict) else None
+    if packed is None:
+        return None
+    where = f"{where}, archive"
+    archive = manifest.record(Archive, packed, where, {"lists": _lists(packed, where)})
+    for path in (*archive.counts, *archive.members, *(item.target for item in archive.lists)):
+        if not any(f"{path}/".startswith(f"{target}/") for target in archive.take.values()):
+            raise DataError(f"{where}: '{path}' lies in no folder that 'take' makes")
+    return archive
 
 
-def _with_tuple(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "urls": tuple(entry["urls"])}
-
-
-SOURCES = _read()
+def _lists(entry: Any, where: str) -> tuple[IdList, ...]:
+    return tuple(
+        manifest.record(IdList, item, f"{where}, lists[{number}]")
+        for number, item in enumerate(manifest.objects(entry, "lists", where))
+    )
 
 
 def find(name: str) -> Source:
     """The source of this name; DataError with the list otherwise."""
-    if name not in SOURCES:
-        hint = did_you_mean(name, SOURCES, most=2)
-        raise DataError(f"unknown data '{name}'{hint} (known: {', '.join(SOURCES)})")
-    return SOURCES[name]
+    known = published()
+    if name not in known:
+        hint = did_you_mean(name, known, most=2)
+        raise DataError(f"unknown data '{name}'{hint} (known: {', '.join(known)})")
+    return known[name]

@@ -39,7 +39,7 @@ def write_archive(images: SegmentationSet, labels: Path, target: Path) -> Path:
         if largest >= len(images.classes):
             raise DataError(f"{path}: label {largest}; a prediction has 0..{len(images.classes) - 1}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary, tarfile.open(temporary, mode="w:gz") as archive:
+    with replacing(target) as stream, tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for item in images.ids:
             archive.add(labels / f"{item}.png", f"{INSIDE}/{item}.png", recursive=False)
     return target

@@ -31,6 +31,8 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.demo_text import statements
 from caffe_gp.experiments.suites import Net
 from caffe_gp.files import places
+from caffe_gp.files.npy import read_npz
+from caffe_gp.files.regular import MAX_BLOB_BYTES
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.report.results_file import SCHEMA
 from caffe_gp.runs.progress import progress_bar
@@ -276,8 +278,8 @@ def _gallery(measure: _Measure, eps: float) -> Gallery:
     gallery = Gallery(groups)
     for i in sorted(sum(groups.values(), [])):
         item = found.ids[i]
-        with np.load(str(found.folder / "perturbation" / f"{item}.npz")) as signs:
-            perturbation = signs[f"eps_{eps:g}"]
+        signs = found.folder / "perturbation" / f"{item}.npz"
+        perturbation = read_npz(signs, f"eps_{eps:g}", MAX_BLOB_BYTES)
         gallery.scenes[i] = {
             "image": chosen_images.photograph(measure.test, item),
             "truth": measure.test.truth(item),

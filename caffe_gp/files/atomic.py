@@ -1,9 +1,19 @@
-"""Files that appear under their names only when they are whole, with the rights that open() gives."""
+"""Files that appear under their names only when they are whole and on the disk.
+
+    with replacing("out.png") as stream:
+        stream.write(...)
+
+What is unfinished lies beside the target as ``.NAME.0.tmp``, locked by who writes it. A process that is
+killed leaves it there, without its lock: the next one that writes the same target removes it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import os
-import tempfile
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Callable, Iterator
@@ -21,37 +31,54 @@ def naming(path: str | os.PathLike, temporary: str | None = None) -> Iterator[No
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[str]:
-    """A temporary path beside ``path`` to write to, renamed to ``path`` at the end.
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A stream to write and read; what is in it takes the name ``path`` at the end, with open()'s rights.
 
-    The folder has to exist. An error or Ctrl-C leaves the old file (or none) and no temporary one. Two
-    processes never share a temporary path. For libraries that want a path; others take ``write_atomically``.
+    The folder has to exist. An error or Ctrl-C leaves the old file (or none) and no temporary one. Several
+    processes may write the same target at once: each has a file of its own, and the last one stays.
     """
-    target = Path(path)
-    # The file's own suffix stays last: some libraries choose a format by it.
-    prefix, suffix = f".{target.stem}.", f".tmp{target.suffix}"
+    target = os.fspath(path)
+    stream, temporary = _new_temporary(target)
     try:
-        handle, temporary = tempfile.mkstemp(dir=str(target.parent), prefix=prefix, suffix=suffix)
-    except OSError as error:
-        error.filename = str(target)
-        raise
-    os.close(handle)
-    try:
-        with naming(target, temporary):
-            yield temporary
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)  # mkstemp's 0600 would surprise whoever shares the folder
-            os.replace(temporary, str(target))
+        with naming(target, temporary), stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave the name with an empty file
+            os.replace(temporary, target)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(stream, fcntl.LOCK_UN)  # a child that was forked meanwhile holds it too
     except BaseException:
-        if os.path.exists(temporary):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+    sync_folder(os.path.dirname(target))
+
+
+def into_place(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Rename a finished file, which is on the disk before it has the new name. OSError names the target."""
+    with naming(target):
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(source, target)
+    sync_folder(os.path.dirname(os.fspath(target)))
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """The names in a folder are on the disk, where its file system can say so."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(os.fspath(folder) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
     """Call ``write(binary stream)``; what it writes appears as ``path`` when it is whole."""
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
+    with replacing(path) as stream:
         write(stream)
 
 
@@ -64,3 +91,68 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a UTF-8 text file with its line ends as they are, and make its folder."""
     write_bytes(path, text.encode("utf-8"))
+
+
+# ---- temporary files
+
+
+def _new_temporary(target: str) -> tuple[BinaryIO, str]:
+    """A new file beside the target, open and locked, and its path. What killed processes left is removed."""
+    folder, name = os.path.split(target)
+    numbered = (os.path.join(folder, f".{name}.{number}.tmp") for number in itertools.count())
+    for temporary in numbered:
+        _remove_if_left(temporary)
+        with naming(target, temporary):
+            stream = _created(temporary)
+        if stream is not None:
+            for later in itertools.takewhile(os.path.lexists, numbered):
+                _remove_if_left(later)
+            return stream, temporary
+    raise AssertionError("numbers do not end")
+
+
+def _created(temporary: str) -> BinaryIO | None:
+    """The file, made and locked; None where another process has one of this name."""
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return None
+    stream = os.fdopen(descriptor, "w+b")
+    if _locked(descriptor) is not False and _is_at(descriptor, temporary):
+        return stream
+    stream.close()  # another process took it for one that was left: it was not locked yet
+    return None
+
+
+def _remove_if_left(temporary: str) -> None:
+    """Remove a temporary file that nobody writes any more."""
+    try:
+        # Not through a link, and without waiting for the other end of a pipe.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # there is none, or it is another user's, a link, a folder
+        return
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        if is_file and _locked(descriptor) and _is_at(descriptor, temporary):
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool | None:
+    """Whether the lock of an open file could be had; None on a file system without locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False

@@ -1,133 +1,253 @@
-"""Downloading one file through pooch, so that a cut connection costs nothing but time.
+"""Downloading one file, so that a cut connection costs nothing but time, and a hostile host not even that.
 
-For example:
-
-    download(url, Path("models/.incoming/net.caffemodel"), "sha1:...")
+download(url, Path("models/.incoming/net.caffemodel"), "sha1:...", size=538_000_000)
 """
 
 from __future__ import annotations
 
-import itertools
-import os
+import re
 import time
 from pathlib import Path
-from typing import Any, Iterator
 from urllib.parse import urlsplit
 
-import pooch
-import requests
 from tqdm import tqdm
 
-from caffe_gp.errors import DownloadError
-from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import SlowAddressError, need_space, what_is_wrong
+from caffe_gp.errors import DownloadError, printable, quoted
+from caffe_gp.files.arrivals import Arrivals, CutError, Head
+from caffe_gp.files.atomic import into_place, write_text
+from caffe_gp.files.checks import (
+    MAX_UNKNOWN_BYTES,
+    SlowAddressError,
+    need_space,
+    not_stored,
+    what_is_wrong,
+)
+from caffe_gp.files.hashes import digests
+from caffe_gp.files.regular import read_regular
 
-CONNECT_TIMEOUT = 20.0  # seconds to reach a host
-READ_TIMEOUT = 60.0  # seconds without a byte
 # Below this average over these seconds an address is left for the next one. cs.toronto.edu has given about
 # 80 kB/s since the middle of 2026, half an hour for CIFAR-10; its mirrors give megabytes.
 LOW_SPEED = 100e3  # bytes a second
 LOW_SPEED_SECONDS = 30.0
-_CHUNK = 16 << 10
+# Below this one the last address is given up too: 500 MB would take six days. A poor line has 30 times that,
+# and may stand still for READ_TIMEOUT of these seconds.
+LOWEST_SPEED = 1e3  # bytes a second
+LOWEST_SPEED_SECONDS = 120.0
+MOST_SECONDS = 48 * 3600.0  # the largest data set, 2 GB, at 12 kB/s. Another run continues
+_HEAD = 512  # bytes that show what is no file
+_MAX_VERSION = 256  # characters of an ETag; longer ones are not sent back
 
 
 def download(
-    url: str, path: Path, known_hash: str | None = None, progress: bool = True, patient: bool = True
+    url: str,
+    path: Path,
+    known_hash: str | None = None,
+    progress: bool = True,
+    patient: bool = True,
+    size: int | None = None,
+    most: int = MAX_UNKNOWN_BYTES,
 ) -> None:
     """Get the file at ``url``; it appears as ``path`` when it is complete and has ``known_hash``.
 
-    ``known_hash``: 'sha1:...', 'md5:...' and the like, or None for any file. What has arrived of it lies in
-    ``path`` + '.part' and is continued by the next call. Raises DownloadError with the reason in one line,
-    SlowAddressError below LOW_SPEED unless ``patient``; CaffeGPError when the disk is full.
+    known_hash   'sha1:...', 'md5:...' and the like, or None for any file
+    size         bytes of the published file; None where nobody told
+    most         bytes that are taken where the size is not known
+
+    What has arrived of it lies in ``path`` + '.part' and is continued by the next call. Raises DownloadError
+    with the reason in one line, SlowAddressError below LOW_SPEED unless ``patient``, NotStoredError when the
+    disk is full.
     """
-    pooch.get_logger().setLevel("WARNING")  # it reports the sha256 of files whose hash it was not told
-    downloader = ResumingDownloader(path.with_name(path.name + ".part"), progress, patient)
+    if path.exists() and _other_hash(path, known_hash):
+        path.unlink()
+    if path.exists():
+        return  # an earlier run got it, and ended before it was used
+    parts = _Part(path.with_name(f"{path.name}.part"))
+    _Download(url, parts, progress, _Pace(patient), size, size if size is not None else most).run()
+    found = _other_hash(parts.path, known_hash)
+    if found:
+        parts.forget()
+        raise DownloadError(f"not the published file: expected {known_hash}, got {found}")
     try:
-        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
-    except requests.RequestException as error:
-        raise DownloadError(_reason(error)) from None
-    except ValueError as error:
-        if known_hash is None or "hash" not in str(error):
-            raise
-        found = str(error).partition("but got")[2].partition(".")[0].strip()
-        raise DownloadError(f"not the published file: expected {known_hash}, got {found}") from None
+        into_place(parts.path, path)
+    except OSError as error:
+        raise not_stored(error, path) from None
+    parts.forget()
 
 
-class ResumingDownloader:
-    """A downloader for pooch: what has arrived stays in the file ``part`` until everything has.
+def _other_hash(path: Path, known_hash: str | None) -> str:
+    """The hash of a file that has another one than the known; '' otherwise."""
+    algorithm, _, expected = (known_hash or "").partition(":")
+    found = digests(path, [algorithm])[algorithm] if algorithm else ""
+    return found if found != expected else ""
 
-    ``part`` is continued with a Range request as long as the server still has the same file; where it does
-    not do ranges, or the file has changed, the download starts again.
-    """
 
-    def __init__(self, part: Path, progress: bool, patient: bool = True) -> None:
-        self.part = part
-        self.progress = progress
-        self.patient = patient
-        # What the server calls this version of the file.
-        self._version = part.with_name(part.name + ".version")
+class _Part:
+    """What has arrived, and what the server calls this version of the file."""
 
-    def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
-        """Put the file at ``url`` into the path ``output_file``.
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._version = path.with_name(f"{path.name}.version")
 
-        A cut connection is taken up again at once while every attempt brings new bytes. Raises
-        requests.RequestException, or DownloadError for what is no file and for a slow host.
-        """
+    def size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def forget(self) -> None:
+        for path in (self.path, self._version):
+            path.unlink(missing_ok=True)
+
+    def version(self) -> str:
+        """For If-Range; '' where it is not known."""
+        try:
+            return read_regular(self._version, 4 * _MAX_VERSION).decode("utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def begin(self, head: Head) -> None:
+        """An empty part of another version: never what has arrived of one under the name of another."""
+        self.forget()
+        etag = head.headers.get("etag", "")
+        version = etag if etag.startswith('"') else head.headers.get("last-modified", "")
+        if version.isprintable() and 0 < len(version) <= _MAX_VERSION:
+            write_text(self._version, version)
+        self.path.touch()
+
+
+class _Pace:
+    """Watches how fast a file comes, over all connections."""
+
+    def __init__(self, patient: bool) -> None:
+        self._patient = patient
+        self._window = LOWEST_SPEED_SECONDS if patient else LOW_SPEED_SECONDS
+        self._end = time.monotonic() + MOST_SECONDS
+        self._began, self._received = time.monotonic(), 0
+
+    def seconds(self) -> float:
+        """How long to wait for more."""
+        return min(self._began + self._window, self._end) - time.monotonic()
+
+    def add(self, count: int) -> None:
+        """Count what came. DownloadError, SlowAddressError when that takes too long."""
+        self._received += count
+        now = time.monotonic()
+        if now >= self._end:
+            raise DownloadError(f"not here after {MOST_SECONDS / 3600:g} hours; another run continues there")
+        seconds = now - self._began
+        if seconds < self._window:
+            return
+        speed = self._received / seconds
+        if not self._patient and speed < LOW_SPEED:
+            raise SlowAddressError(f"only {speed / 1e3:.0f} kB/s")
+        if speed < LOWEST_SPEED:
+            raise DownloadError(
+                f"given up: {self._received} bytes in {seconds:.0f} s; another run continues there"
+            )
+        self._began, self._received = now, 0
+
+
+class _Download:
+    """One file from one address into its part."""
+
+    def __init__(
+        self, url: str, part: _Part, progress: bool, pace: _Pace, size: int | None, most: int
+    ) -> None:
+        self.url, self.part, self.progress, self.pace = url, part, progress, pace
+        self.size, self.most = size, most
+
+    def run(self) -> None:
+        """Get what is missing. A cut connection is taken up at once while every one brings new bytes."""
         while True:
-            before = self._have()
+            before = self.part.size()
             try:
-                self._continue(url)
-                break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if self._have() <= before:
+                return self._continue()
+            except CutError:
+                if self.part.size() <= before:
                     raise
-        os.replace(self.part, output_file)
-        self._forget()
 
-    def _have(self) -> int:
-        return self.part.stat().st_size if self.part.exists() else 0
-
-    def _forget(self) -> None:
-        for path in (self.part, self._version):
-            if path.exists():
-                path.unlink()
-
-    def _continue(self, url: str) -> None:
+    def _continue(self) -> None:
         """Ask once for what is missing; returns when everything is there."""
-        have = self._have()
+        have = self.part.size()
+        if have > self.most:
+            self.part.forget()
+            have = 0
+        with Arrivals(self.url, self._asking(have)) as coming:
+            head = self._head(coming)
+            first, length, whole = _content_range(head)
+            if have and head.status == 416 and whole == have and self.size in (None, have):
+                return  # an earlier run ended between the last byte and the renaming
+            if have and (head.status == 416 or head.status == 206 and first != have):
+                self.part.forget()
+                return self._continue()
+            total = self._total(head, have, length, whole)
+            have = have if head.status == 206 else 0
+            begun = b"" if have else self._beginning(coming)
+            total = self.size if total is None else total
+            if total is not None:
+                need_space(self.part.path.parent, total - have, self.part.path.name)
+            self._store(coming, head, begun, have, total)
+        if total is not None and self.part.size() != total:
+            raise CutError("the connection was cut; another run continues there")
+
+    def _asking(self, have: int) -> dict[str, str]:
         # Hashes are those of the file as it is, so it must not be compressed on its way.
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
-            if self._version.exists():
-                headers["If-Range"] = self._version.read_text(encoding="latin-1")
-        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
-            start, total = _content_range(answer)
-            if have and answer.status_code == 416 and total == have:
-                return  # an earlier run ended between the last byte and the renaming
-            if have and (answer.status_code == 416 or answer.status_code == 206 and start != have):
-                self._forget()
-                return self._continue(url)
-            answer.raise_for_status()
-            if answer.status_code == 200:
-                have = 0
-                total = _length(answer)
-            elif answer.status_code != 206:
-                raise DownloadError(f"HTTP {answer.status_code} {answer.reason}: no file")
-            if total is not None:
-                need_space(self.part.parent, total - have, self.part.name)
-            self._receive(answer, url, have, total)
-        if total is not None and self._have() != total:
-            raise requests.ConnectionError(f"IncompleteRead: {self._have()} of {total} bytes")
+            if self.part.version():
+                headers["If-Range"] = self.part.version()
+        return headers
 
-    def _receive(self, answer: requests.Response, url: str, have: int, total: int | None) -> None:
-        chunks: Iterator[bytes] = answer.iter_content(_CHUNK)
-        if not have:
-            first = next(chunks, b"")
-            _refuse_page(first, url)
-            chunks = itertools.chain([first], chunks)
-            self._note_version(answer)
+    def _head(self, coming: Arrivals) -> Head:
+        while True:
+            try:
+                return coming.head(self.pace.seconds())
+            except TimeoutError:
+                self.pace.add(0)
+
+    def _chunk(self, coming: Arrivals) -> bytes:
+        while True:
+            try:
+                chunk = coming.chunk(self.pace.seconds())
+            except TimeoutError:
+                chunk = None
+            self.pace.add(len(chunk or b""))
+            if chunk is not None:
+                return chunk
+
+    def _total(self, head: Head, have: int, length: int | None, whole: int | None) -> int | None:
+        """Bytes of the whole file, None where they are not told. DownloadError for an answer without it."""
+        status = f"HTTP {head.status} {printable(head.reason[: _HEAD // 8])}"
+        if head.status >= 400:
+            raise DownloadError(status)
+        if head.status != 200 and not (have and head.status == 206):
+            raise DownloadError(f"{status}: no file")
+        encoding = head.headers.get("content-encoding", "identity")
+        # Some hosts call a .tgz, which is what it is, a compressed .tar.
+        if encoding != "identity" and not urlsplit(self.url).path.endswith((".gz", ".tgz")):
+            raise DownloadError(f"it comes compressed (Content-Encoding: {quoted(encoding)})")
+        count = head.count("Content-Length")
+        if count is not None and "transfer-encoding" in head.headers:
+            raise DownloadError("its headers contradict each other: Content-Length and Transfer-Encoding")
+        if head.status == 206 and None not in (count, length) and count != length:
+            raise DownloadError(f"its headers contradict each other: {count} bytes, or {length}")
+        total = whole if head.status == 206 else count
+        if total is not None and self.size not in (None, total):
+            raise DownloadError(f"it has {total} bytes; the published file has {self.size}")
+        if total is not None and total > self.most:
+            raise DownloadError(f"it has {total} bytes; at most {self.most} are taken of it")
+        return total
+
+    def _beginning(self, coming: Arrivals) -> bytes:
+        """The first bytes of a file. DownloadError when they show that it is none."""
+        begun = b""
+        while len(begun) < _HEAD:
+            chunk = self._chunk(coming)
+            if not chunk:
+                break
+            begun += chunk
+        _refuse_page(begun, self.url)
+        return begun
+
+    def _store(self, coming: Arrivals, head: Head, begun: bytes, have: int, total: int | None) -> None:
         bar = tqdm(
             total=total,
             initial=have,
@@ -135,42 +255,43 @@ class ResumingDownloader:
             unit_scale=True,
             disable=None if self.progress else True,  # None: only on a terminal
         )
-        began, received = time.monotonic(), 0
-        with bar, naming(self.part), open(self.part, "ab" if have else "wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-                bar.update(len(chunk))
-                received += len(chunk)
-                seconds = time.monotonic() - began
-                if seconds >= LOW_SPEED_SECONDS:
-                    self._refuse_slow(received / seconds)
-                    began, received = time.monotonic(), 0
-
-    def _refuse_slow(self, speed: float) -> None:
-        if not self.patient and speed < LOW_SPEED:
-            raise SlowAddressError(f"only {speed / 1e3:.0f} kB/s")
-
-    def _note_version(self, answer: requests.Response) -> None:
-        etag = answer.headers.get("ETag", "")
-        version = etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
-        if version:
-            self._version.write_text(version, encoding="latin-1")
-        elif self._version.exists():
-            self._version.unlink()
+        most = self.most if total is None else total
+        try:
+            if not have:
+                self.part.begin(head)
+            with bar, open(self.part.path, "ab") as stream:
+                chunk = begun or self._chunk(coming)
+                while chunk:
+                    have += len(chunk)
+                    if have > most:
+                        break
+                    stream.write(chunk)
+                    bar.update(len(chunk))
+                    chunk = self._chunk(coming)
+        except OSError as error:
+            raise not_stored(error, self.part.path, None if total is None else total - have) from None
+        if have > most:
+            self.part.forget()
+            raise DownloadError(f"more than the {most} bytes came that it may have")
 
 
-def _length(answer: requests.Response) -> int | None:
-    """Bytes of the body, if they are told and are those of the file."""
-    length = answer.headers.get("Content-Length", "")
-    encoded = answer.headers.get("Content-Encoding", "identity") != "identity"
-    return int(length) if length.isdigit() and not encoded else None
+def _content_range(head: Head) -> tuple[int | None, int | None, int | None]:
+    """(first byte, bytes, size of the whole file) of ``Content-Range: bytes 5-9/10``; None: not told.
 
-
-def _content_range(answer: requests.Response) -> tuple[int | None, int | None]:
-    """(first byte, size of the whole file) of ``Content-Range: bytes 5-9/10``; None where it is not told."""
-    span, _, total = answer.headers.get("Content-Range", "").replace("bytes", "").strip().partition("/")
-    first = span.partition("-")[0]
-    return int(first) if first.isdigit() else None, int(total) if total.isdigit() else None
+    DownloadError for one that cannot be.
+    """
+    value = head.headers.get("content-range", "").strip()
+    if head.status not in (206, 416) or not value:
+        return None, None, None
+    number = "([0-9]{1,15})"
+    found = re.fullmatch(rf"bytes (?:{number}-{number}|\*)/(?:{number}|\*)", value, re.ASCII)
+    first, last, whole = (None if n is None else int(n) for n in found.groups()) if found else (None,) * 3
+    if first is None or last is None:
+        if found and head.status == 416:
+            return None, None, whole
+    elif first <= last and (whole is None or last < whole):
+        return first, last - first + 1, whole
+    raise DownloadError(f"its Content-Range is {quoted(value, 40)}, which no part of a file has")
 
 
 def _refuse_page(head: bytes, url: str) -> None:
@@ -180,32 +301,3 @@ def _refuse_page(head: bytes, url: str) -> None:
         wrong += "; Google Drive wants a large file to be confirmed, or its limit of downloads is reached"
     if wrong:
         raise DownloadError(wrong)
-
-
-_OFFLINE = "the host's name is not known (or this machine is offline)"
-_MEANINGS = (
-    ("NameResolutionError", _OFFLINE),
-    ("Name or service not known", _OFFLINE),
-    ("name resolution", _OFFLINE),
-    ("Connection refused", "the host refuses the connection"),
-    ("Network is unreachable", "the network is unreachable"),
-    ("ProxyError", "the proxy does not let it through"),
-    ("CERTIFICATE_VERIFY_FAILED", "the host's certificate is not valid"),
-    ("IncompleteRead", "the connection was cut; another run continues there"),
-    ("Connection broken", "the connection was cut; another run continues there"),
-    ("Connection reset", "the connection was cut; another run continues there"),
-    ("Read timed out", f"no byte for {READ_TIMEOUT:g} s; another run continues there"),
-)
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Why a download failed, in one line."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"no connection within {CONNECT_TIMEOUT:g} s"
-    text = " ".join(str(error).split())
-    for sign, meaning in _MEANINGS:
-        if sign in text:
-            return meaning
-    return text[:300]

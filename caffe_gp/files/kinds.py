@@ -12,13 +12,12 @@ import io
 import mmap
 import os
 import re
-import zipfile
-from pathlib import Path
 from typing import Any
 
 from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.protobuf import LEN, VARINT, Buffer, Damage, fields
 from caffe_gp.files.regular import open_regular
+from caffe_gp.files.zips import Zip
 
 # Caffe's own.
 PROTOTXT, NET, SOLVER = "a prototxt", "a net's prototxt", "a solver prototxt"  # what_is says which
@@ -243,7 +242,7 @@ def _kind_of_hdf5(file: Any) -> str:
 
 def _kind_of_zip(file: Any) -> str:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with Zip(file) as archive:
             names = archive.namelist()
     except Exception:  # whatever a damaged file makes of its reader
         return DAMAGED_ZIP
@@ -289,8 +288,7 @@ def _advice(kind: str, wanted: tuple[str, ...], file: Any) -> str:
     if kind in _CONVERTED and CAFFEMODEL in wanted:
         return "'caffe_gp convert' makes a caffemodel of the files that it knows (caffe_gp convert --help)"
     if kind == SOLVER:
-        content = file if isinstance(file, bytes) else Path(file).read_bytes()
-        net = net_of_solver(content.decode("latin-1"))
+        net = net_of_solver(_beginning(file).decode("latin-1"))
         return f"The net that it trains is '{net}'" if net else "It trains a net: pass that"
     if kind == STATE and CAFFEMODEL in wanted:
         named = learned_net(file)
@@ -302,6 +300,13 @@ def _advice(kind: str, wanted: tuple[str, ...], file: Any) -> str:
     if kind == NET and CAFFEMODEL in wanted:
         return "Pass it as the net, and its .caffemodel as the weights"
     return _ADVICE.get(kind, "")
+
+
+def _beginning(file: Any) -> bytes:
+    if isinstance(file, bytes):
+        return file[:_TEXT]
+    with open_regular(file) as stream:
+        return stream.read(_TEXT)
 
 
 def _state_beside(file: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Callable, Sequence, Tuple
 
 from caffe_gp.errors import CaffeGPError, DownloadError
-from caffe_gp.files.checks import SlowAddressError
+from caffe_gp.files.checks import MAX_UNKNOWN_BYTES, NotStoredError, SlowAddressError
 from caffe_gp.files.workplace import Say
 
 # What a user types to get things.
@@ -17,21 +17,32 @@ FETCH_DATA = "caffe_gp fetch data"
 Attempt = Tuple[str, Callable[[bool], None]]
 
 
-def download(url: str, staged: Path, known_hash: str | None, progress: bool, patient: bool) -> None:
+def download(
+    url: str,
+    staged: Path,
+    known_hash: str | None,
+    progress: bool,
+    patient: bool,
+    size: int | None = None,
+    most: int = MAX_UNKNOWN_BYTES,
+) -> None:
     """``http.download``, for callers that work without its packages; CaffeGPError where these are missing."""
     try:
         from caffe_gp.files import http
     except ImportError as error:
         raise CaffeGPError(
-            f"downloading needs the Python package {error.name} (pip install pooch); '--from-dir' does not"
+            f"downloading needs the Python package '{error.name}' (pip install {error.name}); '--from-dir' "
+            "needs none"
         ) from None
-    http.download(url, staged, known_hash, progress, patient)
+    http.download(url, staged, known_hash, progress, patient, size, most)
 
 
 def try_each(attempts: Sequence[Attempt], say: Say, failure: Callable[[list[str]], CaffeGPError]) -> None:
     """Make the attempts until one succeeds. An attempt fails by raising DownloadError.
 
     Slow addresses are left for the next one, and taken after all where no other works.
+
+    NotStoredError ends it at once.
 
     failure   makes the error to raise if none succeeds from 'address: why it failed' of each
     """
@@ -42,12 +53,16 @@ def try_each(attempts: Sequence[Attempt], say: Say, failure: Callable[[list[str]
         except SlowAddressError as error:
             slow.append((address, attempt))
             say(f"  {error}: trying the next address; this one is continued if no other works")
+        except NotStoredError:
+            raise
         except DownloadError as error:
             failed.append(f"{address}: {error}")
             say(f"  {error}")
     for address, attempt in slow:
         try:
             return attempt(True)
+        except NotStoredError:
+            raise
         except DownloadError as error:
             failed.append(f"{address}: {error}")
             say(f"  {error}")

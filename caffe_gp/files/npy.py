@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 from typing import IO, Any, cast
 
 import numpy as np
+
+from caffe_gp.errors import DataError
+from caffe_gp.files.zips import Zip, why
+
+MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at when the header has been read
 
 
 def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]:
@@ -18,7 +25,10 @@ def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version[0]}.{version[1]} of the format is not read")
     read = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    length = stream.read(2 if version == (1, 0) else 4)
+    if int.from_bytes(length, "little") > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {int.from_bytes(length, 'little')} bytes")
+    shape, _, dtype = read(io.BytesIO(length + stream.read(int.from_bytes(length, "little"))))
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read")
     if any(side < 0 for side in shape) or stream.tell() + math.prod(shape) * dtype.itemsize != size:
@@ -31,3 +41,15 @@ def read_npy(stream: IO[bytes], size: int) -> np.ndarray:
     npy_header(stream, size)
     stream.seek(0)
     return cast(np.ndarray, np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def read_npz(path: str | os.PathLike, key: str, most_bytes: int) -> np.ndarray:
+    """The array ``key`` of an .npz file. DataError for a damaged file, and for an array of more bytes."""
+    try:
+        with Zip(path) as archive, archive.open(f"{key}.npy") as stream:
+            size = archive.getinfo(f"{key}.npy").file_size
+            if size > most_bytes:
+                raise DataError(f"'{key}' has {size} bytes; at most {most_bytes} are read")
+            return read_npy(io.BytesIO(stream.read(size)), size)
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise DataError(f"{path}: not a readable .npz file with '{key}' ({why(error)})") from None

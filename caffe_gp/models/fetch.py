@@ -13,20 +13,28 @@ finds it and goes on.
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
-import shutil
-import zipfile
-import zlib
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
-from caffe_gp.files.atomic import naming
-from caffe_gp.files.checks import SlowAddressError, need_space, what_is_wrong
+from caffe_gp.errors import CaffeGPError, DataError, DownloadError, WeightsError, printable, quoted
+from caffe_gp.files import packed
+from caffe_gp.files.atomic import into_place
+from caffe_gp.files.checks import (
+    MAX_UNKNOWN_BYTES,
+    NotStoredError,
+    SlowAddressError,
+    need_space,
+    storing,
+    what_is_wrong,
+)
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
+from caffe_gp.files.regular import open_regular
 from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
+from caffe_gp.files.zips import Zip, is_zip, why
 from caffe_gp.models.weights import (
     LOCK,
     Mirror,
@@ -116,7 +124,7 @@ def _download(file: WeightsFile, target: Path, incoming: Path, progress: bool, s
         try:
             staged = _retrieve(file, url, mirror, incoming, progress, patient, say)
             _accept(file, target, staged, incoming, url, mirror, say)
-        except SlowAddressError:
+        except (SlowAddressError, NotStoredError):
             raise
         except (DownloadError, WeightsError) as error:
             reason = str(error).replace(str(incoming / staged_name(url)), "the file there")
@@ -152,7 +160,8 @@ def _retrieve(
         known = ":".join(next(iter(file.hashes.items())))
     say(f"{file.name}: downloading {url}")
     staged = incoming / staged_name(url)
-    download(url, staged, known, progress, patient)
+    itself = mirror is None and file.archive_member is None
+    download(url, staged, known, progress, patient, file.size if itself else None)
     return staged
 
 
@@ -163,14 +172,14 @@ def _take(file: WeightsFile, target: Path, incoming: Path, source: Path, say: Sa
     tried = []
     for pattern, mirror in _names(file):
         for path in sorted(filter(Path.is_file, source.glob(pattern))):
-            say(f"{file.name}: trying {path}")
-            staged = incoming / f"taken-{path.name}"
+            say(printable(f"{file.name}: trying {path}"))
+            staged = incoming / "taken-file"
             try:
                 _link_or_copy(path, staged)
                 _accept(file, target, staged, incoming, path.name, mirror, say)
                 return _forget(file, incoming)
             except WeightsError as error:
-                tried.append(str(error).replace(str(staged), str(path)))
+                tried.append(printable(str(error).replace(str(staged), str(path))))
                 say(f"  {tried[-1]}")
             finally:
                 if staged.exists():
@@ -192,19 +201,23 @@ def _names(file: WeightsFile) -> list[tuple[str, Mirror | None]]:
         if "*" not in file.archive_member:
             names.append((file.archive_member, None))
     names += [(mirror.file, mirror) for mirror in file.mirrors]
-    return [("{}*{}".format(*os.path.splitext(name)), mirror) for name, mirror in names]
+    return [("{}*{}".format(*os.path.splitext(glob.escape(name))), mirror) for name, mirror in names]
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:
-    """Hard links save half a gigabyte; other file systems get a copy."""
+    """Hard links save half a gigabyte; other file systems get a copy. WeightsError for what is no file."""
     source = source.resolve()
-    if destination.exists():
-        destination.unlink()
+    destination.unlink(missing_ok=True)
     try:
-        os.link(source, destination)
-    except OSError:
-        need_space(destination.parent, source.stat().st_size, source.name)
-        shutil.copyfile(source, destination)
+        with open_regular(source, MAX_UNKNOWN_BYTES) as stream:
+            try:
+                os.link(source, destination)
+            except OSError:
+                size = os.fstat(stream.fileno()).st_size
+                need_space(destination.parent, size, source.name)
+                packed.copy(stream, destination, size)
+    except OSError as error:
+        raise WeightsError(f"{source}: cannot be read: {error.strerror or error}") from None
 
 
 # ---------------------------------------------------------------------------------------- accepting a file
@@ -228,37 +241,45 @@ def _accept(
     try:
         if mirror is not None:
             _convert(file, staged, made, mirror, say)
-        elif zipfile.is_zipfile(staged):
+        elif is_zip(staged):
             _extract(file, staged, made)
         else:
             made = staged
         sha256 = _check(file, made, converted)
         _pin(file, made, sha256, target.parent, origin, converted)
-        os.replace(made, target)
+        with storing(target):
+            into_place(made, target)
     except WeightsError as error:
         for path in (incoming / file.name, staged):
-            if path.exists():
-                path.unlink()
+            path.unlink(missing_ok=True)
         raise WeightsError(str(error).replace(str(incoming / file.name), file.name)) from None
 
 
 def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
     """Copy the member out of the zip. The zip's own checksum is compared on the way."""
     pattern = file.archive_member or file.name
+    most = file.size or MAX_UNKNOWN_BYTES
     try:
-        with zipfile.ZipFile(archive) as members:
+        with Zip(archive) as members:
             files = [entry for entry in members.infolist() if not entry.is_dir()]
             found = [entry for entry in files if _matches(entry.filename, pattern)]
             if len(found) != 1:
-                held = ", ".join(entry.filename for entry in files[:20])
-                raise WeightsError(f"{archive}: {len(found)} files named '{pattern}' among {held}")
-            need_space(out.parent, found[0].file_size, file.name)
-            with naming(out), members.open(found[0]) as source, open(out, "wb") as destination:
-                shutil.copyfileobj(source, destination, 1 << 20)
-    except CaffeGPError:  # which is a RuntimeError
+                held = ", ".join(quoted(entry.filename, 40) for entry in files[:8])
+                raise DataError(f"{len(found)} files named '{pattern}' among {held}")
+            size = found[0].file_size
+            if size > most:
+                raise DataError(
+                    f"{quoted(found[0].filename, 40)} in it has {size} bytes; at most {most} are taken"
+                )
+            need_space(out.parent, size, file.name)
+            with members.open(found[0]) as source:
+                packed.copy(source, out, size)
+    except DataError as error:
+        raise WeightsError(f"{archive}: {error}") from None
+    except CaffeGPError:
         raise
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"{archive}: a damaged archive, or one that cannot be read: {error}") from None
+    except Exception as error:  # whatever a damaged archive makes of its reader
+        raise WeightsError(f"{archive}: a damaged archive ({why(error)})") from None
 
 
 def _matches(member: str, pattern: str) -> bool:
@@ -270,7 +291,7 @@ def _convert(file: WeightsFile, staged: Path, out: Path, mirror: Mirror, say: Sa
     """Make the caffemodel from a mirror's file."""
     from caffe_gp.models.convert import convert_file
 
-    with open(staged, "rb") as stream:
+    with open_regular(staged) as stream:
         wrong = what_is_wrong(stream.read(512))
     if wrong:
         raise WeightsError(f"{staged}: {wrong}")

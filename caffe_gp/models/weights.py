@@ -10,12 +10,13 @@ come with the project: models/NAME/NAME.caffemodel.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.errors import UsageError, WeightsError, did_you_mean
+from caffe_gp.errors import DataError, UsageError, WeightsError, did_you_mean, printable
 from caffe_gp.files import manifest, places
 from caffe_gp.files.json_files import MAX_JSON_BYTES, write_json
 from caffe_gp.files.mirrors import FETCH_MODELS
@@ -118,33 +119,42 @@ class Pin:
     converted: str = ""
 
 
-def _read_manifest() -> dict[str, WeightsFile]:
+@functools.lru_cache(maxsize=None)
+def released() -> dict[str, WeightsFile]:
+    """Every released file by name. DataError, naming file and field, for a manifest that is damaged."""
+    known = {model.weights for model in zoo.MODELS.values() if model.weights}
     files = {}
-    for entry in manifest.entries(Path(__file__).with_name("manifest.json"), MANIFEST_VARIABLE, "files"):
-        entry["scores"] = tuple(Score(**score) for score in entry["scores"])
-        entry["mirrors"] = tuple(
-            Mirror(**{**mirror, "urls": tuple(mirror["urls"])}) for mirror in entry["mirrors"]
-        )
-        file = WeightsFile(**{**entry, "urls": tuple(entry["urls"]), "pages": tuple(entry["pages"])})
+    path = Path(__file__).with_name("manifest.json")
+    for where, entry in manifest.entries(path, MANIFEST_VARIABLE, "files"):
+        made = {
+            name: tuple(
+                manifest.record(kind, item, f"{where}, {name}[{number}]")
+                for number, item in enumerate(manifest.objects(entry, name, where))
+            )
+            for name, kind in (("scores", Score), ("mirrors", Mirror))
+        }
+        file = manifest.record(WeightsFile, entry, where, made)
+        if file.name not in known:
+            raise DataError(
+                f"{where}, 'name': no model reads {file.name} (known: {', '.join(sorted(known))})"
+            )
         files[file.name] = file
     return files
 
 
-MANIFEST = _read_manifest()
-
-
 def find(name: str) -> WeightsFile:
     """The file of this name, or the one that the model of this name reads. Raises UsageError."""
-    if name in MANIFEST:
-        return MANIFEST[name]
+    files = released()
+    if name in files:
+        return files[name]
     if name in zoo.named():
         weights = zoo.named()[name].weights
         if weights is None:
             raise UsageError(
                 f"nobody released weights for the model '{name}': 'caffe_gp train {name}' makes some"
             )
-        return MANIFEST[weights]
-    known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *MANIFEST]
+        return files[weights]
+    known = [*(model for model, entry in zoo.MODELS.items() if entry.weights), *files]
     hint = did_you_mean(name, known)
     raise UsageError(f"'{name}' is neither a model nor a weights file{hint} (known: {', '.join(known)})")
 
@@ -198,11 +208,11 @@ def read_lock(folder: Path) -> dict[str, Pin]:
     """The pins of a weights folder, by file name. Raises WeightsError when weights.lock is damaged."""
     path = folder / LOCK
     try:
-        entries: dict[str, dict[str, Any]] = json.loads(read_regular(path, MAX_JSON_BYTES))
-        return {name: Pin(**entry) for name, entry in entries.items()}
+        entries: dict[str, Any] = json.loads(read_regular(path, MAX_JSON_BYTES))
+        return {name: manifest.record(Pin, entry, printable(name)) for name, entry in entries.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError, DataError) as error:
         raise WeightsError(
             f"{path}: damaged ({error}). Delete it: the files beside it are then checked and pinned anew"
         ) from None

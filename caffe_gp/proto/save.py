@@ -177,7 +177,7 @@ def write_hdf5(
         trees["diff"] = _arrays_of(diffs, net, path)
 
     def write() -> None:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as archive:
+        with replacing(path) as stream, h5py.File(stream, "w") as archive:
             for tree, blobs_of in trees.items():
                 root = archive.create_group(tree)
                 for layer in net.layer:

@@ -17,7 +17,7 @@ from conformance import gp_nets as nets
 
 ROOT = Path(__file__).resolve().parents[2]
 # What only some of the work needs.
-SELDOM = {"numba", "matplotlib", "sklearn", "skimage", "pooch", "jinja2", "ray"}
+SELDOM = {"numba", "matplotlib", "sklearn", "skimage", "requests", "jinja2", "ray"}
 HEAVY = ("numpy", "torch", "scipy", "cv2", "h5py", *sorted(SELDOM))
 
 
@@ -40,7 +40,7 @@ def test_without_a_command_nothing_is_imported(words):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_loads_no_engine(name):
-    assert not imported(name, "--help") & {"torch", *SELDOM} - {"pooch"}
+    assert not imported(name, "--help") & {"torch", *SELDOM} - {"requests"}
 
 
 @pytest.mark.skipif(nets.ENGINE == "bvlc", reason="of the embedded Caffe")

@@ -183,7 +183,7 @@ def named(model, tmp_path, monkeypatch):
     )
     monkeypatch.setitem(zoo.MODELS, "named", entry)
     file = dataclasses.replace(weights.find("fcn-32s"), name="named.caffemodel")
-    monkeypatch.setitem(weights.MANIFEST, "named.caffemodel", file)
+    monkeypatch.setitem(weights.released(), "named.caffemodel", file)
 
 
 @pytest.mark.skipif(nets.ENGINE == "bvlc", reason="BVLC Caffe runs in a process of its own, with its own zoo")

@@ -101,7 +101,7 @@ def test_table2_means(suite, tmp_path, monkeypatch):
 
 def test_stand_in_weights_are_said_beside_every_number(monkeypatch, tmp_path):
     file = weights.find("fcn-32s")
-    monkeypatch.setitem(weights.MANIFEST, file.name, replace(file, stand_in=True))
+    monkeypatch.setitem(weights.released(), file.name, replace(file, stand_in=True))
     paper = suites.get("paper")
     titles = {net.name: net.title for net in paper.nets}
     assert [name for name, title in titles.items() if "(stand-in weights)" in title] == ["fcn-32s"]

@@ -23,7 +23,7 @@ import pytest
 from caffe_gp import proto
 from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError, DownloadError, WeightsError
-from caffe_gp.files import checks, http, workplace
+from caffe_gp.files import arrivals, checks, http, workplace
 from caffe_gp.models import fetch, weights, zoo
 from caffe_gp.models.builder import Builder
 from tests.models import weights_server
@@ -85,7 +85,7 @@ def tiny(server, monkeypatch):
             note="",
             mirrors=(),
         )
-        monkeypatch.setitem(weights.MANIFEST, NAME, replace(entry, **fields))
+        monkeypatch.setitem(weights.released(), NAME, replace(entry, **fields))
 
     return register
 
@@ -245,7 +245,7 @@ def test_all_dead_says_what_was_tried_and_what_to_do(server, tiny, get):
 
 
 def test_silent_host(server, tiny, get, monkeypatch):
-    monkeypatch.setattr(http, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(arrivals, "READ_TIMEOUT", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -258,13 +258,15 @@ def test_silent_host(server, tiny, get, monkeypatch):
 def slow_clock(server, monkeypatch):
     """A clock by which 80 kB take a second on their way from the page 'slow', and no time from others."""
     seconds = [0.0]
+    add = http._Pace.add
 
-    def monotonic():
+    def add_slowly(pace, count):
         if server.asked[-1][0] == "slow":
-            seconds[0] += http._CHUNK / 80e3
-        return seconds[0]
+            seconds[0] += count / 80e3
+        add(pace, count)
 
-    monkeypatch.setattr(http, "time", types.SimpleNamespace(monotonic=monotonic))
+    monkeypatch.setattr(http._Pace, "add", add_slowly)
+    monkeypatch.setattr(http, "time", types.SimpleNamespace(monotonic=lambda: seconds[0]))
     monkeypatch.setattr(http, "LOW_SPEED_SECONDS", 2.0)
 
 
@@ -317,7 +319,7 @@ def test_a_page_does_not_replace_what_has_arrived(server, tiny, get):
     server.asked.clear()
     server.serve("a", body)
     assert get().read_bytes() == body
-    assert server.asked[0][1].startswith("bytes=1")
+    assert server.asked[0][1] == "bytes=200000-"
 
 
 def test_google_drive_page_says_so():
@@ -370,7 +372,7 @@ def test_member_of_a_zip(server, tiny, get):
 
 def test_zip_without_the_member(server, tiny, get):
     tiny(server.serve("both.zip", zipped(other=b"1")), archive_member="train_iter.caffemodel")
-    with pytest.raises(WeightsError, match="0 files named 'train_iter.caffemodel' among other"):
+    with pytest.raises(WeightsError, match="0 files named 'train_iter.caffemodel' among 'other'"):
         get()
     assert left(get.folder) == []
 
@@ -542,6 +544,37 @@ def test_from_dir_refuses_a_wrong_file_and_leaves_it_alone(tiny, get, tmp_path):
     assert not (get.folder / NAME).exists() and left(get.folder) == []
 
 
+def test_from_dir_with_names_and_files_of_all_kinds(tiny, get, tmp_path):
+    """No pipe is opened, no pattern is made of a name, and no control character reaches the terminal."""
+    tiny("http://127.0.0.1:9/a[b*?.zip", archive_member="x[1].caffemodel")
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    os.mkfifo(folder / NAME)
+    (folder / "x[1].caffemodel").mkdir()
+    (folder / "tiny\x1b]0;owned\x07.caffemodel").write_bytes(b"<html>")
+    (folder / ("tiny" + "x" * 230 + ".caffemodel")).write_bytes(b"junk")
+    with pytest.raises(WeightsError) as caught:
+        get(from_dir=folder)
+    assert "a web page" in str(caught.value)
+    assert all(line.isprintable() for line in [*get.said, *str(caught.value).splitlines()])
+    (folder / "x[1] (2).caffemodel").write_bytes(caffemodel())
+    assert get(from_dir=folder).read_bytes() == caffemodel()
+
+
+def test_zip_members_that_are_too_large(server, tiny, get, monkeypatch):
+    body = caffemodel()
+    tiny(
+        server.serve("a.zip", zipped(**{"a.caffemodel": body})),
+        archive_member="*.caffemodel",
+        size=len(body) - 1,
+    )
+    with pytest.raises(
+        WeightsError, match=f"'a.caffemodel' in it has {len(body)} bytes; at most {len(body) - 1}"
+    ):
+        get()
+    assert left(get.folder) == []
+
+
 def test_from_dir_without_it(server, tiny, get, tmp_path):
     tiny(server.serve("a", caffemodel()))
     with pytest.raises(WeightsError, match=r"which has none of tiny\*.caffemodel"):
@@ -669,7 +702,7 @@ from pathlib import Path
 from caffe_gp.models import fetch, weights, zoo
 from tests.models import test_fetch as t
 zoo.MODELS["tiny"] = zoo.Model("tiny", "", t.tiny_net, "score", (), 70950, t.NAME, None, "")
-weights.MANIFEST[t.NAME] = replace(
+weights.released()[t.NAME] = replace(
     weights.find("fcn-32s"), name=t.NAME, urls=({url!r},), mirrors=(), parameters=70950)
 print(fetch.fetch("tiny", Path({folder!r}), progress=False))
 """
@@ -729,6 +762,45 @@ def test_two_processes_at_once_download_once(server, tiny, get):
     assert [path for path, _ in server.asked] == ["a"]
 
 
+def test_the_next_run_removes_what_a_killed_one_left_but_for_downloads(server, tiny, get):
+    body = caffemodel()
+    tiny(server.serve("a", body))
+    incoming = get.folder / workplace.INCOMING
+    (incoming / "unpacked/deep").mkdir(parents=True)
+    part = f"{hashlib.sha1(b'another address').hexdigest()[:10]}-b.part"
+    for name in (NAME, "other.caffemodel", ".x.0.tmp", "taken-file", "tmpabc", "unpacked/deep/a", part):
+        (incoming / name).write_bytes(b"left")
+    (incoming / "link").symlink_to(get.folder)
+    assert get().read_bytes() == body and left(get.folder) == [part]
+
+
+def test_killed_while_the_archive_is_unpacked(server, tiny, get):
+    """A child that waits for its end, half of the weights written."""
+    body = caffemodel()
+    url = server.serve("a.zip", zipped(**{"a.caffemodel": body}))
+    tiny(url, archive_member="*.caffemodel")
+
+    def half(content, target, size):
+        target.write_bytes(content.read(size // 2))
+        os.write(written, b"1")
+        signal.pause()
+
+    ready, written = os.pipe()
+    child = os.fork()
+    if not child:
+        fetch.packed.copy = half
+        fetch.fetch("tiny", get.folder, progress=False, say=lambda line: None)
+        os._exit(1)
+    assert os.read(ready, 1) == b"1"
+    os.kill(child, signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    os.close(ready), os.close(written)
+    assert NAME in left(get.folder) and not (get.folder / NAME).exists()
+    server.asked.clear()
+    assert get().read_bytes() == body and left(get.folder) == []
+    assert server.asked == [], "what had been downloaded was whole"
+
+
 # ------------------------------------------------------------------------------------------------ the command
 
 
@@ -738,8 +810,8 @@ def test_command(server, tiny, get, capsys, monkeypatch):
 
     body = caffemodel()
     tiny(server.serve("a", body))
-    for name in [name for name in weights.MANIFEST if name != NAME]:
-        monkeypatch.delitem(weights.MANIFEST, name)
+    for name in [name for name in weights.released() if name != NAME]:
+        monkeypatch.delitem(weights.released(), name)
     code, (out, _) = run("--list")
     (row,) = out.splitlines()[2:]
     assert code == 0 and row.split()[:5] == [NAME, "tiny", "~0", "MB", "missing"]
@@ -764,11 +836,11 @@ def test_command(server, tiny, get, capsys, monkeypatch):
 
 def test_command_does_everything_it_can(server, tiny, get, capsys, monkeypatch):
     tiny(server.serve("a", caffemodel()))
-    entry = weights.MANIFEST[NAME]
+    entry = weights.released()[NAME]
     monkeypatch.setattr(
         weights,
-        "MANIFEST",
-        {
+        "released",
+        lambda: {
             "dead": replace(entry, name="dead", urls=(server.url("gone"),)),
             "limited": replace(entry, name="limited", non_commercial=True, licence="research only"),
             NAME: entry,

@@ -151,7 +151,7 @@ class HDF5OutputLayer(Layer):
         self._started = True
 
     def _create(self, bottom: Sequence[Blob]) -> None:
-        with replacing(self._path) as path, h5py.File(path, "w") as file:
+        with replacing(self._path) as stream, h5py.File(stream, "w") as file:
             self._append(file, bottom)
 
     def _append(self, file: h5py.File, bottom: Sequence[Blob]) -> None:

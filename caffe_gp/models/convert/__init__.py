@@ -8,12 +8,14 @@ What each format looks like, and where that was found out, is in ``formats``; ``
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 from typing import Any, Iterable, Iterator
 
 import numpy as np
 
-from caffe_gp.errors import NetError, UsageError, WeightsError
+from caffe_gp.errors import NetError, UsageError, WeightsError, printable
+from caffe_gp.files.zips import SHOWN
 from caffe_gp.models import zoo
 from caffe_gp.models.convert.archives import Archive, open_archive
 from caffe_gp.models.convert.formats import FORMATS, Format
@@ -22,7 +24,8 @@ from caffe_gp.surgery.param_shapes import param_shapes
 
 __all__ = ["FORMATS", "convert_file", "fitting_models", "guess_format"]
 
-_SHOWN = 12  # of the things that do not fit
+_SHOWN, _COUNTED = 12, 200  # of the things that do not fit
+_LONGEST_KEY = 200
 
 
 def convert_file(
@@ -49,15 +52,19 @@ def convert_file(
             raise WeightsError(
                 f"{archive.path}: {archive.kind}; the format '{chosen.name}' is {chosen.container}"
             )
-        problems = list(_problems(chosen, archive, net))
+        problems = list(itertools.islice(_problems(chosen, archive, net), _COUNTED))
         if problems:
             raise WeightsError(
                 f"{archive.path}: does not hold {model.title} ({model.name}) as '{chosen.name}':\n  "
                 + "\n  ".join(problems[:_SHOWN])
-                + (f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
+                + (f"\n  and {_more(len(problems))} more" if len(problems) > _SHOWN else "")
                 + _hint(chosen, archive)
             )
         write_caffemodel(target, net, _collect(chosen, archive, net))
+
+
+def _more(problems: int) -> str:
+    return f"{problems - _SHOWN}" if problems < _COUNTED else "many"
 
 
 def guess_format(archive: Archive) -> Format:
@@ -65,7 +72,7 @@ def guess_format(archive: Archive) -> Format:
     for format in FORMATS.values():
         if format.container == archive.kind and format.looks_like(archive.shapes):
             return format
-    keys = ", ".join(list(archive.shapes)[:8]) or "nothing"
+    keys = ", ".join(printable(key[:SHOWN]) for key in list(archive.shapes)[:8]) or "nothing"
     raise WeightsError(
         f"{archive.path}: {archive.kind} with {keys}, ...; this is no file of the known formats "
         f"({', '.join(FORMATS)})"
@@ -113,12 +120,16 @@ def _problems(format: Format, archive: Archive, net: Any) -> Iterator[str]:
         elif format.default(layer) is None:
             yield f"{where}'{key}' is missing{_nearest(key, extra or archive.shapes)}"
     for key in extra:
-        yield f"'{key}', shape {archive.shapes[key]}, belongs to no layer of the net{_nearest(key, needed)}"
+        shown = f"'{printable(key[:SHOWN])}', shape {archive.shapes[key]}"
+        yield f"{shown}, belongs to no layer of the net{_nearest(key, needed)}"
 
 
 def _nearest(key: str, keys: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(keys), n=3, cutoff=0.75)
-    return f" (nearest: {', '.join(near)})" if near else ""
+    if len(key) > _LONGEST_KEY:  # comparing takes a time that grows with the square
+        return ""
+    keys = [one for one in keys if len(one) <= _LONGEST_KEY]
+    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.75)
+    return f" (nearest: {', '.join(printable(one[:SHOWN]) for one in near)})" if near else ""
 
 
 def _arranged_shape(format: Format, shape: tuple[int, ...], layer: Any, blob: int) -> tuple[int, ...] | None:

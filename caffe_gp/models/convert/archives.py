@@ -8,20 +8,20 @@ for them, the others at once.
 from __future__ import annotations
 
 import os
-import resource
-import zipfile
 from typing import Any, Callable, Iterator
 
 import numpy as np
 
-from caffe_gp.engines.guarded import run_guarded
-from caffe_gp.errors import EngineError, WeightsError
+from caffe_gp.errors import EngineError, WeightsError, quoted
 from caffe_gp.files import kinds
 from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
+from caffe_gp.files.mat5 import MatError, MatStructs, read_mat
 from caffe_gp.files.npy import npy_header
+from caffe_gp.files.zips import SHOWN, Zip, why
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
+MAX_ARRAYS = 10_000  # ResNet-101 has some 500
 
 
 class Archive:
@@ -44,6 +44,8 @@ class Archive:
     ) -> None:
         self.path, self.kind, self.shapes = path, kind, shapes
         self._read, self.close = read, close
+        if len(shapes) > MAX_ARRAYS:
+            raise WeightsError(f"{path}: {len(shapes)} arrays; no net that is known has {MAX_ARRAYS}")
         size = 4 * sum(_count(shape) for shape in shapes.values())
         if size > MAX_BYTES:
             raise WeightsError(f"{path}: claims {size} bytes of arrays; a caffemodel ends at {MAX_BYTES}")
@@ -53,10 +55,10 @@ class Archive:
         try:
             array = self._read(key)
         except Exception as error:  # whatever a damaged file makes of its reader
-            raise WeightsError(f"{self.path}: '{key}' is damaged: {_reason(error)}") from None
+            raise WeightsError(f"{self.path}: {quoted(key, SHOWN)} is damaged: {why(error)}") from None
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             found = getattr(array, "dtype", type(array).__name__)
-            raise WeightsError(f"{self.path}: '{key}' holds {found}, not floats")
+            raise WeightsError(f"{self.path}: {quoted(key, SHOWN)} holds {found}, not floats")
         return array.astype(np.float32, copy=False)
 
     def __enter__(self) -> Archive:
@@ -96,12 +98,10 @@ def open_archive(path: str | os.PathLike) -> Archive:
         return reader(path)
     except (WeightsError, EngineError):
         raise
+    except MatError as error:
+        raise WeightsError(f"{path}: {kind} that is damaged, or not of versions 5 to 7: {error}") from None
     except Exception as error:  # whatever a damaged file makes of its reader
-        raise WeightsError(f"{path}: {kind} that is damaged: {_reason(error)}. Get it again") from None
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{path}: {kind} that is damaged: {why(error)}. Get it again") from None
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -130,11 +130,11 @@ def _open_keras(path: str) -> Archive:
                 continue
             key = f"{name.split('/')[0]}/{name.split('/')[-1].split(':')[0]}"
             if key in datasets:
-                raise WeightsError(f"{path}: two datasets for '{key}': {datasets[key].name} and {item.name}")
+                raise WeightsError(f"{path}: two datasets for {quoted(key, SHOWN)}")
             try:
                 file.check(item)
             except Hdf5Error as error:
-                raise WeightsError(f"{path}: '{name}': {error}") from None
+                raise WeightsError(f"{path}: {quoted(name, SHOWN)}: {error}") from None
             datasets[key] = item
         shapes = {key: item.shape for key, item in datasets.items()}
         return Archive(path, KERAS, shapes, lambda key: file.values(datasets[key]), file.close)
@@ -160,7 +160,7 @@ def _open_torch(path: str) -> Archive:
 
 def _open_numpy(path: str) -> Archive:
     """Chainer's save_npz and any other: the keys are the members' names."""
-    archive = zipfile.ZipFile(path)
+    archive = Zip(path)
     try:
         shapes = {}
         for member in archive.infolist():
@@ -172,7 +172,7 @@ def _open_numpy(path: str) -> Archive:
         raise
 
 
-def _read_npy(archive: zipfile.ZipFile, key: str) -> np.ndarray:
+def _read_npy(archive: Zip, key: str) -> np.ndarray:
     with archive.open(key + ".npy") as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
@@ -185,9 +185,6 @@ def _open_matlab(path: str) -> Archive:
 
     The names in the file end in f and b, or in _filter and _bias.
     """
-    with open(path, "rb") as stream:
-        if stream.read(16).startswith(b"MATLAB 7.3"):
-            raise WeightsError(f"{path}: a MATLAB 7.3 file. Save it again in MATLAB with the option -v7")
     values = {}
     for name, value in _matlab_params(path):
         for ending, part in (("_filter", "filter"), ("_bias", "bias"), ("f", "filter"), ("b", "bias")):
@@ -195,7 +192,7 @@ def _open_matlab(path: str) -> Archive:
                 name = f"{name[: -len(ending)]}/{part}"
                 break
         if name in values:
-            raise WeightsError(f"{path}: two parameters for '{name}'")
+            raise WeightsError(f"{path}: two parameters for {quoted(name, SHOWN)}")
         if name.endswith("/filter"):  # MATLAB drops the last axes of length 1
             value = value.reshape(value.shape + (1,) * (4 - value.ndim))
         values[name] = value
@@ -205,34 +202,17 @@ def _open_matlab(path: str) -> Archive:
 
 def _matlab_params(path: str) -> Iterator[tuple[str, np.ndarray]]:
     """params(i).name and .value, at the top or in a variable ``net``."""
-    # On some damaged files scipy ends the process, so another one reads the file first.
-    try:
-        run_guarded(_try_matlab, path)
-    except EngineError:
-        raise WeightsError(f"{path}: {MATLAB} that is damaged. Get it again") from None
-    content = _load_matlab(path)
-    if "net" in content:
-        content = {name: content["net"][name][0, 0] for name in content["net"].dtype.names or ()}
-    if "params" not in content:
+    content = read_mat(path, MAX_BYTES)
+    net = content.get("net")
+    found = net.items[0] if isinstance(net, MatStructs) and len(net.items) == 1 else content
+    if "params" not in found:
         raise WeightsError(f"{path}: a MATLAB file without MatConvNet's params (a DagNN as a structure)")
-    params = content["params"]
-    if not {"name", "value"} <= set(params.dtype.names or ()):
-        raise WeightsError(f"{path}: params is no array of structures with the fields name and value")
-    for entry in params.ravel():
-        yield str(entry["name"][0]), entry["value"]
-
-
-def _load_matlab(path: str) -> dict[str, Any]:
-    import scipy.io
-
-    return scipy.io.loadmat(path, variable_names=("params", "net"))
-
-
-def _try_matlab(path: str) -> None:
-    """In a process of its own, where a file that claims to be enormous gets no memory."""
-    if os.path.exists("/proc/self/statm"):  # Linux
-        with open("/proc/self/statm") as stream:
-            mapped = int(stream.read().split()[0]) * resource.getpagesize()
-        most = mapped + 2 * MAX_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    _load_matlab(path)
+    params = found["params"]
+    items = params.items if isinstance(params, MatStructs) else [{}]
+    for entry in items:
+        name, value = entry.get("name"), entry.get("value")
+        if not isinstance(name, str) or not isinstance(value, np.ndarray):
+            raise WeightsError(
+                f"{path}: params is no array of structures with a text, name, and an array, value"
+            )
+        yield name, value
