@@ -182,8 +182,8 @@ def in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
     missing = [item for item in ids if item not in records]
     if missing:
         raise DataError(
-            f"{folder}: {len(missing)} of {len(ids)} images are still to be computed, {quoted(missing[0], 100)} "
-            "for one; the command that began the run resumes with them"
+            f"{folder}: {len(missing)} of {len(ids)} images are still to be computed, "
+            f"{quoted(missing[0], 100)} for one; the command that began the run resumes with them"
         )
     expected = run.key().get("ids_sha256")
     if expected is not None and sha256_of_text("\n".join(ids)) != expected:
@@ -203,8 +203,8 @@ def check_reported(folder: RunFolder, ordered: Sequence[Record], about: Mapping[
     if edited:
         raise DataError(
             f"{folder.path / edited[0]}: it is not made of this folder's records, as where one of them was "
-            f"edited: remove {edited[0]} to have it made of the records as they are, or the folder 'records' to "
-            "compute them again"
+            f"edited: remove {edited[0]} to have it made of the records as they are, or the folder 'records' "
+            "to compute them again"
         )
 
 

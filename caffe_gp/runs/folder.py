@@ -148,7 +148,8 @@ class RunFolder:
         DataError, naming the line, for what is no such record, and for a file of another run.
         """
         self._check_kinds()
-        key, found = self.key(), []
+        key = self.key()
+        found: list[Part] = []
         for path in self._record_files():
             head, records = read_records(path, self._schema)
             if head is not None:
@@ -166,7 +167,7 @@ class RunFolder:
                 )
 
     def _check_kinds(self) -> None:
-        """DataError for a folder, a pipe or a device in the place of a file, or a file in that of a folder."""
+        """DataError for a folder, a pipe or a device in a file's place, or a file in a folder's."""
         for name in (*_FILES, *_REPORTS):
             if (self.path / name).exists() and not (self.path / name).is_file():
                 raise DataError(f"{self.path / name}: expected a file; {_OF_A_RUN}. Remove it")
@@ -189,16 +190,18 @@ class RunFolder:
         results, provenance = (read_object(self.path / name, _OF_A_RUN) for name in _REPORTS)
         if provenance.pop(_HASH, None) != sha256_of(self.path / RESULTS):
             raise DataError(
-                f"{self.path / RESULTS}: not the file that {PROVENANCE} was written with, as where it was edited: "
-                "the command that began the run writes both anew"
+                f"{self.path / RESULTS}: not the file that {PROVENANCE} was written with, as where it was "
+                "edited: the command that began the run writes both anew"
             )
         return {**results, **provenance}
 
     def _record_files(self) -> list[Path]:
-        found = [
-            path for path in (self.path / "records").glob("*.jsonl") if _RECORD_FILE.fullmatch(path.name)
-        ]
-        return sorted(found, key=lambda path: int(path.stem))
+        found = (self.path / "records").glob("*.jsonl")
+        return sorted(filter(_is_record_file, found), key=lambda path: int(path.stem))
+
+
+def _is_record_file(path: Path) -> bool:
+    return _RECORD_FILE.fullmatch(path.name) is not None
 
 
 def _lines(ids: Sequence[str]) -> bytes:
@@ -206,8 +209,8 @@ def _lines(ids: Sequence[str]) -> bytes:
     for item in ids:
         if not item or "\n" in item or any("\ud800" <= one <= "\udfff" for one in item):
             raise DataError(
-                f"image {quoted(item, 100)}: results are named after it, so its name must be one line of UTF-8: "
-                "rename the file"
+                f"image {quoted(item, 100)}: results are named after it, so its name must be one line of "
+                "UTF-8: rename the file"
             )
     return "".join(f"{item}\n" for item in ids).encode("utf-8")
 
