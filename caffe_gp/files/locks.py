@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -14,6 +15,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import naming
 
 LOCK = ".lock"
+_SHOWN = 200  # characters of a lock file that somebody else wrote
 
 
 @contextmanager
@@ -40,22 +42,30 @@ def only_here(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def _opened(path: Path) -> TextIO:
+    """The file itself, made if it is not there. OSError for a link, which could lead to any other file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace")
+
+
 def _locked(path: Path) -> TextIO | None:
     """The file, open and locked; None where there are no locks. DataError if it is another's."""
     while True:
         try:
-            stream = open(path, "a+", encoding="utf-8")
-        except OSError:  # whoever writes there next names the file
+            stream = _opened(path)
+        except OSError as error:  # whoever writes there next names the file
+            if error.errno == errno.ELOOP:
+                raise DataError(f"{path}: a link in the place of the folder's lock; remove it") from None
             return None
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.lstat()):
                 return stream
             stream.close()  # its owner removed it, at its end, after it was opened here
         except BlockingIOError:
             with stream:
                 stream.seek(0)
-                who = stream.read().strip() or "another process"
+                who = stream.read(_SHOWN).strip() or "another process"
             raise DataError(
                 f"{path.parent}: {who}, is at work in this folder; wait for its end, or give another one"
             ) from None
