@@ -23,8 +23,9 @@ _SCANS = 40  # that a JPEG's pixels are made of; progressive ones have about 10
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _SOS = 0xDA
 
-# The numbers of a header (2 or 3), each behind blanks and comments.
-_PPM = re.compile(rb"P(?:[14fF]|[2356])(?:(?:\s|#[^\r\n]*[\r\n])+[^\s#]{1,20}){2,3}")
+# A header's numbers, each behind blanks and comments: 2 of black and white, 3 of others (P7 has words).
+_NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+[^\s#]{1,20}"
+_PPM = re.compile(rb"P(?:7|[14](?:%b){2}|(?:[2356fF]|[0y]\w{1,4})(?:%b){3})" % (_NUMBER, _NUMBER))
 
 
 def check_structure(stream: BinaryIO) -> None:
@@ -35,15 +36,9 @@ def check_structure(stream: BinaryIO) -> None:
         _check_png(stream)
     elif head.startswith(_JPEG):
         _check_jpeg(stream)
-    elif head[:1] == b"P" and b"#" in head + stream.read(_HEAD) and not _ends_early(stream):
-        raise ValueError(f"no header of a PPM in its first {_HEAD} bytes")
+    elif head[:1] == b"P" and not _PPM.match(head + stream.read(_HEAD)):
+        raise ValueError(f"begins like a PPM, and has no header of one in its first {_HEAD} bytes")
     stream.seek(0)
-
-
-def _ends_early(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    found = _PPM.match(stream.read(_HEAD))
-    return found is not None and found.end() < _HEAD
 
 
 def _check_png(stream: BinaryIO) -> None:
