@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 GONE = object()
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, -1, 10**30, 0.5, float("nan"), float("inf"), "", "../../x",
     "\x1b[2J", "\ud800", [], [[1]], {}, GONE,
 )  # fmt: skip

@@ -67,7 +67,8 @@ def test_what_takes_minutes(tmp_path, content, message):
     [
         png(), jpeg(), jpeg(progressive=True), jpeg(icc_profile=b"\0" * 10_000_000),
         jpeg(exif=b"Exif\0\0II*\0"),
-        b"P7\nWIDTH", b"P5\n# made by hand\n4 4\n# and more\n255\n" + b"#" * 16, b"P5 4 4 255\n" + b"#" * 16, b"",
+        b"P7\nWIDTH", b"P5\n# made by hand\n4 4\n# and more\n255\n" + b"#" * 16, b"P5 4 4 255\n" + b"#" * 16,
+        b"",
         b"\xff\xd8\xff",
         b"\x89PNG\r\n\x1a\n",
     ],
