@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from contextlib import contextmanager
@@ -26,8 +27,11 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 
     The folder has to exist. An error or Ctrl-C leaves the old file (or none) and no temporary one. Two
     processes never share a temporary path. For libraries that want a path; others take ``write_atomically``.
+    OSError for a device, a pipe or a folder of that name: renaming would put a file in its place.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file, so it is not replaced", str(target))
     # The file's own suffix stays last: some libraries choose a format by it.
     prefix, suffix = f".{target.stem}.", f".tmp{target.suffix}"
     try:

@@ -59,8 +59,9 @@ def style() -> Any:
     except ImportError:
         raise CaffeGPError("figures need the Python package matplotlib: pip install matplotlib") from None
     # A name with two $ is a name. Older versions always take it for a formula.
-    plain = {"text.parse_math": False} if "text.parse_math" in matplotlib.rcParams else {}
-    return matplotlib.rc_context({**_STYLE, **plain})  # type: ignore[arg-type]
+    plain: dict[str, Any] = {"text.parse_math": False} if "text.parse_math" in matplotlib.rcParams else {}
+    style: Any = dict(_STYLE, **plain)
+    return matplotlib.rc_context(style)
 
 
 def new(height: float, width: float = WIDTH) -> Any:

@@ -32,3 +32,14 @@ def test_a_full_disk_names_the_file(tmp_path):
             write_atomically(path, write)
         assert caught.value.filename == str(path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_only_files_are_replaced(tmp_path, make):
+    """A pipe here stands for a device: to rename a file onto /dev/null, as root, takes it from everyone."""
+    path = tmp_path / "special"
+    make(path)
+    kind = path.stat().st_mode
+    with pytest.raises(OSError, match="no regular file, so it is not replaced"):
+        write_bytes(path, b"new")
+    assert path.stat().st_mode == kind and list(tmp_path.iterdir()) == [path]
