@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -12,6 +14,8 @@ import numpy as np
 from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.files.below import is_below
+from caffe_gp.files.npy import read_npy
+from caffe_gp.files.regular import MAX_BLOB_BYTES, open_regular
 from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import save_label_png
 from caffe_gp.images.preprocess import Canvas
@@ -22,7 +26,14 @@ from caffe_gp.runs.task import Record
 LEFT_OUT = "left_out"
 
 SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
+_AGAIN = "remove it, and the command that began the run computes it again"
 _KINDS = {(kind,) for kind in SAVE_CHOICES}
+
+
+# What a damaged archive raises.
+_UNREADABLE = (
+    OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class ImageWriter:
@@ -146,6 +157,21 @@ def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
     """Class maps (C, H, W) cut to the image if they have the canvas' size; others as they are."""
     height, width = canvas.valid
     return y[:, :height, :width] if y.shape[1:] == canvas.data.shape[1:] else y
+
+
+def read_signs(path: Path, variant: str) -> np.ndarray:
+    """(C, H, W) int8: a perturbation that was saved, at 'eps_0.5'. DataError for a file that is not one."""
+    try:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+            member = archive.getinfo(f"{variant}.npy")
+            if member.file_size > MAX_BLOB_BYTES:
+                raise ValueError(f"an array of {member.file_size} bytes")
+            signs = read_npy(io.BytesIO(archive.read(member)), member.file_size)
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: no saved perturbations at {variant} ({error}); {_AGAIN}") from None
+    if signs.ndim != 3 or signs.dtype != np.int8:
+        raise DataError(f"{path}: expected signs (C, H, W) int8, found {signs.shape} {signs.dtype}; {_AGAIN}")
+    return signs
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:

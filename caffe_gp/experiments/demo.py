@@ -24,6 +24,7 @@ from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.engines import forward
 from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.bootstrap import paired_gain
+from caffe_gp.evaluation.image_outputs import read_signs
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.tuning import best_eps, mean_iu
 from caffe_gp.experiments import cells, chosen_images, suites, table4
@@ -276,8 +277,7 @@ def _gallery(measure: _Measure, eps: float) -> Gallery:
     gallery = Gallery(groups)
     for i in sorted(sum(groups.values(), [])):
         item = found.ids[i]
-        with np.load(str(found.folder / "perturbation" / f"{item}.npz")) as signs:
-            perturbation = signs[f"eps_{eps:g}"]
+        perturbation = read_signs(found.folder / "perturbation" / f"{item}.npz", f"eps_{eps:g}")
         gallery.scenes[i] = {
             "image": chosen_images.photograph(measure.test, item),
             "truth": measure.test.truth(item),

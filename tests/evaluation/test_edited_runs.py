@@ -12,7 +12,7 @@ import pytest
 
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.evaluation.classification import evaluate as classify
-from caffe_gp.evaluation.image_outputs import set_aside
+from caffe_gp.evaluation.image_outputs import read_signs, set_aside
 from caffe_gp.evaluation.record_checks import CLASSIFICATION, IMAGES
 from caffe_gp.evaluation.results import read_run, table
 from caffe_gp.evaluation.segmentation import evaluate
@@ -229,3 +229,23 @@ def test_names_that_no_list_holds(tmp_path):
     for name in ("a\nb", "caf\udce9", ""):
         with pytest.raises(DataError, match="must be one line of UTF-8: rename the file"):
             RunFolder(tmp_path / "run").begin({}, ["fine", name])
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {}, {"eps_1": np.zeros((1, 2, 2), np.int8)}, {"eps_0.5": np.zeros((2, 2), np.int8)},
+        {"eps_0.5": np.zeros((1, 2, 2))}, {"eps_0.5": np.array([{}])}, None,
+    ],
+)  # fmt: skip
+def test_saved_perturbations(tmp_path, arrays):
+    path = tmp_path / "a.npz"
+    if arrays is None:
+        path.write_bytes(b"PK\3\4 and no more")
+    else:
+        np.savez_compressed(path, **arrays)
+    with pytest.raises(DataError, match="a.npz: .*remove it"):
+        read_signs(path, "eps_0.5")
+    signs = np.array([[[1, -1], [0, 1]]], np.int8)
+    np.savez_compressed(path, **{"eps_0.5": signs})
+    np.testing.assert_array_equal(read_signs(path, "eps_0.5"), signs)
