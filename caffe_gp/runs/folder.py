@@ -114,14 +114,16 @@ class RunFolder:
         """The items in their order. DataError for none, and for one that is there twice."""
         path = self.path / "ids.txt"
         try:
-            ids = read_regular(path, MAX_IDS_BYTES).decode("utf-8").split("\n")
+            content = read_regular(path, MAX_IDS_BYTES)
+            if content.startswith(b"\n") or b"\n\n" in content:  # millions of which would fill the memory
+                raise ValueError("an empty line")
+            ids = content.decode("utf-8").split("\n")
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not readable ({error}); {_ANEW}") from None
         seen = set()
         for number, item in enumerate(ids[:-1], 1):
-            if not item or item in seen:
-                what = f"{quoted(item)} is there twice" if item else "an empty line"
-                raise DataError(f"{path}, line {number}: {what}; {_ANEW}")
+            if item in seen:
+                raise DataError(f"{path}, line {number}: {quoted(item)} is there twice; {_ANEW}")
             seen.add(item)
         if not seen or ids[-1]:
             raise DataError(f"{path}: cut off, or empty; {_ANEW}")

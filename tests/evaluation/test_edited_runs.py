@@ -128,7 +128,7 @@ def test_what_a_resumed_run_finds_edited(scored, classified, tmp_path):
     "content, message",
     [
         ("image000\nimage000\nimage001\n", "line 2: 'image000' is there twice"),
-        ("image000\n\nimage001\n", "line 2: an empty line"),
+        ("image000\n\nimage001\n", "not readable .an empty line"),
         ("image000\n", "not the images that the run began with"),
         ("image001\nimage000\n", "not the images that the run began with"),
         ("image000\nimage001", "cut off, or empty"),
