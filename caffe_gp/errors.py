@@ -8,16 +8,29 @@ a traceback for one of these.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, Iterable, Sequence
+
+# Names in other people's files may have any length; nobody reads more of one, or of a message.
+_NAME, _MESSAGE = 100, 4000
+_LONG_NAME = re.compile(rf"(?<!\S)'(?![./])([^\s']{{{_NAME}}})[^\s']{{20,}}'")
 
 
 class CaffeGPError(RuntimeError):
     """Root of all errors raised by caffe_gp. ``exit_code`` is what a command line tool returns.
 
     A RuntimeError, since that is what pycaffe raises for a missing file, and what its scripts catch.
+    Messages name what files hold, so whoever shows one, a traceback too, gets it printable and of bounded
+    length.
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        message = _LONG_NAME.sub(r"'\1...'", super().__str__())
+        if len(message) > _MESSAGE:
+            message = f"{message[: 3 * _MESSAGE // 4]} ... {message[-_MESSAGE // 4 :]}"
+        return printable(message)
 
 
 class UsageError(CaffeGPError):

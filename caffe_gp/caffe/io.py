@@ -7,12 +7,11 @@ into a net's (C, H, W).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from PIL import Image
 from scipy.ndimage import zoom
 
 from caffe_gp.caffe.proto import caffe_pb2
@@ -219,27 +218,36 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
     rotation mark (EXIF) is not applied. Whole numbers of 16 and 32 bits are divided by their range,
     floating-point numbers stay as they are. Raises DataError for a file that is no image.
     """
-    with opened(filename) as file:
-        pixels = _pixels(file)
-    if pixels.ndim == 3 and not color:
-        pixels = pixels[:, :, :3] @ np.array([0.2125, 0.7154, 0.0721])
-    if pixels.ndim == 2:
-        pixels = pixels[:, :, np.newaxis]
-        if color:
-            pixels = np.tile(pixels, (1, 1, 3))
-    return pixels[:, :, :3].astype(np.float32)
+    stored, in_range = _stored(filename)
+    out = np.empty((*stored.shape[:2], 3 if color else 1), np.float32)
+    for first in range(0, len(stored), _ROWS):  # float64 takes eight times the memory of the file's bytes
+        rows = slice(first, first + _ROWS)
+        values = in_range(stored[rows])
+        if values.ndim == 2:
+            values = values[:, :, np.newaxis]
+        elif not color:
+            values = (values @ np.array([0.2125, 0.7154, 0.0721]))[:, :, np.newaxis]
+        out[rows] = values
+    return out
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    """Float64 pixels in [0, 1]: (H, W) or (H, W, 3)."""
-    bits = bits_of(image)
-    if bits > 8:
-        values = np.array(image).astype(np.float64)
-        if image.mode == "F":
-            return values
-        return values / 65535 if bits <= 16 else (values + 0.5) * 2 / (2**32 - 1)
-    grey = image.mode in ("1", "L", "LA")
-    return np.array(image.convert("L" if grey else "RGB")) / 255.0
+_ROWS = 64  # that are converted at once
+
+
+def _stored(filename: str | os.PathLike[str]) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The pixels as they are stored, (H, W) or (H, W, 3), and what makes float64 in [0, 1] of them."""
+    with opened(filename) as image:
+        bits, mode = bits_of(image), image.mode
+        if bits > 8:
+            stored = np.array(image)
+        else:
+            wanted = "L" if mode in ("1", "L", "LA") else "RGB"
+            stored = np.array(image if mode == wanted else image.convert(wanted))
+    if mode == "F":
+        return stored, lambda values: values.astype(np.float64)
+    if bits > 16:
+        return stored, lambda values: (values.astype(np.float64) + 0.5) * 2 / (2**32 - 1)
+    return stored, lambda values: values / (65535.0 if bits > 8 else 255.0)
 
 
 def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from caffe_gp.cli import option_types, options
 from caffe_gp.datasets import classification as sets
-from caffe_gp.errors import DataError, UsageError
+from caffe_gp.errors import DataError, UsageError, printable
 from caffe_gp.evaluation import classification, classification_page
 from caffe_gp.evaluation.classification import Classification
 from caffe_gp.evaluation.classification_results import table
@@ -117,7 +117,7 @@ def work(args: argparse.Namespace) -> None:
         options.check_output(settings.bank, "--bank")
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
-        print(table(run))
+        print(printable(table(run)))
         print(f"more in {settings.out}")
 
 

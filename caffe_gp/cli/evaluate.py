@@ -8,6 +8,7 @@ from typing import Any
 
 from caffe_gp.cli import options
 from caffe_gp.datasets import segmentation
+from caffe_gp.errors import printable
 from caffe_gp.evaluation.results import table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 
@@ -62,7 +63,7 @@ def work(args: argparse.Namespace) -> None:
     options.check_output(settings.out)
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
-        print(table(run))
+        print(printable(table(run)))
 
 
 def _settings(given: dict[str, Any]) -> Evaluation:

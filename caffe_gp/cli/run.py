@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from caffe_gp.cli import options
-from caffe_gp.errors import UsageError
+from caffe_gp.errors import UsageError, printable
 from caffe_gp.evaluation import images
 from caffe_gp.evaluation.results import table
 
@@ -72,7 +72,7 @@ def work(args: argparse.Namespace) -> None:
     options.check_output(settings.out)
     found = options.on_engine(settings.engine, images.run, settings)
     if not settings.quiet:
-        print(table(found))
+        print(printable(table(found)))
 
 
 def _settings(given: dict[str, Any]) -> images.ImageRun:

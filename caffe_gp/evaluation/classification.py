@@ -23,7 +23,8 @@ from caffe_gp.evaluation.classification_results import (
     variants_of,
     write_reports,
 )
-from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker, rows_of
+from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker
+from caffe_gp.evaluation.record_checks import CLASSIFICATION, rows_in
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.runs.folder import RunFolder, keyed_folder
@@ -174,7 +175,7 @@ class ClassificationTask(NetTask):
     @property
     def folder(self) -> RunFolder:
         """Where the run lies."""
-        return RunFolder(self._place(self.what, self.images, self.key))
+        return RunFolder(self._place(self.what, self.images, self.key), CLASSIFICATION)
 
     @property
     def bank_folder(self) -> Path:
@@ -186,7 +187,7 @@ class ClassificationTask(NetTask):
         return [f"{first}-{min(first + size, number) - 1}" for first in range(0, number, size)]
 
     def images_of(self, item: str) -> int:
-        return len(rows_of(item))
+        return len(rows_in(item))
 
     def plan(self, todo: Collection[str]) -> list[Batch]:
         """Items in their order, as many together as are searched at once."""

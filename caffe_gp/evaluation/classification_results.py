@@ -11,10 +11,12 @@ from scipy import stats
 
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
-from caffe_gp.evaluation.results import digest, provenance
+from caffe_gp.evaluation.record_checks import rows_in
+from caffe_gp.evaluation.results import check_reported, digest, in_order, provenance
 from caffe_gp.gp import majority
 from caffe_gp.report.results_file import SCHEMA, Results
-from caffe_gp.runs.folder import RunFolder, merged
+from caffe_gp.runs.folder import RunFolder
+from caffe_gp.runs.task import Record
 
 
 class Variant(NamedTuple):
@@ -70,6 +72,7 @@ class ClassificationResults:
     neighbour_classes   (N, K) their labels
     origin       what a reported number must say: settings, net, data, engine, code version
     tuning       the same on the images that eps is chosen on; None without them
+    records_sha256   over the records that it was read from
     """
 
     eps: list[float]
@@ -80,6 +83,7 @@ class ClassificationResults:
     neighbour_classes: dict[str, np.ndarray]
     origin: dict[str, Any]
     tuning: ClassificationResults | None = None
+    records_sha256: str = ""
 
     @property
     def variants(self) -> list[Variant]:
@@ -143,20 +147,28 @@ class ClassificationResults:
 def read_results(
     folder: RunFolder, images: ClassificationSet, train_labels: np.ndarray
 ) -> ClassificationResults:
-    """What the records of a finished run amount to.
+    """What the records of a finished run amount to. DataError for records that are none, or are missing.
 
     images         the classified set; ``train_labels`` (N,): of the set that neighbours come from
     """
-    parts, ids = folder.parts(), folder.ids()
-    records, key = merged(parts), parts[0][0]["key"]
-    found = [records[item] for item in ids]
+    parts = folder.parts()
+    found, key = in_order(folder, parts), folder.key()
+    _check_cover(folder, found, len(images))
     neighbours = {
-        name: np.concatenate([record["neighbours"][name] for record in found]) for name in key["features"]
+        name: np.concatenate([np.array(record["neighbours"][name], np.int64) for record in found])
+        for name in key["features"]
     }
     labels = {
         variant: np.concatenate([record["labels"][variant.name] for record in found], axis=1)
         for variant in variants_of(key["features"], key["gradient_at"], key["k"])
     }
+    seconds: dict[str, float] = {}
+    for record in found:
+        for phase, value in record["seconds"].items():
+            seconds[phase] = seconds.get(phase, 0.0) + value
+    about = {**provenance(parts, folder.ids()), "class_names": list(images.classes), "seconds": seconds}
+    if folder.is_reported():
+        check_reported(folder, found, about)
     return ClassificationResults(
         eps=[float(eps) for eps in key["eps"]],
         truth=images.labels,
@@ -164,14 +176,28 @@ def read_results(
         labels=labels,
         neighbours=neighbours,
         neighbour_classes={name: train_labels[rows] for name, rows in neighbours.items()},
-        origin={**provenance(parts, ids), "class_names": list(images.classes)},
+        origin=about,
+        records_sha256=digest(found),
     )
+
+
+def _check_cover(folder: RunFolder, records: Sequence[Record], images: int) -> None:
+    """DataError unless the records' rows are those of the set, one after the other."""
+    after = 0
+    for record in records:
+        rows = rows_in(record["item"])
+        if rows.start != after:
+            break
+        after = rows.stop
+    if after != images:
+        raise DataError(
+            f"{folder.path / 'ids.txt'}: expected rows 0..{images - 1}, each once and in order, as if it was "
+            "edited; the command that began the run writes it anew"
+        )
 
 
 def write_reports(folder: RunFolder, run: ClassificationResults) -> None:
     """Write ``results.json`` and ``provenance.json`` of a finished run."""
-    records = folder.records()
-    ordered = [records[item] for item in folder.ids()]
     results: Results = {
         "schema": SCHEMA,
         "task": "classification",
@@ -179,16 +205,12 @@ def write_reports(folder: RunFolder, run: ClassificationResults) -> None:
         "images": len(run.truth),
         "classes": len(run.origin["class_names"]),
         "class_names": run.origin["class_names"],
-        "records_sha256": digest(ordered),
+        "records_sha256": run.records_sha256,
         "summary": run.summary(),
     }
     if run.tuning is not None:
         results["tuning"] = {"data": run.tuning.origin["data"]["images"], **run.tuning.summary()}
-    seconds: dict[str, float] = {}
-    for record in ordered:
-        for phase, value in record["seconds"].items():
-            seconds[phase] = seconds.get(phase, 0.0) + value
-    folder.write_reports(results, {**run.origin, "seconds": seconds})
+    folder.write_reports(results, run.origin)
 
 
 def table(run: ClassificationResults) -> str:

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import numpy as np
 
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.files.json_files import read_json, write_json
+from caffe_gp.errors import DataError
+from caffe_gp.files.json_files import read_object, write_json
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.runs.batches import FittingParts
@@ -59,7 +60,7 @@ class FeatureBank:
         """The features of all images by blob, (N, D) float32; what is missing is computed and stored."""
         self._claim()
         every = np.arange(len(self.data.labels))
-        files = {name: self._files("features", name) for name in self.method.features}
+        files = {name: self._files("features", name, np.float32) for name in self.method.features}
         missing = {name: one.missing(every) for name, one in files.items()}
         todo = np.unique(np.concatenate(list(missing.values())))
         sizes = [4 * self.method.net.blobs[name].data[0].size for name in files]
@@ -82,7 +83,7 @@ class FeatureBank:
         Shaped like the method's blob. What is missing is computed and stored.
         """
         self._claim()
-        files = self._files("directions", self.method.blob)
+        files = self._files("directions", self.method.blob, np.int8)
         size = self.method.net.blobs[self.method.blob].data[0].size
         for piece, batches in self._pieces(files.missing(rows), size, f"gradients at {self.method.blob}"):
             found = [
@@ -92,18 +93,25 @@ class FeatureBank:
             ]
             self._claim()
             files.add(piece, np.concatenate(found))
-        return files.read(rows)
+        signs = files.read(rows)
+        if signs.size and not -1 <= signs.min() <= signs.max() <= 1:
+            raise DataError(
+                f"{files.folder}: holds values that are no signs, as where a file was edited; remove this "
+                "folder, and its rows are computed again"
+            )
+        return signs
 
     def _claim(self) -> None:
         """A bank without rows is anyone's: whoever reads or adds some makes sure of the key."""
         path = self.folder / "key.json"
-        if path.exists() and next(self.folder.glob("*/*/*.h5"), None):
-            check_key(self.folder, read_json(path, "remove the bank's folder"), self._key)
-        elif not path.exists() or read_json(path, "remove the bank's folder") != self._key:
+        found = read_object(path, "remove the bank's folder") if path.exists() else None
+        if found is not None and next(self.folder.glob("*/*/*.h5"), None):
+            check_key(self.folder, found, self._key)
+        elif found != self._key:
             write_json(path, self._key)
 
-    def _files(self, kind: str, blob: str) -> RowFiles:
-        return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels))
+    def _files(self, kind: str, blob: str, dtype: Any) -> RowFiles:
+        return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels), dtype)
 
     def _look(self, batch: np.ndarray, part: slice) -> dict[str, np.ndarray]:
         return self.method.look(self._images(batch[part]))[1]

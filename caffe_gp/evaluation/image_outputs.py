@@ -9,7 +9,11 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
+from caffe_gp.errors import DataError
 from caffe_gp.files.atomic import write_bytes
+from caffe_gp.files.below import is_below
+from caffe_gp.files.npy import read_npz
+from caffe_gp.files.regular import MAX_BLOB_BYTES
 from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import save_label_png
 from caffe_gp.images.preprocess import Canvas
@@ -20,6 +24,8 @@ from caffe_gp.runs.task import Record
 LEFT_OUT = "left_out"
 
 SAVE_CHOICES = ("labels", "overlay", "changed", "perturbation", "probabilities", "panel")
+_AGAIN = "remove it, and the command that began the run computes it again"
+_KINDS = {(kind,) for kind in SAVE_CHOICES}
 
 
 class ImageWriter:
@@ -86,7 +92,12 @@ class ImageWriter:
 
     def _name(self, files: list[str], *parts: str) -> Path:
         files.append("/".join(parts))
-        return self.folder / files[-1]
+        path = self.folder / files[-1]
+        if not is_below(path, self.folder):
+            raise DataError(
+                f"{path}: leads out of the folder {self.folder} (a link, or '..'): nothing is written"
+            )
+        return path
 
     def _panel(
         self, canvas: Canvas, truth: np.ndarray | None, maps: Sequence[np.ndarray], result: GPResult, i: int
@@ -121,18 +132,34 @@ def set_aside(folder: Path, written: Sequence[Record], latest: Mapping[str, Reco
         if now is not None and all(now[name] == record[name] for name in ("image_sha256", "truth_sha256")):
             continue
         for name in set(record.get("files", ())) - kept:
-            inside = not Path(name).is_absolute() and ".." not in Path(name).parts
-            if inside and (folder / name).is_file():
+            if _is_picture(folder, name) and (folder / name).is_file():
                 (folder / LEFT_OUT / name).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(folder / name, folder / LEFT_OUT / name)
                 moved += 1
     return moved
 
 
+def _is_picture(folder: Path, name: str) -> bool:
+    """Whether a record's file is one that a run writes, in its folder, and may be moved to LEFT_OUT."""
+    places = (folder / name, folder / LEFT_OUT / name)
+    return Path(name).parts[:1] in _KINDS and all(is_below(place, folder) for place in places)
+
+
 def _without_padding(y: np.ndarray, canvas: Canvas) -> np.ndarray:
     """Class maps (C, H, W) cut to the image if they have the canvas' size; others as they are."""
     height, width = canvas.valid
     return y[:, :height, :width] if y.shape[1:] == canvas.data.shape[1:] else y
+
+
+def read_signs(path: Path, variant: str) -> np.ndarray:
+    """(C, H, W) int8: a perturbation that was saved, at 'eps_0.5'. DataError for a file that is not one."""
+    try:
+        signs = read_npz(path, variant, MAX_BLOB_BYTES)
+    except DataError as error:
+        raise DataError(f"{error}; {_AGAIN}") from None
+    if signs.ndim != 3 or signs.dtype != np.int8:
+        raise DataError(f"{path}: expected signs (C, H, W) int8, found {signs.shape} {signs.dtype}; {_AGAIN}")
+    return signs
 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.engines import GPNet
 from caffe_gp.evaluation.classification_results import Variant
 from caffe_gp.evaluation.feature_bank import FeatureBank
+from caffe_gp.evaluation.record_checks import rows_in
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
 from caffe_gp.runs.batches import FittingParts
@@ -42,12 +43,6 @@ class NeighbourJob:
     bank_key: dict[str, Any]
     method: dict[str, Any]
     data: dict[str, Any]
-
-
-def rows_of(item: str) -> np.ndarray:
-    """The rows of the set that an item, '0-99', stands for."""
-    first, last = map(int, item.split("-"))
-    return np.arange(first, last + 1)
 
 
 class NeighbourWorker:
@@ -101,7 +96,7 @@ class NeighbourWorker:
 
     def load(self, batch: Batch) -> list[np.ndarray]:
         """The images of every item of a batch, as the net wants them."""
-        return [self.preprocess.batch(self._job.images.images[rows_of(item)]) for item in batch]
+        return [self.preprocess.batch(self._job.images.images[list(rows_in(item))]) for item in batch]
 
     def records(self, batch: Batch, loaded: list[np.ndarray]) -> Iterator[list[Record]]:
         """Search for all items together, then perturb one after the other."""

@@ -1,72 +1,217 @@
-"""What a record of a run over images must be, whoever wrote the file: checked line by line as it is read."""
+"""What the records of evaluations must be, whoever wrote the files: checked line by line as they are read.
+
+Whatever the reports are made of is checked here, so that nothing behind needs to doubt it: also sums that
+have to agree, which tell an edited number. Everything raises ValueError, naming the field.
+"""
 
 from __future__ import annotations
 
-import math
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Iterator, Mapping
+import re
+from pathlib import PurePosixPath
+from typing import Any, Mapping, Sequence
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import quoted
+from caffe_gp.evaluation.confusion import IGNORE
+from caffe_gp.files.fields import MOST, integer, items, mapping, need, number, sha256, text
+from caffe_gp.runs.records import Schema
 
-_MOST = 1 << 31  # pixels, classes squared, seconds
-# What reading numbers out of edited records raises.
-_EDITED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+_MOST_CLASSES = 1 << 16
+_ROUNDING = 1e-3  # means of float32 probabilities may be so far above 1
+_CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")
+_ROWS = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 
-
-def check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """KeyError, TypeError or ValueError for a record that does not go with the first line ``head``."""
-    eps, classes = head["key"]["eps"], _integer(head["classes"], 1, 1 << 16)
-    _need(isinstance(eps, list) and all(_number(value) is not None for value in eps))
-    _need(isinstance(head["made"], dict))
-    for name in ("width", "height"):
-        _integer(record[name], 1, _MOST)
-    _need(isinstance(record["image_sha256"], str))
-    suffixes = ["", "_crf"] if "base_crf" in record else [""]
-    for suffix in suffixes:
-        entries = record[f"gp{suffix}"]
-        _need(isinstance(entries, list) and len(entries) == len(eps))
-        for entry in [record[f"base{suffix}"], *entries]:
-            _check_entry(entry, classes)
-    _need(isinstance(record["seconds"], dict))
-    for value in record["seconds"].values():
-        _number(value)
+# ---- what all evaluations have in common
 
 
-def _check_entry(entry: Mapping[str, Any], classes: int) -> None:
-    """One labelling of an image: its counts and numbers."""
-    if "confidence" in entry:
-        _number(entry["confidence"])
-    for name in ("changed_pixels", "fixed_pixels", "broken_pixels"):
-        _integer(entry.get(name, 0), 0, _MOST)
-    for truth, label, count in entry.get("confusion", ()):
-        _integer(truth, 0, classes - 1)
-        _integer(label, 0, classes - 1)
-        _integer(count, 0, _MOST)
+def _check_made(head: Mapping[str, Any], shared: Sequence[str]) -> None:
+    """Where the records come from: what ``provenance.json`` is made of."""
+    made = mapping(head.get("made"), "made")
+    for name in ("date", "code_version", "command"):
+        text(made.get(name), f"made.{name}")
+    for name in shared:
+        mapping(made.get(name), f"made.{name}")
+    text(made["engine"].get("device_name"), "made.engine.device_name")
 
 
-def _need(holds: bool) -> None:
-    if not holds:
-        raise ValueError("not what such a record holds")
+_ORIGIN = ("model", "method", "preprocessing", "data", "engine")
 
 
-def _integer(value: Any, least: int, most: int) -> int:
-    _need(type(value) is int and least <= value <= most)
-    return int(value)
+def _check_names(names: Any, what: str, count: int | None = None) -> list[str]:
+    return [text(name, what) for name in items(names, what, count)]
 
 
-def _number(value: Any) -> float:
-    _need(type(value) in (int, float) and abs(value) < _MOST and math.isfinite(value))
-    return float(value)
+def _check_eps(key: Mapping[str, Any]) -> list[float]:
+    eps = [number(value, "key.eps") for value in items(key.get("eps"), "key.eps")]
+    need(bool(eps) and len(set(eps)) == len(eps), "key.eps: expected numbers that differ")
+    return eps
 
 
-@contextmanager
-def whole(folder: Path) -> Iterator[None]:
-    """DataError, naming a run's folder, where its records and first lines do not go together."""
-    try:
-        yield
-    except _EDITED as error:
-        raise DataError(
-            f"{folder}: its records do not go together ({type(error).__name__}: {error}), as where a "
-            "file was edited: remove the folder 'records' to compute them again"
-        ) from None
+def _check_seconds(record: Mapping[str, Any]) -> None:
+    for step, value in mapping(record.get("seconds"), "seconds").items():
+        number(value, f"seconds of {quoted(step)}", 0)
+
+
+# ---- images
+
+
+def _check_image_head(head: Mapping[str, Any]) -> None:
+    key = head["key"]
+    _check_eps(key)
+    if key.get("crf") is not None:
+        mapping(key["crf"], "key.crf")
+    classes = integer(head.get("classes"), "classes", 1, _MOST_CLASSES)
+    need("class_names" in head, "class_names: none")
+    if head["class_names"] is not None:
+        _check_names(head["class_names"], "class_names", classes)
+    need(isinstance(head.get("background_counts"), bool), "background_counts: expected true or false")
+    _check_made(head, _ORIGIN)
+
+
+def _check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    key, classes = head["key"], head["classes"]
+    sides = [integer(record.get(name), name, 1, MOST) for name in ("width", "height")]
+    pixels = integer(sides[0] * sides[1], "width * height", 1, MOST)
+    sha256(record.get("image_sha256"), "image_sha256")
+    has_truth = record.get("truth_sha256") is not None
+    if has_truth:
+        sha256(record["truth_sha256"], "truth_sha256")
+    _check_files(record)
+    _check_seconds(record)
+    for suffix in ("", "_crf"):
+        names = [f"base{suffix}", f"gp{suffix}"]
+        if suffix and key.get("crf") is None:
+            need(not any(name in record for name in names), "base_crf, gp_crf: the run is without a CRF")
+            continue
+        base = mapping(record.get(names[0]), names[0])
+        after = [mapping(one, names[1]) for one in items(record.get(names[1]), names[1], len(key["eps"]))]
+        if "label" in base and not suffix:
+            _check_labels([base, *after], classes)
+        else:
+            _check_counts(base, after, names, classes if has_truth else 0, pixels)
+        for entry in () if suffix else (base, *after):
+            number(entry.get("confidence"), "confidence", 0, 1 + _ROUNDING)
+
+
+def _check_files(record: Mapping[str, Any]) -> None:
+    """Names of files, which lie below the run's folder."""
+    _check_names(record.get("save", []), "save")
+    for name in _check_names(record.get("files", []), "files"):
+        path = PurePosixPath(name)
+        inside = bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+        need(inside, f"files: {quoted(name)} is no file below the run's folder")
+
+
+def _check_labels(entries: Sequence[Mapping[str, Any]], classes: int) -> None:
+    """Of a net that labels whole images."""
+    for entry in entries:
+        integer(entry.get("label"), "label", 0, classes - 1)
+        need("confusion" not in entry, "confusion: the net labels whole images")
+
+
+def _check_counts(
+    base: Mapping[str, Any],
+    after: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    classes: int,
+    pixels: int,
+) -> None:
+    """Of a net that labels pixels: before, and at each eps. ``classes``: 0 without ground truth."""
+    need("label" not in base, "label: the net labels pixels")
+    truth, right = _check_confusion(base, names[0], classes, pixels)
+    for entry in after:
+        need("label" not in entry, "label: the net labels pixels")
+        changed, fixed, broken = (integer(entry.get(name, 0), name, 0, pixels) for name in _CHANGES)
+        now_truth, now_right = _check_confusion(entry, names[1], classes, pixels)
+        need(now_truth == truth, f"{names[1]}: its pixels of each class are not those of {names[0]}")
+        agree = fixed - broken == now_right - right and fixed + broken <= changed
+        need(
+            agree, f"{names[1]}: changed, fixed and broken pixels do not agree with the pixels that are right"
+        )
+
+
+def _check_confusion(
+    entry: Mapping[str, Any], what: str, classes: int, pixels: int
+) -> tuple[dict[int, int], int]:
+    """Pixels of each class of the ground truth, and how many pixels are right."""
+    if not classes:
+        need("confusion" not in entry, f"{what}: counts without ground truth")
+        return {}, 0
+    integer(classes, "classes", 1, IGNORE)
+    totals: dict[int, int] = {}
+    right, last = 0, (-1, -1)
+    for counts in items(entry.get("confusion"), f"{what}.confusion"):
+        truth, label, count = (
+            integer(one, f"{what}.confusion", 0, pixels) for one in items(counts, f"{what}.confusion", 3)
+        )
+        integer(max(truth, label), f"{what}.confusion: class", 0, classes - 1)
+        need(last < (truth, label), f"{what}.confusion: expected pairs of classes in order, each once")
+        last = truth, label
+        totals[truth] = totals.get(truth, 0) + count
+        right += count if truth == label else 0
+    integer(sum(totals.values()), f"{what}.confusion: the sum", 0, pixels)
+    return totals, right
+
+
+IMAGES = Schema(_check_image_head, _check_image_record, ("classes", "class_names", "background_counts"))
+
+
+# ---- classification
+
+
+def rows_in(item: str) -> range:
+    """The rows of the set that an item, '0-99', stands for. ValueError for anything else."""
+    found = _ROWS.fullmatch(item)
+    need(found is not None, f"item: expected FIRST-LAST, found {quoted(item)}")
+    assert found is not None
+    first, last = map(int, found.groups())
+    need(first <= last, f"item: expected FIRST-LAST, found {quoted(item)}")
+    return range(first, last + 1)
+
+
+def _check_classification_head(head: Mapping[str, Any]) -> None:
+    key = head["key"]
+    _check_eps(key)
+    for name in ("features", "gradient_at"):
+        need(bool(_check_names(key.get(name), f"key.{name}")), f"key.{name}: expected names")
+    ks = [integer(k, "key.k", 1) for k in items(key.get("k"), "key.k")]
+    need(bool(ks), "key.k: expected numbers of neighbours")
+    for name in ("images", "train"):
+        integer(mapping(key.get(name), f"key.{name}").get("images"), f"key.{name}.images", 1)
+    _check_made(head, _ORIGIN)
+    data = head["made"]["data"]
+    need(bool(_check_names(data.get("class_names"), "made.data.class_names")), "made.data.class_names: none")
+    for name in ("images", "train"):
+        text(mapping(data.get(name), f"made.data.{name}").get("name"), f"made.data.{name}.name")
+
+
+def _check_classification_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    key, classes = head["key"], len(head["made"]["data"]["class_names"])
+    rows = rows_in(record["item"])
+    need(rows[-1] < key["images"]["images"], "item: rows that the set does not have")
+    _check_row(record.get("base"), "base", len(rows), classes)
+    _check_seconds(record)
+    neighbours = mapping(record.get("neighbours"), "neighbours")
+    need(set(neighbours) == set(key["features"]), "neighbours: expected those by each blob of key.features")
+    for several in neighbours.values():
+        for one in items(several, "neighbours", len(rows)):
+            _check_row(one, "neighbours", max(key["k"]), key["train"]["images"])
+            need(len(set(one)) == len(one), "neighbours: one is there twice")
+    labels = mapping(record.get("labels"), "labels")
+    names = {
+        f"{features}/{place}/{k}"
+        for features in key["features"]
+        for place in key["gradient_at"]
+        for k in key["k"]
+    }
+    need(set(labels) == names, "labels: expected those of each variant of the key")
+    for several in labels.values():
+        for one in items(several, "labels", len(key["eps"])):
+            _check_row(one, "labels", len(rows), classes)
+
+
+def _check_row(values: Any, what: str, count: int, below: int) -> None:
+    for value in items(values, what, count):
+        integer(value, what, 0, below - 1)
+
+
+CLASSIFICATION = Schema(_check_classification_head, _check_classification_record)

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.confusion import ConfusionMatrix
-from caffe_gp.evaluation.record_checks import check_image_record, whole
+from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.report.results_file import SCHEMA, Results
 from caffe_gp.runs.folder import Part, RunFolder, merged
+from caffe_gp.runs.records import as_read_back
 from caffe_gp.runs.task import Record
 
 # Beyond so many images the bootstrap draws groups of them: the same spread, in bounded memory.
@@ -54,6 +56,7 @@ class RunResults:
 
     def __init__(self, folder: RunFolder, head: dict[str, Any], records: Sequence[Record]) -> None:
         self._folder, self.folder = folder, folder.path
+        _check_alike(folder.path, records)
         self.ids = [record["item"] for record in records]
         self.eps = [float(eps) for eps in head["key"]["eps"]]
         self.classes: int = head["classes"]
@@ -157,30 +160,67 @@ class RunResults:
 
 
 def read_run(folder: Path | str) -> RunResults:
-    """The results of a finished run, from its records. DataError if there is none or images are missing."""
-    run = RunFolder(folder)
+    """The results of a finished run, from its records.
+
+    DataError if there is none or images are missing, for records that are none, and where they are not those
+    that its reports were made of.
+    """
+    run = RunFolder(folder, IMAGES)
     if not run.is_begun():
         raise DataError(f"{folder}: no evaluation ('caffe_gp evaluate --out') lies here")
-    parts = read_parts(run)
-    with whole(run.path):
-        return RunResults(run, parts[0][0], _in_order(run, parts))
+    parts = run.parts()
+    ordered = in_order(run, parts)
+    found = RunResults(run, parts[0][0], ordered)
+    if run.is_reported():
+        check_reported(run, ordered, _about(found, parts, ordered))
+    return found
 
 
-def read_parts(folder: RunFolder) -> list[Part]:
-    """What a run over images recorded, all of it. DataError, naming the line, for what is no record."""
-    with whole(folder.path):
-        return folder.parts(check_image_record)
-
-
-def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
+def in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
+    """The records of a finished run, in the order of its items. DataError if they are not all there."""
     folder, ids, records = run.path, run.ids(), merged(parts)
     missing = [item for item in ids if item not in records]
-    if missing or not ids:
+    if missing:
         raise DataError(
-            f"{folder}: {len(missing)} of {len(ids)} images are still to be computed, {missing[:1]} for one; "
-            "the command that began the run resumes with them"
+            f"{folder}: {len(missing)} of {len(ids)} images are still to be computed, "
+            f"{quoted(missing[0], 100)} for one; the command that began the run resumes with them"
         )
+    expected = run.key().get("ids_sha256")
+    if expected is not None and sha256_of_text("\n".join(ids)) != expected:
+        raise DataError(f"{folder / 'ids.txt'}: not the images that the run began with, as if it was edited")
     return [records[item] for item in ids]
+
+
+def check_reported(folder: RunFolder, ordered: Sequence[Record], about: Mapping[str, Any]) -> None:
+    """DataError where a run's reports are not those of its records: one of the files was edited.
+
+    about   what ``provenance.json`` should say
+    """
+    reports = folder.reports()
+    edited = [] if reports.get("records_sha256") == digest(ordered) else ["results.json"]
+    if any(reports.get(name) != value for name, value in as_read_back(about).items()):
+        edited.append("provenance.json")
+    if edited:
+        raise DataError(
+            f"{folder.path / edited[0]}: it is not made of this folder's records, as where one of them was "
+            f"edited: remove {edited[0]} to have it made of the records as they are, or the folder 'records' "
+            "to compute them again"
+        )
+
+
+def _check_alike(folder: Path, ordered: Sequence[Record]) -> None:
+    """DataError unless all records hold the same kinds of numbers."""
+
+    def kind(record: Record) -> Any:
+        return "confusion" in record["base"], "label" in record["base"], sorted(record["seconds"])
+
+    for record in ordered:
+        if kind(record) != kind(ordered[0]):
+            items = " and ".join(quoted(one["item"], 100) for one in (ordered[0], record))
+            raise DataError(
+                f"{folder}: the records of {items} do not hold the same numbers, as where a file was edited: "
+                "remove the folder 'records' to compute them again"
+            )
 
 
 # ---- the reports
@@ -189,31 +229,39 @@ def _in_order(run: RunFolder, parts: Sequence[Part]) -> list[Record]:
 def write_reports(folder: RunFolder, kind: str, parts: Sequence[Part]) -> RunResults:
     """Write ``results.json`` and ``provenance.json`` from the records of a finished run over images.
 
-    Returns what ``read_run`` does.
+    Returns what ``read_run`` does, and raises its errors.
 
     kind    'segmentation' or 'images': the task
-    parts   of ``read_parts``
+    parts   all of the folder's
     """
-    with whole(folder.path):
-        ordered = _in_order(folder, parts)
-        run = RunResults(folder, parts[0][0], ordered)
-        results: Results = {
-            "schema": SCHEMA,
-            "task": kind,
-            "key": folder.key(),
-            "images": len(run.ids),
-            "classes": run.classes,
-            "class_names": run.class_names or None,
-            "records_sha256": digest(ordered),
-            "summary": _summary(run),
-        }
-        if kind == "images":
-            results["records"] = [_with_eps(record, run.eps) for record in ordered]
-        about = provenance(parts, run.ids)
-        about["data"]["images_sha256"] = sha256_of_text("\n".join(sorted(r["image_sha256"] for r in ordered)))
-        about["seconds_per_image"] = {step: float(values.mean()) for step, values in run.seconds.items()}
-        folder.write_reports(results, about)
-        return run
+    ordered = in_order(folder, parts)
+    run = RunResults(folder, parts[0][0], ordered)
+    results: Results = {
+        "schema": SCHEMA,
+        "task": kind,
+        "key": folder.key(),
+        "images": len(run.ids),
+        "classes": run.classes,
+        "class_names": run.class_names or None,
+        "records_sha256": digest(ordered),
+        "summary": _summary(run),
+    }
+    if kind == "images":
+        results["records"] = [_with_eps(record, run.eps) for record in ordered]
+    folder.write_reports(results, _about(run, parts, ordered))
+    return run
+
+
+def _about(run: RunResults, parts: Sequence[Part], ordered: Sequence[Record]) -> dict[str, Any]:
+    """What ``provenance.json`` says."""
+    about = provenance(parts, run.ids)
+    images = sha256_of_text("\n".join(sorted(record["image_sha256"] for record in ordered)))
+    return {
+        **about,
+        "data": {**about["data"], "images_sha256": images},
+        # Summed exactly, so that every machine reads the same number again.
+        "seconds_per_image": {step: math.fsum(each) / len(each) for step, each in run.seconds.items()},
+    }
 
 
 def digest(records: Sequence[Record]) -> str:

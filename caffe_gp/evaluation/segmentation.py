@@ -20,6 +20,7 @@ from caffe_gp.evaluation import results
 from caffe_gp.evaluation.confusion import add_sparse
 from caffe_gp.evaluation.image_outputs import LEFT_OUT, SAVE_CHOICES, set_aside
 from caffe_gp.evaluation.labelled_images import LabelledImages, check_files, check_not_masks, hashes
+from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
@@ -110,7 +111,7 @@ def evaluate(
         folder = run(task, task.folder, on_records=on_new, **settings.sharing())
         if folder.is_reported():
             return results.read_run(folder.path)
-        parts = results.read_parts(folder)
+        parts = folder.parts()
         _set_aside(folder, parts, settings.quiet)
         return results.write_reports(folder, kind, parts)
 
@@ -149,7 +150,7 @@ class SegmentationTask(NetTask):
     @cached_property  # its name may be a hash of the key
     def folder(self) -> RunFolder:
         """Where the run lies."""
-        return self.settings.folder(self.settings.data.name, self.key)
+        return RunFolder(self.settings.folder(self.settings.data.name, self.key), IMAGES)
 
     def items(self) -> Sequence[str]:
         return self.settings.data.ids

@@ -9,8 +9,9 @@ from typing import Any, Mapping, Sequence, TypeVar
 
 import caffe_gp
 from caffe_gp import engines, proto, provenance
-from caffe_gp.errors import UsageError
+from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation.feeding import Mean, preprocess
+from caffe_gp.files.fields import integer
 from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.gp import encodings
 from caffe_gp.images.preprocess import Preprocess, Size
@@ -21,6 +22,8 @@ from caffe_gp.surgery.prepare import Prepared
 
 Given = TypeVar("Given", bound="NetSettings")
 Run = TypeVar("Run", bound="RunSettings")
+
+_MOST_THREADS = 1 << 12
 
 
 def required() -> Any:
@@ -293,21 +296,30 @@ class RunSettings(NetSettings):
                 threads = max(1, threads // settings.workers)
                 begun = None if settings.by_key else RunFolder(settings.out)
                 if begun is not None and begun.is_begun():
-                    threads = begun.key().get("threads") or threads
+                    threads = _threads_of(begun) or threads
             settings = replace(settings, threads=threads)
         if settings.cluster is not None:  # other machines have other current folders
             paths = {name: os.path.abspath(getattr(settings, name)) for name in ("prototxt", "caffemodel")}
             settings = replace(settings, **paths)
         return settings
 
-    def folder(self, data: str, key: dict[str, Any]) -> RunFolder:
+    def folder(self, data: str, key: dict[str, Any]) -> Path:
         """Where a run over the images ``data`` lies."""
         if not self.by_key:
-            return RunFolder(self.out)
+            return Path(self.out)
         source = Path(self.prototxt)
         net = self.model or f"{source.resolve().parent.name}-{source.stem}"
-        return RunFolder(keyed_folder(self.out, f"{net}-{data}", key))
+        return keyed_folder(self.out, f"{net}-{data}", key)
 
     def sharing(self) -> dict[str, Any]:
         """What ``runs.run`` is told about workers."""
         return {name: getattr(self, name) for name in ("workers", "devices", "cluster", "quiet")}
+
+
+def _threads_of(folder: RunFolder) -> int | None:
+    """The threads that a run began with; DataError if its key was edited."""
+    found = folder.key().get("threads")
+    try:
+        return None if found is None else integer(found, "threads", 1, _MOST_THREADS)
+    except ValueError as error:
+        raise DataError(f"{folder.path / 'key.json'}: {error}; it belongs to a run's folder") from None

@@ -24,6 +24,7 @@ from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.engines import forward
 from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.bootstrap import paired_gain
+from caffe_gp.evaluation.image_outputs import read_signs
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.tuning import best_eps, mean_iu
 from caffe_gp.experiments import cells, chosen_images, suites, table4
@@ -31,8 +32,6 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.demo_text import statements
 from caffe_gp.experiments.suites import Net
 from caffe_gp.files import places
-from caffe_gp.files.npy import read_npz
-from caffe_gp.files.regular import MAX_BLOB_BYTES
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.report.results_file import SCHEMA
 from caffe_gp.runs.progress import progress_bar
@@ -278,8 +277,7 @@ def _gallery(measure: _Measure, eps: float) -> Gallery:
     gallery = Gallery(groups)
     for i in sorted(sum(groups.values(), [])):
         item = found.ids[i]
-        signs = found.folder / "perturbation" / f"{item}.npz"
-        perturbation = read_npz(signs, f"eps_{eps:g}", MAX_BLOB_BYTES)
+        perturbation = read_signs(found.folder / "perturbation" / f"{item}.npz", f"eps_{eps:g}")
         gallery.scenes[i] = {
             "image": chosen_images.photograph(measure.test, item),
             "truth": measure.test.truth(item),

@@ -10,6 +10,7 @@ killed leaves it there, without its lock: the next one that writes the same targ
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -36,8 +37,11 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     The folder has to exist. An error or Ctrl-C leaves the old file (or none) and no temporary one. Several
     processes may write the same target at once: each has a file of its own, and the last one stays.
+    OSError for a device, a pipe or a folder of that name: renaming would put a file in its place.
     """
     target = os.fspath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OSError(errno.EINVAL, "it is no regular file, so it is not replaced", target)
     stream, temporary = _new_temporary(target)
     try:
         with naming(target, temporary), stream:

@@ -52,7 +52,7 @@ def _locked(path: Path) -> TextIO | None:
             return None
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.lstat()):
                 return stream
             stream.close()  # its owner removed it, at its end, after it was opened here
         except BlockingIOError:

@@ -16,6 +16,7 @@ from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.files.kinds import IMAGE, wrong_file
 from caffe_gp.files.regular import open_regular
 from caffe_gp.images.limits import FORMATS, MAX_IMAGE_BYTES, check_pixels
+from caffe_gp.images.structure import check_structure
 
 PathLike = Union[str, "os.PathLike[str]"]
 Size = Tuple[int, int]  # width, height
@@ -113,7 +114,7 @@ def opened_stream(stream: BinaryIO, path: object, what: str = "image") -> Iterat
         with warnings.catch_warnings():  # Pillow's of 89 million pixels; ours is the limit
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(0)
+            check_structure(stream)
             picture = Image.open(stream, formats=FORMATS)
         with picture:
             check_pixels(path, picture.size, size, what)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Sequence, Union
 
+from caffe_gp.errors import printable
 from caffe_gp.files.atomic import write_text
 from caffe_gp.files.json_files import write_json
 from caffe_gp.report.page import file_uri, render, save_page
 from caffe_gp.report.results_file import SCHEMA
 
 GOOD, BAD = "good", "bad"
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Table:
             lines += [self.note, ""]
         lines += ["| " + " | ".join(self.header) + " |", "|" + "---|" * len(self.header)]
         for row in self.rows:
-            lines.append("| " + " | ".join(cell.text + words.get(cell.verdict, "") for cell in row) + " |")
+            cells = (_one_line(cell.text) + words.get(cell.verdict, "") for cell in row)
+            lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines) + "\n"
 
 
@@ -112,7 +116,17 @@ class Report:
         warnings = [f"**{warning}**" for warning in self.warnings]
         parts = [f"# {self.title}", *self.text, *warnings, *(table.markdown() for table in self.tables)]
         parts += [f"![{caption}]({file}.png)" for file, caption in self.figures]
-        return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+        return _without_html("\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+
+
+def _one_line(text: str) -> str:
+    """A name as a cell of a Markdown table holds it."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _without_html(markdown: str) -> str:
+    """Markdown in which names are names, whatever files they come from: no tags, no control characters."""
+    return printable(_TAG.sub(r"\\<", markdown))
 
 
 def points(value: float, digits: int = 2) -> str:

@@ -58,7 +58,10 @@ def style() -> Any:
         import matplotlib
     except ImportError:
         raise CaffeGPError("figures need the Python package matplotlib: pip install matplotlib") from None
-    return matplotlib.rc_context(_STYLE)  # type: ignore[arg-type]
+    # A name with two $ is a name. Older versions always take it for a formula.
+    plain: dict[str, Any] = {"text.parse_math": False} if "text.parse_math" in matplotlib.rcParams else {}
+    style: Any = dict(_STYLE, **plain)
+    return matplotlib.rc_context(style)
 
 
 def new(height: float, width: float = WIDTH) -> Any:

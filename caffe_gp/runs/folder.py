@@ -18,19 +18,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from caffe_gp.errors import DataError
-from caffe_gp.files.atomic import write_text
-from caffe_gp.files.hashes import sha256_of_text
-from caffe_gp.files.json_files import read_json, write_json
+from caffe_gp.errors import DataError, quoted
+from caffe_gp.files.atomic import write_bytes, write_text
+from caffe_gp.files.hashes import sha256_of, sha256_of_text
+from caffe_gp.files.json_files import dumps, read_object, write_json
 from caffe_gp.files.locks import only_here
-from caffe_gp.files.regular import MAX_LIST_BYTES, read_regular
-from caffe_gp.runs.records import Check, RecordWriter, check_key, has_records, read_records
+from caffe_gp.files.regular import read_regular
+from caffe_gp.runs.records import ANYTHING, RecordWriter, Schema, check_key, has_records, read_records
 from caffe_gp.runs.task import Record
 
 Part = Tuple[Dict[str, Any], List[Record]]  # first line and records of one file
 
-_REPORTS = ("results.json", "provenance.json")
+_ANEW = "the command that began the run writes it anew"
+_FILES = ("key.json", "ids.txt")
+RESULTS, PROVENANCE = _REPORTS = ("results.json", "provenance.json")
+_HASH = "results_sha256"
+MAX_IDS_BYTES = 64 << 20  # ImageNet's 1.3 million names have 30 MB
 _OF_A_RUN = "it belongs to a run's folder"
+_RECORD_FILE = re.compile(r"[0-9]{1,9}\.jsonl")
 # What runs of earlier versions kept; they had several kinds of records.
 _EARLIER = ("records.jsonl", "unfinished")
 
@@ -42,10 +47,10 @@ def keyed_folder(parent: Path | str, name: str, key: Mapping[str, Any]) -> Path:
 
 
 class RunFolder:
-    """The files of one run."""
+    """The files of one run; ``schema``: what its records are."""
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, schema: Schema = ANYTHING) -> None:
+        self.path, self._schema = Path(path), schema
 
     def is_begun(self) -> bool:
         """Whether a run has computed anything here. One that has not stands in nobody's way."""
@@ -56,8 +61,12 @@ class RunFolder:
         return only_here(self.path)
 
     def is_reported(self) -> bool:
-        """Whether the reports were written."""
-        return all((self.path / name).is_file() for name in _REPORTS)
+        """Whether the reports were written, and are those that were."""
+        try:
+            self.reports()
+        except DataError:
+            return False
+        return True
 
     def finished(
         self, key: Mapping[str, Any], is_current: Callable[[str, Record], bool]
@@ -66,6 +75,7 @@ class RunFolder:
 
         DataError, naming the setting, for a run with another key, and for one of an earlier version.
         """
+        self._check_kinds()
         if any((self.path / name).exists() for name in _EARLIER):
             raise DataError(
                 f"{self.path}: an earlier version of caffe_gp began this run, and its records cannot be "
@@ -84,25 +94,40 @@ class RunFolder:
             if path.is_file():
                 path.unlink()
         (self.path / "records").mkdir(parents=True, exist_ok=True)
-        if not begun or self.ids() != list(ids):
-            write_text(self.path / "ids.txt", "".join(f"{item}\n" for item in ids))
+        if not begun or not self.lists(ids):
+            write_bytes(self.path / "ids.txt", _lines(ids))
         if not begun:
             write_json(self.path / "key.json", key)
 
     def key(self) -> dict[str, Any]:
         """The settings that the run began with."""
-        key = read_json(self.path / "key.json", _OF_A_RUN)
-        if not isinstance(key, dict):
-            raise DataError(f"{self.path / 'key.json'}: expected an object; {_OF_A_RUN}")
-        return key
+        return read_object(self.path / "key.json", _OF_A_RUN)
+
+    def lists(self, ids: Sequence[str]) -> bool:
+        """Whether ``ids.txt`` is there, and of these items."""
+        try:
+            return read_regular(self.path / "ids.txt", MAX_IDS_BYTES) == _lines(ids)
+        except OSError:
+            return False
 
     def ids(self) -> list[str]:
-        """The items in their order."""
+        """The items in their order. DataError for none, and for one that is there twice."""
         path = self.path / "ids.txt"
         try:
-            return read_regular(path, MAX_LIST_BYTES).decode("utf-8").splitlines()
+            content = read_regular(path, MAX_IDS_BYTES)
+            if content.startswith(b"\n") or b"\n\n" in content:  # millions of which would fill the memory
+                raise ValueError("an empty line")
+            ids = content.decode("utf-8").split("\n")
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not readable ({error}); {_OF_A_RUN}") from None
+            raise DataError(f"{path}: not readable ({error}); {_ANEW}") from None
+        seen = set()
+        for number, item in enumerate(ids[:-1], 1):
+            if item in seen:
+                raise DataError(f"{path}, line {number}: {quoted(item)} is there twice; {_ANEW}")
+            seen.add(item)
+        if not seen or ids[-1]:
+            raise DataError(f"{path}: cut off, or empty; {_ANEW}")
+        return ids[:-1]
 
     @contextmanager
     def new_records(self, head: Mapping[str, Any]) -> Iterator[RecordWriter]:
@@ -119,39 +144,77 @@ class RunFolder:
         finally:
             writer.close()
 
-    def parts(self, check: Check = lambda head, record: None) -> list[Part]:
-        """First line and records of every file, oldest first; DataError if one is of another run.
+    def parts(self) -> list[Part]:
+        """First line and records of every file, oldest first.
 
-        check   as of ``read_records``
+        DataError, naming the line, for what is no such record, and for a file of another run.
         """
-        key, found = self.key(), []
+        self._check_kinds()
+        key = self.key()
+        found: list[Part] = []
         for path in self._record_files():
-            head, records = read_records(path, check)
+            head, records = read_records(path, self._schema)
             if head is not None:
                 check_key(path, head["key"], key)
+                self._check_shared(path, head, found)
                 found.append((head, records))
         return found
+
+    def _check_shared(self, path: Path, head: Mapping[str, Any], before: Sequence[Part]) -> None:
+        for name in self._schema.shared if before else ():
+            if head[name] != before[0][0][name]:
+                raise DataError(
+                    f"{path}, line 1: its {name} are not those of the files before it, so they are not of "
+                    "one run; remove the file to compute its items again"
+                )
+
+    def _check_kinds(self) -> None:
+        """DataError for a folder, a pipe or a device in a file's place, or a file in a folder's."""
+        for name in (*_FILES, *_REPORTS):
+            if (self.path / name).exists() and not (self.path / name).is_file():
+                raise DataError(f"{self.path / name}: expected a file; {_OF_A_RUN}. Remove it")
+        records = self.path / "records"
+        if records.exists() and not records.is_dir():
+            raise DataError(f"{records}: expected a folder; {_OF_A_RUN}. Remove it")
 
     def records(self) -> dict[str, Record]:
         """The records by item; the latest where there are several."""
         return merged(self.parts())
 
     def write_reports(self, results: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Write ``results.json`` and ``provenance.json``."""
-        for name, content in zip(_REPORTS, (results, provenance)):
-            write_json(self.path / name, content)
+        """Write ``results.json`` and ``provenance.json``, which holds the hash of the other."""
+        content = dumps(results)
+        write_text(self.path / RESULTS, content)
+        write_json(self.path / PROVENANCE, {**provenance, _HASH: sha256_of_text(content)})
 
     def reports(self) -> dict[str, Any]:
-        """What both reports say, in one."""
-        results, provenance = (read_json(self.path / name, _OF_A_RUN) for name in _REPORTS)
-        for name, content in zip(_REPORTS, (results, provenance)):
-            if not isinstance(content, dict):
-                raise DataError(f"{self.path / name}: expected an object; {_OF_A_RUN}")
+        """What both reports say, in one. DataError, too, for a ``results.json`` that was edited."""
+        results, provenance = (read_object(self.path / name, _OF_A_RUN) for name in _REPORTS)
+        if provenance.pop(_HASH, None) != sha256_of(self.path / RESULTS):
+            raise DataError(
+                f"{self.path / RESULTS}: not the file that {PROVENANCE} was written with, as where it was "
+                "edited: the command that began the run writes both anew"
+            )
         return {**results, **provenance}
 
     def _record_files(self) -> list[Path]:
-        found = [path for path in (self.path / "records").glob("*.jsonl") if path.stem.isdigit()]
-        return sorted(found, key=lambda path: int(path.stem))
+        found = (self.path / "records").glob("*.jsonl")
+        return sorted(filter(_is_record_file, found), key=lambda path: int(path.stem))
+
+
+def _is_record_file(path: Path) -> bool:
+    return _RECORD_FILE.fullmatch(path.name) is not None
+
+
+def _lines(ids: Sequence[str]) -> bytes:
+    """The content of ``ids.txt``. DataError for names that no line holds."""
+    for item in ids:
+        if not item or "\n" in item or any("\ud800" <= one <= "\udfff" for one in item):
+            raise DataError(
+                f"image {quoted(item, 100)}: results are named after it, so its name must be one line of "
+                "UTF-8: rename the file"
+            )
+    return "".join(f"{item}\n" for item in ids).encode("utf-8")
 
 
 def merged(parts: Sequence[Part]) -> dict[str, Record]:

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from caffe_gp.errors import printable
+
 
 def progress_bar(
     total: int, *, unit: str = "image", what: str | None = None, initial: int = 0, quiet: bool = False
@@ -25,4 +27,4 @@ def progress_bar(
 
 def say(line: str) -> None:
     """A line on stderr, above a bar if one is shown."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)

@@ -10,18 +10,36 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
 from caffe_gp.errors import DataError
+from caffe_gp.files import fields
 from caffe_gp.files.atomic import naming
+from caffe_gp.files.json_files import loads
 from caffe_gp.files.regular import open_regular
 
-# A confusion matrix of 1,000 classes has at most some 10 MB as text, for each eps.
-MAX_LINE_BYTES = 64 << 20
+# A confusion matrix of all 255 classes has at most 1 MB as text, for each eps.
+MAX_LINE_BYTES = 16 << 20
 _SHOWN = 60  # characters of a setting in a message
 
 
-Check = Callable[[Mapping[str, Any], Mapping[str, Any]], object]
+def _anything(*lines: Mapping[str, Any]) -> None:
+    """No more is asked than that they are lines of a run."""
+
+
+class Schema(NamedTuple):
+    """What the lines of a kind of records hold, whoever wrote them. A ValueError says what does not.
+
+    head     looks at the first line; record: at the first line and another
+    shared   fields of the first line that all files of a run have in common
+    """
+
+    head: Callable[[Mapping[str, Any]], object] = _anything
+    record: Callable[[Mapping[str, Any], Mapping[str, Any]], object] = _anything
+    shared: tuple[str, ...] = ()
+
+
+ANYTHING = Schema()
 
 
 class RecordWriter:
@@ -33,9 +51,15 @@ class RecordWriter:
         self.write(head)
 
     def write(self, *entries: Mapping[str, Any]) -> None:
-        """Append lines, together."""
+        """Append lines, together. DataError for one that could not be read back."""
+        lines = [json.dumps(entry).encode("utf-8") + b"\n" for entry in entries]
+        if max(map(len, lines), default=0) > MAX_LINE_BYTES:
+            raise DataError(
+                f"{self._path}: a record of more than {MAX_LINE_BYTES} bytes could not be read back: give "
+                "smaller batches or fewer eps"
+            )
         with naming(self._path):
-            self._file.write(b"".join(json.dumps(entry).encode("utf-8") + b"\n" for entry in entries))
+            self._file.write(b"".join(lines))
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -45,30 +69,27 @@ class RecordWriter:
             self._file.close()
 
 
-def read_records(
-    path: Path, check: Check = lambda head, record: None
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+def read_records(path: Path, schema: Schema = ANYTHING) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """First line and records of a file; a torn last line is left out.
 
-    check   looks at the first line and a record; its KeyError, TypeError or ValueError says that it is none
-    The first line is None in a file that was torn before its end. DataError, naming the line, for anything
-    but such a file.
+    The first line is None in a file that was torn before its end. DataError, naming the line and the field,
+    for anything but such a file.
     """
     entries: list[dict[str, Any]] = []
     for number, line in enumerate(_lines(path), 1):
         try:
-            entry = json.loads(line.decode("utf-8"))
-            # Anything else raises one of the errors below.
-            _ = {**entry["key"]} if number == 1 else {**entry, entry["item"]: None}
-            if number > 1:
-                if not isinstance(entry["item"], str):
-                    raise TypeError("item is no text")
-                check(entries[0], entry)
-            entries.append(entry)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            entry = fields.mapping(loads(line), "the line")
+            if number == 1:
+                fields.mapping(entry.get("key"), "key")
+                schema.head(entry)
+            else:
+                fields.text(entry.get("item"), "item")
+                schema.record(entries[0], entry)
+        except ValueError as error:
             raise DataError(
-                f"{path}, line {number}: not a record of this tool; remove the file to start again"
+                f"{path}, line {number}: not a record of this tool ({error}); remove the file to start again"
             ) from None
+        entries.append(entry)
     return (entries[0] if entries else None), entries[1:]
 
 
@@ -97,8 +118,6 @@ def has_records(path: Path) -> bool:
 
 def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> None:
     """DataError if the settings of a finished part differ from the present ones: names the field."""
-    if found == key:
-        return
     for name in [*key, *found]:
         if key.get(name) != found.get(name):
             before, now = _difference(json.dumps(found.get(name)), json.dumps(key.get(name)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,9 +22,12 @@ class RowFiles:
     their own, so a stopped run goes on with what is there and two runs do not disturb each other.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
-        """Read which rows are there. DataError, naming the file, if one is damaged."""
-        self.folder, self.count = folder, count
+    def __init__(self, folder: Path, count: int, dtype: Any) -> None:
+        """Read which rows are there. DataError, naming the file, if one is damaged.
+
+        dtype   of the values
+        """
+        self.folder, self.count, self.dtype = folder, count, np.dtype(dtype)
         self._files: list[tuple[Path, np.ndarray]] = []
         for path in sorted(folder.glob("*.h5")):
             self._files.append((path, self._read(path, "rows")))
@@ -40,13 +44,14 @@ class RowFiles:
         """Store values (n, ...) of rows (n,)."""
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as file:
-            file["rows"], file["values"] = rows.astype(np.int64), values
+            file["rows"], file["values"] = rows.astype(np.int64), values.astype(self.dtype, copy=False)
         path = self.folder / f"{rows[0]:08d}-{uuid.uuid4().hex[:12]}.h5"
         write_bytes(path, buffer.getvalue())
         self._files.append((path, rows))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """The values (n, ...) of rows (n,), all of which must be there."""
+        """The values (n, ...) of rows (n,), all of which must be there. DataError for a damaged file."""
+        assert len(rows) and not self.missing(rows).size
         found: np.ndarray | None = None
         for path, stored in self._files:
             place = np.full(self.count, -1)
@@ -54,18 +59,45 @@ class RowFiles:
             inside = place[rows] >= 0
             if not inside.any():
                 continue
-            values = self._read(path, "values")
+            values = self._values(path, len(stored), None if found is None else found.shape[1:])
             if found is None:
-                found = np.empty((len(rows), *values.shape[1:]), values.dtype)
+                found = np.empty((len(rows), *values.shape[1:]), self.dtype)
             found[inside] = values[place[rows[inside]]]
-        assert found is not None and not self.missing(rows).size
+        assert found is not None
         return found
+
+    def _values(self, path: Path, count: int, shape: tuple[int, ...] | None) -> np.ndarray:
+        """The values of a file of ``count`` rows; ``shape``: of a row in the files before it."""
+        values = self._read(path, "values")
+        if (
+            values.shape[:1] != (count,)
+            or values.dtype != self.dtype
+            or shape not in (None, values.shape[1:])
+        ):
+            raise self._damaged(
+                path,
+                f"values: expected {count} {self.dtype} like those of the other files, found {values.shape} "
+                f"{values.dtype}",
+            )
+        return values
 
     def _read(self, path: Path, name: str) -> np.ndarray:
         try:
             with Hdf5File(path) as file:
-                return file.values(file.child(file.root, name))
+                found = file.values(file.child(file.root, name))
         except UNREADABLE as error:
-            raise DataError(
-                f"{path}: not readable ({error}); remove this file, and its rows are computed again"
-            ) from None
+            raise self._damaged(path, str(error)) from None
+        if name == "rows" and not self._are_rows(found):
+            raise self._damaged(path, f"rows: expected numbers in 0..{self.count - 1}, each once")
+        return found
+
+    def _are_rows(self, rows: np.ndarray) -> bool:
+        return (
+            rows.ndim == 1
+            and rows.dtype == np.int64
+            and len(np.unique(rows)) == len(rows) > 0
+            and 0 <= rows.min() <= rows.max() < self.count
+        )
+
+    def _damaged(self, path: Path, why: str) -> DataError:
+        return DataError(f"{path}: not readable ({why}); remove this file, and its rows are computed again")

@@ -44,7 +44,7 @@ def run(
     finished = folder.finished(key, lambda item, record: item in wanted and task.is_current(item, record))
     missing = [item for item in items if item not in finished]
     todo = task.plan(missing) if missing else []
-    if todo or not folder.is_reported() or folder.ids() != items:
+    if todo or not folder.is_reported() or not folder.lists(items):
         folder.begin(key, items)
     with _Progress(task, finished, quiet, on_records) as progress:
         if not todo:

@@ -15,6 +15,7 @@ from typing import Any, Iterator, Mapping
 
 from caffe_gp import proto
 from caffe_gp.errors import DataError, PrototxtError
+from caffe_gp.files.below import is_below
 from caffe_gp.proto import messages as pb
 
 # ---- written
@@ -115,8 +116,7 @@ def check_outputs(recipe: Any, solver: str | os.PathLike, out: Path | None = Non
     folders = [out] if out is not None else [Path(solver).parent, Path(".")]
     allowed = [os.path.realpath(folder) for folder in folders]
     for what, path in _outputs(recipe):
-        real = os.path.realpath(path.replace("\0", "/"))  # a zero byte is refused when it is opened
-        if not any(os.path.commonpath([real, folder]) == folder for folder in allowed):
+        if not any(is_below(path, folder) for folder in allowed):
             raise DataError(
                 f"{os.fspath(solver)}: {what} would write to {path}, outside of {' and '.join(allowed)}: "
                 "give the folder for the snapshots with --out DIR; change a layer's path in the net"

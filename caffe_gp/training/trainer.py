@@ -11,20 +11,20 @@ the samples that it would have given.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import DataError, NetError, with_source
-from caffe_gp.files.json_files import MAX_JSON_BYTES, write_json
+from caffe_gp.files import fields
+from caffe_gp.files.json_files import MAX_JSON_BYTES, loads, write_json
 from caffe_gp.files.regular import read_regular
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
@@ -294,14 +294,30 @@ def _read_log(run: Trained, iteration: int) -> None:
     if not path.exists():
         return
     try:
-        saved = json.loads(read_regular(path, MAX_JSON_BYTES))
-        run.loss = [(int(i), float(loss)) for i, loss in saved["loss"] if i <= iteration]
-        run.tests = [(int(i), values) for i, values in saved["tests"] if i <= iteration]
-        run.scores = [(int(i), float(score)) for i, score in saved["scores"] if i <= iteration]
-        run.seconds = float(saved["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        saved = fields.mapping(loads(read_regular(path, MAX_JSON_BYTES)), "the file")
+        loss, tests, scores = (_logged(saved, name) for name in ("loss", "tests", "scores"))
+        run.loss = [(i, _score(one, "loss")) for i, one in loss if i <= iteration]
+        run.tests = [(i, _scores(one)) for i, one in tests if i <= iteration]
+        run.scores = [(i, _score(one, "scores")) for i, one in scores if i <= iteration]
+        run.seconds = fields.number(saved.get("seconds"), "seconds", 0)
+    except (OSError, ValueError) as error:
         hint = "remove it, and the training resumes with curves that begin anew"
-        raise DataError(f"{path}: damaged ({error!r}); {hint}") from None
+        raise DataError(f"{path}: damaged ({error}); {hint}") from None
+
+
+def _logged(saved: Mapping[str, Any], name: str) -> list[tuple[int, Any]]:
+    """Iterations and what was logged of them."""
+    pairs = [fields.items(pair, name, 2) for pair in fields.items(saved.get(name), name)]
+    return [(fields.integer(iteration, name, 0, _NEVER), one) for iteration, one in pairs]
+
+
+def _score(value: Any, what: str) -> float:
+    """A logged number; losses may be nan or infinite."""
+    return value if isinstance(value, float) else fields.number(value, what)
+
+
+def _scores(values: Any) -> dict[str, float]:
+    return {name: _score(value, "tests") for name, value in fields.mapping(values, "tests").items()}
 
 
 def _write_log(run: Trained) -> None:

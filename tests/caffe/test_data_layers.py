@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import cv2
 import h5py
@@ -609,3 +610,34 @@ def test_mat_write_period_without_source(tmp_path):
     for _ in range(4):
         net.forward()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["iter_0_blob_0.mat", "iter_2_blob_0.mat"]
+
+
+@pytest.mark.parametrize("name", ["../outside/x", "link/x"])
+def test_mat_write_stays_in_the_folder_of_its_prefix(tmp_path, name):
+    for folder in ("out", "outside"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "outside")
+    (tmp_path / "list.txt").write_text(f"{name}\n")
+    text = (
+        'layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 1 dim: 2 } } }\n'
+        'layer { name: "m" type: "MatWrite" bottom: "d" mat_write_param { '
+        f'prefix: "{tmp_path}/out/" source: "{tmp_path}/list.txt" }} }}\n'
+    )
+    (tmp_path / "net.prototxt").write_text(text)
+    net = Net(str(tmp_path / "net.prototxt"), pb.TEST)
+    with pytest.raises(DataError, match="it leads out of the folder of prefix"):
+        net.forward()
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_hdf5_output_replaces_no_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "d" type: "DummyData" top: "d" top: "l" dummy_data_param { shape { dim: 1 dim: 1 } '
+        'shape { dim: 1 dim: 1 } } }\nlayer { name: "h" type: "HDF5Output" bottom: "d" bottom: "l" '
+        f'hdf5_output_param {{ file_name: "{tmp_path}/pipe" }} }}\n'
+    )
+    net = Net(str(tmp_path / "net.prototxt"), pb.TEST)
+    with pytest.raises(DataError, match="no regular file"):
+        net.forward()
+    assert (tmp_path / "pipe").is_fifo()

@@ -141,3 +141,14 @@ def test_without_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
     (tmp_path / ".p.bin.0.tmp").write_bytes(b"whose?")
     write_bytes(tmp_path / "p.bin", b"new")
     assert names(tmp_path) == [".p.bin.0.tmp", "p.bin"] and (tmp_path / "p.bin").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_only_files_are_replaced(tmp_path, make):
+    """A pipe here stands for a device: to rename a file onto /dev/null, as root, takes it from everyone."""
+    path = tmp_path / "special"
+    make(path)
+    kind = path.stat().st_mode
+    with pytest.raises(OSError, match="no regular file, so it is not replaced"):
+        write_bytes(path, b"new")
+    assert path.stat().st_mode == kind and list(tmp_path.iterdir()) == [path]

@@ -149,7 +149,7 @@ def test_rows_of_a_run(tmp_path):
     with h5py.File(tmp_path / "1.h5", "w") as file:
         external(file, "rows")
     with pytest.raises(DataError, match="external storage"):
-        RowFiles(tmp_path, 4)
+        RowFiles(tmp_path, 4, np.float32)
 
 
 def test_many_links_to_one_group_are_no_tree(tmp_path):

@@ -12,6 +12,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.atomic import write_atomically
+from caffe_gp.files.below import is_below
 from caffe_gp.files.regular import text_lines
 
 
@@ -66,9 +67,19 @@ class MatWriteLayer(Layer):
         """Write the files. DataError when the names run out or a file cannot be written."""
         param = self.layer_param.mat_write_param
         if self._passes % param.period == 0:
+            name = self._file_name()
             for i, blob in enumerate(bottom):
-                self._write(f"{param.prefix}{self._file_name()}_blob_{i}.mat", blob)
+                path = f"{param.prefix}{name}_blob_{i}.mat"
+                if not is_below(path, os.path.dirname(param.prefix) or "."):
+                    raise self._outside(path)
+                self._write(path, blob)
         self._passes += 1
+
+    def _outside(self, path: str) -> DataError:
+        return DataError(
+            f"layer '{self.name}' (MatWrite): cannot write {path}: by '..' or a link in a name of its list "
+            f"it leads out of the folder of prefix {self.layer_param.mat_write_param.prefix}"
+        )
 
     def _file_name(self) -> str:
         if self._names is None:
