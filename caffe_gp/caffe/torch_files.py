@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from caffe_gp.errors import WeightsError, quoted
+from caffe_gp.errors import CaffeGPError, WeightsError, quoted
+from caffe_gp.files.regular import open_regular
+from caffe_gp.files.zips import Zip, is_zip
 
 # Keys under which training scripts keep a state dict in a checkpoint.
 _IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 _ALWAYS_ALLOWED = 64 << 20  # bytes of tensors, however few of them are stored
+_MAX_PICKLE_BYTES = 64 << 20  # of names and shapes; a net of 1,000 layers has 0.2 MB
 _PARALLEL = "module."  # in front of every key of a DataParallel model
 
 
@@ -28,7 +33,15 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = os.fspath(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with _opened_once(path) as same:
+            mapped = is_zip(same)
+            if mapped:
+                _check_members(same)
+            content = torch.load(same, map_location="cpu", weights_only=True, mmap=mapped)
+    except CaffeGPError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: not readable ({error.strerror or error})") from None
     except Exception as error:  # a damaged file can make the unpickler fail in any way
         raise WeightsError(f"{path}: {_why_not(error)}") from None
     found = _state_dict_in(content)
@@ -40,6 +53,26 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
         )
     _check_sizes(path, found)
     return {str(key): _array(value) for key, value in found.items()}
+
+
+@contextmanager
+def _opened_once(path: str) -> Iterator[str]:
+    """A name for the file that is open now, whatever happens to its own: PyTorch maps files by name only."""
+    with open_regular(path) as stream:
+        yield f"/dev/fd/{stream.fileno()}"
+
+
+def _check_members(path: str) -> None:
+    """WeightsError for an archive that PyTorch would have to unpack: it stores tensors as they are."""
+    with Zip(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise WeightsError(f"{quoted(entry.filename)} in it is packed, which torch.save never does")
+            if entry.filename.endswith(".pkl") and entry.file_size > _MAX_PICKLE_BYTES:
+                raise WeightsError(
+                    f"{quoted(entry.filename)} in it has {entry.file_size} bytes; at most "
+                    f"{_MAX_PICKLE_BYTES} are read"
+                )
 
 
 def _state_dict_in(content: Any) -> dict[Any, torch.Tensor] | None:

@@ -8,6 +8,8 @@ framework's way: with PyTorch, or as Keras and MatConvNet define them.
 from __future__ import annotations
 
 import dataclasses
+import os
+import zipfile
 import zlib
 
 import numpy as np
@@ -472,3 +474,17 @@ def test_tensors_that_are_larger_than_what_is_stored(tmp_path, dtype):
     torch.save({str(i): one for i in range(100)}, tmp_path / "w.pth")
     with pytest.raises(WeightsError, match="its tensors claim .* at most 67108864"):
         open_archive(tmp_path / "w.pth")
+
+
+def test_pytorch_files_are_stored_as_they_are(tmp_path):
+    """One that has to be unpacked may be a bomb; pipes and devices are not opened."""
+    path, packed = tmp_path / "w.pth", tmp_path / "packed.pth"
+    torch.save({"a.weight": torch.zeros(5)}, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name))
+    with pytest.raises(WeightsError, match="packed.pth: 'w/data.pkl' in it is packed"):
+        read_state_dict(packed)
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(WeightsError, match="pipe.pth: not readable .it is a pipe, not a file"):
+        read_state_dict(tmp_path / "pipe.pth")
