@@ -208,7 +208,7 @@ def test_links_do_not_lead_a_run_outside(scored, tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "outside" / "mine.txt").write_text("mine")
     os.symlink(tmp_path / "outside" / "mine.txt", tmp_path / "run" / ".lock")
-    with pytest.raises(DataError, match=".lock: a link in the place"):
+    with pytest.raises(DataError, match=".lock: expected a lock.s file, not a link"):
         evaluate(settings)
     (tmp_path / "run" / ".lock").unlink()
     os.symlink(tmp_path / "outside", tmp_path / "run" / "labels")

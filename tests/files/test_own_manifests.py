@@ -28,6 +28,7 @@ def given(tmp_path, monkeypatch):
 
     def given(package, content):
         variable, _, read = PACKAGES[package]
+        read()  # the package's own is what others get from here on
         path = tmp_path / "own.json"
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
         monkeypatch.setenv(variable, str(path))
