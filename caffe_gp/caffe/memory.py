@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ _building = _Building()
 
 
 def max_bytes() -> int:
-    """What a net may take: CAFFE_GP_MAX_BYTES, else a share of the machine's or container's memory.
+    """What a net may take: CAFFE_GP_MAX_BYTES, else a share of what machine, container and ulimit allow.
 
     Raises UsageError for a value of the variable that is no number of bytes.
     """
@@ -54,6 +55,8 @@ def _share_of_machine() -> int:
         except OSError:
             continue
         found += [int(limit)] if limit.isdecimal() else []
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    found += [limit for limit in limits if limit != resource.RLIM_INFINITY]
     return int(SHARE * min(found))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -138,6 +141,14 @@ def test_the_limit(monkeypatch):
         memory.max_bytes()
     monkeypatch.delenv(memory.VARIABLE)
     assert 1 << 27 < memory.max_bytes() < 1 << 50
+
+
+def test_a_limit_of_the_shell_counts():
+    code = "from caffe_gp.caffe import memory; print(memory.max_bytes())"
+    environment = {name: value for name, value in os.environ.items() if name != memory.VARIABLE}
+    limited = f"ulimit -v {8 << 20}; exec {sys.executable} -c '{code}'"
+    found = subprocess.run(["sh", "-c", limited], env=environment, stdout=subprocess.PIPE, check=True)
+    assert int(found.stdout) <= 0.8 * (8 << 30)
 
 
 CHAIN = (
