@@ -19,6 +19,9 @@ class CaffeGPError(RuntimeError):
 
     exit_code = 1
 
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))  # what files hold must not command a terminal
+
 
 class UsageError(CaffeGPError):
     """Options of a command, or arguments of a call, that are missing, out of range or do not go together."""

@@ -9,6 +9,7 @@ from typing import Any, Iterator, Mapping
 
 from caffe_gp.errors import DataError
 
+_MOST_CLASSES = 1 << 12  # a matrix of so many has 134 MB
 _MOST = 1 << 31  # pixels, classes squared, seconds
 # What reading numbers out of edited records raises.
 _EDITED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, MemoryError)
@@ -16,7 +17,7 @@ _EDITED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, 
 
 def check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     """KeyError, TypeError or ValueError for a record that does not go with the first line ``head``."""
-    eps, classes = head["key"]["eps"], _integer(head["classes"], 1, 1 << 16)
+    eps, classes = head["key"]["eps"], _integer(head["classes"], 1, _MOST_CLASSES)
     _need(isinstance(eps, list) and all(_number(value) is not None for value in eps))
     _need(isinstance(head["made"], dict))
     for name in ("width", "height"):

@@ -44,6 +44,8 @@ _MOST = 1 << 64
 
 def chain(first: Axis, then: Axis) -> Axis | None:
     """One map after the other; None where its numbers are no image's."""
+    if then is IDENTITY[0]:
+        return first
     both = Axis(first.scale * then.scale, then.scale * first.shift + then.shift)
     if max(abs(number) for value in both for number in (value.numerator, value.denominator)) > _MOST:
         return None

@@ -62,6 +62,16 @@ class MultiStageMeanfieldLayer(Layer):
             raise self.error(f"the image {image} must have the batch and size of the scores {unary}")
         top[0].reshape(*unary)
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every iteration's probabilities; of one image, a lattice with up to so many vertices a pixel.
+
+        A vertex has its place, of as many numbers, and two rows of values.
+        """
+        images, channels, height, width = bottom[2].shape
+        vertices = channels + 3
+        kept = (self._parameters.num_iterations + 4) * self._classes * images
+        return height * width * (kept + vertices * (vertices + 2 * self._classes))
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """q_T; keeps every iteration's probabilities for the backward."""
         device = mode.device()
