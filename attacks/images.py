@@ -33,9 +33,9 @@ def _packed_zeros(count: int) -> bytes:
     return packed + packer.compress(bytes(count & 0xFFFFF)) + packer.flush()
 
 
-def _filled(side: int) -> bytes:
-    """A whole PNG: each row is a byte and a bit for each pixel."""
-    return _png(side, side, rows=_packed_zeros(side * (1 + (side + 7) // 8)))
+def _filled(side: int, bits: int = 1) -> bytes:
+    """A whole PNG: each row is a byte, and the bits of its pixels."""
+    return _png(side, side, bits, rows=_packed_zeros(side * (1 + (side * bits + 7) // 8)))
 
 
 def _gif(width: int, height: int) -> bytes:
@@ -84,6 +84,7 @@ ATTACKS = [
     _image("png_huge", "177 million pixels in 22 kB", lambda: _filled(13300)),
     _image("png_claims", "4 thousand million pixels in 60 bytes", _png(65535, 65535)),
     _image("png_16_bits", "a 16-bit picture without rows", _png(20000, 4000, 16, 2)),
+    _image("png_16_bits_whole", "33 million pixels of 16 bits in 32 kB", lambda: _filled(5792, 16)),
     _image("png_suspect", "90 million pixels in 11 kB", lambda: _filled(9500)),
     _image("gif_claims", "a GIF of 65535 x 65535 in 40 bytes", _gif(65535, 65535), ".gif"),
     _image("gif_20000", "a GIF of 400 million pixels", _gif(20000, 20000), ".gif"),

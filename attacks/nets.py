@@ -255,7 +255,7 @@ _SLOW = [
     _net("deep_net", "3,000 layers", lambda: _chain(3_000), "loads"),
     _net("too_deep_net", "more layers than any net has", lambda: _chain(20_000), "PrototxtError"),
     _net(
-        "deep_old_crop", "positions through 3,000 layers", lambda: _chain(3_000, "Pooling", _STRIDES, _CROP)
+        "deep_old_crop", "positions through 2,000 layers", lambda: _chain(2_000, "Pooling", _STRIDES, _CROP)
     ),
     _net(
         "mean_field_iterations",
