@@ -36,9 +36,9 @@ def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str
         )
     suspect = SUSPECT_PIXELS if what == "image" else SUSPECT_LABELS
     if limit is None and pixels > max(suspect, PIXELS_A_BYTE * file_bytes):
-        like = "no photograph has" if what == "image" else "hardly any label map has"
+        like = "as no photograph has" if what == "image" else "as hardly any label map has"
         raise DataError(
-            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, as {like}. If "
+            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, {like}. If "
             f"it is to be read all the same: --max-pixels {pixels} (or {PIXELS_VARIABLE}={pixels})"
         )
 
