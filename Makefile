@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-older-processors bvlc test-bvlc lint \
-    check-wheel bench faithfulness clean docker docker-models
+    check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
@@ -22,6 +22,10 @@ DATA ?= voc2012 sbd-lists
 EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
 CLASSIFICATION := table6 figure11
 REPRODUCE ?=
+# What make fuzz fuzzes, and for how long each target.
+TARGET ?=
+SECONDS ?= 60
+FUZZ_TARGETS := prototxt_text caffemodel surgery net_build passes hdf5 run_folder images
 # Docker images to build, the first of which is also called caffe-gp; weights to put inside ("fcn-32s fcn-8s"); more
 # options of docker build.
 IMAGES ?= torch bvlc cpu
@@ -89,6 +93,18 @@ prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again af
 
 test: $(READY)  ## the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) tests
+
+attacks: $(READY)  ## every abuse of files that is known, and what comes of it (docs/security.md)
+	$(BIN)/python -m attacks
+
+fuzz: $(READY)  ## fuzz a target of fuzz/ (TARGET=net_build SECONDS=600; needs pip install '.[fuzz]')
+	$(BIN)/python -m fuzz $(TARGET) --seconds $(SECONDS)
+
+fuzz-replay: $(READY)  ## the seeds of all fuzz targets, once
+	$(BIN)/python -m fuzz --replay
+
+fuzz-all: $(READY)  ## every fuzz target for so many SECONDS, JOBS at a time
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(JOBS) -I{} $(BIN)/python -m fuzz {} --seconds $(SECONDS)
 
 # What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one.
 test-older-processors: $(READY)  ## the comparison with BVLC Caffe's goldens, with older instruction sets

@@ -25,7 +25,7 @@ DISTRIBUTIONS = {
 }
 # BVLC Caffe's own Python module, which no package index has; what may be there in place of pydot.
 NOT_DECLARED = {"caffe", "pydotplus"}
-FOR_DEVELOPERS = {"dev", "docs"}
+FOR_DEVELOPERS = {"dev", "docs", "fuzz"}
 
 
 def declared(requirements):

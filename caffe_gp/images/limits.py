@@ -13,9 +13,10 @@ FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF")
 # The largest cameras have this many; as RGB they are 300 MB.
 MAX_PIXELS = 100_000_000
 # Images of more than this (4096 x 4096, 50 MB as RGB) may not hold too many pixels a byte: photographs have
-# fewer than 20, and a file of 70 bytes can claim any size. Label maps may: large areas take no space, and a
-# pixel is a byte of memory.
+# fewer than 20, and a file of 70 bytes can claim any size. Label maps may up to twice that: large areas take
+# no space, and reading takes up to 6 bytes a pixel.
 SUSPECT_PIXELS = 1 << 24
+SUSPECT_LABELS = 1 << 25
 PIXELS_A_BYTE = 200
 MAX_IMAGE_BYTES = 1 << 30  # of a file: MAX_PIXELS of 16-bit RGB in a TIFF without compression are 0.6 GB
 
@@ -33,9 +34,11 @@ def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str
             f"Cut it into tiles, or raise the limit with --max-pixels (or {PIXELS_VARIABLE}): --resize reads "
             "the whole image first"
         )
-    if limit is None and what == "image" and pixels > max(SUSPECT_PIXELS, PIXELS_A_BYTE * file_bytes):
+    suspect = SUSPECT_PIXELS if what == "image" else SUSPECT_LABELS
+    if limit is None and pixels > max(suspect, PIXELS_A_BYTE * file_bytes):
+        like = "as no photograph has" if what == "image" else "as hardly any label map has"
         raise DataError(
-            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, as no photograph has. If "
+            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, {like}. If "
             f"it is to be read all the same: --max-pixels {pixels} (or {PIXELS_VARIABLE}={pixels})"
         )
 

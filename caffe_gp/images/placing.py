@@ -58,6 +58,8 @@ def place_maps(maps: np.ndarray, shape: Sequence[int], placing: Placing) -> np.n
 
 def is_picture_of(scores: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether a map can be an input of ``shape``, enlarged or reduced: are its sides in like ratio?"""
+    if 0 in (*scores, *shape):
+        return False
     ratio = scores[0] * shape[1] / (scores[1] * shape[0])
     return tuple(scores) == (1, 1) or 0.5 < ratio < 2
 

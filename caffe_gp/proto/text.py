@@ -24,8 +24,8 @@ M = TypeVar("M", bound=Message)
 
 #: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 16 << 20
-#: The deepest published nets have some 5,000 (ResNet-1001); each costs about 50 microseconds and 1 kB.
-MAX_LAYERS = 50_000
+#: The deepest published nets have some 5,000 (ResNet-1001). Each costs some 200 microseconds: 2 s in all.
+MAX_LAYERS = 10_000
 #: The longest published ones have about 60 characters. Names of Split layers repeat those of blobs.
 MAX_NAME_LENGTH = 1_000
 #: Of what ``to_text`` writes.

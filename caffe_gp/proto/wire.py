@@ -16,6 +16,9 @@ from ..files.protobuf import I32, I64, LEN, VARINT, Buffer, Damage, Field, expec
 
 #: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
 INT_MAX = 2**31 - 1
+#: Caffe's limit on the axes of a blob.
+MAX_AXES = 32
+_LONGEST_VARINT = 10  # bytes
 _FIRST_CHUNK, _RUN_CHUNK = 8, 1 << 20
 
 
@@ -61,6 +64,7 @@ def _varints(buffer: Buffer, field: Field, what: str) -> list[int]:
     if field.wire_type == VARINT:
         return [_signed(field.value)]
     expect(field, LEN, what)
+    _check_axes((field.end - field.start) // _LONGEST_VARINT)
     values, position = [], field.start
     while position < field.end:
         value, position = read_varint(buffer, position, field.end)
@@ -96,6 +100,7 @@ def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
                 for sub in fields(buffer, field.start, field.end):
                     if sub.number == 1:
                         dims.extend(_varints(buffer, sub, "shape.dim"))
+                    _check_axes(len(dims))
             elif field.number in _VALUE_FIELDS:
                 width, is_data = _VALUE_FIELDS[field.number]
                 has_diff = has_diff or not is_data
@@ -123,11 +128,14 @@ def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
     return BlobEntry(shape, legacy, used)
 
 
+def _check_axes(found: int) -> None:
+    if found > MAX_AXES:
+        raise WeightsError(f"the shape has more than {MAX_AXES} axes, Caffe's limit")
+
+
 def _check_shape(shape: tuple[int, ...], legacy: bool, has_shape: bool, found: int, has_diff: bool) -> None:
     if any(dim < 0 for dim in shape):
         raise WeightsError(f"the shape {shape} has a negative dimension")
-    if len(shape) > 32:
-        raise WeightsError(f"the shape has {len(shape)} axes; Caffe's limit is 32")
     count = 1
     for dim in shape:
         count *= dim

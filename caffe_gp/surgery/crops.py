@@ -2,7 +2,7 @@
 
 Early forks had a Crop layer without ``crop_param`` that aligned its bottoms by itself. BVLC Caffe takes a
 missing offset for 0, which is wrong by up to 31 pixels on their files. The rule: two blobs with the same
-scale against a common ancestor (``positions``) are aligned by the difference of their shifts. FCN-32s gives
+scale against a common origin (``positions``) are aligned by the difference of their shifts. FCN-32s gives
 19, FCN-16s 5 and 27, FCN-8s 5, 9 and 31.
 """
 
@@ -13,7 +13,10 @@ from typing import Any, Dict, Tuple
 from caffe_gp.surgery.positions import IDENTITY, Axis, chain, layer_axes
 
 Version = Tuple[str, int]  # a blob's name and the index of the layer that last wrote it
-Maps = Dict[Version, Tuple[Axis, Axis]]  # for rows and columns, from each ancestor of a blob
+Maps = Dict[Version, Tuple[Axis, Axis]]  # for rows and columns, from where a blob's positions come from
+
+#: Of a blob's origins so many are kept: published nets have one, and each costs a map in every blob.
+MAX_ORIGINS = 8
 
 
 def align_legacy_crops(net: Any, changes: list[str]) -> None:
@@ -32,16 +35,24 @@ def align_legacy_crops(net: Any, changes: list[str]) -> None:
             maps.setdefault(version, {version: IDENTITY})
         if _is_legacy(layer):
             _align(layer, maps[bottoms[0]], maps[bottoms[1]], changes)
-        step = layer_axes(layer)
-        above: Maps = {}
-        if step is not None:
-            # A Crop's second bottom only lends its size.
-            for version in bottoms[:1] if layer.type == "Crop" else bottoms:
-                for ancestor, axes in maps[version].items():
-                    above.setdefault(ancestor, (chain(axes[0], step[0]), chain(axes[1], step[1])))
+        # A Crop's second bottom only lends its size.
+        above = _behind(layer, [maps[version] for version in bottoms[: 1 if layer.type == "Crop" else None]])
         for name in layer.top:
             versions[name] = (name, i)
-            maps[name, i] = {**above, (name, i): IDENTITY}
+            maps[name, i] = above or {(name, i): IDENTITY}
+
+
+def _behind(layer: Any, bottoms: list[Maps]) -> Maps:
+    """The maps of a layer's tops; none where positions do not follow, so that a top is an origin itself."""
+    step = layer_axes(layer)
+    found: Maps = {}
+    if step is None:
+        return found
+    for origin, axes in (each for maps in bottoms for each in maps.items()):
+        rows, columns = chain(axes[0], step[0]), chain(axes[1], step[1])
+        if len(found) < MAX_ORIGINS and rows is not None and columns is not None:
+            found.setdefault(origin, (rows, columns))
+    return found
 
 
 def _is_legacy(layer: Any) -> bool:
@@ -66,10 +77,10 @@ def _align(layer: Any, cropped: Maps, reference: Maps, changes: list[str]) -> No
 
 
 def _offsets(cropped: Maps, reference: Maps) -> list[int] | None:
-    common = [ancestor for ancestor in cropped if ancestor in reference]
-    for ancestor in sorted(common, key=lambda version: version[1], reverse=True):
+    common = [origin for origin in cropped if origin in reference]
+    for origin in sorted(common, key=lambda version: version[1], reverse=True):
         offsets = []
-        for here, there in zip(cropped[ancestor], reference[ancestor]):
+        for here, there in zip(cropped[origin], reference[origin]):
             offset = here.shift - there.shift
             if here.scale != there.scale or offset.denominator != 1 or offset < 0:
                 return None

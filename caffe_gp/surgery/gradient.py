@@ -37,6 +37,7 @@ def add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str:
         layer
         for layer in original.layer
         if layer.type == "Softmax"
+        and layer.top
         and score in layer.bottom
         and score not in layer.top
         and layer.softmax_param.axis == 1

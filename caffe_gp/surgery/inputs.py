@@ -212,14 +212,15 @@ def _left_out(net: Any, unfiltered: Any) -> list[_Source]:
 
 
 def check_bottoms(net: Any, unfiltered: Any) -> None:
-    """NetError for a bottom that no layer of the file makes.
+    """NetError for a bottom that no layer of the file makes, or only a later one, and for a blob made twice.
 
     A file without any Input or data layer may have left out the one that brings the images; one with an Input
     layer may have kept a loss or an accuracy without the label, which will be dropped.
     """
+    _check_order(net)
     if all(layer.bottom for layer in unfiltered.layer if layer.type != "Parameter"):
         return
-    made = list(dict.fromkeys(top for layer in unfiltered.layer for top in layer.top))
+    made = dict.fromkeys(top for layer in unfiltered.layer for top in layer.top)
     for layer in net.layer:
         is_dropped = is_loss(layer.type) or layer.type in ("Accuracy", "SegAccuracy", "Silence")
         for bottom in layer.bottom:
@@ -229,6 +230,22 @@ def check_bottoms(net: Any, unfiltered: Any) -> None:
                 f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"
                 f"{did_you_mean(bottom, made)}"
             )
+
+
+def _check_order(net: Any) -> None:
+    """NetError for a bottom that is made, but later, and for a blob that two layers make."""
+    later = {top for layer in net.layer for top in layer.top if top not in layer.bottom}
+    made: dict[str, str] = {}
+    for layer in net.layer:
+        for bottom in later.intersection(layer.bottom):
+            raise NetError(
+                f"layer '{layer.name}' ({layer.type}): its bottom '{bottom}' is made by a later layer only"
+            )
+        later.difference_update(layer.top)
+        for top in layer.top:
+            if top in made and top not in layer.bottom:
+                raise NetError(f"blob '{top}' is made by two layers: '{made[top]}' and '{layer.name}'")
+            made[top] = layer.name
 
 
 def _merged(own: Sequence[int | None], wanted: Sequence[int | None] | None) -> tuple[int | None, ...]:

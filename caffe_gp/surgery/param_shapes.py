@@ -29,7 +29,8 @@ def param_shapes(net: Any) -> dict[str, list[tuple[int, ...]]]:
     for layer in net.layer:
         if layer.type == "Input":
             for top, shape in zip(layer.top, layer.input_param.shape):
-                channels[top] = shape.dim[1]
+                if len(shape.dim) > 1:  # of others it is not known what the channels are
+                    channels[top] = shape.dim[1]
             continue
         if not layer.bottom or layer.bottom[0] not in channels:
             raise NetError(f"net '{net.name}', layer '{layer.name}': its input is not known")
@@ -65,6 +66,10 @@ def _convolution(layer: Any, channels: int) -> tuple[list[tuple[int, ...]], int]
         kernel = (param.kernel_size[0], param.kernel_size[-1])
     else:
         kernel = (param.kernel_h, param.kernel_w)
+    if param.group < 1:
+        raise NetError(
+            f"layer '{layer.name}': convolution_param.group must be at least 1, found {param.group}"
+        )
     outer, inner = param.num_output, channels
     if layer.type == "Deconvolution":
         outer, inner = inner, outer

@@ -17,6 +17,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, NamedTuple, Sequence
 
+from caffe_gp.errors import NetError
+
 POSITION_WISE = frozenset(
     "AbsVal BN BNLL BatchNorm Bias Clip Concat Dropout ELU Eltwise Exp LRN Log MVN PReLU Power ReLU Scale "
     "Sigmoid Softmax Split Swish TanH Threshold".split()
@@ -36,9 +38,18 @@ class Axis(NamedTuple):
 IDENTITY = (Axis(Fraction(1), Fraction(0)),) * 2
 
 
-def chain(first: Axis, then: Axis) -> Axis:
-    """One map after the other."""
-    return Axis(first.scale * then.scale, then.scale * first.shift + then.shift)
+# Of a map's numbers. Nets of images stay far below; without a limit a deep one's would grow layer by layer.
+_MOST = 1 << 64
+
+
+def chain(first: Axis, then: Axis) -> Axis | None:
+    """One map after the other; None where its numbers are no image's."""
+    if then is IDENTITY[0]:
+        return first
+    both = Axis(first.scale * then.scale, then.scale * first.shift + then.shift)
+    if max(abs(number) for value in both for number in (value.numerator, value.denominator)) > _MOST:
+        return None
+    return both
 
 
 def position_map(net: Any, data: str, score: str) -> tuple[Axis, Axis] | None:
@@ -56,7 +67,9 @@ def position_map(net: Any, data: str, score: str) -> tuple[Axis, Axis] | None:
             if not layer.bottom and top == data:
                 maps[top] = IDENTITY
             elif known and step is not None:
-                maps[top] = chain(known[0][0], step[0]), chain(known[0][1], step[1])
+                rows, columns = chain(known[0][0], step[0]), chain(known[0][1], step[1])
+                if rows is not None and columns is not None:
+                    maps[top] = rows, columns
     return maps.get(score)
 
 
@@ -79,11 +92,11 @@ def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
             return None
         return tuple(Axis(Fraction(1), Fraction(-values[0])) for values in per_axis)  # type: ignore[return-value]
     if layer.type in ("Convolution", "DepthwiseConvolution", "Im2col"):
-        return tuple(_down(*window) for window in conv_windows(layer.convolution_param))  # type: ignore[return-value]
+        return tuple(_down(*window) for window in conv_windows(layer))  # type: ignore[return-value]
     if layer.type == "Deconvolution":
-        return tuple(_up(*window) for window in conv_windows(layer.convolution_param))  # type: ignore[return-value]
+        return tuple(_up(*window) for window in conv_windows(layer))  # type: ignore[return-value]
     if layer.type == "Pooling" and not layer.pooling_param.global_pooling:
-        return tuple(_down(*window) for window in pool_windows(layer.pooling_param))  # type: ignore[return-value]
+        return tuple(_down(*window) for window in pool_windows(layer))  # type: ignore[return-value]
     return None
 
 
@@ -95,28 +108,34 @@ def _up(extent: int, stride: int, pad: int) -> Axis:
     return Axis(Fraction(stride), Fraction(extent - 1, 2) - pad)
 
 
-def conv_windows(param: Any) -> list[tuple[int, int, int]]:
-    """(extent, stride, pad) for rows and columns."""
-    windows = []
+def conv_windows(layer: Any) -> list[tuple[int, int, int]]:
+    """(extent, stride, pad) of a convolution for rows and columns. NetError for a stride of 0."""
+    param, windows = layer.convolution_param, []
     for k, side in enumerate("hw"):
         kernel = _side(param, f"kernel_{side}", param.kernel_size, k, 1)
         stride = _side(param, f"stride_{side}", param.stride, k, 1)
         pad = _side(param, f"pad_{side}", param.pad, k, 0)
         dilation = _pick(param.dilation, k, 1)
-        windows.append((dilation * (kernel - 1) + 1, stride, pad))
+        windows.append((dilation * (kernel - 1) + 1, _checked_stride(layer, stride), pad))
     return windows
 
 
-def pool_windows(param: Any) -> list[tuple[int, int, int]]:
-    """(extent, stride, pad) for rows and columns."""
-    return [
-        (
-            getattr(param, f"kernel_{side}") if param.HasField(f"kernel_{side}") else param.kernel_size,
-            getattr(param, f"stride_{side}") if param.HasField(f"stride_{side}") else param.stride,
-            getattr(param, f"pad_{side}") if param.HasField(f"pad_{side}") else param.pad,
+def pool_windows(layer: Any) -> list[tuple[int, int, int]]:
+    """(extent, stride, pad) of a pooling for rows and columns. NetError for a stride of 0."""
+    param, windows = layer.pooling_param, []
+    for side in "hw":
+        kernel, stride, pad = (
+            getattr(param, f"{short}_{side}") if param.HasField(f"{short}_{side}") else getattr(param, field)
+            for short, field in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad"))
         )
-        for side in "hw"
-    ]
+        windows.append((kernel, _checked_stride(layer, stride), pad))
+    return windows
+
+
+def _checked_stride(layer: Any, stride: int) -> int:
+    if stride < 1:
+        raise NetError(f"layer '{layer.name}' ({layer.type}): the stride must be at least 1, found {stride}")
+    return stride
 
 
 def _side(param: Any, name: str, values: Sequence[int], k: int, default: int) -> int:

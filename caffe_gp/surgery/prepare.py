@@ -67,8 +67,12 @@ class Prepared:
     @property
     def input_shape(self) -> Any:
         """The BlobShape of the image input, in the net."""
-        layer = next(layer for layer in self.net.layer if self.data in layer.top)
-        return layer.input_param.shape[list(layer.top).index(self.data)]
+        return _shape_of_input(self.net, self.data)
+
+
+def _shape_of_input(net: Any, blob: str) -> Any:
+    layer = next(layer for layer in net.layer if blob in layer.top)
+    return layer.input_param.shape[list(layer.top).index(blob)]
 
 
 def _restored(net: bytes, rest: dict[str, Any]) -> Prepared:
@@ -146,7 +150,7 @@ def _fixed(net: Any, fed: Fed) -> str:
     if fed.own_size is None:
         return ""
     fixed = fixed_by(net, fed.data, fed.own_size)
-    height, width = blob_shapes(net)[fed.data][2:]
+    height, width = _shape_of_input(net, fed.data).dim[2:]
     if fixed and (height, width) != fed.own_size:
         own = f"{fed.own_size[1]},{fed.own_size[0]}"
         raise NetError(
@@ -220,9 +224,8 @@ def _make_names_unique(net: Any, changes: list[str]) -> None:
         while used[f"{layer.name}_{number}"]:
             number += 1
         new = f"{layer.name}_{number}"
-        changes.append(
-            f"renamed the layer '{layer.name}' that makes '{layer.top[0]}' to '{new}': names must differ"
-        )
+        makes = f" that makes '{layer.top[0]}'" if layer.top else ""
+        changes.append(f"renamed the layer '{layer.name}'{makes} to '{new}': names must differ")
         used[new] += 1
         layer.name = new
 

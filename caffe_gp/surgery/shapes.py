@@ -38,11 +38,13 @@ def blob_shapes(net: Any, data: str = "", size: Sequence[int] = ()) -> dict[str,
 
 
 def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
-    first = bottoms[0]
-    if layer.type == "Concat" and layer.concat_param.axis == 1:
+    first, fewest_axes = bottoms[0], min(map(len, bottoms))
+    if layer.type == "Concat" and layer.concat_param.axis == 1 and fewest_axes > 1:
         return first[0], _sum([shape[1] for shape in bottoms]), *first[2:]
     if layer.type in POSITION_WISE or layer.type in ("Normalize", "MultiStageMeanfield"):
         return first
+    if not first:
+        return None
     if layer.type == "Tile":
         axis, tiles = layer.tile_param.axis % len(first), layer.tile_param.tiles
         return *first[:axis], product([first[axis], tiles]), *first[axis + 1 :]
@@ -71,7 +73,7 @@ def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
 def _convolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     sides = [
         None if n is None else (n + 2 * pad - extent) // stride + 1
-        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer.convolution_param))
+        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer))
     ]
     return bottoms[0][0], layer.convolution_param.num_output, *sides
 
@@ -79,7 +81,7 @@ def _convolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:
 def _deconvolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     sides = [
         None if n is None else stride * (n - 1) + extent - 2 * pad
-        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer.convolution_param))
+        for n, (extent, stride, pad) in zip(bottoms[0][2:], conv_windows(layer))
     ]
     return bottoms[0][0], layer.convolution_param.num_output, *sides
 
@@ -88,7 +90,7 @@ def _pooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     if layer.pooling_param.global_pooling:
         return *bottoms[0][:2], 1, 1
     sides: list[Dim] = []
-    for n, (extent, stride, pad) in zip(bottoms[0][2:], pool_windows(layer.pooling_param)):
+    for n, (extent, stride, pad) in zip(bottoms[0][2:], pool_windows(layer)):
         if n is None:
             sides.append(None)
             continue
@@ -98,8 +100,10 @@ def _pooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:2], *sides
 
 
-def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     axis = layer.crop_param.axis % 4
+    if len(bottoms) < 2:
+        return None
     return *bottoms[0][:axis], *bottoms[1][axis:]
 
 
@@ -118,7 +122,7 @@ def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     return *bottoms[0][:2], None, None
 
 
-_SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape]] = {
+_SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape | None]] = {
     "Convolution": _convolution,
     "DepthwiseConvolution": _convolution,
     "Deconvolution": _deconvolution,

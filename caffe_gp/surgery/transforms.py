@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any, NamedTuple
 
+_MOST_WORDS = 10_000  # characters of a param_str; published ones have some 200
+
 
 class Transform(NamedTuple):
     """x = (pixel - mean) * scale, as ``transform_param`` says it.
@@ -47,6 +49,8 @@ def _decimals(value: float) -> float:
 
 def _mean_in_words(text: str) -> tuple[float, ...]:
     """'mean' of a Python data layer's param_str, as FCN's and its descendants' have it; () without one."""
+    if len(text) > _MOST_WORDS:
+        return ()
     try:
         mean = ast.literal_eval(text)["mean"]
         return tuple(float(value) for value in mean)

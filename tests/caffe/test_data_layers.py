@@ -475,6 +475,18 @@ def test_lmdb_force_gray(tmp_path):
     assert np.array_equal(net.blobs["data"].data[0, 0], cv2.imdecode(np.frombuffer(png, np.uint8), 0))
 
 
+@pytest.mark.parametrize(
+    "sizes", [{"height": -2, "width": -2}, {"channels": 2**31 - 1, "height": 2**31 - 1, "width": 2**31 - 1}]
+)
+def test_lmdb_sizes_that_are_none(tmp_path, sizes):
+    write_lmdb(tmp_path / "db", [pb.Datum(**{"channels": 1, "height": 2, "width": 2, **sizes}, data=b"1234")])
+    with pytest.raises(DataError, match="says shape .* and holds 4 values"):
+        net_of(
+            f'layer {{ name: "d" type: "Data" top: "d" data_param {{ source: "{tmp_path}/db" batch_size: 1 '
+            "backend: LMDB } }"
+        )
+
+
 def test_lmdb_errors(tmp_path):
     write_lmdb(tmp_path / "short", [pb.Datum(channels=1, height=2, width=2, data=b"abc")])
     with pytest.raises(DataError, match=r"00000000.*\(1, 2, 2\).*3 values"):

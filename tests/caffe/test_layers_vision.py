@@ -121,6 +121,23 @@ def test_diagonal_deconvolution_notices_an_edit_of_its_weights():
     assert_close(run.data[0], deconvolve(x, weight, None, 2, 0, 1))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradient_of_a_1x1_kernel_with_a_stride_stays_within_its_memory(channels_last):
+    """torch's own wrote behind it: the process died, or weights of others changed."""
+    random = np.random.RandomState(0)
+    for _ in range(60):
+        x = random.randn(2, 4, 10, 12)
+        run = Run(
+            "type: 'Convolution' convolution_param { num_output: 6 kernel_size: 1 stride: 2 }",
+            [x],
+            channels_last=channels_last,
+        )
+        diff = random.randn(*run.top[0].shape)
+        run.backward([diff])
+        expected = np.einsum("nohw,nchw->oc", diff, x[:, :, ::2, ::2])
+        assert_close(run.layer.blobs[0].diff[..., 0, 0], expected)
+
+
 def test_convolution_backward_is_the_adjoint_of_forward():
     run = Run(
         'type: "Convolution" convolution_param { num_output: 40 kernel_size: 5 stride: 2 pad: 2 '

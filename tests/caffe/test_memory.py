@@ -57,6 +57,13 @@ def test_what_asks_for_too_much_is_refused(kind, rest, says):
         net(BOX + LAYER.format(kind, rest))
 
 
+def test_the_lattice_of_a_mean_field_counts():
+    """Its size grows with the square of the image's channels."""
+    text = BOX.replace("dim: 3", "dim: 500") + LAYER.format("MultiStageMeanfield", 'bottom: "d" bottom: "d"')
+    with pytest.raises(NetError, match="layer 't'.*--max-memory"):
+        net(text)
+
+
 def test_the_sum_counts():
     relus = "".join(
         f'layer {{ name: "r{i}" type: "ReLU" bottom: "d{i or ""}" top: "d{i + 1}" }}\n' for i in range(4)

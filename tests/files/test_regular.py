@@ -128,6 +128,7 @@ def test_a_few_characters_are_quoted_and_none_that_a_terminal_obeys():
     assert quoted("short") == "'short'"
     assert quoted("root:x:0:0:root:/root:/bin/bash") == "'root:x:0:0:root:...'"
     assert quoted("\x1b[2Ja\x07\u202eb") == r"'\x1b[2Ja\x07\u202eb'"
+    assert str(CaffeGPError("layer '\x1b[2J\0'")) == "layer '\\x1b[2J\\x00'"
     assert printable("déjà vu\n\t\x9b") == "déjà vu\n\t\\x9b"
 
 

@@ -412,6 +412,10 @@ def test_claims_of_enormous_arrays_are_refused_before_they_are_made(tmp_path, sm
         data = file.create_dataset("conv1_1/conv1_1/kernel:0", shape, np.float32, chunks=(64, 64, 64))
         data[:64, :64, :64] = 1
     refused(path, "crfasrnn-coco", "'conv1_1/conv1_1/kernel:0': 1048576 stored bytes claim to be")
+    path = tmp_path / "w.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("w.npy", bytes(100 << 20))
+    refused(path, "fcn-16s", "unpacks from")
     source, _ = written(tmp_path, "matconvnet-fcn", "fcn-8s-coco", {})
     whole = source.read_bytes()
     position = whole.index(b"params") - 48  # of the variable's tag

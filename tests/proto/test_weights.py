@@ -13,6 +13,8 @@ from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
+from caffe_gp.proto.load import MAX_BLOBS, MAX_HISTORY
+from caffe_gp.proto.text import MAX_LAYERS
 
 
 def f32(*values: float) -> bytes:
@@ -255,6 +257,27 @@ def test_bad_blobs_name_layer_blob_and_numbers(tmp_path):
     assert "invalid wire type" in message(b"\x0d" + f32(1))
     assert "byte offset" in message(b"\x2d\x01")
     assert "byte offset" in message(ld(5, f32(1)) + b"\x2a\x08" + f32(1))
+
+
+@pytest.mark.parametrize(
+    "data, says",
+    [
+        (b"\xa2\x06\x00" * (MAX_LAYERS + 1), f"more than {MAX_LAYERS} layers"),
+        (ld(100, b"\x3a\0" * (MAX_BLOBS + 1)), f"more than {MAX_BLOBS} blobs"),
+        (ld(100, ld(7, ld(7, ld(1, bytes(10_000))))), "more than 32 axes"),
+    ],
+    ids=["layers", "blobs", "axes"],
+)
+def test_more_of_something_than_any_net_has(tmp_path, data, says):
+    """Each costs some time and memory: a file of a few MB would take minutes and GBs."""
+    assert says in error(tmp_path, data)
+
+
+def test_a_solver_with_more_history_than_any(tmp_path):
+    path = tmp_path / "n.solverstate"
+    path.write_bytes(ld(3, ld(7, ld(1, b"\0"))) * (MAX_HISTORY + 1))
+    with pytest.raises(WeightsError, match="blobs of history"):
+        proto.read_solverstate(path)
 
 
 def test_missing_files_and_sizes(tmp_path):

@@ -184,8 +184,11 @@ class _Filters(SpatialLayer):
         """Of the data, the weights and the bias, each where it is wanted."""
         # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
         weight, group = (self.blobs[0].data_tensor, self._group) if wanted[1] else self._kernels()
-        dy = _channels_last(self.as_batch(out.diff_tensor))
-        x = _channels_last(self.as_batch(blob.data_tensor))
+        dy, x = self.as_batch(out.diff_tensor), self.as_batch(blob.data_tensor)
+        if wanted[1] and self._overruns():
+            dy, x = dy.contiguous(), x.contiguous()
+        else:
+            dy, x = _channels_last(dy), _channels_last(x)
         if self.dims not in CONV:
             return self._gradients_nd(x, weight, dy)
         return torch.ops.aten.convolution_backward(
@@ -201,6 +204,13 @@ class _Filters(SpatialLayer):
             group,
             wanted,
         )
+
+    def _overruns(self) -> bool:
+        """Whether torch's gradient of the weights writes behind its memory where channels come last.
+
+        Seen with torch 2.13 (oneDNN): 1 x 1 kernels with a stride, few channels, several images.
+        """
+        return max(self.kernel, default=1) == 1 < max(self.stride, default=1)
 
     def _convolve_nd(
         self, x: torch.Tensor, out: Blob, weight: torch.Tensor, bias: torch.Tensor | None

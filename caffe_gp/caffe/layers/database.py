@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -152,7 +153,7 @@ class DataLayer(BatchLayer):
             values = np.frombuffer(datum.data, np.uint8)
         else:
             values = np.array(datum.float_data, np.float32)
-        if values.size != np.prod(shape) or not values.size:
+        if min(shape) < 1 or values.size != math.prod(shape):
             raise self.data_error(
                 f"{self.source}: record {key!r} says shape {shape} and holds {values.size} values"
             )

@@ -65,8 +65,10 @@ class MultiStageMeanfieldLayer(Layer):
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """What every iteration keeps for the backward, and lattices without two pixels alike (measured)."""
         kept = 7 if any(self.param_propagate_down) else 1
-        n, _, height, width = bottom[0].shape
-        return (kept * self._parameters.num_iterations + 4) * bottom[0].count + 512 * n * height * width
+        images, channels, height, width = bottom[2].shape
+        vertices = 14 * (channels + 3) ** 2  # of a pixel: as many, each with its place and its neighbours
+        iterations = kept * self._parameters.num_iterations + 4
+        return iterations * bottom[0].count + vertices * images * height * width
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """q_T; keeps every iteration's probabilities for the backward."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from caffe_gp.errors import EngineError, WeightsError, quoted
 from caffe_gp.files import kinds
-from caffe_gp.files.hdf5 import Hdf5Error, Hdf5File
+from caffe_gp.files.hdf5 import ALWAYS_ALLOWED, MAX_EXPANSION, Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
 from caffe_gp.files.mat5 import MatError, MatStructs, read_mat
 from caffe_gp.files.npy import npy_header
@@ -164,6 +164,11 @@ def _open_numpy(path: str) -> Archive:
     try:
         shapes = {}
         for member in archive.infolist():
+            if member.file_size > max(ALWAYS_ALLOWED, MAX_EXPANSION * member.compress_size):
+                raise WeightsError(
+                    f"{path}: '{member.filename}' unpacks from {member.compress_size} bytes to "
+                    f"{member.file_size}; at most {MAX_EXPANSION} times as many are unpacked"
+                )
             with archive.open(member) as stream:
                 shapes[member.filename[: -len(".npy")]], _ = npy_header(stream, member.file_size)
         return Archive(path, NUMPY, shapes, lambda key: _read_npy(archive, key), archive.close)

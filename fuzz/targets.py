@@ -1,0 +1,178 @@
+"""The fuzz targets: each takes bytes. Whatever leaves one that is no CaffeGPError is a finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+import numpy as np
+
+from caffe_gp import caffe, proto
+from caffe_gp.caffe.solver_state import read_state
+from caffe_gp.caffe.splits import insert_splits
+from caffe_gp.errors import CaffeGPError
+from caffe_gp.evaluation.results import read_run
+from caffe_gp.images.label_maps import read_label_png
+from caffe_gp.images.lists import read_lines
+from caffe_gp.images.reading import check_image, image_size, read_image
+from caffe_gp.models.convert.archives import open_archive
+from caffe_gp.proto import messages as pb
+from caffe_gp.python_layers.users import check_allowed
+from caffe_gp.surgery.param_shapes import param_shapes
+from caffe_gp.surgery.prepare import prepare
+
+_FILE = Path("input")  # in the current folder, which is the fuzzer's own
+_MOST_LAYERS = 200
+
+
+class Target(NamedTuple):
+    """What is fuzzed.
+
+    run      given the bytes
+    about    in a few words
+    grammar  of the bytes: a message class of Caffe's formats, 'json' or None
+    damage   share of mutations that change bytes at random although the grammar is known
+    """
+
+    run: Callable[[bytes], object]
+    about: str
+    grammar: Any | str | None = None
+    damage: float = 0.0
+
+
+def _each(data: bytes, *readers: Callable[[Path], object]) -> None:
+    """Give the bytes as a file to every reader."""
+    _FILE.write_bytes(data)
+    for reader in readers:
+        try:
+            reader(_FILE)
+        except CaffeGPError:
+            pass
+
+
+def _net(data: bytes) -> Any | None:
+    """The bytes as a net's description; None if they are none, or if it runs Python modules."""
+    try:
+        net = pb.NetParameter.FromString(data)
+    except Exception:  # protobuf's DecodeError has had several homes
+        return None
+    if len(net.layer) + len(net.layers) > _MOST_LAYERS:
+        return None
+    net = proto.upgrade_net(net, "fuzzed")
+    check_allowed(net, ())
+    return net
+
+
+def prototxt_text(data: bytes) -> None:
+    """Text of nets and solvers; what is read is written and read again as the same."""
+    _each(data, proto.read_net_param, proto.read_solver_param, read_lines)
+    text = data.decode("utf-8", "replace")
+    try:
+        net = proto.parse_net_param(text)
+    except CaffeGPError:
+        return
+    assert proto.parse_net_param(proto.to_text(net)) == net or "nan" in text.lower()
+
+
+def caffemodel(data: bytes) -> None:
+    """Weights, solver states and mean images, as protobuf."""
+    _each(data, _weights, proto.read_blob, proto.read_solverstate)
+
+
+def _weights(path: Path) -> None:
+    with proto.read_weights(path) as found:
+        for _, blobs in found:
+            for blob in blobs:
+                if blob is not None:
+                    blob.copy_to(np.empty(blob.count, np.float32))
+
+
+def surgery(data: bytes) -> None:
+    """Upgrades, phases, splits and the preparation for guided perturbations."""
+    net = _net(data)
+    if net is None:
+        return
+    for act in (prepare, param_shapes, lambda net: insert_splits(proto.filter_net(net, pb.TRAIN), "fuzzed")):
+        try:
+            act(net)
+        except CaffeGPError:
+            pass
+
+
+def net_build(data: bytes) -> None:
+    """A net is set up in both phases."""
+    net = _net(data)
+    if net is None:
+        return
+    for phase in (pb.TEST, pb.TRAIN):
+        try:
+            caffe.Net.from_param(net, phase)
+        except CaffeGPError:
+            pass
+
+
+def passes(data: bytes) -> None:
+    """A net runs forward and backward, and once more at another size."""
+    net = _net(data)
+    if net is None:
+        return
+    built = caffe.Net.from_param(net, pb.TEST)
+    if not len(built.layers):
+        return
+    built.forward()
+    built.backward()
+    for name in built.inputs:
+        shape = built.blobs[name].shape
+        built.blobs[name].reshape(*shape[:2], *(n + 3 for n in shape[2:]))
+    built.forward()
+    built.backward()
+
+
+def hdf5(data: bytes) -> None:
+    """HDF5 weights of Caffe and Keras, states of solvers, a data layer's file."""
+    _each(data, _weights, lambda path: read_state(f"{path}.h5"), _archive, _hdf5_data)
+
+
+def _archive(path: Path) -> None:
+    with open_archive(path) as archive:
+        for key in archive.shapes:
+            archive.array(key)
+
+
+def _hdf5_data(path: Path) -> None:
+    Path("list").write_text(f"{path}\n")
+    net = pb.NetParameter()
+    layer = net.layer.add(name="d", type="HDF5Data", top=["data"])
+    layer.hdf5_data_param.source, layer.hdf5_data_param.batch_size = "list", 2
+    caffe.Net.from_param(net, pb.TEST).forward()
+
+
+def run_folder(data: bytes) -> None:
+    """The records of a run. Lines: key.json, an empty one, ids up to the next empty one, records."""
+    parts = data.split(b"\n\n", 2)
+    for name, content in zip(("key.json", "ids.txt", "records/0.jsonl"), parts):
+        path = Path("run") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content + b"\n")
+    found = read_run("run")
+    found.measures(found.base)
+    for eps in found.eps:
+        found.gain(eps, samples=5)
+        found.total(eps)
+
+
+def images(data: bytes) -> None:
+    """Images and label maps."""
+    _each(data, image_size, check_image, read_image, read_label_png, caffe.io.load_image)
+
+
+TARGETS: dict[str, Target] = {
+    "prototxt_text": Target(prototxt_text, "text of nets and solvers"),
+    "caffemodel": Target(caffemodel, "binary weights, solver states, mean images", pb.NetParameter, 0.5),
+    "surgery": Target(surgery, "upgrades, phases, splits, preparation", pb.NetParameter),
+    "net_build": Target(net_build, "nets of any layers", pb.NetParameter),
+    "passes": Target(passes, "forward and backward of nets", pb.NetParameter),
+    "hdf5": Target(hdf5, "HDF5 weights, states, data"),
+    "run_folder": Target(run_folder, "records of runs", "json", 0.2),
+    "images": Target(images, "images and label maps"),
+}

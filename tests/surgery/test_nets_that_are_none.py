@@ -1,0 +1,85 @@
+"""Descriptions that parse and describe no net: a NetError, or what can be told of them; nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from caffe_gp import proto
+from caffe_gp.errors import NetError
+from caffe_gp.surgery.param_shapes import param_shapes
+from caffe_gp.surgery.prepare import prepare
+from caffe_gp.surgery.shapes import blob_shapes
+
+DATA = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }'
+NO_AXES = 'layer { name: "in" type: "Input" top: "data" input_param { shape { } } }'
+
+
+def layer(kind: str, rest: str = "", bottoms: str = 'bottom: "data"', top: str = "t") -> str:
+    return f'layer {{ name: "l" type: "{kind}" {bottoms} top: "{top}" {rest} }}'
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "DepthwiseConvolution"])
+def test_a_stride_of_zero_is_refused(kind):
+    net = proto.parse_net_param(DATA + layer(kind, "convolution_param { num_output: 2 stride: 0 }"))
+    with pytest.raises(NetError, match="'l'.*the stride must be at least 1, found 0"):
+        prepare(net)
+
+
+def test_a_pooling_of_stride_zero_is_refused():
+    net = proto.parse_net_param(DATA + layer("Pooling", "pooling_param { kernel_size: 2 stride_h: 0 }"))
+    with pytest.raises(NetError, match="'l'.*the stride must be at least 1, found 0"):
+        prepare(net)
+
+
+def test_a_blob_that_is_read_before_it_is_made_is_refused():
+    net = proto.parse_net_param(layer("LSTM", top="data") + DATA + layer("Pooling", top="score"))
+    with pytest.raises(NetError, match="layer 'l' .LSTM.: its bottom 'data' is made by a later layer only"):
+        prepare(net)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NO_AXES + layer("Tile"),
+        NO_AXES + layer("InnerProduct", "inner_product_param { num_output: 2 }"),
+        NO_AXES + layer("Flatten"),
+        DATA + layer("Crop"),
+    ],
+    ids=["Tile", "InnerProduct", "Flatten", "Crop"],
+)
+def test_shapes_that_do_not_follow_are_left_out(text):
+    assert "t" not in blob_shapes(proto.parse_net_param(text))
+
+
+def test_an_input_without_pixels_has_no_picture_of_its_scores():
+    net = proto.parse_net_param(DATA.replace("dim: 9 dim: 9", "dim: 0 dim: 9") + layer("ReLU"))
+    assert prepare(net).score == "t"
+
+
+def test_a_softmax_without_a_top_gets_one():
+    net = proto.parse_net_param(
+        DATA + layer("ReLU", top="s") + 'layer { name: "p" type: "Softmax" bottom: "s" }'
+    )
+    assert prepare(net).prob == "prob"
+
+
+def test_parameter_shapes_of_inputs_without_channels_and_of_no_groups():
+    convolution = layer("Convolution", "convolution_param { num_output: 2 kernel_size: 1 group: 0 }")
+    for text, why in (
+        (NO_AXES + convolution, "is not known"),
+        (DATA + convolution, "group must be at least 1"),
+    ):
+        with pytest.raises(NetError, match=why):
+            param_shapes(proto.parse_net_param(text))
+
+
+def test_a_deep_net_with_an_old_crop_is_prepared_in_time_and_memory_in_proportion_to_its_layers():
+    """Numbers of a map that grow with every layer, and a map from every ancestor, took minutes and GBs."""
+    pools = "".join(
+        f'layer {{ name: "r{i}" type: "Pooling" bottom: "{f"r{i - 1}" if i else "data"}" top: "r{i}" '
+        "pooling_param { kernel_size: 1 stride: 4294967291 } }"
+        for i in range(3000)
+    )
+    crop = 'layer { name: "crop" type: "Crop" bottom: "r2999" bottom: "data" top: "score" }'
+    prepared = prepare(proto.parse_net_param(DATA + pools + crop))
+    assert any("do not line up" in change for change in prepared.changes)
