@@ -10,22 +10,28 @@ from typing import Any, Callable
 
 from attacks.idea import Attack, written
 
-_KEY = {"eps": [0.5], "crf": None, "images": 1}
-_HEAD = {"key": _KEY, "classes": 3, "class_names": ["a", "b", "c"], "background_counts": True, "made": {}}
-_COUNTS = {"confusion": [[0, 0, 5], [2, 1, 3]], "confidence": 0.5}
-_RECORD = {
-    "item": "a", "width": 4, "height": 2, "image_sha256": "0", "seconds": {"forward": 0.1}, "base": _COUNTS,
-    "gp": [{**_COUNTS, "changed_pixels": 1, "fixed_pixels": 0, "broken_pixels": 1}],
+KEY = {"eps": [0.5], "crf": None, "images": 1}
+_MADE = {
+    **dict.fromkeys(("date", "code_version", "command"), "today"),
+    **{name: {} for name in ("model", "method", "preprocessing", "data")},
+    "engine": {"device_name": "a processor"},
+}
+HEAD = {"key": KEY, "classes": 3, "class_names": ["a", "b", "c"], "background_counts": True, "made": _MADE}
+COUNTS = {"confusion": [[0, 0, 5], [2, 1, 3]], "confidence": 0.5}
+CHANGED = {**COUNTS, "changed_pixels": 2, "fixed_pixels": 1, "broken_pixels": 1}
+RECORD = {
+    "item": "a", "width": 4, "height": 2, "image_sha256": "0" * 64, "truth_sha256": "1" * 64,
+    "seconds": {"forward": 0.1}, "base": COUNTS, "gp": [CHANGED],
 }  # fmt: skip
 
 
-def _write(folder: Path, key: Any = _KEY, ids: str = "a\n", lines: str = "") -> Path:
+def _write(folder: Path, key: Any = KEY, ids: str = "a\n", lines: str = "") -> Path:
     """A finished run with one image."""
     run = folder / "run"
     (run / "records").mkdir(parents=True)
     (run / "key.json").write_text(json.dumps(key))
     (run / "ids.txt").write_text(ids)
-    (run / "records" / "0.jsonl").write_text(lines or f"{json.dumps(_HEAD)}\n{json.dumps(_RECORD)}\n")
+    (run / "records" / "0.jsonl").write_text(lines or f"{json.dumps(HEAD)}\n{json.dumps(RECORD)}\n")
     return run
 
 
@@ -38,7 +44,7 @@ def _edited(name: str, in_head: bool, *path: Any) -> list[Attack]:
     attacks = []
     values: list[Any] = ["gone", None, "x", [], -1, 10**30, [[[]]]]
     for number, value in enumerate(values):
-        head, record = copy.deepcopy(_HEAD), copy.deepcopy(_RECORD)
+        head, record = copy.deepcopy(HEAD), copy.deepcopy(RECORD)
         inner: Any = head if in_head else record
         for key in path[:-1]:
             inner = inner[key]
@@ -50,7 +56,7 @@ def _edited(name: str, in_head: bool, *path: Any) -> list[Attack]:
         key = head.get("key")
 
         def make(folder: Path, lines: str = lines, key: Any = key) -> Path:
-            return _write(folder, key if isinstance(key, dict) else _KEY, lines=lines)
+            return _write(folder, key if isinstance(key, dict) else KEY, lines=lines)
 
         attacks.append(_run(f"edited_{name}_{number}", "a value that is none of a record's", make, ""))
     return attacks
@@ -94,11 +100,11 @@ def _pipe(name: str) -> Callable[[Path], Path]:
 
 
 def _many_digits(folder: Path) -> Path:
-    return _write(folder, lines=json.dumps(_HEAD).replace("3", "3" * 1_000_000, 1) + "\n")
+    return _write(folder, lines=json.dumps(HEAD).replace("3", "3" * 1_000_000, 1) + "\n")
 
 
 def _many_classes(folder: Path) -> Path:
-    lines = f"{json.dumps({**_HEAD, 'classes': 65000})}\n{json.dumps(_RECORD)}\n"
+    lines = f"{json.dumps({**HEAD, 'classes': 65000})}\n{json.dumps(RECORD)}\n"
     return _write(folder, lines=lines)
 
 

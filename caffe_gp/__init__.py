@@ -32,6 +32,7 @@ _FROM = {
     "GuidedPerturbation": "gp",
     "LoadedModel": "models.load",
     "NetError": "errors",
+    "OutOfMemoryError": "errors",
     "Preprocess": "images.preprocess",
     "PrototxtError": "errors",
     "RunResults": "evaluation.segmentation",
@@ -56,6 +57,7 @@ __all__ = [
     "GuidedPerturbation",
     "LoadedModel",
     "NetError",
+    "OutOfMemoryError",
     "Preprocess",
     "PrototxtError",
     "RunResults",
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from caffe_gp.errors import DownloadError as DownloadError
     from caffe_gp.errors import EngineError as EngineError
     from caffe_gp.errors import NetError as NetError
+    from caffe_gp.errors import OutOfMemoryError as OutOfMemoryError
     from caffe_gp.errors import PrototxtError as PrototxtError
     from caffe_gp.errors import UnknownLayerTypeError as UnknownLayerTypeError
     from caffe_gp.errors import UsageError as UsageError

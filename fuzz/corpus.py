@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from PIL import Image
 
+from attacks.runs import CHANGED, COUNTS, HEAD, KEY, RECORD
 from caffe_gp import proto
 from caffe_gp.caffe.solver_state import SolverState, write_state
 from caffe_gp.errors import CaffeGPError
@@ -138,22 +139,19 @@ def _h5(arrays: Mapping[str, np.ndarray], **options: Any) -> bytes:
 
 def _runs() -> Iterator[bytes]:
     """As ``targets.run_folder`` takes them: with ground truth, without, with a CRF, of whole images."""
-    key = {"eps": [0.5, -1.0], "blob": "data", "crf": None, "images": 2}
-    head = {"key": key, "classes": 3, "class_names": ["a", "b", "c"], "background_counts": True, "made": {}}
-    counts = {"confusion": [[0, 0, 5], [2, 1, 3]], "confidence": 0.5}
-    changed = {**counts, "changed_pixels": 1, "fixed_pixels": 0, "broken_pixels": 1}
-    kinds = [
-        {"base": counts, "gp": [changed, changed]},
-        {"base": {"confidence": 0.5}, "gp": [{"confidence": 0.5}] * 2},
-        {"base": {"confidence": 0.5, "label": 1}, "gp": [{"confidence": 0.5, "label": 2}] * 2},
-        {"base": counts, "gp": [changed] * 2, "base_crf": counts, "gp_crf": [counts] * 2},
+    plain = {**KEY, "eps": [0.5, -1.0], "images": 2}
+    kinds: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (plain, {"base": COUNTS, "gp": [CHANGED, CHANGED]}),
+        (plain, {"base": {"confidence": 0.5}, "gp": [{"confidence": 0.5}] * 2, "truth_sha256": None}),
+        (plain, {"base": {"confidence": 0.5, "label": 1}, "gp": [{"confidence": 0.5, "label": 2}] * 2}),
+        (
+            {**plain, "crf": {"iterations": 5}},
+            {"base": COUNTS, "gp": [CHANGED] * 2, "base_crf": COUNTS, "gp_crf": [CHANGED] * 2},
+        ),
     ]
-    for kind in kinds:
-        records = [
-            {"item": name, "width": 4, "height": 2, "image_sha256": "0", "seconds": {"forward": 0.1}, **kind}
-            for name in ("image0", "image1")
-        ]
-        lines = "\n".join(json.dumps(line) for line in (head, *records))
+    for key, kind in kinds:
+        records = [{**RECORD, "item": name, **kind} for name in ("image0", "image1")]
+        lines = "\n".join(json.dumps(line) for line in ({**HEAD, "key": key}, *records))
         yield f"{json.dumps(key)}\n\nimage0\nimage1\n\n{lines}".encode()
 
 
