@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from caffe_gp.caffe.pickle_bounds import check_pickle
 from caffe_gp.errors import CaffeGPError, WeightsError, quoted
 from caffe_gp.files.regular import open_regular
 from caffe_gp.files.zips import Zip, is_zip
@@ -19,7 +20,7 @@ from caffe_gp.files.zips import Zip, is_zip
 # Keys under which training scripts keep a state dict in a checkpoint.
 _IN_CHECKPOINTS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 _ALWAYS_ALLOWED = 64 << 20  # bytes of tensors, however few of them are stored
-_MAX_PICKLE_BYTES = 64 << 20  # of names and shapes; a net of 1,000 layers has 0.2 MB
+_MAX_PICKLE_BYTES = 16 << 20  # of names and shapes; a net of 1,000 layers has 0.2 MB
 _PARALLEL = "module."  # in front of every key of a DataParallel model
 
 
@@ -35,8 +36,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         with _opened_once(path) as same:
             mapped = is_zip(same)
-            if mapped:
-                _check_members(same)
+            (_check_members if mapped else _check_old)(same)
             content = torch.load(same, map_location="cpu", weights_only=True, mmap=mapped)
     except CaffeGPError as error:
         raise WeightsError(f"{path}: {error}") from None
@@ -63,16 +63,28 @@ def _opened_once(path: str) -> Iterator[str]:
 
 
 def _check_members(path: str) -> None:
-    """WeightsError for an archive that PyTorch would have to unpack: it stores tensors as they are."""
+    """Errors for an archive that PyTorch would have to unpack: it stores tensors as they are, each once."""
     with Zip(path) as archive:
-        for entry in archive.infolist():
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > os.path.getsize(path):
+            raise WeightsError("a PyTorch file whose members take more bytes than it has")
+        for entry in entries:
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise WeightsError(f"{quoted(entry.filename)} in it is packed, which torch.save never does")
-            if entry.filename.endswith(".pkl") and entry.file_size > _MAX_PICKLE_BYTES:
-                raise WeightsError(
-                    f"{quoted(entry.filename)} in it has {entry.file_size} bytes; at most "
-                    f"{_MAX_PICKLE_BYTES} are read"
-                )
+            if entry.filename.endswith("data.pkl"):
+                if entry.file_size > _MAX_PICKLE_BYTES:
+                    raise WeightsError(
+                        f"{quoted(entry.filename)} in it has {entry.file_size} bytes; at most "
+                        f"{_MAX_PICKLE_BYTES} are read"
+                    )
+                check_pickle(archive.read(entry))
+
+
+def _check_old(path: str) -> None:
+    """Of the format before PyTorch 1.6: five pickles, one of them the content, and then the storages."""
+    with open_regular(path) as stream:
+        for _ in range(5):
+            check_pickle(stream)
 
 
 def _state_dict_in(content: Any) -> dict[Any, torch.Tensor] | None:
@@ -91,6 +103,10 @@ def _check_sizes(path: str, tensors: dict[Any, torch.Tensor]) -> None:
     for key, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized:
             raise WeightsError(f"{path}: {quoted(str(key))} is a {tensor.layout} tensor, which is not read")
+        if tensor.is_meta or tensor.is_conj() or tensor.is_neg():
+            raise WeightsError(
+                f"{path}: {quoted(str(key))} has no values of its own; save contiguous tensors"
+            )
         storage = tensor.untyped_storage()
         stored[storage.data_ptr()] = storage.nbytes()
         if tensor.numel() * tensor.element_size() > storage.nbytes():

@@ -135,6 +135,14 @@ class Adam(Update):
     name = "Adam"
     histories = 2
 
+    def __init__(self, param: Any, source: str, params: Tensors) -> None:
+        super().__init__(param, source, params)
+        if not (0 <= self.momentum < 1 and 0 <= self.momentum2 < 1):
+            raise PrototxtError(
+                f"{source}: momentum, momentum2: Adam needs them from 0 to below 1, found {self.momentum:g} "
+                f"and {self.momentum2:g}"
+            )
+
     def step(self, diffs: Tensors, rates: list[float], iteration: int) -> None:
         mean, square = self._part(0), self._part(1)
         t = iteration + 1

@@ -28,7 +28,11 @@ def npy_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtype]
     length = stream.read(2 if version == (1, 0) else 4)
     if int.from_bytes(length, "little") > MAX_HEADER_BYTES:
         raise ValueError(f"a header of {int.from_bytes(length, 'little')} bytes")
-    shape, _, dtype = read(io.BytesIO(length + stream.read(int.from_bytes(length, "little"))))
+    header = length + stream.read(int.from_bytes(length, "little"))
+    try:
+        shape, _, dtype = read(io.BytesIO(header))
+    except Exception as error:  # numpy has Python parse it, and guards against little of what that raises
+        raise ValueError(f"its header is none ({type(error).__name__})") from None
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read")
     if any(side < 0 for side in shape) or stream.tell() + math.prod(shape) * dtype.itemsize != size:

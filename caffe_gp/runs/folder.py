@@ -93,6 +93,7 @@ class RunFolder:
         for path in stale:
             if path.is_file():
                 path.unlink()
+        self._check_kinds()
         (self.path / "records").mkdir(parents=True, exist_ok=True)
         if not begun or not self.lists(ids):
             write_bytes(self.path / "ids.txt", _lines(ids))
@@ -174,6 +175,8 @@ class RunFolder:
             if (self.path / name).exists() and not (self.path / name).is_file():
                 raise DataError(f"{self.path / name}: expected a file; {_OF_A_RUN}. Remove it")
         records = self.path / "records"
+        if records.is_symlink():
+            raise DataError(f"{records}: a link, which leads out of the run's folder; remove it")
         if records.exists() and not records.is_dir():
             raise DataError(f"{records}: expected a folder; {_OF_A_RUN}. Remove it")
 

@@ -559,3 +559,18 @@ def test_filler_refuses():
         fill(Blob((2, 2)), pb.FillerParameter(type="magic"))
     with pytest.raises(NetError, match="square kernel"):
         fill(Blob((2, 2, 3, 4)), pb.FillerParameter(type="bilinear"))
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+def test_a_stride_beyond_the_input(kind):
+    """There is one step, whose length says nothing; torch crashes with huge ones where images are several."""
+    values = [RNG.randn(2, 3, *((5, 4) if kind == "Convolution" else (1, 1)))]
+    text = f'type: "{kind}" convolution_param {{ num_output: 2 kernel_size: 3 %s }}'
+    plain, far = (Run(text % f"stride: {stride}", values) for stride in (3, 2147483647))
+    for blob, other in zip(plain.layer.blobs, far.layer.blobs):
+        blob.data[...] = other.data[...] = RNG.randn(*blob.shape)
+    plain.forward(), far.forward()
+    assert plain.top[0].shape == far.top[0].shape
+    assert_close(far.data[0], plain.data[0])
+    dy = RNG.randn(*plain.top[0].shape)
+    assert_close(far.backward([dy])[0], plain.backward([dy])[0])

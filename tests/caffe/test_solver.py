@@ -174,6 +174,12 @@ def test_a_policy_without_a_rate(policy):
         made.lr  # noqa: B018
 
 
+@pytest.mark.parametrize("momenta", ["momentum: -1", "momentum: 1", "momentum2: 2", "momentum2: -inf"])
+def test_adam_without_a_step(momenta):
+    with pytest.raises(PrototxtError, match="momentum, momentum2: Adam needs them from 0 to below 1"):
+        solver("Adam", f'base_lr: 1 lr_policy: "fixed" {momenta}')
+
+
 @pytest.mark.parametrize("kind", SOLVERS)
 @pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
 def test_resumed_training_equals_uninterrupted_training(tmp_path, kind, form):

@@ -214,6 +214,11 @@ def test_links_do_not_lead_a_run_outside(scored, tmp_path):
     os.symlink(tmp_path / "outside", tmp_path / "run" / "labels")
     with pytest.raises(DataError, match="leads out of the folder"):
         evaluate(settings)
+    shutil.rmtree(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    os.symlink(tmp_path / "outside", tmp_path / "run" / "records")
+    with pytest.raises(DataError, match="records: a link, which leads out of the run's folder"):
+        evaluate(settings)
     record = {
         "item": "a",
         "image_sha256": "1",

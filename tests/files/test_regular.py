@@ -116,6 +116,11 @@ def test_arrays_that_claim_more_than_the_file_has(tmp_path):
     whole.write_bytes(header + text.ljust(117).encode() + b"\n" + bytes(48))
     with pytest.raises(CaffeGPError, match="176 bytes, which its shape"):
         read_array(str(whole))
+    for shape in ("(" * 9000, "[" * 9000, "-" * 9000, "(1,"):
+        text = ("{'descr': '<f8', 'fortran_order': False, 'shape': " + shape).encode()
+        whole.write_bytes(np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little") + text)
+        with pytest.raises(CaffeGPError, match="its header is none"):
+            read_array(str(whole))
 
 
 def test_kinds_of_what_is_no_file(tmp_path):

@@ -7,8 +7,10 @@ framework's way: with PyTorch, or as Keras and MatConvNet define them.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
+import warnings
 import zipfile
 import zlib
 
@@ -492,3 +494,57 @@ def test_pytorch_files_are_stored_as_they_are(tmp_path):
     os.mkfifo(tmp_path / "pipe.pth")
     with pytest.raises(WeightsError, match="pipe.pth: not readable .it is a pipe, not a file"):
         read_state_dict(tmp_path / "pipe.pth")
+
+
+def _shared_tuples(depth):
+    """A tuple of twice a tuple of twice ...: some bytes a level, twice as long to hash and print."""
+    made = ()
+    for _ in range(depth):
+        made = (made, made)
+    return made
+
+
+class _WithSharedKey:
+    """Written as a dict with a key that takes for ever to hash, without the writer's hashing it."""
+
+    def __reduce__(self):
+        return dict, (), None, None, iter([(_shared_tuples(40), 1)])
+
+
+@pytest.mark.parametrize(
+    "held, says",
+    [
+        (_WithSharedKey(), "more than 10000000 objects in one"),
+        ([[] for _ in range(300_000)], "more than 300000 operations"),
+        (bytearray(5), "a bytearray of any size"),
+    ],
+    ids=["shared", "many", "bytearray"],
+)
+@pytest.mark.parametrize("today", [True, False])
+def test_pickles_that_ask_for_more_than_they_hold(tmp_path, held, says, today):
+    path = tmp_path / "w.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(held, path, pickle_protocol=2, _use_new_zipfile_serialization=today)
+    with pytest.raises(WeightsError, match=says):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(3, device="meta"), torch.ones(3, dtype=torch.cfloat).conj()])
+def test_tensors_without_values_of_their_own(tmp_path, tensor):
+    torch.save({"a": tensor}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="'a' has no values of its own"):
+        read_state_dict(tmp_path / "w.pth")
+
+
+def test_members_over_each_other(tmp_path):
+    """A table that names the same bytes many times."""
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "w.pth")
+    with zipfile.ZipFile(tmp_path / "w.pth", "a") as archive:
+        entry = archive.getinfo("w/data/0")
+        for number in range(1, 40):
+            archive.filelist.append(copy.copy(entry))
+            archive.filelist[-1].filename = f"w/data/{number}"
+        archive._didModify = True
+    with pytest.raises(WeightsError, match="members take more bytes than it has"):
+        read_state_dict(tmp_path / "w.pth")

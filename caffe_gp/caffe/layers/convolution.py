@@ -114,6 +114,10 @@ class _Filters(SpatialLayer):
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         raise NotImplementedError
 
+    def _strides(self, sizes: Sequence[int]) -> list[int]:
+        """To compute with: no longer than matters, since torch fails with huge ones."""
+        raise NotImplementedError
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, num_output, spatial sizes)."""
         for blob, out in zip(bottom, top):
@@ -131,6 +135,7 @@ class _Filters(SpatialLayer):
                     f"{blob.shape} with pad {self.pad}"
                 )
             out.reshape(*blob.shape[: self.axis], self._num_output, *sizes)
+            self._stride = self._strides(blob.shape[self.axis + 1 :])
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Weights in the layout of torch's kernels (filled up to eight outputs), or patches for tiny images.
@@ -160,9 +165,11 @@ class _Filters(SpatialLayer):
             if self.dims not in CONV:
                 y = self._convolve_nd(x, out, weight, bias)
             elif self.transposed:
-                y = CONV_TRANSPOSE[self.dims](x, weight, bias, self.stride, self.pad, 0, group, self.dilation)
+                y = CONV_TRANSPOSE[self.dims](
+                    x, weight, bias, self._stride, self.pad, 0, group, self.dilation
+                )
             else:
-                y = CONV[self.dims](x, weight, bias, self.stride, self.pad, self.dilation, group)
+                y = CONV[self.dims](x, weight, bias, self._stride, self.pad, self.dilation, group)
             out.data_tensor = y.view(out.shape) if self.axis != 1 else y
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -196,7 +203,7 @@ class _Filters(SpatialLayer):
             x,
             weight,
             [self._num_output],
-            self.stride,
+            self._stride,
             self.pad,
             self.dilation,
             self.transposed,
@@ -210,7 +217,7 @@ class _Filters(SpatialLayer):
 
         Seen with torch 2.13 (oneDNN): 1 x 1 kernels with a stride, few channels, several images.
         """
-        return max(self.kernel, default=1) == 1 < max(self.stride, default=1)
+        return max(self.kernel, default=1) == 1 < max(self._stride, default=1)
 
     def _convolve_nd(
         self, x: torch.Tensor, out: Blob, weight: torch.Tensor, bias: torch.Tensor | None
@@ -234,7 +241,7 @@ class _Filters(SpatialLayer):
 
     @property
     def _geometry(self) -> tuple[list[int], list[int], list[int], int]:
-        return self.stride, self.pad, self.dilation, self._group
+        return self._stride, self.pad, self.dilation, self._group
 
     def _kernels(self) -> tuple[torch.Tensor, int]:
         """Weights and group to compute with."""
@@ -260,6 +267,10 @@ class ConvolutionLayer(_Filters):
 
     def _output_size(self, sizes: Sequence[int]) -> tuple[int, ...]:
         return self.conv_size(sizes)
+
+    def _strides(self, sizes: Sequence[int]) -> list[int]:
+        places = (n + 2 * p - d * (k - 1) for n, p, d, k in zip(sizes, self.pad, self.dilation, self.kernel))
+        return [min(s, most) for s, most in zip(self.stride, places)]
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Of the matrix product: patches, and the outputs before their axes are in order."""
@@ -305,7 +316,7 @@ class ConvolutionLayer(_Filters):
         return patches < self._num_output and patches > 0
 
     def _window(self) -> list[Any]:
-        return [self.kernel, self.dilation, self.pad, self.stride]
+        return [self.kernel, self.dilation, self.pad, self._stride]
 
     def _patches(self, x: torch.Tensor) -> torch.Tensor:
         """(channels * kernel elements, N * output places)."""
@@ -334,6 +345,9 @@ class DeconvolutionLayer(_Filters):
             s * (n - 1) + d * (k - 1) + 1 - 2 * p
             for n, s, k, p, d in zip(sizes, self.stride, self.kernel, self.pad, self.dilation)
         )
+
+    def _strides(self, sizes: Sequence[int]) -> list[int]:
+        return [1 if n == 1 else s for n, s in zip(sizes, self.stride)]
 
     def _kernels(self) -> tuple[torch.Tensor, int]:
         """Upsampling by a fixed kernel is stored dense with zeros off the diagonal: run it depthwise."""
