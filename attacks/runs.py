@@ -121,6 +121,8 @@ def _list(name: str, idea: str, line: str) -> Attack:
 ATTACKS = [
     _run("whole", "a run as it should be", lambda folder: _write(folder), "loads"),
     _run("long_line", "a line of 500 MB", _long_line),
+    _run("copies", "100,000 records of one item",
+         lambda folder: _write(folder, lines=json.dumps(HEAD) + f"\n{json.dumps(RECORD)}" * 100_000 + "\n")),
     _run("deep", "JSON, 200,000 lists deep", _deep),
     _run("deep_key", "the same as its key", _deep_key),
     _run("digits", "a number of a million digits", _many_digits),

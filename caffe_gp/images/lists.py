@@ -99,8 +99,8 @@ def read_image_list(path: Path) -> list[Listed]:
         before = lines.setdefault(Path(image).stem, number)
         if before != number:
             raise DataError(
-                f"{path}, line {number}: {image} has the name of the image of line {before}: results are named "
-                "after the image, so names must differ"
+                f"{path}, line {number}: {image} has the name of the image of line {before}: "
+                "results are named after the image, so names must differ"
             )
         if not beside or beside.startswith("#") or _are_numbers(beside):
             found.append(Listed(image))

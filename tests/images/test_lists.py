@@ -155,7 +155,7 @@ def test_ids(tmp_path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("a.jpg " + "1" * 60 + "x", "no such label map"),  # no expression that tries all ways to split it
+        ("b c.png " + "1" * 60 + "x", "no such label map"),  # no expression that tries all ways to split it
         ("sub/../a.jpg", "has the name of the image of line 1"),
         ("y" * 5_000, "no such image"),
         ("y/" * 5_000, "no such image"),
