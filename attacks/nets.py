@@ -243,7 +243,7 @@ _SLOW = [
         "redos_quotes", "escaped quotes without an end", lambda: 'name: "' + '\\"' * 100_000, "PrototxtError"
     ),
     _net("redos_placeholders", "placeholders without an end", lambda: "${" * 100_000, "PrototxtError"),
-    _net("redos_in_string", "the same in a string", lambda: f'name: "{"${" * 50_000}"\n{data()}', "loads"),
+    _net("redos_in_string", "the same in a string", lambda: f'name: "{"${" * 30_000}"\n{data()}', "loads"),
     _net("redos_comments", "comments, quotes", lambda: "#'\"" * 60_000 + '\n"' * 60_000, "PrototxtError"),
     _net("deep_text", "messages in messages", lambda: "layer { " * 50_000, "PrototxtError"),
     _net("deep_unknown", "unknown messages in unknown ones", lambda: "a { " * 50_000, "PrototxtError"),
@@ -266,7 +266,7 @@ _SLOW = [
         "PrototxtError",
     ),
     _net(
-        "many_rules_allowed", "as many as may be", lambda: "layer{" + "include{stage:'x'}" * 49_000 + "}", ""
+        "many_rules_allowed", "as many as may be", lambda: "layer{" + "include{stage:'x'}" * 41_000 + "}", ""
     ),
     _net(
         "many_strings", "one string in a million pieces", lambda: "name:" + "''" * 1_000_000, "PrototxtError"
@@ -282,7 +282,7 @@ _SLOW = [
     _net(
         "many_escapes_more",
         "and a variable",
-        lambda: "name:'${" + "\\\\377" * 1_000_000 + "'",
+        lambda: "name:'${" + "\\377" * 1_000_000 + "'",
         "PrototxtError",
     ),
     _net("line_break_in_name", "a name of two lines", data() + _layer("A\\nB"), "UnknownLayerTypeError"),

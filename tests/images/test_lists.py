@@ -11,6 +11,7 @@ from PIL import Image
 from caffe_gp.errors import DataError
 from caffe_gp.images.inputs import ImageFiles, find_images, images_in
 from caffe_gp.images.lists import MAX_GAPS, MAX_LINE_LENGTH, read_ids
+from caffe_gp.images.reading import read_image
 
 pytestmark = pytest.mark.engine
 
@@ -174,3 +175,9 @@ def test_a_name_ends_at_one_of_its_first_blanks(folder):
     assert read_ids(folder / "ids.txt", ["a"]) == ["a"]
     (folder / "ids.txt").write_text("a" + " 1" * MAX_GAPS + " 1")
     assert read_ids(folder / "ids.txt", ["a", "a 1"]) == ["a 1"]
+
+
+def test_a_file_whose_name_has_two_lines(folder):
+    (folder / "new\nline.png").touch()
+    with pytest.raises(DataError, match="^[^\n]*new.nline.png[^\n]*$"):
+        read_image(folder / "new\nline.png")
