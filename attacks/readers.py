@@ -11,7 +11,7 @@ from caffe_gp import caffe, engines, proto
 from caffe_gp.caffe.solver_state import read_state
 from caffe_gp.evaluation.results import read_run
 from caffe_gp.images.label_maps import read_label_png
-from caffe_gp.images.lists import read_lines
+from caffe_gp.images.lists import read_ids, read_image_list
 from caffe_gp.images.reading import image_size, read_image
 from caffe_gp.models.convert.archives import open_archive
 
@@ -102,7 +102,12 @@ def labels(path: Path) -> None:
 
 def image_list(path: Path) -> None:
     """Read a list of images."""
-    read_lines(path)
+    read_image_list(path)
+
+
+def ids(path: Path) -> None:
+    """Read a list of ids."""
+    read_ids(path, ["a"])
 
 
 def run(path: Path) -> None:
@@ -117,7 +122,7 @@ READERS: dict[str, Reader] = {
     one.__name__: one
     for one in (
         net, training_net, tool, solver, weights, hdf5_data, state, mean, archive, image, pycaffe_image,
-        labels, image_list, run,
+        labels, image_list, ids, run,
     )
 }  # fmt: skip
 
@@ -133,7 +138,7 @@ _BY_SUFFIX: dict[str, tuple[str, ...]] = {
     ".pth": ("archive",),
     ".npz": ("archive",),
     ".mat": ("archive",),
-    ".txt": ("image_list",),
+    ".txt": ("image_list", "ids"),
 }
 
 

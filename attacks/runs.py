@@ -108,9 +108,21 @@ def _many_classes(folder: Path) -> Path:
     return _write(folder, lines=lines)
 
 
+def _list(name: str, idea: str, line: str) -> Attack:
+    """A list of images, the first of which is there."""
+
+    def make(folder: Path) -> Path:
+        (folder / "a.png").touch()
+        return written("list.txt", f"a.png\n{line}\n")(folder)
+
+    return Attack(f"list_{name}", idea, make, ("image_list", "ids"), "DataError")
+
+
 ATTACKS = [
     _run("whole", "a run as it should be", lambda folder: _write(folder), "loads"),
     _run("long_line", "a line of 500 MB", _long_line),
+    _run("copies", "100,000 records of one item",
+         lambda folder: _write(folder, lines=json.dumps(HEAD) + f"\n{json.dumps(RECORD)}" * 100_000 + "\n")),
     _run("deep", "JSON, 200,000 lists deep", _deep),
     _run("deep_key", "the same as its key", _deep_key),
     _run("digits", "a number of a million digits", _many_digits),
@@ -136,4 +148,7 @@ ATTACKS = [
     *_edited("seconds", False, "seconds"),
     Attack("list_binary", "a list that is no text", written("list.txt", b"\0\1" * 500 + bytes(range(256))),
            ("image_list",), "NotTextError"),
+    _list("digits", "digits that can be split in many ways", "a.png " + "1" * 60 + "x"),
+    _list("long_line", "a line of a million characters", "a " * 500_000),
+    _list("long_name", "a name that no file can have", "y" * 5_000),
 ]  # fmt: skip

@@ -170,6 +170,7 @@ _PROTOBUF = [
     _caffemodel("dims", "ten million dimensions", lambda: _field(7, _field(1, bytes(10_000_000)))),
     _caffemodel("short", "a blob that ends behind the file", lambda: _dims(2) + b"\x2a\xff\xff\xff\xff\x07"),
     _raw("cm_layers", "a million empty layers", lambda: b"\xa2\x06\x00" * 1_000_000),
+    _raw("cm_unknown", "two million unknown fields", lambda: b"\xfa\x06\x00" * 2_000_000),
     _raw("cm_blobs", "a layer of a million empty blobs", lambda: _field(100, b"\x3a\0" * 1_000_000)),
     _raw("cm_deep", "groups in groups", lambda: b"\x0b" * 1_000_000),
     _raw("state_history", "a million blobs of history", lambda: _field(3, _dims(0)) * 1_000_000, "state"),

@@ -21,16 +21,17 @@ class CaffeGPError(RuntimeError):
 
     A RuntimeError, since that is what pycaffe raises for a missing file, and what its scripts catch.
     Messages name what files hold, so whoever shows one, a traceback too, gets it printable and of bounded
-    length.
+    length. The first argument is the message, one line whatever the names in it hold; the others are the
+    lines that follow.
     """
 
     exit_code = 1
 
     def __str__(self) -> str:
-        message = _LONG_NAME.sub(r"'\1...'", super().__str__())
+        message = _LONG_NAME.sub(r"'\1...'", "\n".join(one_line(str(one)) for one in self.args))
         if len(message) > _MESSAGE:
             message = f"{message[: 3 * _MESSAGE // 4]} ... {message[-_MESSAGE // 4 :]}"
-        return printable(message)
+        return message
 
 
 class UsageError(CaffeGPError):
@@ -100,7 +101,7 @@ _QUOTED = 16  # characters of a file's content in a message: enough to find it, 
 
 def quoted(text: str, most: int = _QUOTED) -> str:
     """The beginning of a text from a file, for a message: in quotes, without control characters."""
-    return f"'{printable(text[:most])}{'...' if len(text) > most else ''}'"
+    return f"'{one_line(text[:most])}{'...' if len(text) > most else ''}'"
 
 
 def printable(text: str) -> str:
@@ -110,9 +111,17 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """``printable``, and on one line: for names, which may hold line breaks."""
+    return printable(text).replace("\n", "\\n")
+
+
 def with_source(error: CaffeGPError, source: str) -> CaffeGPError:
     """The error with ``source`` in front of its message, unless that names it already."""
-    return error if source in str(error) else type(error)(f"{source}: {error}")
+    if source in str(error):
+        return error
+    message, *lines = error.args or ("",)
+    return type(error)(f"{source}: {message}", *lines)
 
 
 _KINDS = {"f": "floating-point numbers", "iu": "integers", "iuf": "numbers", "b": "bool"}

@@ -12,7 +12,7 @@ from caffe_gp import engines
 from caffe_gp.cli import options
 from caffe_gp.datasets.fetch import what_is_missing
 from caffe_gp.datasets.sources import find, published
-from caffe_gp.errors import CaffeGPError
+from caffe_gp.errors import CaffeGPError, printable
 from caffe_gp.experiments import suites
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Print the report."""
-    print(report(args.data_folder))
+    print(printable(report(args.data_folder)))
 
 
 def report(data_root: Path | None = None) -> str:

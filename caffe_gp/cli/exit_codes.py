@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any, Callable
 
-from caffe_gp.errors import CaffeGPError, printable
+from caffe_gp.errors import CaffeGPError, one_line, printable
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP)  # which have no class of their own
 
 #: The last line of every --help; the numbers are those of ``caffe_gp.errors``.
 EXIT_CODES = (
@@ -44,13 +46,13 @@ def finish(work: Callable[[], Any], *, tool: str, on_interrupt: Callable[[], str
     except MemoryError:
         return _say(tool, "out of memory: try smaller images or a smaller batch", 1)
     except OSError as error:
-        code = 2 if isinstance(error, _WRONG_PATH) else 1
-        return _say(tool, f"{error.filename or 'system'}: {error.strerror or error}", code)
+        code = 2 if isinstance(error, _WRONG_PATH) or error.errno in _NO_PATH else 1
+        return _say(tool, one_line(f"{error.filename or 'system'}: {error.strerror or error}"), code)
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
         first_line = str(error).strip().splitlines()[0]
-        return _say(tool, f"out of memory: try smaller images or a smaller batch ({first_line})", 1)
+        return _say(tool, f"out of memory: try smaller images or a smaller batch ({one_line(first_line)})", 1)
     return 0
 
 

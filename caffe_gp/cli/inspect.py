@@ -22,7 +22,7 @@ import numpy as np
 from caffe_gp import engines, proto
 from caffe_gp.cli import option_types, options
 from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, printable
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, one_line
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
@@ -76,7 +76,7 @@ def work(args: argparse.Namespace) -> None:
         description.facts.update(
             memory_facts(args.file, args.size, args.blob, score=args.score, defines=dict(args.defines))
         )
-    print(json.dumps(description.as_dict(), indent=1) if args.json else printable(description.text()))
+    print(json.dumps(description.as_dict(), indent=1) if args.json else description.text())
 
 
 @dataclass
@@ -133,7 +133,7 @@ class FileDescription:
             lines.append(f"  parameters: {known}; {len(self.layers)} layers, {with_blobs} with parameters")
             lines.append(f"  fits: {', '.join(self.models) or 'none of the known models'}")
         lines += [f"  {name}: {value}" for name, value in self.facts.items()]
-        return "\n".join(lines + _table(self.layers))
+        return "\n".join(one_line(line) for line in lines + _table(self.layers))
 
 
 def _table(layers: Sequence[LayerRow]) -> list[str]:

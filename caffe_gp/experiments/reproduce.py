@@ -112,7 +112,7 @@ def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
     names = [name for name in names if bench.suite.paper or not EXPERIMENTS[name].paper_only]
     lacks = missing(names, bench)
     if lacks:
-        raise DataError("not everything is here:\n  " + "\n  ".join(lacks))
+        raise DataError("not everything is here:", *(f"  {one}" for one in lacks))
     pages = []
     for name in names:
         report = EXPERIMENTS[name].run(bench)

@@ -6,7 +6,7 @@ Format: https://protobuf.dev/programming-guides/encoding/ (a tag is ``number << 
 from __future__ import annotations
 
 import mmap
-from typing import Iterator, NamedTuple, Union
+from typing import Callable, Iterator, NamedTuple, Union
 
 Buffer = Union[bytes, mmap.mmap]
 
@@ -29,6 +29,10 @@ class Field(NamedTuple):
     start: int
     end: int
     value: int  # of a varint; 0 otherwise
+
+
+#: What ``fields`` is, and whatever stands for it.
+Reading = Callable[[Buffer, int, int], Iterator[Field]]
 
 
 def read_varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Collection, Iterator, NamedTuple
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.regular import MAX_LIST_BYTES, read_regular
 from caffe_gp.images.reading import missing
 
+#: A path has at most 4,096 bytes. A line has one or two, or one and a number for each of a thousand classes.
+MAX_LINE_LENGTH = 64 << 10
+#: Of a path: at how many blanks, commas and semicolons it may end. Each is looked for on the disk.
+MAX_GAPS = 64
+
 _BETWEEN = re.compile(r"[\s,;]+")
-_NUMBERS = re.compile(r"([-+]?\d+(\.\d*)?[\s,;]*)+")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -35,7 +42,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """Number and content of the lines that say something; NotTextError, or DataError if it is not there.
 
     UTF-8 or UTF-16, with or without a byte order mark, else Latin-1. Blank lines and those that begin with #
-    do not count.
+    do not count. DataError for a line of more than MAX_LINE_LENGTH characters.
     """
     try:
         content = read_regular(path, MAX_LIST_BYTES)
@@ -46,8 +53,17 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     text = _decoded(content)
     if "\0" in text:
         raise NotTextError(f"{path}: not a text file, so not a list")
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    return [(number, line) for number, line in lines if line and not line.startswith("#")]
+    found = []
+    for number, whole in enumerate(text.splitlines(), 1):
+        line = whole.strip()
+        if len(line) > MAX_LINE_LENGTH:
+            raise DataError(
+                f"{path}, line {number}: longer than {MAX_LINE_LENGTH} characters, so not a line of a list: "
+                f"{quoted(line)}"
+            )
+        if line and not line.startswith("#"):
+            found.append((number, line))
+    return found
 
 
 def _decoded(content: bytes) -> str:
@@ -67,9 +83,11 @@ def read_image_list(path: Path) -> list[Listed]:
 
     Paths are relative to the current folder or to the list, may be quoted, hold blanks, and have / or \\ in
     them; one that leads nowhere from / is tried from these folders too. Numbers (Caffe's classes of whole
-    images) are passed over. DataError, naming the line, for what is not there.
+    images) are passed over. DataError, naming the line, for what is not there, and for a second image of one
+    name.
     """
-    found = []
+    found: list[Listed] = []
+    lines: dict[str, int] = {}  # of names
     for number, line in read_lines(path):
         entry = _image_entry(line, path.parent)
         if entry is None:
@@ -78,7 +96,13 @@ def read_image_list(path: Path) -> list[Listed]:
                 "'path label-map' or 'path number'"
             )
         image, beside = entry
-        if not beside or beside.startswith("#") or _NUMBERS.fullmatch(beside):
+        before = lines.setdefault(Path(image).stem, number)
+        if before != number:
+            raise DataError(
+                f"{path}, line {number}: {image} has the name of the image of line {before}: "
+                "results are named after the image, so names must differ"
+            )
+        if not beside or beside.startswith("#") or _are_numbers(beside):
             found.append(Listed(image))
             continue
         labels = _existing(beside, path.parent)
@@ -90,26 +114,39 @@ def read_image_list(path: Path) -> list[Listed]:
     return found
 
 
+def _are_numbers(text: str) -> bool:
+    return all(_NUMBER.fullmatch(word) for word in _BETWEEN.split(text) if word)
+
+
 def _image_entry(line: str, folder: Path) -> tuple[str, str] | None:
     """(existing image file, what stands behind it) of a line; the longest name that exists counts."""
     whole = _existing(line, folder)
     if whole is not None:
         return whole, ""
-    for between in reversed(list(_BETWEEN.finditer(line))):
+    for between in _gaps(line):
         image = _existing(line[: between.start()], folder)
         if image is not None:
             return image, line[between.end() :]
     return None
 
 
+def _gaps(line: str) -> list[re.Match[str]]:
+    """Where a path at the beginning of a line may end, the last first."""
+    return list(islice(_BETWEEN.finditer(line), MAX_GAPS))[::-1]
+
+
 def _existing(text: str, folder: Path) -> str | None:
-    """The file that a text of a list names, if it is there; DataError for a broken link."""
+    """The file that a text of a list names, if it is there; DataError for a broken link.
+
+    What no file can be called, such as 5,000 letters, is not there either.
+    """
     name = _unquoted(text)
-    for spelt in (name, name.replace("\\", "/")):
-        for path in (Path(spelt), folder / spelt, Path(spelt.lstrip("/")), folder / spelt.lstrip("/")):
-            if path.is_file():
-                return str(path)
-            if path.is_symlink():
+    for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
+        bare = spelt.lstrip("/")
+        for path in dict.fromkeys((spelt, os.path.join(folder, spelt), bare, os.path.join(folder, bare))):
+            if os.path.isfile(path):  # unlike pathlib's, no error for a name that is too long
+                return str(Path(path))
+            if os.path.islink(path):
                 raise missing(path, "image")
     return None
 
@@ -138,7 +175,7 @@ def read_ids(path: Path, known: Collection[str]) -> list[str]:
 
 def _names(line: str) -> Iterator[str]:
     """What of a line could be an id, the longest first."""
-    ends = [len(line), *(between.start() for between in reversed(list(_BETWEEN.finditer(line))))]
+    ends = [len(line), *(between.start() for between in _gaps(line))]
     for end in ends:
         name = _unquoted(line[:end]).replace("\\", "/").rpartition("/")[2]
         yield name

@@ -185,7 +185,8 @@ def _take(file: WeightsFile, target: Path, incoming: Path, source: Path, say: Sa
                 if staged.exists():
                     staged.unlink()
     if tried:
-        raise WeightsError(f"{file.name}: no file in {source} is it:\n  " + "\n  ".join(tried))
+        lines = (f"  {line}" for one in tried for line in one.split("\n"))
+        raise WeightsError(f"{file.name}: no file in {source} is it:", *lines)
     names = ", ".join(pattern for pattern, _ in _names(file))
     raise WeightsError(f"{file.name}: not in {source}, which has none of {names}")
 

@@ -24,7 +24,6 @@ from .text import (
     read_text,
     reject_long_names,
     reject_mixed_dialects,
-    reject_too_many_layers,
     reject_unset_names,
     to_text,
     write_text,
@@ -73,7 +72,6 @@ def parse_net_param(
     Raises PrototxtError (file:line:column and what is wrong) or NetError (contradictory rules).
     """
     text = expand_variables(text, defines, filename, strings_may_keep=True)
-    reject_too_many_layers(text, filename)
     param = parse_message(text, messages.NetParameter(), filename)
     reject_mixed_dialects(param, text, filename)
     param = upgrade_net(param, filename)

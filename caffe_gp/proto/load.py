@@ -10,14 +10,16 @@ Only layer names and blobs are read: the fields around them have different numbe
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
+from typing import Iterator
 
 import numpy as np
 
 from ..errors import WeightsError
 from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGHTS, MEAN, STATE
-from ..files.protobuf import LEN, VARINT, Damage, Field, expect, fields
+from ..files.protobuf import LEN, VARINT, Buffer, Damage, Field, Reading, expect, fields
 from .hdf5_weights import read_hdf5
 from .mapped import map_file, mapped_blob, refuse_other_files
 from .text import MAX_LAYERS
@@ -27,6 +29,8 @@ from .wire import INT_MAX
 #: Of a layer; an LSTM has 4. A solver keeps up to 2 for each parameter.
 MAX_BLOBS = 100
 MAX_HISTORY = 4 * MAX_LAYERS
+#: Of all messages of a file: 50 for each layer. Each costs 1.5 microseconds, whatever it is.
+MAX_FIELDS = 500_000
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
@@ -48,17 +52,31 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     return Weights(path, format, layers)
 
 
+def _counting() -> Reading:
+    """``fields``, which raises Damage when the messages read with it hold more than MAX_FIELDS together."""
+    counted = itertools.count(1)
+
+    def read(buffer: Buffer, start: int, end: int) -> Iterator[Field]:
+        for field in fields(buffer, start, end):
+            if next(counted) > MAX_FIELDS:
+                raise Damage(field.offset, f"more than {MAX_FIELDS} fields; no net has so many")
+            yield field
+
+    return read
+
+
 def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
     """(format, layers) of a NetParameter: field 100 is a V2 layer, field 2 a V1 (or V0) one."""
     v1, v2 = [], []
-    for field in fields(buffer, 0, len(buffer)):
+    read = _counting()
+    for field in read(buffer, 0, len(buffer)):
         if field.number in (1, 2, 100):
             expected = {1: "the net's name", 2: "a V1 layer", 100: "a layer"}[field.number]
             expect(field, LEN, expected)
         if field.number == 2:
-            v1.append(_scan_layer(buffer, field, path, name_field=4, blobs_field=6, v0_field=1))
+            v1.append(_scan_layer(buffer, read, field, path, name_field=4, blobs_field=6, v0_field=1))
         elif field.number == 100:
-            v2.append(_scan_layer(buffer, field, path, name_field=1, blobs_field=7))
+            v2.append(_scan_layer(buffer, read, field, path, name_field=1, blobs_field=7))
         if len(v1) + len(v2) > MAX_LAYERS:
             raise WeightsError(f"{path}: more than {MAX_LAYERS} layers; is it really a caffemodel?")
     if not v1 and not v2:
@@ -71,6 +89,7 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
 
 def _scan_layer(
     buffer: mmap.mmap,
+    read: Reading,
     outer: Field,
     path: str,
     name_field: int,
@@ -80,7 +99,7 @@ def _scan_layer(
     """(name, blobs, is V0) of one layer; a V1 entry may wrap a V0 one, whose name and blobs then count."""
     name = ""
     spans: list[Field] = []
-    for field in fields(buffer, outer.start, outer.end):
+    for field in read(buffer, outer.start, outer.end):
         if field.number == name_field:
             expect(field, LEN, "a layer's name")
             name = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
@@ -91,11 +110,11 @@ def _scan_layer(
                 raise WeightsError(f"{path}: layer '{name}': more than {MAX_BLOBS} blobs; it is damaged")
         elif field.number == v0_field:
             expect(field, LEN, "a V0 layer")
-            return (*_scan_layer(buffer, field, path, name_field=1, blobs_field=50)[:2], True)
+            return (*_scan_layer(buffer, read, field, path, name_field=1, blobs_field=50)[:2], True)
     blobs: list[WeightBlob | None] = []
     for index, field in enumerate(spans):
         where = f"{path}: layer '{name}', blob {index}"
-        blobs.append(mapped_blob(buffer, field.start, field.end, where))
+        blobs.append(mapped_blob(buffer, field.start, field.end, where, read))
     return name, blobs, False
 
 
@@ -109,7 +128,7 @@ def read_blob(path: str | os.PathLike[str]) -> np.ndarray:
     buffer = map_file(path)
     refuse_other_files(path, MEAN)
     with buffer:
-        return np.array(mapped_blob(buffer, 0, len(buffer), path).array())
+        return np.array(mapped_blob(buffer, 0, len(buffer), path, _counting()).array())
 
 
 def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
@@ -120,8 +139,9 @@ def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
     values = {1: 0, 4: 0}
     learned_net = ""
     history: list[WeightBlob] = []
+    read = _counting()
     try:
-        for field in fields(buffer, 0, len(buffer)):
+        for field in read(buffer, 0, len(buffer)):
             if field.number in values:
                 expect(field, VARINT, "iter" if field.number == 1 else "current_step")
                 values[field.number] = field.value
@@ -136,7 +156,7 @@ def read_solverstate(path: str | os.PathLike[str]) -> SolverStateFile:
                 if len(history) == MAX_HISTORY:
                     raise WeightsError(f"{path}: more than {MAX_HISTORY} blobs of history; it is damaged")
                 where = f"{path}: history blob {len(history)}"
-                history.append(mapped_blob(buffer, field.start, field.end, where))
+                history.append(mapped_blob(buffer, field.start, field.end, where, read))
     except Damage as damage:
         raise WeightsError(f"{path}: {damage}. Is it a solverstate?") from None
     return SolverStateFile(path, values[1], learned_net, values[4], history)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..files.kinds import HDF5_MAGIC, wrong_file
-from ..files.protobuf import Damage
+from ..files.protobuf import Damage, Reading, fields
 from ..files.regular import open_regular
 from . import wire
 from .weights import WeightBlob
@@ -79,10 +79,10 @@ class MappedBlob(WeightBlob):
         return values
 
 
-def mapped_blob(buffer: mmap.mmap, start: int, end: int, where: str) -> MappedBlob:
+def mapped_blob(buffer: mmap.mmap, start: int, end: int, where: str, read: Reading = fields) -> MappedBlob:
     """The BlobProto buffer[start:end]; WeightsError, with ``where`` in front, for one that is damaged."""
     try:
-        entry = wire.scan_blob(buffer, start, end)
+        entry = wire.scan_blob(buffer, start, end, read)
     except Damage as damage:
         raise WeightsError(f"{where}: {damage}") from None
     except WeightsError as error:

@@ -22,26 +22,33 @@ from .explain import explain
 
 M = TypeVar("M", bound=Message)
 
-#: A prototxt is a few hundred kB at most; what is bigger is something else (weights, a list, a dump).
-MAX_TEXT_BYTES = 16 << 20
+#: A prototxt has some 500 kB at most; what is bigger is something else (weights, a list, a dump).
+MAX_TEXT_BYTES = 4 << 20
 #: The deepest published nets have some 5,000 (ResNet-1001). Each costs some 200 microseconds: 2 s in all.
+#: Inputs count, too: each becomes a layer.
 MAX_LAYERS = 10_000
+#: Words, numbers, strings and comments: 20 a layer of the deepest. Each costs up to 10 microseconds.
+MAX_WORDS = 125_000
+MAX_LINES = 1_000_000  # blank ones, too; each costs 0.3 microseconds
+#: What a Python layer is given as a string is longer than anything else, and has less than a page.
+MAX_STRING = 64 << 10
 #: The longest published ones have about 60 characters. Names of Split layers repeat those of blobs.
 MAX_NAME_LENGTH = 1_000
 #: Of what ``to_text`` writes.
 LINE_LENGTH = 110
 
 _KINDS = {"NetParameter": NET, "SolverParameter": SOLVER}
+# No longer than is allowed, since matching takes some 400 bytes for each character.
+_STRING = (r"""(?P<string>"(?:\\.|[^"\\\n]){0,LENGTH}"?|'(?:\\.|[^'\\\n]){0,LENGTH}'?)""").replace(
+    "LENGTH", str(MAX_STRING)
+)
 # A comment, a string, or (elsewhere) a placeholder; in this order, so that '#' in a string is no comment.
 # Every character is looked at once: a string without an end is one too, a placeholder holds no other.
-_TOKENS = re.compile(
-    r"""(?P<comment>\#[^\n]*) | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)
-                         | \$\{(?P<var>[^${}\n]*)\}""",
-    re.VERBOSE,
-)
+_TOKENS = re.compile(rf"(?P<comment>\#[^\n]*)|{_STRING}|\$\{{(?P<var>[^${{}}\n]*)\}}")
 _PLACEHOLDER = re.compile(r"\$\{([^${}\n]*)\}")
 _SHOWN, _LONGEST_SHOWN = 20, 60  # names of variables in a message, and their characters
-_LAYER = re.compile(r"\blayers?(?:\s*:)?\s*[{<]")
+# As the parser splits text, but for punctuation. A name may hold + and -, a number may hold letters.
+_WORDS = re.compile(rf"\#[^\n]*|{_STRING}|(?P<begins>(?:layers?|input)(?![\w.+-]))|[\w.+-]+")
 
 
 def decode_text(data: bytes, filename: str) -> str:
@@ -132,11 +139,21 @@ def _unset(where: str, name: str, text: str) -> str:
     )
 
 
-def reject_too_many_layers(text: str, filename: str) -> None:
-    """Raise PrototxtError for a text with more than MAX_LAYERS layers, before any is parsed."""
-    for count, _ in enumerate(_LAYER.finditer(text), 1):
-        if count > MAX_LAYERS:
-            raise PrototxtError(f"{filename}: more than {MAX_LAYERS} layers; is it really a net?")
+def reject_too_much(text: str, filename: str) -> None:
+    """Raise PrototxtError for a text that holds more of something than any net, before it is parsed."""
+    if text.count("\n") > MAX_LINES:
+        raise PrototxtError(f"{filename}: more than {MAX_LINES} lines; is it really a net?")
+    layers = 0
+    for words, word in enumerate(_WORDS.finditer(text), 1):
+        if word.lastgroup == "begins":
+            layers += 1
+        elif word.lastgroup == "string" and word.end() - word.start() > MAX_STRING:
+            line = text.count("\n", 0, word.start()) + 1
+            raise PrototxtError(f"{filename}:{line}: a string of more than {MAX_STRING} characters")
+        if layers > MAX_LAYERS:
+            raise PrototxtError(f"{filename}: more than {MAX_LAYERS} layers and inputs; is it really a net?")
+        if words > MAX_WORDS:
+            raise PrototxtError(f"{filename}: more than {MAX_WORDS} words; is it really a net?")
 
 
 def reject_long_names(param: pb.NetParameter, filename: str) -> None:
@@ -165,6 +182,7 @@ def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None
 
 def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
+    reject_too_much(text, filename)
     try:
         text_format.Parse(text, message, descriptor_pool=pb.POOL)
     except text_format.ParseError as error:

@@ -12,7 +12,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import WeightsError
-from ..files.protobuf import I32, I64, LEN, VARINT, Buffer, Damage, Field, expect, fields, read_varint
+from ..files.protobuf import (
+    I32,
+    I64,
+    LEN,
+    VARINT,
+    Buffer,
+    Damage,
+    Field,
+    Reading,
+    expect,
+    fields,
+    read_varint,
+)
 
 #: Caffe's limit on the number of values in a blob (and protobuf's on the bytes in a file).
 INT_MAX = 2**31 - 1
@@ -76,7 +88,7 @@ def _varints(buffer: Buffer, field: Field, what: str) -> list[int]:
 _VALUE_FIELDS = {5: (4, True), 6: (4, False), 8: (8, True), 9: (8, False)}
 
 
-def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
+def scan_blob(buffer: Buffer, start: int, end: int, read: Reading = fields) -> BlobEntry:
     """Shape and data segments of the BlobProto buffer[start:end], checked against each other.
 
     Caffe's rules (Blob::FromProto): any of num/channels/height/width makes the shape 4-D, else
@@ -89,7 +101,7 @@ def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
     position = start
     while position < end:
         restart: int | None = None
-        for field in fields(buffer, position, end):
+        for field in read(buffer, position, end):
             if field.number in (1, 2, 3, 4):
                 expect(field, VARINT, ("num", "channels", "height", "width")[field.number - 1])
                 legacy_dims[field.number - 1] = _signed(field.value)
@@ -97,7 +109,7 @@ def scan_blob(buffer: Buffer, start: int, end: int) -> BlobEntry:
             elif field.number == 7:
                 expect(field, LEN, "shape")
                 has_shape = True
-                for sub in fields(buffer, field.start, field.end):
+                for sub in read(buffer, field.start, field.end):
                     if sub.number == 1:
                         dims.extend(_varints(buffer, sub, "shape.dim"))
                     _check_axes(len(dims))

@@ -198,7 +198,7 @@ def _error(where: str, doing: str, error: Exception, frames: Sequence[traceback.
     if isinstance(error, SyntaxError) and error.text:
         lines = f"    {error.text.strip()}"
     said = f"{where}: {place}{what} (in {doing}).{_remedy(error)}"
-    return NetError(f"{said}\n{lines}" if lines else said)
+    return NetError(said, *lines.splitlines())
 
 
 def _remedy(error: Exception) -> str:

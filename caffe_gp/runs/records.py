@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, NamedTuple
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files import fields
 from caffe_gp.files.atomic import naming
 from caffe_gp.files.json_files import loads
@@ -73,9 +73,11 @@ def read_records(path: Path, schema: Schema = ANYTHING) -> tuple[dict[str, Any] 
     """First line and records of a file; a torn last line is left out.
 
     The first line is None in a file that was torn before its end. DataError, naming the line and the field,
-    for anything but such a file.
+    for anything but such a file, and for an item that is there twice: one worker writes a file,
+    each item once.
     """
     entries: list[dict[str, Any]] = []
+    seen: set[str] = set()
     for number, line in enumerate(_lines(path), 1):
         try:
             entry = fields.mapping(loads(line), "the line")
@@ -83,7 +85,10 @@ def read_records(path: Path, schema: Schema = ANYTHING) -> tuple[dict[str, Any] 
                 fields.mapping(entry.get("key"), "key")
                 schema.head(entry)
             else:
-                fields.text(entry.get("item"), "item")
+                item = fields.text(entry.get("item"), "item")
+                if item in seen:
+                    raise ValueError(f"item {quoted(item)} is in this file already")
+                seen.add(item)
                 schema.record(entries[0], entry)
         except ValueError as error:
             raise DataError(

@@ -40,5 +40,7 @@ def test_gpus_as_the_driver_tells_them(tmp_path, monkeypatch):
 
 def test_command(tmp_path):
     command = [sys.executable, "-m", "caffe_gp", "doctor", "--data-folder", str(tmp_path)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environment = {**os.environ, "CAFFE_GP_MODELS": str(tmp_path / "\x1b[2J")}
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert answer.returncode == 0 and f"data in {tmp_path}" in answer.stdout and not answer.stderr
+    assert "\x1b" not in answer.stdout and r"\x1b[2J" in answer.stdout

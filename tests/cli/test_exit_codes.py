@@ -34,7 +34,7 @@ RUNS = {
     "--model": ("fcn8s", ""),
     "--prototxt": ("nowhere.prototxt", "", "."),
     "--caffemodel": ("nowhere.caffemodel", "", "."),
-    "--out": ("file", "file/out", "/proc/x", ""),
+    "--out": ("file", "file/out", "/proc/x", "x" * 300, ""),
 }
 SEGMENTATION = {
     **RUNS,
@@ -48,7 +48,7 @@ SEGMENTATION = {
 NONSENSE = {
     "run": {
         **SEGMENTATION,
-        "--image": ("nowhere.png", "net.prototxt", ""),
+        "--image": ("nowhere.png", "x" * 300 + ".png", "net.prototxt", ""),
         "--images": ("nowhere", "empty", ""),
         "--labels": ("nowhere",),
         "--palette": ("nowhere.txt", "net.prototxt"),

@@ -151,6 +151,12 @@ def test_every_prototxt_of_the_zoo(name, tmp_path):
     describe_file(write(tmp_path, "prepared.prototxt", prepared_text(name)))
 
 
+def test_a_name_of_two_lines_stays_on_one(tmp_path):
+    (tmp_path / "n.caffemodel").write_bytes(b"\xa2\x06\x05\x0a\x03a\nb")
+    text = describe_file(tmp_path / "n.caffemodel").text()
+    assert "  a\\nb" in text.split("\n")
+
+
 def test_prototxts_that_are_none(tmp_path):
     with pytest.raises(PrototxtError, match="no field named 'layr'"):
         describe_file(write(tmp_path, "net.prototxt", 'layr { name: "x" }'))

@@ -10,7 +10,8 @@ from PIL import Image
 
 from caffe_gp.errors import DataError
 from caffe_gp.images.inputs import ImageFiles, find_images, images_in
-from caffe_gp.images.lists import read_ids
+from caffe_gp.images.lists import MAX_GAPS, MAX_LINE_LENGTH, read_ids
+from caffe_gp.images.reading import read_image
 
 pytestmark = pytest.mark.engine
 
@@ -150,3 +151,33 @@ def test_ids(tmp_path):
         read_ids(listed, known)
     with pytest.raises(DataError, match="no such list"):
         read_ids(tmp_path / "none.txt", known)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("b c.png " + "1" * 60 + "x", "no such label map"),  # no expression that tries all ways to split it
+        ("sub/../a.jpg", "has the name of the image of line 1"),
+        ("y" * 5_000, "no such image"),
+        ("y/" * 5_000, "no such image"),
+        ("y " * (MAX_LINE_LENGTH // 2 + 2), f"longer than {MAX_LINE_LENGTH} characters"),
+    ],
+    ids=["digits", "twice", "long_name", "long_path", "long_line"],
+)
+def test_a_line_that_no_list_has_is_named(folder, line, says):
+    with pytest.raises(DataError, match=f"list.txt, line 2: .*{says}|list.txt, line 2: {says}"):
+        found(folder, f"a.jpg\n{line}\n")
+
+
+def test_a_name_ends_at_one_of_its_first_blanks(folder):
+    """To look at all beginnings of all lines takes the square of a line's length."""
+    (folder / "ids.txt").write_text("a" + " 1" * MAX_GAPS)
+    assert read_ids(folder / "ids.txt", ["a"]) == ["a"]
+    (folder / "ids.txt").write_text("a" + " 1" * MAX_GAPS + " 1")
+    assert read_ids(folder / "ids.txt", ["a", "a 1"]) == ["a 1"]
+
+
+def test_a_file_whose_name_has_two_lines(folder):
+    (folder / "new\nline.png").touch()
+    with pytest.raises(DataError, match="^[^\n]*new.nline.png[^\n]*$"):
+        read_image(folder / "new\nline.png")

@@ -12,7 +12,7 @@ from caffe_gp.errors import NetError, PrototxtError
 from caffe_gp.files.atomic import write_atomically
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import text as proto_text
-from caffe_gp.proto.text import decode_text
+from caffe_gp.proto.text import MAX_LAYERS, MAX_LINES, MAX_STRING, MAX_WORDS, decode_text
 
 CONV = 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 } }'
 
@@ -308,9 +308,32 @@ def test_a_megabyte_is_read_once(text):  # each took minutes where a search star
     decode_text(text.encode(), "net.prototxt")
 
 
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("layer { } layers: <>" * (MAX_LAYERS // 2 + 1), "more than 10000 layers and inputs"),
+        ("layer # what stands between\n{ }" * (MAX_LAYERS + 1), "more than 10000 layers and inputs"),
+        ("input: 'a' " * (MAX_LAYERS + 1), "more than 10000 layers and inputs"),
+        ("input_dim:1 " * (MAX_WORDS // 2 + 1), "more than 125000 words"),
+        ("name:" + "'a'" * MAX_WORDS, "more than 125000 words"),
+        ("#\n" * (MAX_WORDS + 1), "more than 125000 words"),
+        ("\n" * (MAX_LINES + 1), "more than 1000000 lines"),
+        ("\nname: '" + r"\377" * (MAX_STRING // 4 + 1) + "'", ":2: a string of more than 65536 char"),
+    ],
+    ids=["layers", "comments_in_layers", "inputs", "fields", "strings", "comments", "lines", "string"],
+)
+@pytest.mark.parametrize("parse", [proto.parse_net_param, proto.parse_solver_param])
+def test_more_of_something_than_any_net_has(parse, text, says):
+    with pytest.raises(PrototxtError, match=f"net.prototxt.*{says}"):
+        parse(text, "net.prototxt")
+
+
+def test_words_in_strings_and_comments_are_no_layers():
+    text = f"name: '{'layer {} ' * 5000}' # {'input ' * (MAX_LAYERS + 1)}"
+    assert not proto.parse_net_param(text).layer
+
+
 def test_numbers_and_names_have_limits():
-    with pytest.raises(PrototxtError, match="more than 10000 layers"):
-        proto.parse_net_param("layer { } layers: <>" * 30_000)
     for text in ('name: "{}"', 'name: "a" bottom: "{}"', 'name: "a" top: "{}"'):
         proto.parse_net_param("layer { type: 'X' " + text.replace("{}", "n" * 1000) + " }")
         with pytest.raises(NetError, match="'n{40}...' has 1001 characters"):

@@ -13,7 +13,7 @@ from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
-from caffe_gp.proto.load import MAX_BLOBS, MAX_HISTORY
+from caffe_gp.proto.load import MAX_BLOBS, MAX_FIELDS, MAX_HISTORY
 from caffe_gp.proto.text import MAX_LAYERS
 
 
@@ -263,10 +263,12 @@ def test_bad_blobs_name_layer_blob_and_numbers(tmp_path):
     "data, says",
     [
         (b"\xa2\x06\x00" * (MAX_LAYERS + 1), f"more than {MAX_LAYERS} layers"),
+        (b"\xf8\x06\0" * (MAX_FIELDS + 1), f"more than {MAX_FIELDS} fields"),
+        (ld(100, b"\xf8\x06\0" * 5_000) * (MAX_FIELDS // 5_000), f"more than {MAX_FIELDS} fields"),
         (ld(100, b"\x3a\0" * (MAX_BLOBS + 1)), f"more than {MAX_BLOBS} blobs"),
         (ld(100, ld(7, ld(7, ld(1, bytes(10_000))))), "more than 32 axes"),
     ],
-    ids=["layers", "blobs", "axes"],
+    ids=["layers", "fields", "fields_of_layers", "blobs", "axes"],
 )
 def test_more_of_something_than_any_net_has(tmp_path, data, says):
     """Each costs some time and memory: a file of a few MB would take minutes and GBs."""

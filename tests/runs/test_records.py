@@ -46,6 +46,14 @@ def test_records_are_there_again(folder):
     assert [path.name for path in sorted((folder.path / "records").iterdir())] == ["0.jsonl", "1.jsonl"]
 
 
+def test_an_item_twice_in_one_file_is_refused(folder):
+    """A file of 100,000 copies of a record takes long; no worker writes two."""
+    path = folder.path / "records" / "0.jsonl"
+    write(path, {"item": "a"}, {"item": "b"}, {"item": "a"})
+    with pytest.raises(DataError, match="0.jsonl, line 4: .*item 'a' is in this file already"):
+        folder.records()
+
+
 @pytest.mark.parametrize("torn", [1, 5, 20])
 def test_a_torn_last_line_is_dropped(folder, torn):
     path = folder.path / "records" / "0.jsonl"

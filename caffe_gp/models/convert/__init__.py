@@ -55,10 +55,10 @@ def convert_file(
         problems = list(itertools.islice(_problems(chosen, archive, net), _COUNTED))
         if problems:
             raise WeightsError(
-                f"{archive.path}: does not hold {model.title} ({model.name}) as '{chosen.name}':\n  "
-                + "\n  ".join(problems[:_SHOWN])
-                + (f"\n  and {_more(len(problems))} more" if len(problems) > _SHOWN else "")
-                + _hint(chosen, archive)
+                f"{archive.path}: does not hold {model.title} ({model.name}) as '{chosen.name}':",
+                *(f"  {problem}" for problem in problems[:_SHOWN]),
+                *([f"  and {_more(len(problems))} more"] if len(problems) > _SHOWN else []),
+                *_hint(chosen, archive),
             )
         write_caffemodel(target, net, _collect(chosen, archive, net))
 
@@ -88,9 +88,9 @@ def fitting_models(format: Format, archive: Archive) -> list[str]:
     ]
 
 
-def _hint(format: Format, archive: Archive) -> str:
+def _hint(format: Format, archive: Archive) -> list[str]:
     names = fitting_models(format, archive)
-    return f"\nIt fits {' and '.join(names)}" if names else ""
+    return [f"It fits {' and '.join(names)}"] if names else []
 
 
 def _keys(format: Format, net: Any) -> dict[str, tuple[Any, int, tuple[int, ...]]]:
