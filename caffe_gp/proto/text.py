@@ -28,7 +28,7 @@ MAX_TEXT_BYTES = 4 << 20
 #: Inputs count, too: each becomes a layer.
 MAX_LAYERS = 10_000
 #: Words, numbers, strings and comments: 20 a layer of the deepest. Each costs up to 10 microseconds.
-MAX_WORDS = 125_000
+MAX_WORDS = 200_000
 MAX_LINES = 1_000_000  # blank ones, too; each costs 0.3 microseconds
 #: What a Python layer is given as a string is longer than anything else, and has less than a page.
 MAX_STRING = 64 << 10
