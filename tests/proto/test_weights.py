@@ -13,7 +13,7 @@ from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
-from caffe_gp.proto.load import MAX_BLOBS, MAX_HISTORY
+from caffe_gp.proto.weights import MAX_BLOBS, MAX_HISTORY
 from caffe_gp.proto.text import MAX_LAYERS
 
 
