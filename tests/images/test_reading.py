@@ -242,8 +242,7 @@ def test_large_and_compressed_and_yet_an_image(tmp_path, monkeypatch):
     """As a label map it is fine: large areas of one class take no space."""
     Image.new("L", (5000, 5000), 7).save(tmp_path / "a.png")
     assert (read_label_png(tmp_path / "a.png") == 7).all()
-    size = (tmp_path / "a.png").stat().st_size
-    with pytest.raises(DataError, match=f"in a file of {size} bytes.*--max-pixels 25000000 "):
+    with pytest.raises(DataError, match=r"stored in \d+ bytes.*--max-pixels 25000000 "):
         read_image(tmp_path / "a.png")
     monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "25000000")
     assert (np.asarray(read_image(tmp_path / "a.png")) == 7).all()
