@@ -225,9 +225,7 @@ def pgm(width, height):
 
 
 @pytest.mark.parametrize("make", [gif, bmp, pgm])
-@pytest.mark.parametrize(
-    "size, message", [((5000, 5000), "pixels in a file of"), ((30000, 4000), "more than")]
-)
+@pytest.mark.parametrize("size, message", [((5000, 5000), "pixels stored in"), ((30000, 4000), "more than")])
 def test_small_files_that_claim_to_be_large(tmp_path, make, size, message):
     (tmp_path / "a.png").write_bytes(make(*size))
     for read in (image_size, read_image, as_caffe):
