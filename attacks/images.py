@@ -7,6 +7,7 @@ import struct
 import zlib
 from pathlib import Path
 
+from attacks.child import LOADS
 from attacks.idea import HARM, Attack, Content, written
 
 _READERS = ("image", "pycaffe_image", "labels")
@@ -14,6 +15,11 @@ _READERS = ("image", "pycaffe_image", "labels")
 
 def _image(name: str, idea: str, content: Content, suffix: str = ".png") -> Attack:
     return Attack(name, idea, written(f"{name}{suffix}", content), _READERS, "DataError")
+
+
+def _loads(name: str, idea: str, content: Content) -> Attack:
+    """One that may be read, within the bounds."""
+    return Attack(name, idea, written(f"{name}.png", content), ("image",), LOADS)
 
 
 def _png(width: int, height: int, bits: int = 1, colours: int = 0, rows: bytes = b"") -> bytes:
@@ -33,9 +39,17 @@ def _packed_zeros(count: int) -> bytes:
     return packed + packer.compress(bytes(count & 0xFFFFF)) + packer.flush()
 
 
-def _filled(side: int, bits: int = 1) -> bytes:
+def _filled(side: int, bits: int = 1, colours: int = 0, channels: int = 1) -> bytes:
     """A whole PNG: each row is a byte, and the bits of its pixels."""
-    return _png(side, side, bits, rows=_packed_zeros(side * (1 + (side * bits + 7) // 8)))
+    rows = _packed_zeros(side * (1 + (side * bits * channels + 7) // 8))
+    return _png(side, side, bits, colours, rows)
+
+
+def _with_junk() -> bytes:
+    """A chunk that nobody reads, behind the header: it makes the file large."""
+    content, junk = _filled(10_000, 16), bytes(500_000)
+    chunk = struct.pack(">I", len(junk)) + b"prVt" + junk + struct.pack(">I", zlib.crc32(b"prVt" + junk))
+    return content[:33] + chunk + content[33:]
 
 
 def _gif(width: int, height: int) -> bytes:
@@ -92,6 +106,11 @@ ATTACKS = [
     _image("webp_claims", "a WebP of 16383 x 16383 in 70 bytes", _webp(16383, 16383), ".webp"),
     _image("tiff_claims", "a TIFF of 60000 x 60000 in 400 bytes", _tiff(60000, 60000), ".tif"),
     _image("ppm_claims", "a PPM of 60000 x 60000 in 20 bytes", b"P6 60000 60000 255\n", ".ppm"),
+    _loads("png_rgba", "17 million pixels with alpha in 65 kB", lambda: _filled(4096, 8, 6, 4)),
+    _loads("png_grey_16", "17 million pixels of 16 bits in 33 kB", lambda: _filled(4096, 16)),
+    _image("png_junk", "100 million pixels of 16 bits, and 500 kB beside them", _with_junk),
+    _image("ppm_plain", "3 million numbers as text", b"P3 1000 1000 255\n" + b"1 " * 3_000_000, ".ppm"),
+    _image("ppm_comments", "a million comments", b"P3 4 4 255\n" + b"#\n" * 1_000_000, ".ppm"),
     _image("jp2", "a format that is not asked for", b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(167), ".jpg"),
     Attack("eps", "a program for Ghostscript, named .jpg", _eps, _READERS, "DataError"),
     _link("image_zero", "/dev/zero"),

@@ -111,6 +111,30 @@ def _claims(file: h5py.File, folder: Path) -> None:
     file.create_dataset("data/conv/0", (1 << 33,), "f4", chunks=(1 << 10,))
 
 
+def _many_links(file: h5py.File, folder: Path) -> None:
+    file["iter"], file["current_step"] = np.array([1]), np.array([0])
+    file["history/0"] = np.zeros(1 << 20, "f4")
+    for index in range(1, 300):
+        file[f"history/{index}"] = file["history/0"]
+
+
+def _many_chunks(file: h5py.File, folder: Path) -> None:
+    file.create_dataset("data", data=np.zeros(400_000, "f4"), chunks=(1,))
+
+
+def _many_groups(file: h5py.File, folder: Path) -> None:
+    for index in range(30_000):
+        file.create_group(f"data/{index}")
+
+
+def _high_index(file: h5py.File, folder: Path) -> None:
+    file["data/conv/9999"] = np.zeros(1, "f4")
+
+
+def _long_names(file: h5py.File, folder: Path) -> None:
+    file.create_group("data/" + "/".join(["n" * 60_000] * 20) + "/0")
+
+
 _HDF5 = [
     _h5("short_chunk", "a chunk that unpacks to less than it should: memory becomes weights",
         _short_chunk("data/conv/0", _SHAPE)),
@@ -127,6 +151,11 @@ _HDF5 = [
     _h5("soft_link", "a soft link", _soft_link),
     _h5("circle", "groups in a circle", _circle),
     _h5("deep", "groups in groups, 3,000 deep", _deep),
+    _h5("links", "a data set of 4 MB under 300 names", _many_links, "state", "weights"),
+    _h5("chunks", "400,000 chunks of a value", _many_chunks, "hdf5_data"),
+    _h5("groups", "30,000 empty groups", _many_groups, "weights"),
+    _h5("index", "a layer with only its 9999th blob", _high_index, "weights"),
+    _h5("names", "names of 60 kB in one another", _long_names, "weights"),
     _h5("claims", "34 GB claimed, nothing stored", _claims),
 ]  # fmt: skip
 

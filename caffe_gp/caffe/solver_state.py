@@ -13,6 +13,7 @@ from caffe_gp.files.atomic import replacing
 from caffe_gp.files.hdf5 import UNREADABLE, Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import DAMAGED_HDF5, HDF5, HDF5_STATE
 from caffe_gp.proto.mapped import refuse_other_files
+from caffe_gp.proto.weights import MAX_HISTORY
 from caffe_gp.proto.wire import INT_MAX
 
 if TYPE_CHECKING:  # imported where it is used: binary states do without
@@ -51,6 +52,8 @@ def _read_hdf5(path: str) -> SolverState:
     try:
         with Hdf5File(path) as file:
             history = file.child(file.root, "history")
+            if len(history) > MAX_HISTORY:
+                raise Hdf5Error(f"more than {MAX_HISTORY} blobs of history")
             has_name = file.child(file.root, "learned_net") is not None
             named = _values(file, file.root, "learned_net", "S").item() if has_name else b""
             return SolverState(

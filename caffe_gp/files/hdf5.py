@@ -25,6 +25,13 @@ if TYPE_CHECKING:  # imported where it is used: most of the tools do without
 MAX_EXPANSION = 100
 ALWAYS_ALLOWED = 64 << 20
 MAX_DEPTH = 32  # of groups in groups; Caffe's and Keras' files have three or four
+MAX_PATH = 2_000  # characters of the names down to an object; Keras' have some 100 (a layer's name twice)
+# Groups and data sets of a file: a net of 5,000 layers, as the deepest published ones, has 11,000. h5py takes
+# 0.1 to 0.2 ms and some 10 kB for each.
+MAX_OBJECTS = 12_000
+# Chunks of a file, and one more for so many bytes. h5py makes them of 8 kB and more; each costs 30 us.
+MAX_CHUNKS, CHUNK_BYTES = 20_000, 1_000
+_SHOWN = 60  # characters of a name in a message
 _DEFLATE, _SHUFFLE = 1, 2  # libhdf5's numbers of the filters
 _NUMBERS = "fiu"
 
@@ -51,6 +58,10 @@ class Hdf5File:
         except BaseException:
             self._stream.close()
             raise
+        # By the address of an object: where it was met. Of data sets: what they take of the file's share.
+        self._met: dict[int, tuple[int, str]] = {_address(self.root): (0, "/")}
+        self._checked: set[int] = set()
+        self._stored = self._unpacked = self._chunks = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -65,27 +76,49 @@ class Hdf5File:
 
     def child(self, group: h5py.Group, name: str) -> Any:
         """The group or data set ``name`` of a group; None if there is none. Hdf5Error for other links."""
-        return _linked(group, name, name) if group.id.links.exists(_encoded(name)) else None
+        exists = group.id.links.exists(_encoded(name))
+        return self._linked(group, _address(group), name, name) if exists else None
+
+    def members(self, group: h5py.Group) -> list[str]:
+        """The names in a group. Hdf5Error for more than a file may have."""
+        if len(group) > MAX_OBJECTS:
+            raise Hdf5Error(f"a group of {len(group)} objects; at most {MAX_OBJECTS} are read of a file")
+        return list(group)
 
     def walk(self, group: h5py.Group) -> Iterator[tuple[str, Any]]:
         """(path, group or data set) of everything below a group, a group before what it holds."""
-        yield from self._walk(group, "", set(), 0)
+        yield from self._walk(group, "", 0)
 
-    def _walk(self, group: h5py.Group, path: str, seen: set[Any], depth: int) -> Iterator[tuple[str, Any]]:
+    def _walk(self, group: h5py.Group, path: str, depth: int) -> Iterator[tuple[str, Any]]:
         import h5py
 
         if depth > MAX_DEPTH:
             raise Hdf5Error(f"groups nested more than {MAX_DEPTH} deep")
-        for name in group:
+        parent = _address(group)
+        for name in self.members(group):
             here = f"{path}/{name}" if path else name
-            item = _linked(group, name, here)
-            address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
-                raise Hdf5Error(f"'{here}' is there twice, by two links (a circle?)")
-            seen.add(address)
+            item = self._linked(group, parent, name, here)
             yield here, item
             if isinstance(item, h5py.Group):
-                yield from self._walk(item, here, seen, depth + 1)
+                yield from self._walk(item, here, depth + 1)
+
+    def _linked(self, group: h5py.Group, parent: int, name: str, where: str) -> Any:
+        """What a hard link of a group leads to. (h5py's own look-ups follow the other links to find out.)
+
+        Hdf5Error for what another link led to before: a few bytes each, links multiply what a file holds.
+        """
+        import h5py
+
+        if len(where) > MAX_PATH:
+            raise Hdf5Error(f"'{where[:_SHOWN]}...': a name of more than {MAX_PATH} characters")
+        if "/" in name or group.id.links.get_info(_encoded(name)).type != h5py.h5l.TYPE_HARD:
+            raise Hdf5Error(f"'{where}' is a link to elsewhere, which is not followed")
+        item = group[name]
+        if self._met.setdefault(_address(item), (parent, name)) != (parent, name):
+            raise Hdf5Error(f"'{where}' is there twice, by two links (a circle?)")
+        if len(self._met) > MAX_OBJECTS:
+            raise Hdf5Error(f"more than {MAX_OBJECTS} groups and data sets, the most that are read of a file")
+        return item
 
     def check(self, dataset: Any) -> None:
         """Hdf5Error unless a data set holds its values, in this file, in a way that ``values`` reads."""
@@ -93,6 +126,9 @@ class Hdf5File:
 
         if not isinstance(dataset, h5py.Dataset):
             raise Hdf5Error("expected a data set")
+        address = _address(dataset)
+        if address in self._checked:
+            return
         layout = dataset.id.get_create_plist()
         # Before its shape is asked for, which opens the files that a virtual one names.
         if layout.get_layout() not in (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
@@ -105,6 +141,7 @@ class Hdf5File:
         ):
             raise Hdf5Error(f"holds {dataset.dtype} in a form that is not read")
         self._check_size(dataset, layout)
+        self._checked.add(address)
 
     def _check_size(self, dataset: h5py.Dataset, layout: Any) -> None:
         import h5py
@@ -120,12 +157,30 @@ class Hdf5File:
             offset = dataset.id.get_offset() or 0
             if offset + stored > self._size:
                 raise Hdf5Error("its values end behind the end of the file, which was cut off")
+            self._count(stored, stored, 0)
             return
         grid = [range(0, size, step) for size, step in zip(dataset.shape, dataset.chunks)]
         unpacked = math.prod(map(len, grid)) * math.prod(dataset.chunks) * dataset.dtype.itemsize
         most = max(ALWAYS_ALLOWED, MAX_EXPANSION * stored)
         if unpacked > most:
             raise Hdf5Error(f"{stored} stored bytes claim to be {unpacked}; at most {most} are unpacked")
+        self._count(stored, unpacked, math.prod(map(len, grid)))
+
+    def _count(self, stored: int, unpacked: int, chunks: int) -> None:
+        """Hdf5Error for a data set with which all of them are more than the file could hold."""
+        self._stored, self._unpacked = self._stored + stored, self._unpacked + unpacked
+        self._chunks += chunks
+        if self._stored > self._size:
+            raise Hdf5Error(f"its data sets claim {self._stored} stored bytes in a file of {self._size}")
+        most = max(ALWAYS_ALLOWED, MAX_EXPANSION * self._size)
+        if self._unpacked > most:
+            raise Hdf5Error(
+                f"a file of {self._size} bytes unpacks to more than {most}, the most that is read"
+            )
+        if self._chunks > MAX_CHUNKS + self._size // CHUNK_BYTES:
+            raise Hdf5Error(
+                f"{self._chunks} chunks in a file of {self._size} bytes: save it in larger ones, or without"
+            )
 
     def values(self, dataset: Any, kinds: str = _NUMBERS) -> np.ndarray:
         """The values of a data set. Hdf5Error for one of other ``kinds`` (of numpy's dtype.kind)."""
@@ -165,13 +220,10 @@ def _encoded(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def _linked(group: h5py.Group, name: str, where: str) -> Any:
-    """What a hard link of a group leads to. (h5py's own look-ups follow the other links to find out.)"""
+def _address(item: Any) -> int:
     import h5py
 
-    if "/" in name or group.id.links.get_info(_encoded(name)).type != h5py.h5l.TYPE_HARD:
-        raise Hdf5Error(f"'{where}' is a link to elsewhere, which is not followed")
-    return group[name]
+    return h5py.h5o.get_info(item.id).addr
 
 
 def _unpack(stored: bytes, filters: list[int], shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -228,7 +228,7 @@ def _kind_of_hdf5(file: Any) -> str:
 
     try:
         with Hdf5File(file) as archive:
-            names = set(archive.root)
+            names = set(archive.members(archive.root))
             if "layer_names" in archive.root.attrs or "model_weights" in names:
                 return KERAS
             if isinstance(archive.child(archive.root, "data"), h5py.Group):

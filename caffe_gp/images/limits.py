@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from caffe_gp.errors import DataError, UsageError
 
@@ -18,15 +19,19 @@ MAX_PIXELS = 100_000_000
 SUSPECT_PIXELS = 1 << 24
 SUSPECT_LABELS = 1 << 25
 PIXELS_A_BYTE = 200
+# What reading takes for a pixel, as the decoded picture and as RGB, 4 each at most. Pillow's decoder of WebP
+# keeps three pictures more, so that its pixels count so many times more towards the limits of suspects.
+BYTES_A_PIXEL, WEBP_BYTES_A_PIXEL = 8, 20
 MAX_IMAGE_BYTES = 1 << 30  # of a file: MAX_PIXELS of 16-bit RGB in a TIFF without compression are 0.6 GB
 
 
-def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str = "image") -> None:
-    """DataError for an image of ``size`` (width, height) that is too large, or for so small a file.
+def check_pixels(path: object, picture: Any, pixel_bytes: int, what: str = "image") -> None:
+    """DataError for an opened picture that is too large, or for so few bytes of pixels in its file.
 
     With CAFFE_GP_MAX_PIXELS (``--max-pixels``) that is the only limit. Its errors: UsageError.
     """
-    pixels, limit = size[0] * size[1], _given_limit()
+    size, limit = picture.size, _given_limit()
+    pixels = size[0] * size[1]
     most = MAX_PIXELS if limit is None else limit
     if pixels > most:
         raise DataError(
@@ -35,10 +40,11 @@ def check_pixels(path: object, size: tuple[int, int], file_bytes: int, what: str
             "the whole image first"
         )
     suspect = SUSPECT_PIXELS if what == "image" else SUSPECT_LABELS
-    if limit is None and pixels > max(suspect, PIXELS_A_BYTE * file_bytes):
+    taken = WEBP_BYTES_A_PIXEL if picture.format == "WEBP" else BYTES_A_PIXEL
+    if limit is None and pixels * taken > max(suspect, PIXELS_A_BYTE * pixel_bytes) * BYTES_A_PIXEL:
         like = "as no photograph has" if what == "image" else "as hardly any label map has"
         raise DataError(
-            f"{path}: {size[0]} x {size[1]} pixels in a file of {file_bytes} bytes, {like}. If "
+            f"{path}: {size[0]} x {size[1]} pixels stored in {pixel_bytes} bytes, {like}. If "
             f"it is to be read all the same: --max-pixels {pixels} (or {PIXELS_VARIABLE}={pixels})"
         )
 

@@ -113,11 +113,10 @@ def opened_stream(stream: BinaryIO, path: object, what: str = "image") -> Iterat
     try:
         with warnings.catch_warnings():  # Pillow's of 89 million pixels; ours is the limit
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            size = stream.seek(0, os.SEEK_END)
-            check_structure(stream)
+            pixel_bytes = check_structure(stream)
             picture = Image.open(stream, formats=FORMATS)
         with picture:
-            check_pixels(path, picture.size, size, what)
+            check_pixels(path, picture, pixel_bytes, what)
             yield picture
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
@@ -214,13 +213,29 @@ def _holds_several(picture: Any) -> bool:
 def _as_rgb(picture: Any, file: Any) -> Any:
     """The pixels of a loaded picture as RGB; ``file``: the picture as it was opened."""
     bits = bits_of(file)
-    if bits > 8:
-        values = np.asarray(picture).astype(np.float64) * (255 / ((1 << bits) - 1))
-        return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if bits <= 8 and not _has_alpha(file):
+        return picture.convert("RGB")
+    width, height = picture.size
+    rgb = Image.new("RGB", picture.size)
+    for top in range(0, height, _ROWS):  # by way of float64 or RGBA, several times as large
+        band = picture.crop((0, top, width, min(top + _ROWS, height)))
+        rgb.paste(_scaled(band, bits) if bits > 8 else _on_white(band), (0, top))
+    return rgb
+
+
+_ROWS = 64  # that are converted at once
+
+
+def _scaled(picture: Any, bits: int) -> Any:
+    """Pixels of so many bits as RGB."""
+    values = np.asarray(picture).astype(np.float64) * (255 / ((1 << bits) - 1))
+    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _on_white(picture: Any) -> Any:
+    """Pixels with an alpha channel, or a transparent colour, as RGB."""
     if picture.mode == "La":
         picture = picture.convert("LA")
-    if not _has_alpha(file):
-        return picture.convert("RGB")
     picture = picture.convert("RGBA")
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
     return Image.alpha_composite(white, picture).convert("RGB")

@@ -14,6 +14,7 @@ _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _HEAD = 1 << 16  # bytes of a PPM that its header with all comments ends in
 
 _CHUNKS, _CHUNK_BYTES = 1000, 1000  # so many of a PNG, and one more for so many bytes; 8 kB each is usual
+_WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF")  # the kinds of a WebP's chunks
 _MOST_CHANNELS = 8  # bytes of a pixel: 16-bit RGBA
 _SLACK = 1 << 16  # of compressed bytes above those of the pixels themselves
 
@@ -28,20 +29,60 @@ _NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+[^\s#]{1,20}"
 _PPM = re.compile(rb"P(?:7|[14](?:%b){2}|(?:[2356fF]|[0y]\w{1,4})(?:%b){3})" % (_NUMBER, _NUMBER))
 
 
-def check_structure(stream: BinaryIO) -> None:
-    """ValueError, saying why, for a file that takes time beyond all proportion; others stay unread."""
+# Plain PNMs, numbers in text, are for examples: Pillow reads 3 MB a second, and far less of comments.
+_PLAIN, _PLAIN_BYTES, _PLAIN_COMMENTS = (b"P1", b"P2", b"P3"), 1 << 20, 1000
+
+
+def check_structure(stream: BinaryIO) -> int:
+    """The bytes of a file that its pixels could be in: of a PNG and a WebP, without what is beside them.
+
+    ValueError, saying why, for a file that takes time beyond all proportion; others stay unread.
+    """
+    size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    head = stream.read(8)
-    if head == _PNG:
-        _check_png(stream)
+    head = stream.read(12)
+    if head.startswith(_PNG):
+        size = min(size, _check_png(stream))
+    elif head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        size = min(size, _webp_pixels(stream))
     elif head.startswith(_JPEG):
         _check_jpeg(stream)
-    elif head[:1] == b"P" and not _PPM.match(head + stream.read(_HEAD)):
+    elif head[:2] in _PLAIN:
+        _check_plain(stream, size)
+    if head[:1] == b"P" and not _PPM.match(head + stream.read(_HEAD)):
         raise ValueError(f"begins like a PPM, and has no header of one in its first {_HEAD} bytes")
     stream.seek(0)
+    return size
 
 
-def _check_png(stream: BinaryIO) -> None:
+def _check_plain(stream: BinaryIO, size: int) -> None:
+    if size > _PLAIN_BYTES:
+        raise ValueError(
+            f"a plain PNM, numbers in text, of {size} bytes; at most {_PLAIN_BYTES}: save it as PNG"
+        )
+    stream.seek(0)
+    comments = stream.read().count(b"#")
+    if comments > _PLAIN_COMMENTS:
+        raise ValueError(f"a plain PNM with {comments} comments; at most {_PLAIN_COMMENTS}")
+    stream.seek(12)
+
+
+def _webp_pixels(stream: BinaryIO) -> int:
+    """The bytes of a WebP's pixels, as far as its first chunks tell."""
+    place, found = 12, 0
+    for _ in range(_CHUNKS):
+        stream.seek(place)
+        head = stream.read(8)
+        if len(head) < 8:
+            break
+        kind, length = struct.unpack("<4sI", head)
+        found += length if kind in _WEBP_PIXELS else 0
+        place += 8 + length + (length & 1)
+    return found
+
+
+def _check_png(stream: BinaryIO) -> int:
+    """The bytes of its pixels."""
     size = stream.seek(0, os.SEEK_END)
     most, place, pixel_bytes, stored = _CHUNKS + size // _CHUNK_BYTES, len(_PNG), 0, 0
     for _ in range(most):
@@ -59,6 +100,7 @@ def _check_png(stream: BinaryIO) -> None:
         raise ValueError(f"a PNG of {size} bytes in more than {most} chunks")
     if stored > pixel_bytes + _SLACK:
         raise ValueError(f"{stored} compressed bytes for pixels that take {pixel_bytes}")
+    return stored
 
 
 def _check_jpeg(stream: BinaryIO) -> None:

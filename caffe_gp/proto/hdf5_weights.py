@@ -9,10 +9,12 @@ import numpy as np
 from ..errors import WeightsError
 from ..files.hdf5 import UNREADABLE, Hdf5File
 from . import wire
-from .weights import Layer, WeightBlob, Weights
+from .weights import Layer, WeightBlob, Weights, check_count, check_layer
 
 if TYPE_CHECKING:  # imported where it is used: caffemodels do without
     import h5py
+
+_DIGITS = 10  # of a blob's number, before it is read as one
 
 
 class _Hdf5Blob(WeightBlob):
@@ -69,11 +71,14 @@ def _layers(archive: Hdf5File, path: str) -> list[Layer]:
     for name, item in archive.walk(data):
         layer, _, key = name.rpartition("/")
         if isinstance(item, h5py.Group):
+            check_layer(path, name)
             found[name] = {}
+            check_count(path, len(found))
             parents.add(layer)
         elif isinstance(item, h5py.Dataset):
-            if not (key.isdigit() and int(key) < 10000):
+            if not (key.isdigit() and len(key) < _DIGITS):
                 raise WeightsError(f"{path}: layer '{layer}': a dataset named '{key}'; expected 0, 1, ...")
+            check_layer(path, layer, int(key) + 1)
             found.setdefault(layer, {})[int(key)] = _Hdf5Blob(
                 archive, item, f"{path}: layer '{layer}', blob {key}"
             )

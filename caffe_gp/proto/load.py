@@ -22,13 +22,9 @@ from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGH
 from ..files.protobuf import LEN, VARINT, Buffer, Damage, Field, Reading, expect, fields
 from .hdf5_weights import read_hdf5
 from .mapped import map_file, mapped_blob, refuse_other_files
-from .text import MAX_LAYERS
-from .weights import Layer, SolverStateFile, WeightBlob, Weights
+from .weights import MAX_HISTORY, Layer, SolverStateFile, WeightBlob, Weights, check_count, check_layer
 from .wire import INT_MAX
 
-#: Of a layer; an LSTM has 4. A solver keeps up to 2 for each parameter.
-MAX_BLOBS = 100
-MAX_HISTORY = 4 * MAX_LAYERS
 #: Of all messages of a file: 50 for each layer. Each costs 1.5 microseconds, whatever it is.
 MAX_FIELDS = 500_000
 
@@ -77,8 +73,7 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
             v1.append(_scan_layer(buffer, read, field, path, name_field=4, blobs_field=6, v0_field=1))
         elif field.number == 100:
             v2.append(_scan_layer(buffer, read, field, path, name_field=1, blobs_field=7))
-        if len(v1) + len(v2) > MAX_LAYERS:
-            raise WeightsError(f"{path}: more than {MAX_LAYERS} layers; is it really a caffemodel?")
+        check_count(path, len(v1) + len(v2))
     if not v1 and not v2:
         raise WeightsError(f"{path}: no layers found; this is no caffemodel, or a damaged one")
     if v1:  # Caffe's upgrade keeps the V1 layers where a file has both
@@ -103,11 +98,11 @@ def _scan_layer(
         if field.number == name_field:
             expect(field, LEN, "a layer's name")
             name = bytes(buffer[field.start : field.end]).decode("utf-8", "replace")
+            check_layer(path, name)
         elif field.number == blobs_field:
             expect(field, LEN, f"a blob of layer '{name}'")
             spans.append(field)
-            if len(spans) > MAX_BLOBS:
-                raise WeightsError(f"{path}: layer '{name}': more than {MAX_BLOBS} blobs; it is damaged")
+            check_layer(path, name, len(spans))
         elif field.number == v0_field:
             expect(field, LEN, "a V0 layer")
             return (*_scan_layer(buffer, read, field, path, name_field=1, blobs_field=50)[:2], True)

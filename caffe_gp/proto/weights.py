@@ -7,7 +7,12 @@ from typing import Iterator, List, Optional, Protocol, Sequence, Tuple
 import numpy as np
 
 from ..errors import WeightsError
+from .text import MAX_LAYERS, MAX_NAME_LENGTH
 
+#: Of a layer; an LSTM has 4. A solver keeps up to 2 for each parameter.
+MAX_BLOBS = 100
+MAX_HISTORY = 4 * MAX_LAYERS
+_SHOWN = 60  # characters of a name that is too long
 # Caffe counts in 32 bits.
 _MAX_DIM = 2**31 - 1
 
@@ -74,6 +79,23 @@ class WeightBlob:
 
 #: A layer of a file: its name and its blobs; None for one that belongs to another layer.
 Layer = Tuple[str, List[Optional[WeightBlob]]]
+
+
+def check_count(path: str, layers: int) -> None:
+    """WeightsError for a file of more than MAX_LAYERS layers."""
+    if layers > MAX_LAYERS:
+        raise WeightsError(f"{path}: more than {MAX_LAYERS} layers; is it really a file of weights?")
+
+
+def check_layer(path: str, name: str, blobs: int = 0) -> None:
+    """WeightsError for a layer that no net has: by its name, or its number of blobs in a file."""
+    if len(name) > MAX_NAME_LENGTH:
+        raise WeightsError(
+            f"{path}: a layer's name of {len(name)} characters ('{name[:_SHOWN]}...'): names may have "
+            f"{MAX_NAME_LENGTH}; it is damaged"
+        )
+    if blobs > MAX_BLOBS:
+        raise WeightsError(f"{path}: layer '{name}': more than {MAX_BLOBS} blobs; it is damaged")
 
 
 class Weights:

@@ -161,6 +161,88 @@ def test_many_links_to_one_group_are_no_tree(tmp_path):
         list(file.walk(file.root))
 
 
+def linked_history(file):
+    """One data set under many names."""
+    file["iter"], file["current_step"], file["history/0"] = 1, 0, np.ones(1000, np.float32)
+    for index in range(1, 30):
+        file[f"history/{index}"] = file["history/0"]
+
+
+def test_one_data_set_under_many_names(tmp_path):
+    path = str(tmp_path / "s.solverstate.h5")
+    with h5py.File(path, "w") as file:
+        linked_history(file)
+    with pytest.raises(WeightsError, match="'1' is there twice"):
+        read_state(path)
+
+
+def test_an_object_may_be_read_again(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(1000)
+    with Hdf5File(tmp_path / "a.h5") as file:
+        for _ in range(3):
+            assert file.values(file.child(file.root, "x"))[-1] == 999
+
+
+def many_chunks(file):
+    file.create_dataset("data/conv/0", data=np.ones(30, np.float32), chunks=(1,))
+
+
+def many_objects(file):
+    for index in range(9):
+        file.create_group(f"data/layer{index}")
+
+
+def many_groups(file):
+    for index in range(9):
+        file.create_group(f"data/layer{index}/more")
+
+
+def many_bombs(file):
+    for index in range(9):
+        zeros = np.zeros(100_000, np.float32)
+        file.create_dataset(f"data/conv/{index}", data=zeros, chunks=zeros.shape, compression="gzip")
+
+
+def long_path(file):
+    file["data/" + "n" * 5000 + "/0"] = np.ones(1, np.float32)
+
+
+def long_name(file):
+    file["data/" + "n" * 1001 + "/0"] = np.ones(1, np.float32)
+
+
+def high_index(file):
+    file["data/conv/100"] = np.ones(1, np.float32)
+
+
+def many_layers(file):
+    for index in range(9):
+        file[f"data/{index}/0"] = np.ones(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    "fill, constant, small, message",
+    [
+        (many_chunks, "files.hdf5.MAX_CHUNKS", 5, "30 chunks in a file of"),
+        (many_objects, "files.hdf5.MAX_OBJECTS", 5, "a group of 9 objects; at most 5"),
+        (many_groups, "files.hdf5.MAX_OBJECTS", 15, "more than 15 groups and data sets"),
+        (many_bombs, "files.hdf5.ALWAYS_ALLOWED", 500_000, "unpacks to more than"),
+        (long_path, "files.hdf5.MAX_PATH", 2000, "a name of more than 2000 characters"),
+        (long_name, "proto.weights.MAX_NAME_LENGTH", 1000, "name of 1001 characters"),
+        (high_index, "proto.weights.MAX_BLOBS", 100, "layer 'conv': more than 100 blobs"),
+        (many_layers, "proto.weights.MAX_LAYERS", 8, "more than 8 layers"),
+    ],
+)
+def test_more_than_any_file_has(tmp_path, monkeypatch, fill, constant, small, message):
+    path = tmp_path / "w.caffemodel.h5"
+    with h5py.File(path, "w") as file:
+        fill(file)
+    monkeypatch.setattr(f"caffe_gp.{constant}", small)
+    with pytest.raises(WeightsError, match=message), read_weights(path) as weights:
+        weights.as_dict()
+
+
 def test_what_always_may_be_unpacked(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("x", data=np.zeros(ALWAYS_ALLOWED // 4, np.float32), compression="gzip")

@@ -225,9 +225,7 @@ def pgm(width, height):
 
 
 @pytest.mark.parametrize("make", [gif, bmp, pgm])
-@pytest.mark.parametrize(
-    "size, message", [((5000, 5000), "pixels in a file of"), ((30000, 4000), "more than")]
-)
+@pytest.mark.parametrize("size, message", [((5000, 5000), "pixels stored in"), ((30000, 4000), "more than")])
 def test_small_files_that_claim_to_be_large(tmp_path, make, size, message):
     (tmp_path / "a.png").write_bytes(make(*size))
     for read in (image_size, read_image, as_caffe):
@@ -242,8 +240,7 @@ def test_large_and_compressed_and_yet_an_image(tmp_path, monkeypatch):
     """As a label map it is fine: large areas of one class take no space."""
     Image.new("L", (5000, 5000), 7).save(tmp_path / "a.png")
     assert (read_label_png(tmp_path / "a.png") == 7).all()
-    size = (tmp_path / "a.png").stat().st_size
-    with pytest.raises(DataError, match=f"in a file of {size} bytes.*--max-pixels 25000000 "):
+    with pytest.raises(DataError, match=r"stored in \d+ bytes.*--max-pixels 25000000 "):
         read_image(tmp_path / "a.png")
     monkeypatch.setenv("CAFFE_GP_MAX_PIXELS", "25000000")
     assert (np.asarray(read_image(tmp_path / "a.png")) == 7).all()

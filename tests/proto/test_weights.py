@@ -13,8 +13,9 @@ from caffe_gp import proto
 from caffe_gp.errors import WeightsError
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto import wire
-from caffe_gp.proto.load import MAX_BLOBS, MAX_FIELDS, MAX_HISTORY
+from caffe_gp.proto.load import MAX_FIELDS
 from caffe_gp.proto.text import MAX_LAYERS
+from caffe_gp.proto.weights import MAX_BLOBS, MAX_HISTORY
 
 
 def f32(*values: float) -> bytes:

@@ -98,7 +98,7 @@ class HDF5DataLayer(BatchLayer):
     def _dataset(self, file: Hdf5File, name: str, where: str) -> np.ndarray:
         dataset = file.child(file.root, name)
         if not isinstance(dataset, h5py.Dataset):
-            found = ", ".join(file.root) or "none"
+            found = ", ".join(file.members(file.root)) or "none"
             raise self.data_error(f"{where} has no data set '{name}' (found: {found})")
         try:
             file.check(dataset)
