@@ -55,11 +55,16 @@ class Hdf5File:
             self._size = self._stream.seek(0, os.SEEK_END)
             # By the open stream: by its path libhdf5 would open the file a second time.
             self.root = h5py.File(self._stream, "r")
+            try:
+                # By the address of an object: where it was met.
+                self._met: dict[int, tuple[int, str]] = {_address(self.root): (0, "/")}
+            except BaseException:
+                self.root.close()
+                raise
         except BaseException:
             self._stream.close()
             raise
-        # By the address of an object: where it was met. Of data sets: what they take of the file's share.
-        self._met: dict[int, tuple[int, str]] = {_address(self.root): (0, "/")}
+        # Of data sets: what they take of the file's share.
         self._checked: set[int] = set()
         self._stored = self._unpacked = self._chunks = 0
 
