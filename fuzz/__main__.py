@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("target", nargs="?", default="", help=f"one of: {', '.join(TARGETS)}")
     parser.add_argument("--seconds", type=int, default=60, help="how long to fuzz (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=-1, help="or how many inputs")
+    parser.add_argument("--seed", type=int, default=0, help="of what is tried (default: another each time)")
     parser.add_argument("--replay", nargs="*", metavar="FILE", help="try these files once, or all seeds")
     options = parser.parse_args()
     if options.replay is not None and not options.target:
@@ -50,7 +51,7 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print("fuzz: atheris is missing: pip install --constraint constraints.txt '.[fuzz]'", file=sys.stderr)
         return 2
-    return fuzz(options.target, options.seconds, options.runs)
+    return fuzz(options.target, options.seconds, options.runs, options.seed)
 
 
 def replay(target: str, files: Sequence[str]) -> int:
@@ -79,7 +80,7 @@ def replay(target: str, files: Sequence[str]) -> int:
     return int(failed > 0)
 
 
-def fuzz(target: str, seconds: int, runs: int) -> int:
+def fuzz(target: str, seconds: int, runs: int, seed: int) -> int:
     """Fuzz in a child process; says what was found, where it lies, and how to see it again."""
     from fuzz.corpus import write_seeds
 
@@ -93,7 +94,8 @@ def fuzz(target: str, seconds: int, runs: int) -> int:
     before = set(crashes.iterdir())
     command = [sys.executable, "-m", "fuzz.one", target, str(corpus), f"-artifact_prefix={crashes}/"]
     command += [f"-max_total_time={seconds}", f"-runs={runs}", f"-timeout={_ENDLESS_SECONDS}"]
-    command += [f"-rss_limit_mb={_RSS_MB}", f"-max_len={_MOST_BYTES}", "-print_final_stats=1", "-verbosity=1"]
+    command += [f"-rss_limit_mb={_RSS_MB}", f"-max_len={_MOST_BYTES}", f"-seed={seed}"]
+    command += ["-print_final_stats=1", "-verbosity=1"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         command, stderr=subprocess.PIPE, text=True, errors="replace", env={**os.environ, "PYTHONPATH": path}

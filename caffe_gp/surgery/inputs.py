@@ -233,10 +233,12 @@ def check_bottoms(net: Any, unfiltered: Any) -> None:
 
 
 def _check_order(net: Any) -> None:
-    """NetError for a bottom that is made, but later, and for a blob that two layers make."""
+    """NetError for a bottom that is made later, a blob that two layers make, and an Input with bottoms."""
     later = {top for layer in net.layer for top in layer.top if top not in layer.bottom}
     made: dict[str, str] = {}
     for layer in net.layer:
+        if layer.type == "Input" and layer.bottom:
+            raise NetError(f"layer '{layer.name}' (Input): takes no bottom, found '{layer.bottom[0]}'")
         for bottom in later.intersection(layer.bottom):
             raise NetError(
                 f"layer '{layer.name}' ({layer.type}): its bottom '{bottom}' is made by a later layer only"

@@ -83,3 +83,10 @@ def test_a_deep_net_with_an_old_crop_is_prepared_in_time_and_memory_in_proportio
     crop = 'layer { name: "crop" type: "Crop" bottom: "r2999" bottom: "data" top: "score" }'
     prepared = prepare(proto.parse_net_param(DATA + pools + crop))
     assert any("do not line up" in change for change in prepared.changes)
+
+
+def test_an_input_with_a_bottom_is_refused():
+    text = layer("BatchNorm", bottoms='bottom: "b"', top="b") + layer("Input", bottoms='bottom: "b"', top="b")
+    net = proto.parse_net_param(text + layer("Pooling", bottoms='bottom: "b"', top="score"))
+    with pytest.raises(NetError, match="layer 'l' .Input.: takes no bottom, found 'b'"):
+        prepare(net)
