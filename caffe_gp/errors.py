@@ -96,6 +96,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
+_REASON = 120  # of what a reader says
 _QUOTED = 16  # characters of a file's content in a message: enough to find it, too few to give it away
 
 
@@ -114,6 +115,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """``printable``, and on one line: for names, which may hold line breaks."""
     return printable(text).replace("\n", "\\n")
+
+
+def why(error: Exception) -> str:
+    """An error of a foreign file's reader for a message: one line, short, without control characters."""
+    return printable(" ".join(str(error).split())[:_REASON]) or type(error).__name__
 
 
 def with_source(error: CaffeGPError, source: str) -> CaffeGPError:

@@ -13,10 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from caffe_gp.errors import DataError, quoted
+from caffe_gp.errors import DataError, quoted, why
 from caffe_gp.files.mirrors import FETCH_DATA
 from caffe_gp.files.regular import open_regular, read_regular
-from caffe_gp.files.zips import why
 
 PICKLES, RECORDS = "cifar-10-batches-py", "cifar-10-batches-bin"
 PICKLE_FILES = {"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)}

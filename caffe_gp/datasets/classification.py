@@ -24,11 +24,10 @@ import numpy as np
 
 from caffe_gp.datasets import cifar
 from caffe_gp.datasets.class_names import CIFAR10, DIGITS
-from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.errors import DataError, did_you_mean, why
 from caffe_gp.files import places
 from caffe_gp.files.mirrors import FETCH_DATA
 from caffe_gp.files.regular import open_regular
-from caffe_gp.files.zips import why
 from caffe_gp.images.inputs import images_in
 from caffe_gp.images.reading import read_image
 

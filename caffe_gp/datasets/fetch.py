@@ -21,7 +21,7 @@ from typing import BinaryIO, Callable, Sequence
 
 from caffe_gp.datasets import classification, digit_scenes, segmentation
 from caffe_gp.datasets.sources import Archive, GzipFile, IdList, Source, find
-from caffe_gp.errors import DataError, DownloadError
+from caffe_gp.errors import DataError, DownloadError, why
 from caffe_gp.files import packed
 from caffe_gp.files.atomic import into_place, sync_folder, write_bytes
 from caffe_gp.files.checks import NotStoredError, need_space, storing
@@ -29,7 +29,6 @@ from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_DATA, by_hand, download, try_each
 from caffe_gp.files.regular import open_regular, read_regular
 from caffe_gp.files.workplace import Say, staged_name, workplace
-from caffe_gp.files.zips import why
 from caffe_gp.images.reading import image_size
 
 # Of one list, of which SBD's has 70 kB, and of one file that is kept packed, of which MNIST's has 10 MB.

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, why
 from caffe_gp.files.mat5 import MatError, MatStructs, read_mat
-from caffe_gp.files.zips import why
 
 MAX_MAT_BYTES = 64 << 20  # a label map of 2,000 x 2,000 float64 has 32 MB
 

@@ -9,8 +9,8 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from caffe_gp.errors import DataError
-from caffe_gp.files.zips import Zip, why
+from caffe_gp.errors import DataError, why
+from caffe_gp.files.zips import Zip
 
 MAX_HEADER_BYTES = 10_000  # numpy's own limit, which it looks at when the header has been read
 

@@ -13,10 +13,10 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Callable, Iterator
 
-from caffe_gp.errors import CaffeGPError, DataError, quoted
+from caffe_gp.errors import CaffeGPError, DataError, quoted, why
 from caffe_gp.files.checks import storing
 from caffe_gp.files.regular import open_regular
-from caffe_gp.files.zips import MAX_MEMBERS, SHOWN, Zip, is_zip, why
+from caffe_gp.files.zips import MAX_MEMBERS, SHOWN, Zip, is_zip
 
 MAX_UNPACKED_BYTES = 8 << 30  # the largest data set, VOC2012, has 2 GB
 MAX_RATIO = 100  # unpacked to packed: images and caffemodels have some 1 to 2, lists of names some 10

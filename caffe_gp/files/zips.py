@@ -7,13 +7,12 @@ import os
 import zipfile
 from typing import IO, Any, cast
 
-from caffe_gp.errors import DataError, printable, quoted
+from caffe_gp.errors import DataError, quoted
 from caffe_gp.files.regular import open_regular
 
 MAX_MEMBERS = 200_000  # VOC2012 has some 40,000
 MAX_TABLE_BYTES = 32 << 20  # 200,000 members with long names
 SHOWN = 60  # characters of a name in a message
-_REASON = 120  # of what a reader says
 _BEGINNING = b"PK\x03\x04"
 
 
@@ -21,11 +20,6 @@ def is_zip(path: str | os.PathLike) -> bool:
     """Whether a file begins as a zip archive. OSError for anything but a file."""
     with open_regular(path) as stream:
         return stream.read(len(_BEGINNING)) == _BEGINNING
-
-
-def why(error: Exception) -> str:
-    """An error of a foreign file's reader for a message: one line, short, without control characters."""
-    return printable(" ".join(str(error).split())[:_REASON]) or type(error).__name__
 
 
 class Zip(zipfile.ZipFile):

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.errors import CaffeGPError, DataError, DownloadError, WeightsError, printable, quoted
+from caffe_gp.errors import CaffeGPError, DataError, DownloadError, WeightsError, printable, quoted, why
 from caffe_gp.files import packed
 from caffe_gp.files.atomic import into_place
 from caffe_gp.files.checks import (
@@ -34,7 +34,7 @@ from caffe_gp.files.hashes import digests
 from caffe_gp.files.mirrors import FETCH_MODELS, Attempt, by_hand, download, try_each
 from caffe_gp.files.regular import open_regular
 from caffe_gp.files.workplace import Say, staged_name, url_name, workplace
-from caffe_gp.files.zips import Zip, is_zip, why
+from caffe_gp.files.zips import Zip, is_zip
 from caffe_gp.models.weights import (
     LOCK,
     Mirror,

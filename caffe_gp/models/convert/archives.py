@@ -12,13 +12,13 @@ from typing import Any, Callable, Iterator
 
 import numpy as np
 
-from caffe_gp.errors import EngineError, WeightsError, quoted
+from caffe_gp.errors import EngineError, WeightsError, quoted, why
 from caffe_gp.files import kinds
 from caffe_gp.files.hdf5 import ALWAYS_ALLOWED, MAX_EXPANSION, Hdf5Error, Hdf5File
 from caffe_gp.files.kinds import KERAS, MATLAB, NUMPY, TORCH
 from caffe_gp.files.mat5 import MatError, MatStructs, read_mat
 from caffe_gp.files.npy import npy_header
-from caffe_gp.files.zips import SHOWN, Zip, why
+from caffe_gp.files.zips import SHOWN, Zip
 
 MAX_BYTES = 2**31 - 1  # of a caffemodel, which is a protobuf message
 MAX_ARRAYS = 10_000  # ResNet-101 has some 500
