@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Callable, Iterator
 
@@ -31,7 +32,7 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
 
     Raises DataError for an archive that is damaged or beyond the limits, NotStoredError for a full disk.
     """
-    try:
+    with reading(packed, DataError):
         for name, content, size in _members(packed):
             if not is_inside(name):
                 raise DataError(
@@ -44,12 +45,19 @@ def unpack(packed: Path, target_of: Callable[[str], Path | None]) -> None:
                 with storing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                 copy(content, target, size)
+
+
+@contextmanager
+def reading(packed: Path, kind: type[CaffeGPError]) -> Iterator[None]:
+    """Errors of an archive's readers, and DataErrors on what it holds, become one ``kind`` that names it."""
+    try:
+        yield
     except DataError as error:
-        raise DataError(f"{packed}: {error}") from None
+        raise kind(f"{packed}: {error}") from None
     except CaffeGPError:
         raise
     except Exception as error:  # whatever a damaged archive makes of its reader
-        raise DataError(f"{packed}: a damaged archive ({why(error)})") from None
+        raise kind(f"{packed}: a damaged archive ({why(error)})") from None
 
 
 def copy(content: IO[bytes], target: Path, size: int) -> None:

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from caffe_gp.errors import CaffeGPError, DataError, DownloadError, WeightsError, printable, quoted, why
+from caffe_gp.errors import CaffeGPError, DataError, DownloadError, WeightsError, printable, quoted
 from caffe_gp.files import packed
 from caffe_gp.files.atomic import into_place
 from caffe_gp.files.checks import (
@@ -260,27 +260,20 @@ def _extract(file: WeightsFile, archive: Path, out: Path) -> None:
     """Copy the member out of the zip. The zip's own checksum is compared on the way."""
     pattern = file.archive_member or file.name
     most = file.size or MAX_UNKNOWN_BYTES
-    try:
-        with Zip(archive) as members:
-            files = [entry for entry in members.infolist() if not entry.is_dir()]
-            found = [entry for entry in files if _matches(entry.filename, pattern)]
-            if len(found) != 1:
-                held = ", ".join(quoted(entry.filename, 40) for entry in files[:8])
-                raise DataError(f"{len(found)} files named '{pattern}' among {held}")
-            size = found[0].file_size
-            if size > most:
-                raise DataError(
-                    f"{quoted(found[0].filename, 40)} in it has {size} bytes; at most {most} are taken"
-                )
-            need_space(out.parent, size, file.name)
-            with members.open(found[0]) as source:
-                packed.copy(source, out, size)
-    except DataError as error:
-        raise WeightsError(f"{archive}: {error}") from None
-    except CaffeGPError:
-        raise
-    except Exception as error:  # whatever a damaged archive makes of its reader
-        raise WeightsError(f"{archive}: a damaged archive ({why(error)})") from None
+    with packed.reading(archive, WeightsError), Zip(archive) as members:
+        files = [entry for entry in members.infolist() if not entry.is_dir()]
+        found = [entry for entry in files if _matches(entry.filename, pattern)]
+        if len(found) != 1:
+            held = ", ".join(quoted(entry.filename, 40) for entry in files[:8])
+            raise DataError(f"{len(found)} files named '{pattern}' among {held}")
+        size = found[0].file_size
+        if size > most:
+            raise DataError(
+                f"{quoted(found[0].filename, 40)} in it has {size} bytes; at most {most} are taken"
+            )
+        need_space(out.parent, size, file.name)
+        with members.open(found[0]) as source:
+            packed.copy(source, out, size)
 
 
 def _matches(member: str, pattern: str) -> bool:
