@@ -116,6 +116,7 @@ def run(path: Path) -> None:
     found.measures(found.base)
     for eps in found.eps:
         found.gain(eps, samples=10)
+        found.total(eps)
 
 
 READERS: dict[str, Reader] = {

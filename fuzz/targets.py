@@ -5,23 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-import numpy as np
-
+from attacks import readers
 from caffe_gp import caffe, proto
-from caffe_gp.caffe.solver_state import read_state
 from caffe_gp.caffe.splits import insert_splits
-from caffe_gp.errors import CaffeGPError
-from caffe_gp.evaluation.results import read_run
+from caffe_gp.errors import CaffeGPError, NetError
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.images.lists import read_lines
 from caffe_gp.images.reading import check_image, image_size, read_image
-from caffe_gp.models.convert.archives import open_archive
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import check_allowed
 from caffe_gp.surgery.param_shapes import param_shapes
 from caffe_gp.surgery.prepare import prepare
 
-_FILE = Path("input")  # in the current folder, which is the fuzzer's own
 _MOST_LAYERS = 200
 
 
@@ -40,24 +35,25 @@ class Target(NamedTuple):
     damage: float = 0.0
 
 
-def _each(data: bytes, *readers: Callable[[Path], object]) -> None:
-    """Give the bytes as a file to every reader."""
-    _FILE.write_bytes(data)
-    for reader in readers:
+def _each(data: bytes, *opened_by: Callable[[Path], object], name: str = "input") -> None:
+    """Give the bytes to every reader, as a file of the current folder, which is the fuzzer's own."""
+    path = Path(name)
+    path.write_bytes(data)
+    for reader in opened_by:
         try:
-            reader(_FILE)
+            reader(path)
         except CaffeGPError:
             pass
 
 
-def _net(data: bytes) -> Any | None:
-    """The bytes as a net's description; None if they are none, or if it runs Python modules."""
+def _net(data: bytes) -> Any:
+    """The bytes as a net's description. A CaffeGPError if they are none, or if it runs Python modules."""
     try:
         net = pb.NetParameter.FromString(data)
     except Exception:  # protobuf's DecodeError has had several homes
-        return None
+        raise NetError("no message") from None
     if len(net.layer) + len(net.layers) > _MOST_LAYERS:
-        return None
+        raise NetError("more layers than are tried")
     net = proto.upgrade_net(net, "fuzzed")
     check_allowed(net, ())
     return net
@@ -76,22 +72,12 @@ def prototxt_text(data: bytes) -> None:
 
 def caffemodel(data: bytes) -> None:
     """Weights, solver states and mean images, as protobuf."""
-    _each(data, _weights, proto.read_blob, proto.read_solverstate)
-
-
-def _weights(path: Path) -> None:
-    with proto.read_weights(path) as found:
-        for _, blobs in found:
-            for blob in blobs:
-                if blob is not None:
-                    blob.copy_to(np.empty(blob.count, np.float32))
+    _each(data, readers.weights, proto.read_blob, proto.read_solverstate)
 
 
 def surgery(data: bytes) -> None:
     """Upgrades, phases, splits and the preparation for guided perturbations."""
     net = _net(data)
-    if net is None:
-        return
     for act in (prepare, param_shapes, lambda net: insert_splits(proto.filter_net(net, pb.TRAIN), "fuzzed")):
         try:
             act(net)
@@ -102,8 +88,6 @@ def surgery(data: bytes) -> None:
 def net_build(data: bytes) -> None:
     """A net is set up in both phases."""
     net = _net(data)
-    if net is None:
-        return
     for phase in (pb.TEST, pb.TRAIN):
         try:
             caffe.Net.from_param(net, phase)
@@ -114,8 +98,6 @@ def net_build(data: bytes) -> None:
 def passes(data: bytes) -> None:
     """A net runs forward and backward, and once more at another size."""
     net = _net(data)
-    if net is None:
-        return
     built = caffe.Net.from_param(net, pb.TEST)
     if not len(built.layers):
         return
@@ -130,21 +112,7 @@ def passes(data: bytes) -> None:
 
 def hdf5(data: bytes) -> None:
     """HDF5 weights of Caffe and Keras, states of solvers, a data layer's file."""
-    _each(data, _weights, lambda path: read_state(f"{path}.h5"), _archive, _hdf5_data)
-
-
-def _archive(path: Path) -> None:
-    with open_archive(path) as archive:
-        for key in archive.shapes:
-            archive.array(key)
-
-
-def _hdf5_data(path: Path) -> None:
-    Path("list").write_text(f"{path}\n")
-    net = pb.NetParameter()
-    layer = net.layer.add(name="d", type="HDF5Data", top=["data"])
-    layer.hdf5_data_param.source, layer.hdf5_data_param.batch_size = "list", 2
-    caffe.Net.from_param(net, pb.TEST).forward()
+    _each(data, readers.weights, readers.state, readers.archive, readers.hdf5_data, name="input.h5")
 
 
 def run_folder(data: bytes) -> None:
@@ -154,11 +122,7 @@ def run_folder(data: bytes) -> None:
         path = Path("run") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content + b"\n")
-    found = read_run("run")
-    found.measures(found.base)
-    for eps in found.eps:
-        found.gain(eps, samples=5)
-        found.total(eps)
+    readers.run(Path("run"))
 
 
 def images(data: bytes) -> None:
