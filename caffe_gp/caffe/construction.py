@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -41,6 +40,7 @@ class Construction:
     loss_weights       its loss weight, 0 for most
     inputs, outputs    indices of the blobs that Input layers make, and of those that no layer reads
     shared_params      the parameters of all layers
+    byte_counts        what they and the blobs take
 
     Arguments: an upgraded NetParameter, the state to build it for, and a name for messages. Raises NetError
     and whatever else is wrong with a layer, with ``source`` in front.
@@ -72,7 +72,7 @@ class Construction:
         self._made: dict[str, tuple[int, str]] = {}  # named blobs: index, and the layer that makes it
         self._max_bytes, self._bytes = memory.max_bytes(), 0  # allowed; of parameters and tops so far
         self._values = 0  # of the tops so far
-        self._fillers: list[tuple[list[Callable[[], None]], Callable[[Exception], CaffeGPError]]] = []
+        self._fillers: list[list[Callable[[], None]]] = []  # of each layer
         self._unread: dict[str, int] = {}  # blobs that no layer has read yet: the outputs, in the end
         with torch.no_grad():
             for layer_param in self.param.layer:
@@ -84,6 +84,7 @@ class Construction:
         self._skip_layers_without_loss()
         if self.param.force_backward:
             self._force_backward()
+        self.byte_counts = ByteCounts(self)
         self._fill_parameters()
         self.shared_params.share()
         self._check_duplicate_names()
@@ -135,14 +136,7 @@ class Construction:
             with memory.left(self._max_bytes - self._bytes):
                 with postponed() as fillers:
                     layer.setup(bottom, top)
-                self._fillers.append(
-                    (
-                        fillers,
-                        partial(
-                            named, layer=layer, bottom=bottom, top=top, source=self._source, doing="be set up"
-                        ),
-                    )
-                )
+                self._fillers.append(fillers)
                 reshape_layer(layer, bottom, top, before)
                 self._count_bytes(layer, bottom, top)
                 return _set_loss_weights(layer, top)
@@ -157,14 +151,15 @@ class Construction:
 
     def _fill_parameters(self) -> None:
         """Only now, since the whole net is known to do: that may take gigabytes, and a while."""
-        if not memory.is_shapes_only():
-            memory.need(ByteCounts(self).forward(), f"{self._source}: a forward")
-        for fillers, named_error in self._fillers:
+        memory.need(self.byte_counts.forward(), f"{self._source}: a forward")
+        for i, fillers in enumerate(self._fillers):
             try:
                 for filler in fillers:
                     filler()
             except FOREIGN as error:
-                raise named_error(error) from error.__cause__ or error
+                bottom, top = ([self.blobs[k] for k in of[i]] for of in (self.bottom_index, self.top_index))
+                found = named(error, self.layers[i], bottom, top, self._source, "be set up")
+                raise found from error.__cause__ or error
 
     def _log_tops(self, layer: Layer, top: Sequence[Blob], losses: Sequence[float]) -> None:
         log.info("Setting up %s", layer.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from caffe_gp.caffe import memory
-from caffe_gp.caffe.byte_counts import ByteCounts
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
@@ -32,6 +31,6 @@ def memory_use(param: Any, blob: str, source: str) -> MemoryUse:
     made = [i for i, tops in enumerate(built.top_index) if blob in [built.blob_names[k] for k in tops]]
     if not made:
         raise NetError(f"{source}: there is no blob '{blob}'")
-    counts = ByteCounts(built)
+    counts = built.byte_counts
     forward = counts.forward()
     return MemoryUse(forward, forward + counts.diffs(made[0] + 1))

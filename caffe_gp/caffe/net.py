@@ -16,7 +16,6 @@ import torch
 from caffe_gp import proto
 from caffe_gp.caffe import debug_info, memory
 from caffe_gp.caffe.blob import Blob, BlobVec
-from caffe_gp.caffe.byte_counts import ByteCounts
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
@@ -100,7 +99,7 @@ class Net:
         self._loss_weights = DtypeVec(built.loss_weights)
         self._inputs, self._outputs = IntVec(built.inputs), IntVec(built.outputs)
         self._shared_params = built.shared_params
-        self._byte_counts = ByteCounts(built)
+        self._byte_counts = built.byte_counts
         self._sized: tuple[Any, ...] = self._input_shapes()  # what memory was last found to do for
         self._diffs_sized: tuple[Any, ...] = ()  # likewise, and down to which layer
         self._callbacks: dict[str, list[Callback]] = {
@@ -192,17 +191,18 @@ class Net:
 
     # ---- passes
 
+    @in_one_thread
+    @torch.no_grad()
     def reshape(self) -> None:
         """Reshape every layer to the input blobs' shapes, without computing.
 
         Raises OutOfMemoryError where the net, so shaped, may not take what it needs.
         """
-        with self.one_thread, torch.no_grad():
-            for i, layer in enumerate(self.layers):
-                try:
-                    reshape_layer(layer, *self._blobs_of(i))
-                except FOREIGN as error:
-                    raise self._named(error, i) from error.__cause__ or error
+        for i, layer in enumerate(self.layers):
+            try:
+                reshape_layer(layer, *self._blobs_of(i))
+            except FOREIGN as error:
+                raise self._named(error, i) from error.__cause__ or error
         self._need(self._byte_counts.forward(), "a forward")
         self._sized = self._input_shapes()
 

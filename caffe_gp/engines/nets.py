@@ -126,15 +126,17 @@ def open_net(
     *,
     engine: str = "auto",
     device: str = "cpu",
+    deterministic: bool = False,
     allow_missing_weights: bool = False,
     tried: bool = False,
 ) -> GPNet:
     """``load_net`` of a description that ``prepare_net`` has made already for the same engine.
 
+    deterministic   see ``load_caffe``
     tried   whether BVLC Caffe's net is a ``tried_net``; without it, what does not fit ends the process
     """
     engine, prototxt = resolve(engine), os.fspath(prototxt)
-    net = _build_net(load_caffe(engine, device), prepared.net, prototxt, tried)
+    net = _build_net(load_caffe(engine, device, deterministic=deterministic), prepared.net, prototxt, tried)
     warnings: list[str] = []
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)

@@ -186,13 +186,13 @@ class Resolved:
     def open_net(self, device: str | None = None) -> engines.GPNet:
         """The net loaded, with its weights."""
         settings = self.settings
-        engines.load_caffe(settings.engine, device or settings.device, deterministic=settings.deterministic)
         net = engines.open_net(
             self.prepared,
             settings.prototxt,
             settings.caffemodel,
             engine=settings.engine,
             device=device or settings.device,
+            deterministic=settings.deterministic,
             allow_missing_weights=settings.allow_missing_weights,
         )
         for warning in net.warnings if settings.quiet else ():  # else they are said with all changes

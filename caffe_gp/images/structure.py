@@ -27,8 +27,6 @@ _SOS = 0xDA
 # A header's numbers, each behind blanks and comments: 2 of black and white, 3 of others (P7 has words).
 _NUMBER = rb"(?:\s|#[^\r\n]*[\r\n])+[^\s#]{1,20}"
 _PPM = re.compile(rb"P(?:7|[14](?:%b){2}|(?:[2356fF]|[0y]\w{1,4})(?:%b){3})" % (_NUMBER, _NUMBER))
-
-
 # Plain PNMs, numbers in text, are for examples: Pillow reads 3 MB a second, and far less of comments.
 _PLAIN, _PLAIN_BYTES, _PLAIN_COMMENTS = (b"P1", b"P2", b"P3"), 1 << 20, 1000
 
@@ -42,29 +40,29 @@ def check_structure(stream: BinaryIO) -> int:
     stream.seek(0)
     head = stream.read(12)
     if head.startswith(_PNG):
-        size = min(size, _check_png(stream))
+        size = min(size, _check_png(stream, size))
     elif head[:4] == b"RIFF" and head[8:] == b"WEBP":
         size = min(size, _webp_pixels(stream))
     elif head.startswith(_JPEG):
         _check_jpeg(stream)
-    elif head[:2] in _PLAIN:
-        _check_plain(stream, size)
-    if head[:1] == b"P" and not _PPM.match(head + stream.read(_HEAD)):
-        raise ValueError(f"begins like a PPM, and has no header of one in its first {_HEAD} bytes")
+    elif head[:1] == b"P":
+        _check_ppm(stream, size, plain=head[:2] in _PLAIN)
     stream.seek(0)
     return size
 
 
-def _check_plain(stream: BinaryIO, size: int) -> None:
-    if size > _PLAIN_BYTES:
+def _check_ppm(stream: BinaryIO, size: int, plain: bool) -> None:
+    if plain and size > _PLAIN_BYTES:
         raise ValueError(
             f"a plain PNM, numbers in text, of {size} bytes; at most {_PLAIN_BYTES}: save it as PNG"
         )
     stream.seek(0)
-    comments = stream.read().count(b"#")
+    comments = stream.read().count(b"#") if plain else 0
     if comments > _PLAIN_COMMENTS:
         raise ValueError(f"a plain PNM with {comments} comments; at most {_PLAIN_COMMENTS}")
-    stream.seek(12)
+    stream.seek(0)
+    if not _PPM.match(stream.read(12 + _HEAD)):
+        raise ValueError(f"begins like a PPM, and has no header of one in its first {_HEAD} bytes")
 
 
 def _webp_pixels(stream: BinaryIO) -> int:
@@ -81,9 +79,8 @@ def _webp_pixels(stream: BinaryIO) -> int:
     return found
 
 
-def _check_png(stream: BinaryIO) -> int:
+def _check_png(stream: BinaryIO, size: int) -> int:
     """The bytes of its pixels."""
-    size = stream.seek(0, os.SEEK_END)
     most, place, pixel_bytes, stored = _CHUNKS + size // _CHUNK_BYTES, len(_PNG), 0, 0
     for _ in range(most):
         stream.seek(place)
