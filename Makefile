@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-older-processors bvlc test-bvlc lint \
-    check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all
+    check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all test-on-bvlc \
+    bvlc-recordings
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
@@ -117,12 +118,17 @@ bvlc:  ## build the Debian 11 file system with BVLC Caffe in .cache/bvlc (root, 
 	tools/bvlc_rootfs.sh
 
 test-bvlc: $(READY) bvlc  ## compare with BVLC Caffe, and run the driver tests on it
+	$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync test-on-bvlc bvlc-recordings
+	CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
+
+test-on-bvlc:
+	CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider -m engine tests
+
+bvlc-recordings:
 	tools/in_bvlc.sh python3 -m conformance.record
 	tools/in_bvlc.sh python3 -m conformance.record_gp
 	tools/in_bvlc.sh python3 -m conformance.record_classify
 	tools/in_bvlc.sh python3 -m conformance.networks.record
-	CAFFE_GP_ENGINE=bvlc tools/in_bvlc.sh python3 -m pytest -q -p no:cacheprovider -m engine tests
-	CAFFE_GP_RECORDINGS=.cache/bvlc-recordings $(BIN)/python -m pytest -q -n $(JOBS) tests/bvlc
 
 faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc), write the tables in docs/
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.compare --recordings .cache/bvlc-recordings --table docs/faithfulness.md

@@ -26,9 +26,9 @@ MAX_EXPANSION = 100
 ALWAYS_ALLOWED = 64 << 20
 MAX_DEPTH = 32  # of groups in groups; Caffe's and Keras' files have three or four
 MAX_PATH = 2_000  # characters of the names down to an object; Keras' have some 100 (a layer's name twice)
-# Groups and data sets of a file: a net of 5,000 layers, as the deepest published ones, has 11,000. h5py takes
-# 0.1 to 0.2 ms and some 10 kB for each.
-MAX_OBJECTS = 12_000
+# Groups and data sets of a file, which ``write_hdf5`` keeps to, too: ResNet-152 has 1,500. h5py takes 0.2 to
+# 0.4 ms and some 10 kB for each.
+MAX_OBJECTS = 6_000
 # Chunks of a file, and one more for so many bytes. h5py makes them of 8 kB and more; each costs 30 us.
 MAX_CHUNKS, CHUNK_BYTES = 20_000, 1_000
 _SHOWN = 60  # characters of a name in a message

@@ -8,6 +8,7 @@ is held twice. Every file appears under its name only when it is complete.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import IO, Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 import numpy as np
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 
 from ..errors import WeightsError
 from ..files.atomic import replacing, write_atomically
+from ..files.hdf5 import MAX_OBJECTS
 from . import messages as pb
 from . import schema
 from .wire import INT_MAX
@@ -106,11 +108,11 @@ def _arrays_of(
 ) -> dict[str, list[Any]]:
     """The arrays by layer name as float arrays, after checking that the net has those layers, once each."""
     checked: dict[str, list[Any]] = {}
-    names = [layer.name for layer in net.layer]
+    layers = Counter(layer.name for layer in net.layer)
     for name, blobs in (arrays or {}).items():
         blobs = [blob if blob is None else np.asarray(blob) for blob in blobs]
-        if blobs and names.count(name) != 1:
-            found = "no layer" if name not in names else f"{names.count(name)} layers"
+        if blobs and layers[name] != 1:
+            found = f"{layers[name] or 'no'} {'layers' if layers[name] else 'layer'}"
             raise WeightsError(
                 f"{os.fspath(path)}: blobs for layer '{name}', but the net has {found} of that name"
             )
@@ -167,7 +169,8 @@ def write_hdf5(
     """Write HDF5 weights as Net::ToHDF5 does: a group data/<layer> for every layer, datasets 0, 1, ... in it.
 
     Arguments and errors as for ``write_caffemodel``; ``diffs`` go to a second tree, diff/<layer>. A blob that
-    is None, as one that shares the data of another layer's, is left out.
+    is None, as one that shares the data of another layer's, is left out. WeightsError, too, for more groups
+    and data sets than are read of a file.
     """
     import h5py
 
@@ -175,6 +178,12 @@ def write_hdf5(
     trees = {"data": _arrays_of(arrays, net, path)}
     if diffs is not None:
         trees["diff"] = _arrays_of(diffs, net, path)
+    objects = sum(1 + len(net.layer) + sum(map(len, blobs_of.values())) for blobs_of in trees.values())
+    if objects > MAX_OBJECTS:
+        raise WeightsError(
+            f"{path}: would hold {objects} groups and data sets; at most {MAX_OBJECTS} are read of an HDF5 "
+            "file. Write a .caffemodel instead"
+        )
 
     def write() -> None:
         with replacing(path) as stream, h5py.File(stream, "w") as archive:

@@ -24,9 +24,9 @@ M = TypeVar("M", bound=Message)
 
 #: A prototxt has some 500 kB at most; what is bigger is something else (weights, a list, a dump).
 MAX_TEXT_BYTES = 4 << 20
-#: The deepest published nets have some 5,000 (ResNet-1001). Each costs some 200 microseconds: 2 s in all.
+#: The deepest published nets have some 5,000 (ResNet-1001). Each costs some 300 microseconds: 2 s in all.
 #: Inputs count, too: each becomes a layer.
-MAX_LAYERS = 10_000
+MAX_LAYERS = 6_000
 #: Words, numbers, strings and comments: 20 a layer of the deepest. Each costs up to 10 microseconds.
 MAX_WORDS = 200_000
 MAX_LINES = 1_000_000  # blank ones, too; each costs 0.3 microseconds

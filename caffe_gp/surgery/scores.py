@@ -136,7 +136,7 @@ class _Search:
             weights = {blob: max(map(_loss_weight, heads[blob])) for blob in left}
             left = [blob for blob in left if weights[blob] == max(weights.values())]
             why = ", which has the largest loss_weight"
-        if len(left) > 1:
+        if len(left) != 1:  # none, where each is computed from another or a weight is nan
             self._refuse(f"there are {len(heads)} heads")
         reader = heads[left[0]][-1]
         others = [blob for blob in heads if blob != left[0]]

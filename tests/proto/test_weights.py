@@ -390,6 +390,14 @@ def test_hdf5_layout_and_round_trip(tmp_path):
     assert os.listdir(str(tmp_path)) == ["w.caffemodel.h5"]
 
 
+def test_hdf5_is_written_only_as_far_as_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("caffe_gp.proto.save.MAX_OBJECTS", 5)
+    path, net = tmp_path / "many.caffemodel.h5", net_with(a="X", b="Y")
+    proto.write_hdf5(path, net, {"a": [np.ones(1)] * 2})
+    with pytest.raises(WeightsError, match="would hold 6 groups and data sets; at most 5"):
+        proto.write_hdf5(path, net, {"a": [np.ones(1)] * 3})
+
+
 def test_hdf5_doubles_gaps_and_scalars(tmp_path):
     path = tmp_path / "w.h5"
     with h5py.File(str(path), "w") as archive:

@@ -342,6 +342,8 @@ def test_of_several_heads_the_fused_one_or_the_heaviest():
     with pytest.raises(NetError, match="2 heads"):
         prepare(other_classes)
     assert prepare(other_classes.replace('top: "loss_b" ', 'top: "loss_b" loss_weight: 0.3 ')).score == "a"
+    with pytest.raises(NetError, match="2 heads"):
+        prepare(other_classes.replace('top: "loss_b" ', 'top: "loss_b" loss_weight: nan '))
 
 
 def test_stages_and_levels():
