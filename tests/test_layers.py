@@ -13,9 +13,10 @@ PACKAGE = ROOT / "caffe_gp"
 # layers are found below Caffe, the layers that the surgery puts into a net below it, the data layers for
 # training above the data sets.
 ROOMS = [
-    "errors", "one_thread", "provenance", "files", "images", "proto", "crf", "gp", "python_layers.python2",
-    "python_layers.users", "caffe", "python_layers.base", "python_layers.builtin", "surgery", "engines",
-    "datasets", "report", "models", "python_layers", "runs", "evaluation", "training", "experiments", "cli",
+    "errors", "one_thread", "provenance", "compiled", "files", "images", "proto", "crf", "gp",
+    "python_layers.python2", "python_layers.users", "caffe", "python_layers.base", "python_layers.builtin",
+    "surgery", "engines", "datasets", "report", "models", "python_layers", "runs", "evaluation", "training",
+    "experiments", "cli",
 ]  # fmt: skip
 
 

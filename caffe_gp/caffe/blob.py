@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,9 @@ from caffe_gp.errors import NetError
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
 
+State = tuple[int, int, int]  # of a memory: which, how often changed as a whole, how often by torch
+_SERIALS = itertools.count()
+
 
 class SyncedMemory:
     """``size`` float32 values that live on the host, on a GPU, or on both with one side up to date.
@@ -26,10 +30,11 @@ class SyncedMemory:
     keeps stay alive across passes, as in pycaffe.
     """
 
-    __slots__ = ("size", "_host", "_gpu", "_gpu_is_head", "_viewed", "_rest")
+    __slots__ = ("size", "_host", "_gpu", "_gpu_is_head", "_viewed", "_rest", "_serial", "_changes")
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self._serial, self._changes = next(_SERIALS), 0
         self._host: torch.Tensor | None = None
         self._gpu: torch.Tensor | None = None
         self._gpu_is_head = False
@@ -41,14 +46,37 @@ class SyncedMemory:
         """False while nobody has read or written the values (they are zeros)."""
         return self._host is not None or self._gpu is not None
 
-    def numpy(self, shape: tuple[int, ...], *, kept: bool = True) -> np.ndarray:
+    @property
+    def state(self) -> State | None:
+        """Equal to what it was for as long as the values surely are what they were.
+
+        None where they may change unseen: on a GPU, or by a numpy view that was handed out. Of what torch
+        writes its tensors keep count.
+        """
+        if self._viewed or self._gpu_is_head or self._host is None or self._host.is_inference():
+            return None
+        return self._serial, self._changes, self._host._version
+
+    def own(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """A channels-last tensor on the host to be written all over, then handed to ``replace``.
+
+        It is this memory where that is such a tensor and nobody has a view of it.
+        """
+        if self._host is not None and not self._viewed and not self._gpu_is_head:
+            if self._host.shape == shape and _is_channels_last(self._host):
+                return self._host
+        return torch.empty(shape, memory_format=torch.channels_last)
+
+    def numpy(self, shape: tuple[int, ...], *, kept: bool = True, written: bool = True) -> np.ndarray:
         """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
         count, host = math.prod(shape), self._host_side()
         if (self.size if kept else count) > host.numel():
             host = self._whole(host)  # what is kept shows this memory whatever shapes it is used with
-        self._host = host.contiguous()
+        host = host.contiguous()
+        self._take(host)
+        self._changes += written
         self._viewed = self._viewed or kept
-        return _front(self._host, shape).numpy()
+        return _front(host, shape).numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
@@ -62,13 +90,20 @@ class SyncedMemory:
         if count == side.numel():
             side = result
         if device.type == "cpu":
-            self._host = side
+            self._take(side)
         else:
             self._gpu = side
         return result
 
+    def _take(self, host: torch.Tensor) -> None:
+        """Go on with another tensor; one that is not a view of the last has a count of its own."""
+        if self._host is None or self._host.data_ptr() != host.data_ptr():
+            self._changes += 1
+        self._host = host
+
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
+        self._changes += 1
         if not (values.is_contiguous() or _is_channels_last(values)):
             values = values.contiguous()
         on_cpu = values.device.type == "cpu"
@@ -109,6 +144,7 @@ class SyncedMemory:
                 self._host.view(-1).copy_(self._whole(self._gpu))
             else:
                 self._host = self._gpu.cpu()
+            self._changes += 1
             self._gpu_is_head = False
         elif self._host is None:
             self._host = memory.zeros(self.size)
@@ -239,8 +275,21 @@ class Blob:
         write(self._data.numpy(self._shape, kept=False))
 
     def read_data(self) -> np.ndarray:
-        """The data as an array that the caller reads at once and does not keep."""
-        return self._data.numpy(self._shape, kept=False)
+        """The data as an array that the caller reads at once, does not change and does not keep."""
+        return self._data.numpy(self._shape, kept=False, written=False)
+
+    @property
+    def data_state(self) -> State | None:
+        """See ``SyncedMemory.state``."""
+        return self._data.state
+
+    def own_data(self) -> torch.Tensor:
+        """A channels-last tensor on the host to write all data into; then assign it to ``data_tensor``."""
+        return self._data.own(self._shape)
+
+    def own_diff(self) -> torch.Tensor:
+        """The same for the diff."""
+        return self._diff.own(self._shape)
 
     @property
     def diff(self) -> np.ndarray:

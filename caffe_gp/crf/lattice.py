@@ -21,9 +21,8 @@ import math
 from typing import Tuple
 
 import numpy as np
-from numba import njit, prange
 
-from caffe_gp.crf.compiled import CACHE
+from caffe_gp.compiled import CACHE, njit, prange
 
 # Values travel through the lattice in groups of eight floats, one vector register.
 LANES = 8

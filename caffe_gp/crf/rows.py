@@ -10,9 +10,8 @@ import math
 from typing import Protocol, Sequence
 
 import numpy as np
-from numba import njit, prange
 
-from caffe_gp.crf.compiled import CACHE
+from caffe_gp.compiled import CACHE, njit, prange
 from caffe_gp.crf.kernels import Array, Kernel, bilateral_features, spatial_features
 from caffe_gp.crf.lattice import Permutohedral, outer, padded
 

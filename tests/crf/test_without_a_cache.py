@@ -16,7 +16,8 @@ from caffe_gp.crf import PRESETS, DenseCRF
 CODE = """
 import sys; sys.path.insert(0, sys.argv[1])
 import numpy as np, caffe_gp.crf
-from caffe_gp.crf import PRESETS, DenseCRF, compiled
+from caffe_gp import compiled
+from caffe_gp.crf import PRESETS, DenseCRF
 assert caffe_gp.__file__.startswith(sys.argv[1])
 image, scores = np.load(sys.argv[2]).values()
 np.save(sys.argv[3], DenseCRF(image, PRESETS["deeplab"]).probabilities(scores))
@@ -33,7 +34,8 @@ def test_the_crf_works_without_a_folder_for_compiled_code(tmp_path):
     scores = random.normal(size=(4, 20, 30)).astype(np.float32)
     np.savez(tmp_path / "in.npz", image=image, scores=scores)
     # Files in the place of folders: not even root can write there.
-    (site / "caffe_gp" / "crf" / "__pycache__").touch()
+    for folder in ("caffe_gp", "caffe_gp/crf"):
+        (site / folder / "__pycache__").touch()
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ""}
     environment.update(HOME=os.devnull, XDG_CACHE_HOME=os.devnull)
     environment.pop("NUMBA_CACHE_DIR", None)

@@ -97,6 +97,11 @@ class Layer:
         """Compute the tops' data."""
         raise self._missing("forward")
 
+    def forward_rectified(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """``forward`` where a ReLU in place comes next; whether that is done, too."""
+        self.forward(bottom, top)
+        return False
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Compute the bottoms' diffs from the tops' diffs."""
         raise self._missing("backward")

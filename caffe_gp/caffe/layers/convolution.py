@@ -10,9 +10,10 @@ import torch.nn.functional as F
 
 from caffe_gp.caffe import mode
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers import convolution_nd
-from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.base import TEST, Layer
 from caffe_gp.caffe.layers.registry import register
 
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -258,9 +259,20 @@ def _channels_last(values: torch.Tensor) -> torch.Tensor:
 class ConvolutionLayer(_Filters):
     """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...).
 
-    Layers with more weights than patches (fc6 and fc7 of an FCN) run on the CPU as one matrix product, as
+    Layers with more outputs than places (fc6 and fc7 of an FCN) run on the CPU as one matrix product, as
     in BVLC Caffe: torch's convolution would first copy all weights into a layout of its own, every time.
+    3 x 3 kernels of many channels run on the CPU by Winograd's convolution (``fast.winograd``).
     """
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """As above; whether Winograd's convolution suits, whatever the sizes."""
+        super().setup(bottom, top)
+        self._winograd: WinogradLayer | None = None
+        # While weights are trained, their transforms would be made anew in every pass.
+        plane = self.dims == 2 and self.axis == 1 and self._group == 1
+        if self.phase == TEST and plane and WinogradLayer.suits(self.kernel, self.stride, self.blobs[0]):
+            bias = self.blobs[1] if self._has_bias else None
+            self._winograd = WinogradLayer(self.blobs[0], bias, self.pad, self.dilation)
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self._num_output, self._channels // self._group, *self.kernel)
@@ -274,13 +286,23 @@ class ConvolutionLayer(_Filters):
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Of the matrix product: patches, and the outputs before their axes are in order."""
+        if winograd := self._winograd_for(bottom[0], top[0]):
+            return winograd.workspace(bottom[0], top[0])
         if not self._as_product(bottom[0], top[0]):
             return super().workspace(bottom, top)
         patches = self.blobs[0].count_from(1) * top[0].count // self._num_output
         return patches * (1 if bottom[0].shape[0] == 1 else 2) + top[0].count
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The transformed weights."""
+        winograd = self._winograd_for(bottom[0], top[0])
+        return winograd.kept() if winograd else 0
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The matrix product where it pays, else torch's convolution."""
+        """Winograd's convolution or the matrix product where they pay, else torch's convolution."""
+        winograd = self._winograd_for(bottom[0], top[0])
+        if winograd and winograd.forward(bottom, top):
+            return
         if not self._as_product(bottom[0], top[0]):
             super().forward(bottom, top)
             return
@@ -292,8 +314,19 @@ class ConvolutionLayer(_Filters):
             n, channels, *sizes = out.shape
             out.data_tensor = y.view(channels, n, *sizes).transpose(0, 1).contiguous()
 
+    def forward_rectified(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Winograd's convolution rectifies on the way."""
+        winograd = self._winograd_for(bottom[0], top[0])
+        if winograd and winograd.forward(bottom, top, rectify=True):
+            return True
+        self.forward(bottom, top)
+        return False
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """The products' transposes, or torch's convolution backward."""
+        """The same ways backward."""
+        winograd = self._winograd_for(bottom[0], top[0])
+        if winograd and winograd.backward(top, propagate_down, bottom):
+            propagate_down = [False] * len(bottom)
         if not self._as_product(bottom[0], top[0]):
             super().backward(top, propagate_down, bottom)
             return
@@ -309,11 +342,14 @@ class ConvolutionLayer(_Filters):
                 columns = (weight.t() @ dy).view(weight.shape[1], blob.shape[0], -1).transpose(0, 1)
                 blob.diff_tensor = F.fold(columns, blob.shape[2:], *self._window())
 
+    def _winograd_for(self, blob: Blob, out: Blob) -> WinogradLayer | None:
+        return self._winograd if self._winograd is not None and self._winograd.pays(blob, out) else None
+
     def _as_product(self, blob: Blob, out: Blob) -> bool:
         if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":
             return False
-        patches = out.count // self._num_output
-        return patches < self._num_output and patches > 0
+        places = out.count_from(2)  # of an image: images of one size go one way, however many there are
+        return 0 < places < self._num_output and out.count > 0
 
     def _window(self) -> list[Any]:
         return [self.kernel, self.dilation, self.pad, self._stride]

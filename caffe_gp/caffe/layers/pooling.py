@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.pooling_layer import MaxPooling
+from caffe_gp.caffe.fast.windows import Geometry
 from caffe_gp.caffe.layers.base import TRAIN, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
@@ -39,6 +41,7 @@ class PoolingLayer(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.pooling_param
         self._method = param.pool
+        self._fast: MaxPooling | None = None
         self.max_top = 2 if self._method == pb.PoolingParameter.MAX else 1
         self.check_blob_counts(len(bottom), len(top))
         self._global = param.global_pooling
@@ -84,18 +87,32 @@ class PoolingLayer(Layer):
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
-        if self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape):
+        fits = self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape)
+        if fits or self._is_fast(bottom, top):
             return 0
         elements = math.prod(self._kernel)
         return (3 * top[0].count + 2 * math.prod(self._out)) * elements
 
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Where each maximum was, in 8 bytes."""
+        """Where each maximum was, in 8 bytes or one."""
+        if self._is_fast(bottom, top):
+            return top[0].count // 4
         return 0 if self._method == pb.PoolingParameter.AVE else 2 * top[0].count
 
+    def _is_fast(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        is_max = self._method == pb.PoolingParameter.MAX and len(top) == 1
+        return is_max and MaxPooling.pays(self._kernel, bottom[0])
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = bottom[0].data_tensor
         self._index: torch.Tensor | None = None
+        if self._is_fast(bottom, top):
+            geometry = Geometry(self._kernel, self._stride, self._pad)
+            if self._fast is None or self._fast.geometry != geometry:
+                self._fast = MaxPooling(geometry)
+            self._fast.forward(bottom[0], top[0])
+            return
+        self._fast = None
+        x = bottom[0].data_tensor
         if self._method == pb.PoolingParameter.MAX:
             y, index = self._max(x)
             self._index = index
@@ -110,6 +127,9 @@ class PoolingLayer(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Diffs go to the maximum (or the drawn element) of each window, or are spread evenly (AVE)."""
         if not propagate_down[0]:
+            return
+        if self._fast is not None:
+            self._fast.backward(top[0], bottom[0])
             return
         dy, x = top[0].diff_tensor, bottom[0].data_tensor
         if self._method == pb.PoolingParameter.AVE:

@@ -1,12 +1,22 @@
-"""Where numba keeps the compiled kernels."""
+"""numba, as this package uses it: its number of threads, and where it keeps compiled kernels."""
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
+# numba knows only its own variable, which must not change once it runs; and when its threads start they give
+# OpenMP, so PyTorch too, their own number.
+if "numba" not in sys.modules and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
+
+# ruff: noqa: E402
 import numba
 from numba import config as numba_config
+from numba import njit, prange
+
+__all__ = ["CACHE", "njit", "prange"]
 
 config: Any = numba_config  # its values come from the environment, so type checkers know none of them
 
@@ -25,7 +35,7 @@ def _has_a_folder() -> bool:
     is loaded and run, and others can write there.
     """
     try:
-        numba.njit(cache=True)(_nothing)
+        njit(cache=True)(_nothing)
     except RuntimeError:  # numba: no locator available
         return False
     return True

@@ -1,0 +1,50 @@
+"""When a Pooling layer is computed by ``fast.pooling``, and the bytes that it keeps for that."""
+
+from __future__ import annotations
+
+import torch
+
+from caffe_gp.caffe import fast, mode
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.windows import Geometry, Pair
+
+#: Below that torch's pooling is as fast, and what it keeps is small.
+LEAST_VALUES = 1 << 18
+MOST_ELEMENTS = 255  # of a window: a byte counts them, and has one number for none
+
+
+class MaxPooling:
+    """The way of one layer with max pooling and one top."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self._chosen: torch.Tensor | None = None
+
+    @staticmethod
+    def pays(kernel: Pair, blob: Blob) -> bool:
+        """Whether it pays for these shapes."""
+        large = blob.count >= LEAST_VALUES and kernel[0] * kernel[1] <= MOST_ELEMENTS
+        return large and mode.device().type == "cpu" and fast.wanted()
+
+    def forward(self, bottom: Blob, top: Blob) -> None:
+        """Data of the top; keeps which elements were chosen."""
+        from caffe_gp.caffe.fast import pooling
+
+        if self._chosen is None or self._chosen.shape != top.shape:
+            self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+        y = top.own_data()
+        pooling.max_pool(_channels_last(bottom.data_tensor), y, self._chosen, self.geometry)
+        top.data_tensor = y
+
+    def backward(self, top: Blob, bottom: Blob) -> None:
+        """Diff of the bottom, from the last forward's choice."""
+        from caffe_gp.caffe.fast import pooling
+
+        assert self._chosen is not None
+        dx = bottom.own_diff()
+        pooling.max_pool_backward(_channels_last(top.diff_tensor), self._chosen, dx, self.geometry)
+        bottom.diff_tensor = dx
+
+
+def _channels_last(values: torch.Tensor) -> torch.Tensor:
+    return values.contiguous(memory_format=torch.channels_last)

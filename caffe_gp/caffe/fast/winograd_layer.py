@@ -1,0 +1,89 @@
+"""When a Convolution layer is computed by Winograd's convolution, and what it keeps for that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from caffe_gp.caffe import fast, mode
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.kept import Kept
+
+#: Measured on AVX2 (docs/performance.md): with fewer channels or outputs the transforms cost what the
+#: products save, with fewer tiles an image the products are too thin.
+LEAST_CHANNELS = 64
+LEAST_TILES = 16
+
+
+class WinogradLayer:
+    """The way of one layer: 3 x 3 kernels, stride 1, any pad and dilation, one group."""
+
+    def __init__(self, weight: Blob, bias: Blob | None, pad: Sequence[int], dilation: Sequence[int]) -> None:
+        self._weight, self._bias = weight, bias
+        self._pad, self._dilation = (pad[0], pad[1]), (dilation[0], dilation[1])
+        self._kernels: Kept[torch.Tensor] | None = None
+
+    @staticmethod
+    def suits(kernel: Sequence[int], stride: Sequence[int], weight: Blob) -> bool:
+        """Whether Winograd's convolution suits a layer of so many channels, whatever the sizes."""
+        square = list(kernel) == [3, 3] and list(stride) == [1, 1]
+        return square and min(weight.shape[:2]) >= LEAST_CHANNELS and fast.wanted()
+
+    def pays(self, blob: Blob, out: Blob) -> bool:
+        """Whether it pays for these shapes. Images of one size go one way, however many there are."""
+        return mode.device().type == "cpu" and 0 not in blob.shape and self._tiles(out) >= LEAST_TILES
+
+    def _tiles(self, out: Blob) -> int:
+        """Of an image."""
+        return math.prod(-(-n // (4 * d)) * d for n, d in zip(out.shape[2:], self._dilation))
+
+    def workspace(self, blob: Blob, out: Blob) -> int:
+        """Values that a pass takes."""
+        from caffe_gp.caffe.fast import winograd
+
+        tiles = out.shape[0] * self._tiles(out)
+        return winograd.workspace(blob.shape[1], out.shape[1], tiles, torch.get_num_threads())
+
+    def kept(self) -> int:
+        """Values of the transformed kernels: 36 for 9."""
+        return 4 * self._weight.count
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob], rectify: bool = False) -> bool:
+        """False where the plain path must compute, because results are not finite."""
+        from caffe_gp.caffe.fast import winograd
+
+        bias = None if self._bias is None else self._bias.data_tensor
+        for blob, out in zip(bottom, top):
+            y = out.own_data()
+            x = blob.data_tensor.contiguous(memory_format=torch.channels_last)
+            if not winograd.convolve(
+                x, self._transformed(), y, pad=self._pad, dilation=self._dilation, bias=bias, rectify=rectify
+            ):
+                return False
+            out.data_tensor = y
+        return True
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> bool:
+        """The images' gradients where they are wanted; False as in ``forward``."""
+        from caffe_gp.caffe.fast import winograd
+
+        for blob, out, wanted in zip(bottom, top, propagate_down):
+            if not wanted:
+                continue
+            dx = blob.own_diff()
+            dy = out.diff_tensor.contiguous(memory_format=torch.channels_last)
+            if not winograd.data_gradient(
+                dy, self._transformed(), dx, pad=self._pad, dilation=self._dilation
+            ):
+                return False
+            blob.diff_tensor = dx
+        return True
+
+    def _transformed(self) -> torch.Tensor:
+        from caffe_gp.caffe.fast import winograd
+
+        if self._kernels is None:
+            self._kernels = Kept(winograd.transformed)
+        return self._kernels.of(self._weight)

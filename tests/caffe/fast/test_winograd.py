@@ -1,0 +1,88 @@
+"""Winograd's convolution against PyTorch's in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from caffe_gp.caffe.fast import winograd
+from caffe_gp.caffe.fast.windows import Window
+
+CASES = [  # images, channels, outputs, height, width, pad, dilation
+    (2, 5, 7, 13, 9, (1, 1), (1, 1)),
+    (1, 64, 70, 30, 31, (0, 0), (1, 1)),
+    (1, 130, 65, 40, 30, (2, 2), (2, 2)),
+    (2, 16, 16, 17, 18, (4, 3), (4, 3)),
+    (1, 8, 8, 20, 21, (30, 5), (3, 1)),
+    (3, 1, 1, 3, 3, (0, 0), (1, 1)),
+    (1, 512, 64, 11, 12, (1, 1), (1, 1)),
+]
+
+
+def _images(*shape):
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("n, c, k, h, w, pad, dilation", CASES)
+def test_convolution_and_its_data_gradient(n, c, k, h, w, pad, dilation, threads):
+    torch.set_num_threads(threads)
+    x, weight, bias = _images(n, c, h, w), torch.randn(k, c, 3, 3), torch.randn(k)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=pad, dilation=dilation)
+    kernels, out = winograd.transformed(weight), _images(*expected.shape)
+    assert winograd.convolve(x, kernels, out, pad=pad, dilation=dilation, bias=bias)
+    assert (out - expected).abs().max() <= 4e-6 * expected.abs().max()
+    rectified = _images(*expected.shape)
+    assert winograd.convolve(x, kernels, rectified, pad=pad, dilation=dilation, bias=bias, rectify=True)
+    assert torch.equal(rectified, out.relu())
+
+    dy, dx = _images(*expected.shape), _images(n, c, h, w)
+    gradients = torch.ops.aten.convolution_backward(
+        dy.double(), x.double(), weight.double(), [k], [1, 1], pad, dilation, False, [0, 0], 1, [True, False, False]
+    )  # fmt: skip
+    assert winograd.data_gradient(dy, kernels, dx, pad=pad, dilation=dilation)
+    assert (dx - gradients[0]).abs().max() <= 4e-6 * gradients[0].abs().max()
+
+
+@pytest.mark.parametrize("window", [Window(2, 9, 1, 14), Window(0, 20, 0, 21), Window(19, 20, 20, 21)])
+def test_of_a_window_only_that_is_written(window):
+    x, kernels = _images(2, 8, 20, 21), winograd.transformed(torch.randn(8, 8, 3, 3))
+    whole, part = _images(2, 8, 20, 21), torch.full((2, 8, 20, 21), 7.0)
+    part = part.contiguous(memory_format=torch.channels_last)
+    winograd.convolve(x, kernels, whole, pad=(1, 1), dilation=(1, 1))
+    winograd.convolve(x, kernels, part, pad=(1, 1), dilation=(1, 1), window=window)
+    inside = (slice(None), slice(None), slice(*window[:2]), slice(*window[2:]))
+    assert torch.equal(part[inside], whole[inside])
+    part[inside] = 7
+    assert bool((part == 7).all())
+
+
+def test_an_image_gets_the_same_bits_alone_and_among_others():
+    """Also where its last block of tiles is a single one, and with any number of threads."""
+    for size in (21, 40, 77):  # 36, 100 and 400 tiles; blocks are of 96
+        x, kernels = _images(3, 64, size, size), winograd.transformed(torch.randn(64, 64, 3, 3))
+        together, alone = _images(3, 64, size, size), _images(1, 64, size, size)
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            winograd.convolve(x, kernels, together, pad=(1, 1), dilation=(1, 1))
+            for n in range(3):
+                winograd.convolve(x[n : n + 1], kernels, alone, pad=(1, 1), dilation=(1, 1))
+                assert torch.equal(together[n : n + 1], alone)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3e38])
+def test_what_is_not_finite_is_left_to_the_plain_path(value):
+    x, kernels = _images(1, 8, 9, 9), winograd.transformed(torch.randn(8, 8, 3, 3))
+    out = _images(1, 8, 9, 9)
+    assert winograd.convolve(x, kernels, out, pad=(1, 1), dilation=(1, 1), rectify=True)
+    x[0, 3, 4, 4] = value
+    assert not winograd.convolve(x, kernels, out, pad=(1, 1), dilation=(1, 1), rectify=True)
