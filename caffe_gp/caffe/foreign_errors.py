@@ -61,14 +61,16 @@ def reshape_layer(
     top: Sequence[Blob],
     before: Sequence[tuple[int, ...]] | None = None,
 ) -> None:
-    """``layer.reshape``; NetError where a blob that is bottom and top gets another shape from it.
+    """``layer.reshape`` if need be; NetError where a blob that is bottom and top gets another shape from it.
 
     before   the bottoms' shapes before the layer's setup, which may reshape too
     The layer's next pass would take what it made for what it was given.
     """
+    if layer.reshapes_by_shape and layer.checked_shapes == _shapes(bottom, top, layer.blobs):
+        return
     before = [blob.shape for blob in bottom] if before is None else before
     layer.reshape(bottom, top)
-    shapes = before, [blob.shape for blob in top]
+    shapes = [*before, *_shapes(top, layer.blobs)]
     if shapes == layer.checked_shapes:  # every pass reshapes, and hardly ever to something new
         return
     for blob in top:
@@ -81,3 +83,7 @@ def reshape_layer(
                 "the top another name"
             )
     layer.checked_shapes = shapes
+
+
+def _shapes(*groups: Sequence[Blob]) -> list[tuple[int, ...]]:
+    return [blob.shape for blobs in groups for blob in blobs]

@@ -92,7 +92,13 @@ class Net:
         self._source, self._param, self._name = source, built.param, built.param.name
         self._layer_names = StringVec(built.layer_names)
         self._bottom_index, self._top_index = built.bottom_index, built.top_index
-        self._layer_losses = built.layer_losses
+        self._bottoms = [[built.blobs[i] for i in ids] for ids in built.bottom_index]
+        self._tops = [[built.blobs[i] for i in ids] for ids in built.top_index]
+        self._loss_tops = [
+            [blob for blob, weight in zip(tops, weights) if weight]
+            for tops, weights in zip(self._tops, built.layer_losses)
+        ]
+        self._rectified = [self._next_rectifies(i) for i in range(len(self.layers))]
         self._layer_need_backward = built.need_backward
         self._bottom_need_backward = built.bottom_need_backward
         self._blobs, self._blob_names = BlobVec(built.blobs), StringVec(built.blob_names)
@@ -200,7 +206,7 @@ class Net:
         """
         for i, layer in enumerate(self.layers):
             try:
-                reshape_layer(layer, *self._blobs_of(i))
+                reshape_layer(layer, self._bottoms[i], self._tops[i])
             except FOREIGN as error:
                 raise self._named(error, i) from error.__cause__ or error
         self._need(self._byte_counts.forward(), "a forward")
@@ -213,12 +219,8 @@ class Net:
         shapes = ", ".join(f"{name} {self.blobs[name].shape}" for name in self.inputs[:3])
         memory.need(count, f"{self._source}: {what} with {shapes or 'these blobs'}")
 
-    def _blobs_of(self, i: int) -> tuple[list[Blob], list[Blob]]:
-        blobs = self._blobs
-        return [blobs[k] for k in self._bottom_index[i]], [blobs[k] for k in self._top_index[i]]
-
     def _named(self, error: Exception, i: int) -> CaffeGPError:
-        found = named(error, self.layers[i], *self._blobs_of(i), self._source, "compute")
+        found = named(error, self.layers[i], self._bottoms[i], self._tops[i], self._source, "compute")
         if isinstance(found, OutOfMemoryError):
             needs = self._byte_counts.forward(), self._byte_counts.diffs()
             return type(found)(
@@ -235,23 +237,40 @@ class Net:
             raise NetError(f"{self._source}: layer range {start}..{end} is outside 0..{len(self.layers) - 1}")
         if self._input_shapes() != self._sized:
             self.reshape()  # before anything is taken
+        before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
+        watched = bool(before or after or self.debug_info)  # by somebody who sees blobs between two layers
+        done = False  # this layer, with the last one
         loss: Any = 0.0
         for i in range(start, end + 1):
-            self._run_callbacks("before_forward", i)
-            bottom, top = self._blobs_of(i)
-            layer = self.layers[i]
+            if done:
+                done = False
+                continue
+            for function in before:
+                function(i)
+            layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             try:
                 reshape_layer(layer, bottom, top)
-                layer.forward(bottom, top)
-                for blob, weight in zip(top, self._layer_losses[i]):
-                    if weight:
-                        loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
+                if self._rectified[i] and i < end and not watched:
+                    done = layer.forward_rectified(bottom, top)
+                else:
+                    layer.forward(bottom, top)
+                for blob in self._loss_tops[i]:
+                    loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:
                 raise self._named(error, i) from error.__cause__ or error
             if self.debug_info:
                 debug_info.log_forward(self, i)
-            self._run_callbacks("after_forward", i)
+            for function in after:
+                function(i)
         return float(loss)
+
+    def _next_rectifies(self, i: int) -> bool:
+        """Whether the next layer is a plain ReLU in place on the only top of layer ``i``."""
+        if i + 1 == len(self.layers) or self.layers[i + 1].type != "ReLU" or self._loss_tops[i]:
+            return False
+        param = self.layers[i + 1].layer_param.relu_param
+        in_place = len(self._tops[i]) == 1 and self._tops[i] == self._bottoms[i + 1] == self._tops[i + 1]
+        return in_place and not param.negative_slope and not self._loss_tops[i + 1]
 
     @in_one_thread
     @torch.no_grad()
@@ -262,17 +281,19 @@ class Net:
         if self._diffs_sized != (end, self._sized):
             self._need(self._byte_counts.forward() + self._byte_counts.diffs(end), "a forward and a backward")
             self._diffs_sized = end, self._sized
+        before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
         for i in range(start, end - 1, -1):
-            self._run_callbacks("before_backward", i)
+            for function in before:
+                function(i)
             if self._layer_need_backward[i]:
-                bottom, top = self._blobs_of(i)
                 try:
-                    self.layers[i].backward(top, self._bottom_need_backward[i], bottom)
+                    self.layers[i].backward(self._tops[i], self._bottom_need_backward[i], self._bottoms[i])
                 except FOREIGN as error:
                     raise self._named(error, i) from error.__cause__ or error
                 if self.debug_info:
                     debug_info.log_backward(self, i)
-            self._run_callbacks("after_backward", i)
+            for function in after:
+                function(i)
 
     @in_one_thread
     def forward(
@@ -390,10 +411,6 @@ class Net:
     def after_backward(self, function: Callback) -> None:
         """Call ``function(layer_index)`` after each layer's turn in backward."""
         self._callbacks["after_backward"].append(function)
-
-    def _run_callbacks(self, when: str, layer: int) -> None:
-        for function in self._callbacks[when]:
-            function(layer)
 
     # ---- parameters
 

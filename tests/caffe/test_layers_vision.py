@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from caffe_gp.caffe import fast
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.pooling import pooled_sizes
@@ -68,6 +69,24 @@ def test_convolution(channels, out, kernel, stride, pad, dilation, group, size, 
     check_layer(
         text, [x], lambda v, w, b=None: convolve(v, w, b, stride, pad, dilation, group), params=params
     )
+
+
+@pytest.mark.parametrize("kernel, stride, pad", [((5, 3), (1, 1), (0, 0)), ((2, 5), (2, 1), (1, 2))])
+def test_convolutions_of_small_images_come_out_as_without_the_fast_path(monkeypatch, kernel, stride, pad):
+    text = f"""type: "Convolution" convolution_param {{ num_output: 4
+        kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]}
+        pad_h: {pad[0]} pad_w: {pad[1]} }}"""
+    x, params = RNG.randn(3, 2, 9, 11), [RNG.randn(4, 2, *kernel), RNG.randn(4)]
+
+    def found(optimize: str) -> list[np.ndarray]:
+        monkeypatch.setenv(fast.VARIABLE, optimize)
+        run = Run(text, [x], params=params)
+        assert run.layer._few_patches(run.bottom[0], run.top[0]) == (optimize != "0")
+        dy = np.random.RandomState(0).randn(*run.top[0].shape)
+        return [*run.data, *run.backward([dy]), *(blob.diff.copy() for blob in run.layer.blobs)]
+
+    for quick, plain in zip(found("1"), found("0"), strict=True):
+        assert_close(quick, plain)
 
 
 def test_depthwise_convolution_has_a_group_for_each_channel():

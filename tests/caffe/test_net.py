@@ -182,6 +182,32 @@ def test_a_reshaped_input_reaches_the_other_layers_at_the_next_forward():
     assert n.forward()["sum"].shape == (1, 4)
 
 
+def test_layers_reshape_where_a_shape_changed_and_where_they_may_look_at_more(monkeypatch):
+    n, reshaped = net(BRANCHES), []
+
+    def noted(layer):
+        return lambda *blobs: (reshaped.append(layer.name), type(layer).reshape(layer, *blobs))
+
+    for one in n.layers:
+        monkeypatch.setattr(one, "reshape", noted(one))
+    before = n.forward()["sum"].copy()
+    assert reshaped == [one.name for one in n.layers if not one.reshapes_by_shape] == ["input", "sum"]
+    for blob in ("b", "a"):  # outputs, of whatever shape a script gave them
+        n.blobs[blob].reshape(7)
+        reshaped.clear()
+        np.testing.assert_array_equal(n.forward()["sum"], before)
+        assert n.blobs[blob].shape == (2, 4) and blob in reshaped
+    n.blobs["data"].reshape(2, 3, 1)
+    reshaped.clear()
+    n.forward()
+    assert "a" in reshaped
+    n.params["b"][0].reshape(2, 8)
+    with pytest.raises(NetError, match="layer 'b'"):
+        n.forward()
+    n.params["b"][0].reshape(4, 4)
+    np.testing.assert_array_equal(n.forward()["sum"], before)
+
+
 def test_messages_of_pycaffe():
     n = net(BRANCHES + "force_backward: true")
     with pytest.raises(Exception, match="Input blob arguments do not match net inputs"):
@@ -560,6 +586,7 @@ def test_what_libraries_raise_becomes_a_neterror(monkeypatch, error, step):
     ) as caught:
         if step == "setup":
             net(text)
+        ready.blobs["t"].reshape(1)  # else there is nothing to reshape
         ready.forward()
         ready.backward(t=ready.blobs["t"].data)
     assert isinstance(caught.value.__cause__, error)

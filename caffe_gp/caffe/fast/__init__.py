@@ -17,14 +17,16 @@ log = logging.getLogger("caffe")
 
 
 def wanted() -> bool:
-    """Whether fast paths are taken: not where CAFFE_GP_OPTIMIZE is 0, nor without numba, which compiles them.
-
-    UsageError for another value than 0 and 1.
-    """
-    text = os.environ.get(VARIABLE, "1").strip() or "1"
-    if text not in ("0", "1"):
+    """Unless CAFFE_GP_OPTIMIZE is 0. UsageError for another value than 0 and 1."""
+    text = os.environ.get(VARIABLE, "").strip()
+    if text not in ("", "0", "1"):
         raise UsageError(f"environment variable {VARIABLE}={text!r}: expected 0 or 1")
-    return text == "1" and _has_numba()
+    return text != "0"
+
+
+def compiled() -> bool:
+    """Whether those are taken that numba compiles; without it a warning says, once, what that costs."""
+    return wanted() and _has_numba()
 
 
 @cache

@@ -24,7 +24,7 @@ class MaxPooling:
     def pays(kernel: Pair, blob: Blob) -> bool:
         """Whether it pays for these shapes."""
         large = blob.count >= LEAST_VALUES and kernel[0] * kernel[1] <= MOST_ELEMENTS
-        return large and mode.device().type == "cpu" and fast.wanted()
+        return large and mode.device().type == "cpu" and fast.compiled()
 
     def forward(self, bottom: Blob, top: Blob) -> None:
         """Data of the top; keeps which elements were chosen."""

@@ -29,7 +29,7 @@ class WinogradLayer:
     def suits(kernel: Sequence[int], stride: Sequence[int], weight: Blob) -> bool:
         """Whether Winograd's convolution suits a layer of so many channels, whatever the sizes."""
         square = list(kernel) == [3, 3] and list(stride) == [1, 1]
-        return square and min(weight.shape[:2]) >= LEAST_CHANNELS and fast.wanted()
+        return square and min(weight.shape[:2]) >= LEAST_CHANNELS and fast.compiled()
 
     def pays(self, blob: Blob, out: Blob) -> bool:
         """Whether it pays for these shapes. Images of one size go one way, however many there are."""

@@ -23,6 +23,7 @@ class _OperandLayer(Layer):
     min_bottom = 1
     max_bottom = 2
     exact_num_top = 1
+    reshapes_by_shape = True
 
     def operand_shape(self, bottom: Blob, axis: int, num_axes: int) -> tuple[int, ...]:
         """Shape of a learned operand; NetError if it would reach past the bottom's last axis."""

@@ -55,6 +55,9 @@ class Layer:
     equal_num_bottom_top = False
     auto_top_blobs = False  # missing tops are made up, unnamed (loss layers)
     copies = 0  # of the first bottom, that a pass makes besides the blobs (measured)
+    # Whether ``reshape`` follows from the shapes of bottoms and parameters alone, and does nothing else than
+    # shape the tops: it is then left out where these are as it left them.
+    reshapes_by_shape = False
 
     # The net's own LayerParameter; typed Any because message classes are built at import.
     layer_param: Any
@@ -76,8 +79,8 @@ class Layer:
 
     blobs: BlobVec
     param_propagate_down: list[bool]
-    # Of bottoms and tops, when memory and in-place use were last found to do.
-    checked_shapes: tuple[Sequence[tuple[int, ...]], Sequence[tuple[int, ...]]] | None
+    # Of bottoms, tops and parameters, when memory and in-place use were last found to do.
+    checked_shapes: list[tuple[int, ...]] | None
 
     @property
     def name(self) -> str:

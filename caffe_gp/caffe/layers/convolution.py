@@ -8,8 +8,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from caffe_gp.caffe import mode
+from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast import few_patches
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers import convolution_nd
@@ -81,6 +82,7 @@ class _Filters(SpatialLayer):
     """Weights, bias and group of Convolution and Deconvolution; tops of every bottom use the same ones."""
 
     transposed = False
+    reshapes_by_shape = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """blobs[0]: weights, blobs[1]: bias (if bias_term)."""
@@ -153,7 +155,7 @@ class _Filters(SpatialLayer):
     def _torch_patches(self, blob: Blob, out: Blob) -> int:
         """Values of the patches where torch convolves by a matrix product: few values, small kernels."""
         small = self._group == 1 and blob.count <= _FEW_VALUES and min(self.kernel, default=1) <= 3
-        if self.transposed or not small:
+        if self.transposed or not (small or self._few_patches(blob, out)):
             return 0
         return self.blobs[0].count_from(1) * out.count // self._num_output
 
@@ -162,6 +164,10 @@ class _Filters(SpatialLayer):
         weight, group = self._kernels()
         bias = self.blobs[1].data_tensor if self._has_bias else None
         for blob, out in zip(bottom, top):
+            if self._few_patches(blob, out):
+                x = blob.data_tensor
+                out.data_tensor = few_patches.convolve(x, weight, bias, *self._windows_at())
+                continue
             x = _channels_last(self.as_batch(blob.data_tensor))
             if self.dims not in CONV:
                 y = self._convolve_nd(x, out, weight, bias)
@@ -192,6 +198,9 @@ class _Filters(SpatialLayer):
         """Of the data, the weights and the bias, each where it is wanted."""
         # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
         weight, group = (self.blobs[0].data_tensor, self._group) if wanted[1] else self._kernels()
+        if self._few_patches(blob, out):
+            dy, x = out.diff_tensor, blob.data_tensor
+            return few_patches.gradients(dy, x, weight, *self._windows_at(), wanted)
         dy, x = self.as_batch(out.diff_tensor), self.as_batch(blob.data_tensor)
         if wanted[1] and self._overruns():
             dy, x = dy.contiguous(), x.contiguous()
@@ -212,6 +221,13 @@ class _Filters(SpatialLayer):
             group,
             wanted,
         )
+
+    def _few_patches(self, blob: Blob, out: Blob) -> bool:
+        """Whether the images are so small that another way of torch's is faster."""
+        return False
+
+    def _windows_at(self) -> tuple[list[int], list[int], list[int]]:
+        return self.kernel, self._stride, self.pad
 
     def _overruns(self) -> bool:
         """Whether torch's gradient of the weights writes behind its memory where channels come last.
@@ -344,6 +360,12 @@ class ConvolutionLayer(_Filters):
 
     def _winograd_for(self, blob: Blob, out: Blob) -> WinogradLayer | None:
         return self._winograd if self._winograd is not None and self._winograd.pays(blob, out) else None
+
+    def _few_patches(self, blob: Blob, out: Blob) -> bool:
+        if self.dims != 2 or self.axis != 1 or self._group != 1 or max(self.dilation) > 1:
+            return False
+        patches = out.count // self._num_output * self.blobs[0].count_from(1)
+        return few_patches.pays(self.kernel, patches) and mode.device().type == "cpu" and fast.wanted()
 
     def _as_product(self, blob: Blob, out: Blob) -> bool:
         if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":

@@ -21,13 +21,14 @@ class InnerProductLayer(Layer):
 
     exact_num_bottom = 1
     exact_num_top = 1
+    reshapes_by_shape = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.inner_product_param
         self._outputs = param.num_output
         if self._outputs < 1:
             raise self.error("needs inner_product_param.num_output >= 1")
-        self._transpose = param.transpose
+        self._transpose, self._has_bias = param.transpose, param.bias_term
         self._inputs = bottom[0].count_from(bottom[0].canonical_axis(param.axis))
         if not self.blobs:
             shape = (self._outputs, self._inputs)
@@ -71,10 +72,6 @@ class InnerProductLayer(Layer):
         if propagate_down[0]:
             w = weight.data_tensor
             bottom[0].diff_tensor = torch.mm(dy, w.t() if self._transpose else w).view(bottom[0].shape)
-
-    @property
-    def _has_bias(self) -> bool:
-        return self.layer_param.inner_product_param.bias_term
 
 
 @register("Embed")

@@ -24,6 +24,7 @@ class SoftmaxLayer(Layer):
 
     exact_num_bottom = 1
     exact_num_top = 1
+    reshapes_by_shape = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._axis = bottom[0].canonical_axis(self.layer_param.softmax_param.axis)
@@ -50,6 +51,7 @@ class BatchNormLayer(Layer):
 
     exact_num_bottom = 1
     exact_num_top = 1
+    reshapes_by_shape = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Create the statistics and keep solvers away from them: their lr_mult is 0."""
