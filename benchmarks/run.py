@@ -1,21 +1,31 @@
-"""All benchmarks, one after the other: ``make bench``. Results go to ``benchmarks/results/``."""
+"""All benchmarks, one after the other, and what is to be reached: ``make bench``.
+
+    python -m benchmarks.run [options that all of them have]
+
+Results go to ``benchmarks/results/``.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
+from . import targets
 from .folders import ROOT
+from .report import NAMES
 
 
 def main() -> int:
-    """Run every ``bench_*.py``; nonzero if one of them failed."""
+    """Run every benchmark, print ``targets.md``; nonzero if one of them failed."""
     failed = []
-    for name in sorted(path.stem for path in Path(__file__).parent.glob("bench_*.py")):
+    for name in NAMES:
         print(f"==== {name}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", f"benchmarks.bench_{name}", *sys.argv[1:]], cwd=ROOT
+        ).returncode:
             failed.append(name)
+    print("==== targets", flush=True)
+    targets.main()
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)
