@@ -110,7 +110,7 @@ def main() -> None:
     if options.worker:
         print(json.dumps(work(voc, options.worker, options.settings[0])))
         return
-    result = report.begin("crf")
+    result = report.begin("crf", options)
     names = sorted(path.stem for path in (voc / "SegmentationClass").glob("*.png"))
     chosen = names[:: max(1, len(names) // options.images)][: options.images]
     run = partial(workers.run_worker, "benchmarks.bench_crf")

@@ -225,7 +225,7 @@ def main() -> None:
         print(json.dumps(WAYS[options.worker](size=options.size, setting=options.settings[0])))
         return
     opencv.make()
-    result = report.begin("gp")
+    result = report.begin("gp", options)
     labels: list[int] = []  # the first way's
 
     size = ["--size", str(options.size)]

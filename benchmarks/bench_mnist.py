@@ -159,7 +159,7 @@ def main() -> None:
         found = WAYS[options.worker](images=options.images, setting=options.settings[0])
         print(json.dumps({**found, "peak_gb": workers.peak_gb()}))
         return
-    result = report.begin("mnist")
+    result = report.begin("mnist", options)
     labels: list[int] = []  # the first way's
 
     def figures(way: str, setting: Setting) -> dict | None:

@@ -163,7 +163,7 @@ def main() -> None:
     if options.worker:
         print(json.dumps(work(options.worker, options.settings[0])))
         return
-    result = report.begin("networks")
+    result = report.begin("networks", options)
     missing = [text for text in map(workers.why_missing, ENGINES) if text]
     for name in options.ways or nets.SIZES:
         for setting, ways in measure_net(name, options, missing).items():

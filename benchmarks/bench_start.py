@@ -61,7 +61,7 @@ def _table(ways: dict[str, dict[str, float]]) -> list[str]:
 def main() -> None:
     """Parse the command line; measure, print and write the table."""
     options = measure.parser(__doc__).parse_args()
-    result = report.begin("start")
+    result = report.begin("start", options)
     result["figures"] = measure.in_turn(WAYS, options, run)
     report.write(result, options.out, markdown)
 

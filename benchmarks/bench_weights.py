@@ -116,7 +116,7 @@ def markdown(result: dict) -> str:
         "each reader in a process of its own, which also holds the arrays it fills; "
         "the fastest of the rounds."
     )
-    title = "Reading a caffemodel of 545 MB from the page cache into float32 arrays"
+    title = "Reading a caffemodel of FCN-32s's size from the page cache into float32 arrays"
     return report.page(result, title, explanation, _table)
 
 
@@ -135,7 +135,7 @@ def main() -> None:
         found = work(options.worker, options.path, options.megabytes, options.settings[0])
         print(json.dumps(found))
         return
-    result = report.begin("weights")
+    result = report.begin("weights", options)
     sums = set()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "bench.caffemodel")

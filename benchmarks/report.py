@@ -5,6 +5,7 @@ python -m benchmarks.report        writes every NAME.md again from its NAME.json
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 import textwrap
@@ -21,8 +22,10 @@ from .measure import Setting, best
 NAMES = ("gp", "networks", "mnist", "start", "crf", "weights")
 
 
-def begin(name: str) -> dict:
+def begin(name: str, options: argparse.Namespace) -> dict:
     """What is known before anything is measured: the command, the machine and its state."""
+    if options.ways and options.out == RESULTS:
+        sys.exit("some ways only would replace the results of all of them: give --out DIR")
     return {
         "benchmark": name,
         "command": " ".join(["python -m", f"benchmarks.bench_{name}", *sys.argv[1:]]),

@@ -1,6 +1,6 @@
 """What the benchmarks are to reach, and ratios that got worse: ``results/targets.md``.
 
-    python -m benchmarks.targets       from the results that are there
+    python -m benchmarks.targets [FOLDER]       from the results that are there
 
 Ratios and peak memory are compared with the results of the last commit (git HEAD). Seconds are not: they say
 as much of the machine as of the program.
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
+from pathlib import Path
 from typing import Dict, NamedTuple
 
 from caffe_gp.files import atomic, json_files
@@ -111,9 +113,9 @@ TARGETS = [
 ]
 
 
-def read() -> dict[str, dict]:
-    """Benchmark -> its result, of those that are on the disk."""
-    paths = {name: RESULTS / f"{name}.json" for name in NAMES}
+def read(folder: Path) -> dict[str, dict]:
+    """Benchmark -> its result, of those that are in the folder."""
+    paths = {name: folder / f"{name}.json" for name in NAMES}
     return {
         name: json_files.read_object(path, "the results") for name, path in paths.items() if path.is_file()
     }
@@ -197,12 +199,12 @@ def _number(value: float, target: Target) -> str:
     return f"{value:.3g} {target.unit}".strip()
 
 
-def main() -> None:
-    """Print the page, and write it."""
-    text = page(read(), committed())
-    atomic.write_text(RESULTS / "targets.md", text)
+def write(folder: Path) -> None:
+    """Print the page of the results in the folder, and write it there."""
+    text = page(read(folder), committed())
+    atomic.write_text(folder / "targets.md", text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS)
