@@ -23,6 +23,8 @@ DATA ?= voc2012 sbd-lists
 EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
 CLASSIFICATION := table6 figure11
 REPRODUCE ?=
+# Which benchmarks make bench runs, and their options; nothing: all.
+BENCH ?=
 # What make fuzz fuzzes, and for how long each target.
 TARGET ?=
 SECONDS ?= 60
@@ -155,8 +157,8 @@ lint: $(READY)  ## ruff and mypy
 check-wheel: $(READY)  ## build the wheel, install it in a new environment outside the checkout, use it there
 	tests/wheel/check_wheel.sh $(BIN)/python
 
-bench: $(READY)  ## speed and memory, side by side with BVLC Caffe and PyTorch autograd
-	$(BIN)/python -m benchmarks.run
+bench: $(READY)  ## speed and memory beside BVLC Caffe, PyTorch, OpenCV; what is reached (BENCH="gp start --rounds 1")
+	$(BIN)/python -m benchmarks.run $(BENCH)
 
 clean:  ## remove what make made, BVLC Caffe's file system included
 	rm -rf .venv build dist reports site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,32 +1,31 @@
 """Mean-field inference of a dense CRF, forward and backward, against pydensecrf2.
 
-    python -m benchmarks.bench_crf [--images 3] [--repeat 5]
+    python -m benchmarks.bench_crf [IMAGE ...] [--images 3] [--rounds 2]
 
 CRF-RNN's kernels and size: 500 x 500 pixels, 21 classes, 10 iterations, real photographs from
 CAFFE_GP_SHARED_DATA, label scores around their ground truth. Both sides build their lattices in the time
-measured, normalise after filtering and start from the same scores; the sides take turns and the fastest of
-``--repeat`` counts. Required: forward <= 1.0 x pydensecrf2, backward <= 1.5 x forward.
+measured, normalise after filtering and start from the same scores; the sides take turns in one
+process and the fastest turn counts.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import time
+import json
+from functools import partial
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 from PIL import Image
 
 from caffe_gp.crf import PRESETS, MeanField, Permutohedral, bilateral_features
-from caffe_gp.files import atomic
-from caffe_gp.provenance import cpu_name
 
-from .folders import RESULTS, SHARED_DATA
+from . import measure, report, workers
+from .folders import SHARED_DATA
+from .measure import Setting
 
 SIZE, CLASSES = 500, 21
 SETTINGS = PRESETS["crfrnn"]
+TURNS = 3  # a round
 UNIT = np.eye(CLASSES, dtype=np.float32)
 
 
@@ -55,88 +54,68 @@ def by_pydensecrf(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.array(crf.inference(SETTINGS.max_iter))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Wall time."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def measure(image: np.ndarray, scores: np.ndarray, repeat: int) -> dict[str, float]:
-    """The fastest of ``repeat`` turns of each, and the share of equal labels."""
+def work(voc: Path, name: str, setting: Setting) -> dict[str, float]:
+    """The fastest of TURNS turns of each side, and the share of labels that differ."""
+    image, scores = load(voc, name)
     blob, unary = image.transpose(2, 0, 1)[None].astype(np.float32), scores[None]
     diff = np.random.RandomState(1).randn(*unary.shape).astype(np.float32)
     # In turn in one process, as a net calls it: a new image, that is a new bilateral lattice, every time.
     meanfield = MeanField(SETTINGS.max_iter, SETTINGS.bi_xy_std, SETTINGS.bi_rgb_std, SETTINGS.pos_xy_std)
     inputs = unary, unary, blob, SETTINGS.pos_w * UNIT, SETTINGS.bi_w * UNIT, -UNIT
     labels = meanfield.forward(*inputs)[0].argmax(0)
-    row = {"agree": float((labels.ravel() == by_pydensecrf(image, scores).argmax(0)).mean())}
+    row = {"unlike": float((labels.ravel() != by_pydensecrf(image, scores).argmax(0)).mean())}
     features = bilateral_features(blob[0], SETTINGS.bi_xy_std, SETTINGS.bi_rgb_std)
     row["vertices"] = Permutohedral(features).vertices
-    turns: dict[str, list[float]] = {}
-    for _ in range(repeat):
-        for name, work in (
+    for _ in range(TURNS):
+        for figure, call in (
             ("pydensecrf2", lambda: by_pydensecrf(image, scores)),
             ("forward", lambda: meanfield.forward(*inputs, learn=False)),
             ("backward", lambda: meanfield.backward(diff)),
-            ("forward, learning", lambda: meanfield.forward(*inputs)),
-            ("backward, learning", lambda: meanfield.backward(diff)),
+            ("forward-learning", lambda: meanfield.forward(*inputs)),
+            ("backward-learning", lambda: meanfield.backward(diff)),
         ):
-            turns.setdefault(name, []).append(seconds(work))
-    row.update({name: min(times) for name, times in turns.items()})
+            row[figure] = min(row.get(figure, float("inf")), setting.seconds(call))
     return row
 
 
-def table(rows: dict[str, dict[str, float]], options: argparse.Namespace) -> str:
-    """Markdown: one line an image, and what was to be reached."""
-    columns = ("pydensecrf2", "forward", "backward", "forward, learning", "backward, learning")
-    lines = [
-        "# Mean-field inference: the lattice against pydensecrf2",
-        "",
-        f"`python -m benchmarks.bench_crf`: {SIZE} x {SIZE} pixels, {CLASSES} classes, CRF-RNN's kernels,",
-        f"{SETTINGS.max_iter} iterations, lattices built within the time; seconds, the fastest of",
-        f"{options.repeat} turns. {cpu_name()}, {os.cpu_count()} cores; pydensecrf2 is single-threaded.",
-        "`learning`: with the diffs of the three matrices.",
-        "",
-        f"| VOC image | lattice points | {' | '.join(columns)} | equal labels |",
-        "|---|---:|" + "---:|" * (len(columns) + 1),
-    ]
-    for name, row in rows.items():
-        times = " | ".join(f"{row[column]:.2f}" for column in columns)
-        lines.append(f"| {name} | {row['vertices']:,.0f} | {times} | {100 * row['agree']:.3f} % |")
-    forward = max(row["forward"] / row["pydensecrf2"] for row in rows.values())
-    backward = max(row["backward"] / row["forward"] for row in rows.values())
-    learning = max(row["backward, learning"] / row["forward, learning"] for row in rows.values())
-    worst = min(row["agree"] for row in rows.values())
-    lines.append("")
-    slower = max(backward, learning)
-    for text, good in (
-        (f"forward / pydensecrf2 at most {forward:.2f} (<= 1.0)", forward <= 1),
-        (f"backward / forward at most {backward:.2f}, learning {learning:.2f} (<= 1.5)", slower <= 1.5),
-        (f"equal labels at least {100 * worst:.3f} % (>= 99.5 %)", worst >= 0.995),
-    ):
-        lines.append(f"- {'reached' if good else 'NOT reached'}: {text}")
-    return "\n".join(lines) + "\n"
+def markdown(result: dict) -> str:
+    """One line an image."""
+    explanation = (
+        f"{SIZE} x {SIZE} pixels, {CLASSES} classes, CRF-RNN's kernels, {SETTINGS.max_iter} iterations, "
+        "lattices built within the time; seconds, the fastest of all turns. pydensecrf2 is single-threaded. "
+        "`learning`: with the diffs of the three matrices. Unlike: the share of labels that are not "
+        "pydensecrf2's."
+    )
+    return report.page(result, "Mean-field inference: the lattice against pydensecrf2", explanation, _table)
+
+
+def _table(ways: dict[str, dict[str, float]]) -> list[str]:
+    columns = ("pydensecrf2", "forward", "backward", "forward-learning", "backward-learning")
+    rows = []
+    for name, best in ways.items():
+        times = [f"{best[column]:.2f}" for column in columns]
+        rows.append([name, f"{best['vertices']:,.0f}", *times, f"{best['unlike']:.5f}"])
+    return report.table(["VOC image", "lattice points", *columns, "unlike"], rows)
 
 
 def main() -> None:
-    """Measure, print, write ``results/crf.md``."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Measure, print, write the table."""
+    parser = measure.parser(__doc__)
     parser.add_argument("--images", type=int, default=3, help="number of photographs (default 3)")
-    parser.add_argument("--repeat", type=int, default=5, help="turns of each side; the fastest counts")
     options = parser.parse_args()
     voc = SHARED_DATA / "voc2012" / "VOCdevkit" / "VOC2012"
     if not voc.is_dir():
         print("skipped: it needs real photographs; set CAFFE_GP_SHARED_DATA to the folder of the test data")
         return
+    if options.worker:
+        print(json.dumps(work(voc, options.worker, options.settings[0])))
+        return
+    result = report.begin("crf", options)
     names = sorted(path.stem for path in (voc / "SegmentationClass").glob("*.png"))
-    rows = {}
-    for name in names[:: max(1, len(names) // options.images)][: options.images]:
-        rows[name] = measure(*load(voc, name), options.repeat)
-        print(name, {key: round(value, 3) for key, value in rows[name].items()}, flush=True)
-    text = table(rows, options)
-    print(text)
-    atomic.write_text(RESULTS / "crf.md", text)
+    chosen = names[:: max(1, len(names) // options.images)][: options.images]
+    run = partial(workers.run_worker, "benchmarks.bench_crf")
+    result["figures"] = measure.in_turn(chosen, options, run)
+    report.write(result, options.out, markdown)
 
 
 if __name__ == "__main__":

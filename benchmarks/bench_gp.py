@@ -1,78 +1,70 @@
-"""Guided perturbations of FCN-32s at 500 x 500 on the CPU: four ways to run them, in turn, in one run.
+"""Guided perturbations of FCN-32s at 500 x 500 on the CPU: six ways to run them, in turn, in one run.
 
-    python -m benchmarks.bench_gp [--rounds 2] [--size 500] [--out benchmarks/results/gp_fcn32s.md]
+    python -m benchmarks.bench_gp [WAY ...] [--rounds 2] [--settings 1-cpu 2-wall] [--size 500]
 
-embedded        caffe_gp on the embedded Caffe
-autograd        the same layers in plain PyTorch with autograd on the input, as one would write it today
-bvlc-probe      caffe_gp on BVLC Caffe (the probe: no weight gradients)
-bvlc-naive      BVLC Caffe as its users run it: ``force_backward: true``, full backward and second forward
+embedded                caffe_gp on the embedded Caffe
+autograd                the same layers in plain PyTorch with autograd on the input
+autograd-channels-last  the same with weights and input in the channels-last memory format
+bvlc-probe              caffe_gp on BVLC Caffe (the probe: no weight gradients)
+bvlc-naive              BVLC Caffe as its users run it: ``force_backward: true``, full backward and forward
+opencv                  OpenCV's dnn module, which has a forward pass only
 
-Every worker is a process of its own that measures and exits; rounds go through all workers in turn, so
-that a slow minute of the machine hits all of them. Reported: the fastest round of each figure, and peak
-memory. BVLC's workers run in the file system that ``make bvlc`` builds; without it their rows are missing,
-and said to be.
-
-On a machine that others use too, ``--clock cpu --threads 1`` measures the processor time of one thread, which
-waiting for a turn does not lengthen.
+All of them read one prototxt and one caffemodel of random weights. Every worker is a process of its own that
+measures and exits. Reported: the fastest round of each figure, and the peak memory of the process after GP at
+``data``. Ways whose Caffe or OpenCV is not here are missing, and said to be.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import tempfile
-import time
 from functools import partial
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
-from caffe_gp.files import atomic
-
-from . import fcn32s, workers
-from .folders import RESULTS
+from . import fcn32s, measure, opencv, report, workers
+from .measure import Setting
 
 BLOBS = ("data", "pool2", "pool3", "pool4")
-TARGETS = {"data": 3.1, "pool2": 2.6, "pool3": 2.1, "pool4": 1.6}
 PAPER = {"data": 0.33 / 0.12, "pool2": 0.27 / 0.12, "pool3": 0.24 / 0.12, "pool4": 0.22 / 0.12}
 READERS = {"data": "conv1_1", "pool2": "conv3_1", "pool3": "conv4_1", "pool4": "conv5_1"}
-WORKERS = ("embedded", "autograd", "bvlc-probe", "bvlc-naive")
 EPS = 0.55
+SWEEP = [0.1 * k for k in range(1, 22)]
+# The file system of BVLC Caffe has this folder too.
+FOLDER = Path(".cache/bench_gp")
+PROTOTXT, BACKWARD, CAFFEMODEL = (
+    FOLDER / name for name in ("fcn32s.prototxt", "fcn32s-backward.prototxt", "fcn32s.caffemodel")
+)
+# Of the label map after the forward pass, every so many pixels: all ways must find the same.
+STRIDE = 25
 
 
-def run_caffe_gp(engine: str, size: int) -> dict:
-    """Forward, then GP at each blob, through the project's own interface."""
+def run_caffe_gp(engine: str, size: int, setting: Setting) -> dict[str, Any]:
+    """Forward, then GP at each blob, through the project's own interface; on the embedded Caffe a sweep."""
     from caffe_gp.engines import load_net
     from caffe_gp.gp import GuidedPerturbation
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "fcn32s.prototxt")
-        Path(path).write_text(fcn32s.prototxt(size))
-        loaded = load_net(path, engine=engine)
-    net = loaded.net
-    fcn32s.fill(net)
-    image = fcn32s.image(size)
-    methods = {blob: GuidedPerturbation(loaded, blob=blob) for blob in BLOBS}
+    loaded = load_net(str(PROTOTXT), str(CAFFEMODEL), engine=engine)
+    net, image = loaded.net, fcn32s.image(size)
     net.blobs[loaded.data].data[...] = image
-    times = {"forward": _time(net.forward)}
+    found: dict[str, Any] = {"forward": setting.fastest(net.forward), "labels": _labels(net)}
+    methods = {blob: GuidedPerturbation(loaded, blob=blob) for blob in BLOBS}
     for blob in BLOBS:
-        times[blob] = _time(partial(methods[blob], image, EPS))
-    return times
+        found[blob] = setting.fastest(partial(methods[blob], image, EPS))
+        found.setdefault("peak_gb", workers.peak_gb())
+    if engine == "torch":
+        found["sweep"] = setting.seconds(partial(methods["data"], image, SWEEP))
+    return found
 
 
-def run_bvlc_naive(size: int) -> dict:
+def run_bvlc_naive(size: int, setting: Setting) -> dict[str, Any]:
     """pycaffe calls as the authors' demo makes them, with one-hot labels, from the paper's text."""
     import caffe
     import numpy as np
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "fcn32s.prototxt")
-        Path(path).write_text(fcn32s.prototxt(size, force_backward=True))
-        net = caffe.Net(path, caffe.TEST)
-    fcn32s.fill(net)
+    net = caffe.Net(str(BACKWARD), str(CAFFEMODEL), caffe.TEST)
     image = fcn32s.image(size)
     net.blobs["data"].data[...] = image
-    times = {"forward": _time(net.forward)}
+    found: dict[str, Any] = {"forward": setting.fastest(net.forward), "labels": _labels(net)}
 
     def perturb(blob: str) -> None:
         net.blobs["data"].data[...] = image
@@ -85,24 +77,27 @@ def run_bvlc_naive(size: int) -> dict:
         net.blobs["prob"].data[0].argmax(0)
 
     for blob in BLOBS:
-        times[blob] = _time(partial(perturb, blob))
-    return times
+        found[blob] = setting.fastest(partial(perturb, blob))
+        found.setdefault("peak_gb", workers.peak_gb())
+    return found
 
 
-def run_autograd(size: int) -> dict:
+def run_autograd(size: int, setting: Setting, channels_last: bool) -> dict[str, Any]:
     """A torch module with the same weights; only the perturbed blob requires a gradient."""
     import torch
     import torch.nn.functional as F
 
-    import caffe_gp.caffe as caffe
     from caffe_gp import proto
 
-    net = caffe.Net.from_param(
-        proto.parse_net_param(fcn32s.prototxt(64)), caffe.TEST
-    )  # weights do not depend on size
-    fcn32s.fill(net)
-    weights = {name: [torch.from_numpy(blob.data) for blob in blobs] for name, blobs in net.params.items()}
-    image = torch.from_numpy(fcn32s.image(size))
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+
+    def tensor(array: Any) -> torch.Tensor:
+        found = torch.from_numpy(array)
+        return found.to(memory_format=memory) if found.ndim == 4 else found
+
+    with proto.read_weights(str(CAFFEMODEL)) as file:
+        weights = {name: [tensor(blob.array()) for blob in blobs if blob] for name, blobs in file}
+    image = tensor(fcn32s.image(size))
     stages = ["data", *(f"pool{i}" for i in range(1, 6)), "prob"]
 
     def piece(start: str, x: torch.Tensor) -> torch.Tensor:
@@ -124,137 +119,133 @@ def run_autograd(size: int) -> dict:
             x = piece(name, x)
         return x
 
-    def forward() -> None:
+    def forward() -> torch.Tensor:
         with torch.no_grad():
-            run(image, "data").argmax(1)
+            return run(image, "data").argmax(1)
 
     def perturb(blob: str) -> None:
         with torch.no_grad():
-            x = run(image, "data", blob)
+            x = run(image, "data", blob).detach()
         x.requires_grad_(True)
         y = run(x, blob)
         y.max(1).values.sum().backward()
         assert x.grad is not None
         with torch.no_grad():
             run(x + EPS * x.grad.sign(), blob).argmax(1)
+        x.grad = None
+        x.requires_grad_(False)
 
-    times = {"forward": _time(forward)}
+    labels = forward()[0, ::STRIDE, ::STRIDE].flatten().tolist()
+    found: dict[str, Any] = {"forward": setting.fastest(forward), "labels": labels}
     for blob in BLOBS:
-        times[blob] = _time(partial(perturb, blob))
-    return times
+        found[blob] = setting.fastest(partial(perturb, blob))
+        found.setdefault("peak_gb", workers.peak_gb())
+    return found
 
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-_clock = CLOCKS["wall"]
+def run_opencv(size: int, setting: Setting) -> dict[str, Any]:
+    """A forward pass of the same files; the softmax's labels as well, as the others find them."""
+    import cv2
+
+    cv2.setNumThreads(setting.threads)
+    dnn: Any = cv2.dnn  # of OpenCV 4; the one that mypy sees has no such reader
+    net = dnn.readNetFromCaffe(str(PROTOTXT), str(CAFFEMODEL))
+    image = fcn32s.image(size)
+
+    def forward() -> Any:
+        net.setInput(image)
+        return net.forward()
+
+    labels = forward()[0].argmax(0)[::STRIDE, ::STRIDE].ravel().tolist()
+    return {"forward": setting.fastest(forward), "labels": labels, "peak_gb": workers.peak_gb()}
 
 
-def _time(function: Callable[[], object]) -> float:
-    """Seconds of the faster of two calls, after one that allocates."""
-    function()
-    seconds = []
-    for _ in range(2):
-        start = _clock()
-        function()
-        seconds.append(_clock() - start)
-    return min(seconds)
+def _labels(net: Any) -> list[int]:
+    return net.blobs["prob"].data[0].argmax(0)[::STRIDE, ::STRIDE].ravel().tolist()
 
 
-def work(worker: str, size: int, clock: str) -> None:
-    """Measure one worker and print its figures as a line of JSON."""
-    global _clock
-    _clock = CLOCKS[clock]
-    times = {
-        "embedded": lambda: run_caffe_gp("torch", size),
-        "autograd": lambda: run_autograd(size),
-        "bvlc-probe": lambda: run_caffe_gp("bvlc", size),
-        "bvlc-naive": lambda: run_bvlc_naive(size),
-    }[worker]()
-    times["peak_gb"] = workers.peak_gb()
-    print(json.dumps(times))
+WAYS: dict[str, Callable[..., dict[str, Any]]] = {
+    "embedded": partial(run_caffe_gp, "torch"),
+    "autograd": partial(run_autograd, channels_last=False),
+    "autograd-channels-last": partial(run_autograd, channels_last=True),
+    "bvlc-probe": partial(run_caffe_gp, "bvlc"),
+    "bvlc-naive": run_bvlc_naive,
+    "opencv": run_opencv,
+}
 
 
-def measure(worker: str, size: int, threads: int, clock: str) -> dict | None:
-    """The figures of one worker process; None where BVLC's file system is missing."""
-    bvlc = worker.startswith("bvlc")
-    if bvlc and not workers.bvlc_is_here():
-        return None
-    options = ["--worker", worker, "--size", str(size), "--clock", clock]
-    return workers.run_worker(["benchmarks.bench_gp", *options], bvlc=bvlc, threads=threads)
+def write_files(size: int) -> str:
+    """Write the prototxts and the caffemodel that all ways read; the caffemodel's name."""
+    import caffe_gp.caffe as caffe
+    from caffe_gp import proto
+
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    PROTOTXT.write_text(fcn32s.prototxt(size))
+    BACKWARD.write_text(fcn32s.prototxt(size, force_backward=True))
+    text = proto.parse_net_param(fcn32s.prototxt(64))  # weights do not depend on size
+    net = caffe.Net.from_param(text, caffe.TEST)
+    fcn32s.fill(net)
+    arrays = {name: [blob.data for blob in blobs] for name, blobs in net.params.items()}
+    proto.write_caffemodel(str(CAFFEMODEL), text, arrays)
+    return str(CAFFEMODEL)
 
 
-def table(results: dict, size: int, rounds: int, threads: int, clock: str) -> str:
-    """Markdown with seconds, ratios and what was to be reached."""
-    from caffe_gp.provenance import cpu_name
-
-    command = f"--rounds {rounds} --size {size} --threads {threads} --clock {clock}"
-    lines = [
-        f"# Guided perturbations of FCN-32s, {size} x {size}, CPU, {threads} thread(s)",
-        "",
-        f"`python -m benchmarks.bench_gp {command}`: one image, random weights,",
-        f"{'processor' if clock == 'cpu' else 'elapsed'} seconds. Each figure is the fastest of the rounds, "
-        "which went through the ways in turn.",
-        "In brackets: divided by the same way's own forward pass. Peak memory is that of the whole process.",
-        "",
-        f"{cpu_name()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
-        f"OPENBLAS_CORETYPE for BVLC Caffe: {workers.core_type() or 'not set'}.",
-        "",
-        "| way | forward | " + " | ".join(f"GP at {blob}" for blob in BLOBS) + " | peak GB |",
-        "|---|---|" + "---|" * (len(BLOBS) + 1),
-    ]
-    for worker, best in results.items():
-        cells = [f"{best[blob]:.2f} ({best[blob] / best['forward']:.2f})" for blob in BLOBS]
-        lines.append(f"| {worker} | {best['forward']:.2f} | {' | '.join(cells)} | {best['peak_gb']:.2f} |")
-    ratios = " | ".join(f"{TARGETS[blob]:.1f}" for blob in BLOBS)
-    paper = " | ".join(f"{PAPER[blob]:.2f}" for blob in BLOBS)
-    lines += [f"| *to reach (ratio)* | | {ratios} | 3 |", f"| *paper, Titan X (ratio)* | | {paper} | |", ""]
-    own = results["embedded"]
-    for worker in WORKERS[1:]:
-        if worker in results:
-            lines.append(f"- embedded / {worker}, GP at data: {own['data'] / results[worker]['data']:.2f}")
-        else:
-            lines.append(f"- {worker}: not measured, because `.cache/bvlc` is missing (`make bvlc`)")
-    lines += ["", *_verdicts(results)]
-    return "\n".join(lines) + "\n"
+def markdown(result: dict) -> str:
+    """Seconds, and what they are times the way's own forward pass."""
+    explanation = (
+        "one image, random weights, seconds. Each figure is the fastest of the rounds, which went through "
+        "the ways in turn. In brackets: divided by the same way's own forward pass. Sweep: 21 values of eps "
+        "at `data`. Peak memory: the process's, after GP at `data`. Unlike: the share of labels after the "
+        "forward pass that are not the first way's."
+    )
+    return report.page(result, "Guided perturbations of FCN-32s on the CPU", explanation, _table)
 
 
-def _verdicts(results: dict) -> list[str]:
-    own, naive = results["embedded"], results.get("bvlc-naive")
-    checks = [(f"GP at {b} / forward <= {TARGETS[b]}", own[b] / own["forward"] <= TARGETS[b]) for b in BLOBS]
-    checks.append(("peak memory <= 3 GB", own["peak_gb"] <= 3))
-    if naive:
-        checks.append(("embedded GP at data <= 0.6 x BVLC naive", own["data"] <= 0.6 * naive["data"]))
-    return [f"- {'reached' if good else 'NOT reached'}: {name}" for name, good in checks]
+def _table(ways: dict[str, dict[str, float]]) -> list[str]:
+    head = ["way", "forward", *(f"GP at {blob}" for blob in BLOBS), "sweep", "peak GB", "unlike"]
+    rows = []
+    for way, best in ways.items():
+        cells = [f"{best[b]:.2f} ({best[b] / best['forward']:.2f})" if b in best else "-" for b in BLOBS]
+        sweep = f"{best['sweep']:.1f} ({best['sweep'] / best['forward']:.1f})" if "sweep" in best else "-"
+        peak, unlike = report.number(best.get("peak_gb"), ".2f"), report.number(best.get("unlike"), ".4f")
+        rows.append([way, f"{best['forward']:.2f}", *cells, sweep, peak, unlike])
+    paper = [f"{PAPER[blob]:.2f}" for blob in BLOBS]
+    return report.table(head, [*rows, ["*paper, Titan X (ratio)*", "", *paper, "", "", ""]])
 
 
 def main() -> None:
     """Parse the command line; measure, print and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--size", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=RESULTS / "gp_fcn32s.md")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        work(args.worker, args.size, args.clock)
+    parser = measure.parser(__doc__)
+    parser.add_argument("--size", type=int, default=500, help="of the image (default 500)")
+    options = parser.parse_args()
+    if options.worker == "files":
+        print(json.dumps(write_files(options.size)))
         return
-    results: dict = {}
-    for number in range(args.rounds):
-        for worker in WORKERS:
-            found = measure(worker, args.size, args.threads, args.clock)
-            if found is None:
-                continue
-            print(f"round {number + 1}, {worker}: {json.dumps(found)}", flush=True)
-            best = results.setdefault(worker, found)
-            results[worker] = {
-                k: max(best[k], v) if k == "peak_gb" else min(best[k], v) for k, v in found.items()
-            }
-    text = table(results, args.size, args.rounds, args.threads, args.clock)
-    atomic.write_text(args.out, text)
-    print(text)
+    if options.worker:
+        print(json.dumps(WAYS[options.worker](size=options.size, setting=options.settings[0])))
+        return
+    opencv.make()
+    result = report.begin("gp", options)
+    labels: list[int] = []  # the first way's
+
+    size = ["--size", str(options.size)]
+
+    def figures(way: str, setting: Setting) -> dict | None:
+        found = workers.run_worker("benchmarks.bench_gp", way, setting, *size)
+        if found:
+            own = found.pop("labels")
+            if not labels:
+                labels.extend(own)
+            found["unlike"] = sum(a != b for a, b in zip(own, labels)) / len(labels)
+        return found
+
+    workers.run_worker("benchmarks.bench_gp", "files", options.settings[0], *size)
+    try:
+        result["figures"] = measure.in_turn(WAYS, options, figures)
+    finally:
+        CAFFEMODEL.unlink()
+    result["missing"] = [text for text in map(workers.why_missing, WAYS) if text]
+    report.write(result, options.out, markdown)
 
 
 if __name__ == "__main__":

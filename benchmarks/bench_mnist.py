@@ -1,6 +1,6 @@
 """Nearest-neighbour GP over MNIST's test set with LeNet on the CPU: three ways, in turn, in one run.
 
-    python -m benchmarks.bench_mnist [--images 10000] [--rounds 2] [--out benchmarks/results/gp_mnist.md]
+    python -m benchmarks.bench_mnist [WAY ...] [--images 10000] [--rounds 2]
 
 embedded        caffe_gp on the embedded Caffe: batches of 100, each training image's gradient once
 bvlc            the same on BVLC Caffe
@@ -15,34 +15,30 @@ system of ``make bvlc``; MNIST and the released LeNet come from CAFFE_GP_SHARED_
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
 import numpy as np
 
 from caffe_gp.datasets import classification as sets
-from caffe_gp.files import atomic
 
-from . import workers
-from .folders import RESULTS, SHARED_DATA
+from . import measure, report, workers
+from .folders import SHARED_DATA
+from .measure import Setting
 
-WAYS = ("embedded", "bvlc", "bvlc-plain")
 LENET = SHARED_DATA / "caffemodels/cifar10_everpeace/examples/mnist"
 EPS, K, SCALE, BATCH = 0.03, 3, 1 / 256, 100
-FASTER = 5  # what is to be reached, against bvlc-plain
-CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
+def run_caffe_gp(engine: str, images: int, setting: Setting) -> dict:
     """The project's own evaluation: once with a bank of features only, once more with the gradients kept."""
     from caffe_gp.evaluation.classification import Classification, ClassificationTask, run_task
 
+    clock = measure.CLOCKS[setting.clock]
     train, test = (sets.get(name, SHARED_DATA) for name in ("mnist-train", "mnist-test"))
     with tempfile.TemporaryDirectory() as folder:
 
@@ -66,9 +62,7 @@ def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
 
         times, first = {}, task("first")
         bank = first.open(first.device).bank
-        start = clock()
-        bank.features()
-        times["bank"] = clock() - start
+        times["bank"] = setting.seconds(bank.features)
         for name, key in (("first", "gp"), ("second", "gp_kept")):
             start = clock()
             run = run_task(task(name))
@@ -77,10 +71,11 @@ def run_caffe_gp(engine: str, images: int, clock: Callable[[], float]) -> dict:
     return {**times, "labels": labels.tolist(), "accuracy": float((labels == run.truth).mean())}
 
 
-def run_plain(images: int, clock: Callable[[], float]) -> dict:
+def run_plain(images: int, setting: Setting) -> dict:
     """pycaffe calls from the paper's text. Distances by one matrix product, as a careful user would."""
     import caffe
 
+    clock = measure.CLOCKS[setting.clock]
     train, test = (sets.get(name, SHARED_DATA) for name in ("mnist-train", "mnist-test"))
     inputs, inputs_test = (
         one.images.transpose(0, 3, 1, 2).astype(np.float32) * SCALE for one in (train, test.first(images))
@@ -121,95 +116,64 @@ def run_plain(images: int, clock: Callable[[], float]) -> dict:
     return {**times, "labels": labels, "accuracy": float((np.array(labels) == test.labels[:images]).mean())}
 
 
-def measure(way: str, images: int, threads: int, clock: str) -> dict | None:
-    """The figures of one process; None where BVLC's file system is missing."""
-    bvlc = way.startswith("bvlc")
-    if bvlc and not workers.bvlc_is_here():
-        return None
-    options = ["--way", way, "--images", str(images), "--clock", clock]
-    return workers.run_worker(["benchmarks.bench_mnist", *options], bvlc=bvlc, threads=threads)
+WAYS: dict[str, Callable[..., dict]] = {
+    "embedded": partial(run_caffe_gp, "torch"),
+    "bvlc": partial(run_caffe_gp, "bvlc"),
+    "bvlc-plain": run_plain,
+}
 
 
-def table(results: dict[str, dict], images: int, rounds: int, threads: int, clock: str) -> str:
-    """Markdown with seconds, ratios and what was to be reached."""
-    from caffe_gp.provenance import cpu_name
-
-    command = f"--images {images} --rounds {rounds} --threads {threads} --clock {clock}"
-    own = results["embedded"]
-    lines = [
-        f"# Nearest-neighbour GP over {images} MNIST test images with LeNet, CPU, {threads} thread(s)",
-        "",
-        f"`python -m benchmarks.bench_mnist {command}`:",
-        f"{'processor' if clock == 'cpu' else 'elapsed'} seconds, the fastest of the rounds, which went "
-        f"through the ways in turn. {K} neighbours by ip1, eps {EPS:g}.",
-        "Bank: the features of 60,000 training images. GP: from test images to labels, search included; in",
-        "brackets with the gradients of an earlier run. Peak memory is that of the whole process.",
-        "",
-        f"{cpu_name()}, {os.cpu_count()} cores; {time.strftime('%Y-%m-%d', time.gmtime())}. "
-        f"OPENBLAS_CORETYPE for BVLC Caffe: {workers.core_type() or 'not set'}.",
-        "",
-        "| way | bank | GP | GP / embedded | accuracy, % | labels unlike embedded | peak GB |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for way, found in results.items():
-        kept = f" ({found['gp_kept']:.1f})" if "gp_kept" in found else ""
-        differ = sum(a != b for a, b in zip(found["labels"], own["labels"]))
-        lines.append(
-            f"| {way} | {found['bank']:.1f} | {found['gp']:.1f}{kept} | {found['gp'] / own['gp']:.2f} "
-            f"| {100 * found['accuracy']:.2f} | {differ} | {found['peak_gb']:.2f} |"
-        )
-    lines.append("")
-    if "bvlc-plain" in results:
-        times = results["bvlc-plain"]["gp"] / own["gp"]
-        verdict = "reached" if times >= FASTER else "NOT reached"
-        lines.append(f"- {verdict}: embedded {times:.1f} times as fast as bvlc-plain (>= {FASTER})")
-    else:
-        lines.append("- BVLC Caffe: not measured, because `.cache/bvlc` is missing (`make bvlc`)")
-    return "\n".join(lines) + "\n"
+def markdown(result: dict) -> str:
+    """Seconds, and how they compare."""
+    explanation = (
+        "seconds, the fastest of the rounds, which went through the ways in turn. "
+        f"{K} neighbours by ip1, eps {EPS:g}. Bank: the features of 60,000 training images. GP: from test "
+        "images to labels, search included; in brackets with the gradients of an earlier run. Unlike: the "
+        "share of labels that are not the first way's. Peak memory is that of the whole process."
+    )
+    return report.page(
+        result, "Nearest-neighbour GP over MNIST's test images with LeNet", explanation, _table
+    )
 
 
-def work(way: str, images: int, clock: str) -> None:
-    """Measure one way and print its figures as a line of JSON."""
-    if way == "bvlc-plain":
-        found = run_plain(images, CLOCKS[clock])
-    else:
-        found = run_caffe_gp("torch" if way == "embedded" else "bvlc", images, CLOCKS[clock])
-    print(json.dumps({**found, "peak_gb": workers.peak_gb()}))
+def _table(ways: dict[str, dict[str, float]]) -> list[str]:
+    rows = []
+    for way, best in ways.items():
+        kept = f" ({best['gp_kept']:.1f})" if "gp_kept" in best else ""
+        ratio = f"{best['gp'] / ways['embedded']['gp']:.2f}" if "embedded" in ways else "-"
+        accuracy = f"{100 * best['accuracy']:.2f}"
+        times = [f"{best['bank']:.1f}", f"{best['gp']:.1f}{kept}", ratio]
+        rows.append([way, *times, accuracy, f"{best['unlike']:.4f}", f"{best['peak_gb']:.2f}"])
+    return report.table(["way", "bank", "GP", "GP / embedded", "accuracy, %", "unlike", "peak GB"], rows)
 
 
 def main() -> None:
     """Parse the command line; measure, print and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, default=RESULTS / "gp_mnist.md")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.way:
-        work(args.way, args.images, args.clock)
-        return
+    parser = measure.parser(__doc__)
+    parser.add_argument("--images", type=int, default=10_000, help="test images (default 10000)")
+    options = parser.parse_args()
     if not LENET.is_dir():
-        sys.exit("bench_mnist: MNIST and LeNet are not here (CAFFE_GP_SHARED_DATA)")
-    results: dict[str, dict] = {}
-    for number in range(args.rounds):
-        for way in WAYS:
-            found = measure(way, args.images, args.threads, args.clock)
-            if found is None:
-                continue
-            figures = {name: value for name, value in found.items() if name != "labels"}
-            print(f"round {number + 1}, {way}: {json.dumps(figures)}", flush=True)
-            best = results.setdefault(way, found)
-            for name in ("bank", "gp", "gp_kept"):
-                if name in found:
-                    best[name] = min(best[name], found[name])
-            best["peak_gb"] = max(best["peak_gb"], found["peak_gb"])
-    text = table(results, args.images, args.rounds, args.threads, args.clock)
-    atomic.write_text(args.out, text)
-    print(text)
+        print("skipped: it needs MNIST and LeNet; set CAFFE_GP_SHARED_DATA to the folder of the test data")
+        return
+    if options.worker:
+        found = WAYS[options.worker](images=options.images, setting=options.settings[0])
+        print(json.dumps({**found, "peak_gb": workers.peak_gb()}))
+        return
+    result = report.begin("mnist", options)
+    labels: list[int] = []  # the first way's
+
+    def figures(way: str, setting: Setting) -> dict | None:
+        found = workers.run_worker("benchmarks.bench_mnist", way, setting, "--images", str(options.images))
+        if found:
+            own = found.pop("labels")
+            if not labels:
+                labels.extend(own)
+            found["unlike"] = sum(a != b for a, b in zip(own, labels)) / len(labels)
+        return found
+
+    result["figures"] = measure.in_turn(WAYS, options, figures)
+    result["missing"] = [text for text in map(workers.why_missing, WAYS) if text]
+    report.write(result, options.out, markdown)
 
 
 if __name__ == "__main__":

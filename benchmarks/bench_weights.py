@@ -1,12 +1,12 @@
 """Loading a caffemodel the size of FCN-32s: time and peak memory, against protobuf's own parser.
 
-    python -m benchmarks.bench_weights [--megabytes 545] [--repeat 3]
+    python -m benchmarks.bench_weights [WAY ...] [--megabytes 545] [--rounds 2]
 
 Writes a caffemodel of that size to a temporary folder, then loads it in fresh processes, one a
 measurement, from the page cache: ``read_weights`` plus ``copy_to`` into preallocated float32 arrays (their
 pages already touched, as a net's are), and the same through google.protobuf's ``ParseFromString``.
 Peak memory is the process's VmHWM minus what it held before (interpreter, numpy, protobuf), so it
-counts the destination arrays; required: <= 2 s and <= 1.5 times the file.
+counts the destination arrays.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ import argparse
 import json
 import os
 import tempfile
-import time
-from pathlib import Path
 from typing import Dict, List
 
 import numpy as np
 
 from caffe_gp import proto
-from caffe_gp.files import atomic
 from caffe_gp.proto import messages as pb
 
-from . import workers
-from .folders import RESULTS
+from . import measure, report, workers
+from .measure import Setting
 
 Arrays = Dict[str, List[np.ndarray]]  # of a net: layer name -> its parameters
 # VGG-16 as FCN-32s: (layer, output channels, input channels, kernel)
@@ -100,74 +97,61 @@ def load_protobuf(path: str, arrays: Arrays) -> None:
             array[...] = np.array(blob.data, dtype=np.float32).reshape(array.shape)
 
 
-def measure(how: str, path: str, megabytes: float) -> None:
-    """In a process of its own: load once and print seconds, peak bytes and a checksum as JSON."""
+READERS = {"caffe_gp": load_ours, "protobuf": load_protobuf}
+
+
+def work(how: str, path: str, megabytes: float, setting: Setting) -> dict[str, float]:
+    """In a process of its own: load once; seconds, peak bytes over the file's and a checksum."""
     before = workers.memory_bytes("VmRSS")
     arrays = destination(megabytes)
-    start = time.perf_counter()
-    {"caffe_gp": load_ours, "protobuf": load_protobuf}[how](path, arrays)
-    seconds = time.perf_counter() - start
+    seconds = setting.seconds(lambda: READERS[how](path, arrays))
     peak = workers.memory_bytes("VmHWM") - before
     total = float(sum(array.sum(dtype=np.float64) for blobs in arrays.values() for array in blobs))
-    print(json.dumps({"seconds": seconds, "peak": peak, "sum": total}))
+    return {"seconds": seconds, "peak_over_file": peak / os.path.getsize(path), "sum": total}
+
+
+def markdown(result: dict) -> str:
+    """One line a reader."""
+    explanation = (
+        "each reader in a process of its own, which also holds the arrays it fills; "
+        "the fastest of the rounds."
+    )
+    title = "Reading a caffemodel of FCN-32s's size from the page cache into float32 arrays"
+    return report.page(result, title, explanation, _table)
+
+
+def _table(ways: dict[str, dict[str, float]]) -> list[str]:
+    rows = [[way, f"{best['seconds']:.2f}", f"{best['peak_over_file']:.2f}"] for way, best in ways.items()]
+    return report.table(["reader", "seconds", "peak memory / file"], rows)
 
 
 def main() -> None:
-    """Write the model, measure both readers, print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Write the model, measure both readers, print and write the table."""
+    parser = measure.parser(__doc__)
     parser.add_argument("--megabytes", type=float, default=545, help="file size (default %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each reader; the best counts")
-    parser.add_argument("--out", type=Path, default=RESULTS / "weights.md", help="Markdown table to write")
-    parser.add_argument("--measure", nargs=2, metavar=("HOW", "PATH"), help=argparse.SUPPRESS)
+    parser.add_argument("--path", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        measure(options.measure[0], options.measure[1], options.megabytes)
+    if options.worker:
+        found = work(options.worker, options.path, options.megabytes, options.settings[0])
+        print(json.dumps(found))
         return
-    results = {}
+    result = report.begin("weights", options)
+    sums = set()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "bench.caffemodel")
-        start = time.perf_counter()
         write_model(path, options.megabytes)
-        size = os.path.getsize(path)
-        print(f"caffemodel of {size / 1e6:.0f} MB (made and written in {time.perf_counter() - start:.1f} s)")
-        for how in ("caffe_gp", "protobuf"):
-            runs = []
-            for _ in range(options.repeat if how == "caffe_gp" else 1):
-                measuring = ["--measure", how, path, "--megabytes", str(options.megabytes)]
-                command = ["benchmarks.bench_weights", *measuring]
-                runs.append(workers.run_worker(command, bvlc=False, threads=os.cpu_count() or 1))
-            best = min(runs, key=lambda run: run["seconds"])
-            results[how] = dict(best, file_bytes=size, peak_over_file=best["peak"] / size)
-            print(
-                f"{how:10s} {best['seconds']:7.2f} s   peak {best['peak'] / 1e6:6.0f} MB = "
-                f"{best['peak'] / size:.2f} x the file"
-            )
-    if results["caffe_gp"]["sum"] != results["protobuf"]["sum"]:
+        arguments = ["--path", path, "--megabytes", str(options.megabytes)]
+
+        def figures(way: str, setting: Setting) -> dict | None:
+            found = workers.run_worker("benchmarks.bench_weights", way, setting, *arguments)
+            if found:
+                sums.add(found.pop("sum"))
+            return found
+
+        result["figures"] = measure.in_turn(READERS, options, figures)
+    if len(sums) > 1:
         raise SystemExit("the two readers disagree")
-    atomic.write_text(options.out, table(results, options))
-
-
-def table(results: dict, options: argparse.Namespace) -> str:
-    """Markdown with both readers, their ratio, and what was to be reached."""
-    ours, theirs = results["caffe_gp"], results["protobuf"]
-    lines = [
-        "# Reading a caffemodel from the page cache into float32 arrays",
-        "",
-        f"`python -m benchmarks.bench_weights`: a file of {ours['file_bytes'] / 1e6:.0f} MB; each reader in",
-        f"a process of its own, which also holds the arrays it fills; the fastest of {options.repeat} runs",
-        "of caffe_gp, one of protobuf.",
-        "",
-        "| reader | seconds | peak memory, MB | peak / file |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, row in results.items():
-        peak = f"{row['peak'] / 1e6:.0f} | {row['peak_over_file']:.2f}"
-        lines.append(f"| {name} | {row['seconds']:.2f} | {peak} |")
-    lines += ["", f"- protobuf / caffe_gp: {theirs['seconds'] / ours['seconds']:.0f} times the time"]
-    limits = {"<= 2 s": ours["seconds"] <= 2, "peak <= 1.5 x the file": ours["peak_over_file"] <= 1.5}
-    for name, good in limits.items():
-        lines.append(f"- {'reached' if good else 'NOT reached'}: {name}")
-    return "\n".join(lines) + "\n"
+    report.write(result, options.out, markdown)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from caffe_gp.gp import pycaffe
+if TYPE_CHECKING:  # OpenCV's environment has none of what this imports
+    from caffe_gp.gp import pycaffe
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of VGG-16's stages
 CLASSES = 21

@@ -1,4 +1,4 @@
-"""Benchmarks run each measurement in a process of its own; these start them, here or beside BVLC Caffe."""
+"""Benchmarks run each measurement in a process of its own; these start them, here or beside another Caffe."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import re
 import resource
 import subprocess
 import sys
-from pathlib import Path
-from typing import Sequence
 
+from . import opencv
+from .facts import core_type
 from .folders import BVLC_ROOT, ROOT
+from .measure import Setting
+
+
+class OutOfMemory(Exception):
+    """A worker needed more memory than it was allowed."""
 
 
 def bvlc_is_here() -> bool:
@@ -19,26 +24,44 @@ def bvlc_is_here() -> bool:
     return (BVLC_ROOT / ".caffe_gp_stamp").exists()
 
 
-class OutOfMemory(Exception):
-    """A worker needed more memory than it was allowed."""
+def why_missing(way: str) -> str:
+    """Why a way cannot be measured here; empty if it can. A way's name begins with what it runs on."""
+    if way.startswith("bvlc") and not bvlc_is_here():
+        return f"{way}: not measured, because `.cache/bvlc` is missing (`make bvlc`)"
+    if way.startswith("opencv") and not opencv.version():
+        return f"{way}: not measured, because `.cache/opencv` is missing (`python -m benchmarks.opencv`)"
+    return ""
 
 
-def run_worker(command: Sequence[str], *, bvlc: bool, threads: int) -> dict:
-    """Run a module (its dotted name, arguments) in a process of its own, return the JSON of its last line.
+def run_worker(module: str, way: str, setting: Setting, *arguments: str) -> dict | None:
+    """Run a benchmark (its dotted name) with ``--worker way`` in a process of its own.
 
-    bvlc: in the file system of ``make bvlc``. Raises OutOfMemory (see ``limit_memory``); if the worker fails
-    otherwise, ends the program with its last words.
+    Returns the JSON of its last line; None where the way is missing. Raises OutOfMemory (see
+    ``limit_memory``); if the worker fails otherwise, ends the program with its last words.
     """
-    python = ["tools/in_bvlc.sh", "python3"] if bvlc else [sys.executable]
-    settings = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    settings["OPENBLAS_CORETYPE"] = core_type()
-    env = {**os.environ, **{name: value for name, value in settings.items() if value}}
-    done = subprocess.run([*python, "-m", *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    if why_missing(way):
+        return None
+    command = ["-m", module, "--worker", way, "--settings", str(setting), *arguments]
+    done = subprocess.run(
+        [*_python(way), *command], cwd=ROOT, env=environment(setting), capture_output=True, text=True
+    )
     if done.returncode and re.search("alloc|MemoryError", done.stderr[-3000:]):  # C++, torch, Python
         raise OutOfMemory(f"{' '.join(command)}: {done.stderr[-3000:]}")
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def environment(setting: Setting) -> dict[str, str]:
+    """The environment of a process that is to use so many threads."""
+    found = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(setting.threads))}
+    return {**found, "OPENBLAS_CORETYPE": core_type()} if core_type() else found
+
+
+def _python(way: str) -> list[str]:
+    if way.startswith("bvlc"):
+        return ["tools/in_bvlc.sh", "python3"]
+    return [str(opencv.PYTHON) if way.startswith("opencv") else sys.executable]
 
 
 def memory_limit_gb() -> int:
@@ -64,23 +87,3 @@ def memory_bytes(field: str) -> int:
             if line.startswith(field):
                 return int(line.split()[1]) * 1024
     sys.exit("this benchmark needs Linux's /proc/self/status")
-
-
-def core_type() -> str:
-    """The kernels that OpenBLAS is told to use; empty to let it choose.
-
-    Debian 11's OpenBLAS does not know processors newer than itself and runs its slowest kernels there,
-    several times slower; unless OPENBLAS_CORETYPE is set, it gets the best ones that the processor's flags
-    allow.
-    """
-    flags = _cpu_flags()
-    known = [core for flag, core in (("avx512vl", "SkylakeX"), ("avx2", "Haswell")) if flag in flags]
-    return os.environ.get("OPENBLAS_CORETYPE", known[0] if known else "")
-
-
-def _cpu_flags() -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    return next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])

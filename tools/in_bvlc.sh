@@ -51,7 +51,7 @@ exec 9>"$root/.caffe_gp_copy_lock"
 flock 9                                      # one copy of the project, so one command at a time
 mountpoint -q "$root/caffe_gp" && die "$root/caffe_gp is a mount point: unmount it first"
 find "$root/caffe_gp" -xdev -mindepth 1 -delete
-tar -C "$here" --exclude=./.git --exclude=./.venv --exclude='./.cache/bvlc*' --exclude=__pycache__ -cf - . |
+tar -C "$here" --exclude=./.git --exclude=./.venv --exclude='./.cache/bvlc*' --exclude=./.cache/opencv --exclude=__pycache__ -cf - . |
     tar -C "$root/caffe_gp" -xf -
 if [ -d "$data" ] && [ ! -e "$root/shared-data/.complete" ]; then
     cp -al "$data/." "$root/shared-data/" 2>/dev/null || cp -a "$data/." "$root/shared-data/"
