@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from caffe_gp.caffe import memory, mode
+from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
@@ -30,11 +31,22 @@ class SyncedMemory:
     keeps stay alive across passes, as in pycaffe.
     """
 
-    __slots__ = ("size", "_host", "_gpu", "_gpu_is_head", "_viewed", "_rest", "_serial", "_changes")
+    __slots__ = (
+        "size",
+        "_host",
+        "_gpu",
+        "_gpu_is_head",
+        "_viewed",
+        "_rest",
+        "_serial",
+        "_changes",
+        "_change",
+    )
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._serial, self._changes = next(_SERIALS), 0
+        self._change: tuple[State | None, Window, State | None] | None = None
         self._host: torch.Tensor | None = None
         self._gpu: torch.Tensor | None = None
         self._gpu_is_head = False
@@ -60,12 +72,28 @@ class SyncedMemory:
     def own(self, shape: tuple[int, ...]) -> torch.Tensor:
         """A channels-last tensor on the host to be written all over, then handed to ``replace``.
 
-        It is this memory where that is such a tensor and nobody has a view of it.
+        It is this memory where that ``is_own``.
         """
-        if self._host is not None and not self._viewed and not self._gpu_is_head:
-            if self._host.shape == shape and _is_channels_last(self._host):
-                return self._host
-        return torch.empty(shape, memory_format=torch.channels_last)
+        if self._host is None or not self.is_own(shape):
+            return torch.empty(shape, memory_format=torch.channels_last)
+        self._changes += 1
+        return self._host
+
+    def is_own(self, shape: tuple[int, ...]) -> bool:
+        """Whether this is a channels-last tensor on the host of which nobody has a view."""
+        if self._host is None or self._viewed or self._gpu_is_head:
+            return False
+        return self._host.shape == shape and _is_channels_last(self._host)
+
+    def note_change(self, before: State | None, window: Window) -> None:
+        """Since it was in a state before, only this part has changed, to what it is now."""
+        self._change = before, window, self.state
+
+    def change_since(self, before: State) -> Window | None:
+        """The part that has changed since a state before; None if that is not known."""
+        if self._change is None or self._change[0] != before or self._change[2] != self.state:
+            return None
+        return self._change[1]
 
     def numpy(self, shape: tuple[int, ...], *, kept: bool = True, written: bool = True) -> np.ndarray:
         """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
@@ -286,6 +314,18 @@ class Blob:
     def own_data(self) -> torch.Tensor:
         """A channels-last tensor on the host to write all data into; then assign it to ``data_tensor``."""
         return self._data.own(self._shape)
+
+    def has_own_data(self) -> bool:
+        """Whether ``own_data`` is the blob's memory itself, with the values that it has."""
+        return self._data.is_own(self._shape)
+
+    def note_change(self, before: State | None, window: Window) -> None:
+        """See ``SyncedMemory.note_change``, of the data."""
+        self._data.note_change(before, window)
+
+    def change_since(self, before: State) -> Window | None:
+        """See ``SyncedMemory.change_since``, of the data."""
+        return self._data.change_since(before)
 
     def own_diff(self) -> torch.Tensor:
         """The same for the diff."""

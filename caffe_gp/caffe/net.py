@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import debug_info, memory
+from caffe_gp.caffe import debug_info, fast, memory
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
+from caffe_gp.caffe.fast.changes import Changes
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
@@ -98,6 +99,7 @@ class Net:
             [blob for blob, weight in zip(tops, weights) if weight]
             for tops, weights in zip(self._tops, built.layer_losses)
         ]
+        self._changes = Changes(self.layers, self._bottoms, self._tops) if fast.wanted() else None
         self._rectified = [self._next_rectifies(i) for i in range(len(self.layers))]
         self._layer_need_backward = built.need_backward
         self._bottom_need_backward = built.bottom_need_backward
@@ -250,10 +252,14 @@ class Net:
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             try:
                 reshape_layer(layer, bottom, top)
+                if self._changes is not None:
+                    self._changes.before(i, end)
                 if self._rectified[i] and i < end and not watched:
                     done = layer.forward_rectified(bottom, top)
                 else:
                     layer.forward(bottom, top)
+                if self._changes is not None:
+                    self._changes.after(i + done)
                 for blob in self._loss_tops[i]:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:

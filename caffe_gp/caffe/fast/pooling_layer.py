@@ -6,7 +6,7 @@ import torch
 
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Pair
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window
 
 #: Below that torch's pooling is as fast, and what it keeps is small.
 LEAST_VALUES = 1 << 18
@@ -26,14 +26,17 @@ class MaxPooling:
         large = blob.count >= LEAST_VALUES and kernel[0] * kernel[1] <= MOST_ELEMENTS
         return large and mode.device().type == "cpu" and fast.compiled()
 
-    def forward(self, bottom: Blob, top: Blob) -> None:
-        """Data of the top; keeps which elements were chosen."""
+    def forward(self, bottom: Blob, top: Blob, window: Window | None) -> None:
+        """Data of the top, or of a part of it; keeps which elements were chosen."""
         from caffe_gp.caffe.fast import pooling
 
         if self._chosen is None or self._chosen.shape != top.shape:
             self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+            window = None
         y = top.own_data()
-        pooling.max_pool(_channels_last(bottom.data_tensor), y, self._chosen, self.geometry)
+        pooling.max_pool(
+            _channels_last(bottom.data_tensor), y, self._chosen, geometry=self.geometry, window=window
+        )
         top.data_tensor = y
 
     def backward(self, top: Blob, bottom: Blob) -> None:
@@ -42,7 +45,7 @@ class MaxPooling:
 
         assert self._chosen is not None
         dx = bottom.own_diff()
-        pooling.max_pool_backward(_channels_last(top.diff_tensor), self._chosen, dx, self.geometry)
+        pooling.max_pool_backward(_channels_last(top.diff_tensor), self._chosen, dx, geometry=self.geometry)
         bottom.diff_tensor = dx
 
 

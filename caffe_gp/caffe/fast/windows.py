@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 Pair = tuple[int, int]
+
+
+def pair(values: Sequence[int]) -> Pair:
+    """The two values of two axes."""
+    rows, columns = values
+    return rows, columns
 
 
 class Geometry(NamedTuple):
@@ -15,6 +22,18 @@ class Geometry(NamedTuple):
     kernel: Pair
     stride: Pair
     pad: Pair
+    dilation: Pair = (1, 1)
+
+    def reached(self, window: Window, size: Sequence[int]) -> Window:
+        """The part of the outputs, of which there are ``size``, that depends on a part of the inputs."""
+        sides = []
+        for axis, (first, end) in enumerate((window[:2], window[2:])):
+            stride, pad = self.stride[axis], self.pad[axis]
+            extent = self.dilation[axis] * (self.kernel[axis] - 1)
+            low = max(0, -(-(first + pad - extent) // stride))
+            high = min(size[axis], (end - 1 + pad) // stride + 1)
+            sides += [low, high] if first < end and low < high else [0, 0]
+        return Window(*sides)
 
 
 class Window(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.kept import Kept
+from caffe_gp.caffe.fast.windows import Window
 
 #: Measured on AVX2 (docs/performance.md): with fewer channels or outputs the transforms cost what the
 #: products save, with fewer tiles an image the products are too thin.
@@ -23,7 +24,7 @@ class WinogradLayer:
     def __init__(self, weight: Blob, bias: Blob | None, pad: Sequence[int], dilation: Sequence[int]) -> None:
         self._weight, self._bias = weight, bias
         self._pad, self._dilation = (pad[0], pad[1]), (dilation[0], dilation[1])
-        self._kernels: Kept[torch.Tensor] | None = None
+        self.kernels = Kept(_transformed)
 
     @staticmethod
     def suits(kernel: Sequence[int], stride: Sequence[int], weight: Blob) -> bool:
@@ -39,6 +40,14 @@ class WinogradLayer:
         """Of an image."""
         return math.prod(-(-n // (4 * d)) * d for n, d in zip(out.shape[2:], self._dilation))
 
+    def whole_tiles(self, window: Window, out: Blob) -> Window:
+        """The window and what shares tiles with it: there the last bits depend on all of a tile's inputs."""
+        sides = []
+        for axis, (first, end) in enumerate((window[:2], window[2:])):
+            side = 4 * self._dilation[axis]
+            sides += [first // side * side, min(-(-end // side) * side, out.shape[2 + axis])]
+        return Window(*sides) if window.top < window.bottom and window.left < window.right else window
+
     def workspace(self, blob: Blob, out: Blob) -> int:
         """Values that a pass takes."""
         from caffe_gp.caffe.fast import winograd
@@ -50,8 +59,13 @@ class WinogradLayer:
         """Values of the transformed kernels: 36 for 9."""
         return 4 * self._weight.count
 
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob], rectify: bool = False) -> bool:
-        """False where the plain path must compute, because results are not finite."""
+    def forward(
+        self, bottom: Sequence[Blob], top: Sequence[Blob], window: Window | None, rectify: bool
+    ) -> bool:
+        """Data of the tops, or of a part of the only one; False where the plain path must compute them.
+
+        That is where results are not finite.
+        """
         from caffe_gp.caffe.fast import winograd
 
         bias = None if self._bias is None else self._bias.data_tensor
@@ -59,13 +73,26 @@ class WinogradLayer:
             y = out.own_data()
             x = blob.data_tensor.contiguous(memory_format=torch.channels_last)
             if not winograd.convolve(
-                x, self._transformed(), y, pad=self._pad, dilation=self._dilation, bias=bias, rectify=rectify
+                x,
+                self.kernels.of(self._weight),
+                y,
+                pad=self._pad,
+                dilation=self._dilation,
+                bias=bias,
+                rectify=rectify,
+                window=window,
             ):
                 return False
             out.data_tensor = y
         return True
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> bool:
+    def backward(
+        self,
+        top: Sequence[Blob],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Blob],
+        window: Window | None,
+    ) -> bool:
         """The images' gradients where they are wanted; False as in ``forward``."""
         from caffe_gp.caffe.fast import winograd
 
@@ -74,16 +101,16 @@ class WinogradLayer:
                 continue
             dx = blob.own_diff()
             dy = out.diff_tensor.contiguous(memory_format=torch.channels_last)
+            kernels = self.kernels.of(self._weight)
             if not winograd.data_gradient(
-                dy, self._transformed(), dx, pad=self._pad, dilation=self._dilation
+                dy, kernels, dx, pad=self._pad, dilation=self._dilation, window=window
             ):
                 return False
             blob.diff_tensor = dx
         return True
 
-    def _transformed(self) -> torch.Tensor:
-        from caffe_gp.caffe.fast import winograd
 
-        if self._kernels is None:
-            self._kernels = Kept(winograd.transformed)
-        return self._kernels.of(self._weight)
+def _transformed(weight: torch.Tensor) -> torch.Tensor:
+    from caffe_gp.caffe.fast import winograd
+
+    return winograd.transformed(weight)

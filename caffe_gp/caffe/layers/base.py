@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from caffe_gp.caffe.blob import Blob, BlobVec
+from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
 log = logging.getLogger("caffe")
@@ -55,6 +56,11 @@ class Layer:
     equal_num_bottom_top = False
     auto_top_blobs = False  # missing tops are made up, unnamed (loss layers)
     copies = 0  # of the first bottom, that a pass makes besides the blobs (measured)
+    # Whether ``forward`` and ``backward`` heed ``window`` and ``diff_window``: see ``fast.changes``.
+    computes_parts = False
+    idempotent_in_place = False  # whether a forward in place changes nothing more if it is done again
+    window: Window | None = None  # of the top: what a forward has to compute; None: everything
+    diff_window: Window | None = None  # of the bottom: what a backward has to compute
     # Whether ``reshape`` follows from the shapes of bottoms and parameters alone, and does nothing else than
     # shape the tops: it is then left out where these are as it left them.
     reshapes_by_shape = False
@@ -125,6 +131,16 @@ class Layer:
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Values that stay from a forward for its backward, besides the blobs."""
         return 0
+
+    # ---- what a layer implements that computes parts
+
+    def reached(self, window: Window, top: Blob) -> Window | None:
+        """The part of the top that depends on this part of the bottom."""
+        raise self._missing("reached")
+
+    def parameter_versions(self) -> tuple[int, ...]:
+        """Of each of ``self.blobs`` a number that changes when its data do."""
+        return ()
 
     # ---- shared helpers
 

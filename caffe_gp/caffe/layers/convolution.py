@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast import few_patches
+from caffe_gp.caffe.fast.kept import Kept
+from caffe_gp.caffe.fast.wide_padding import WidePadding
+from caffe_gp.caffe.fast.windows import Geometry, Window, pair
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers import convolution_nd
@@ -83,6 +86,7 @@ class _Filters(SpatialLayer):
 
     transposed = False
     reshapes_by_shape = True
+    _wide: WidePadding | None = None
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """blobs[0]: weights, blobs[1]: bias (if bias_term)."""
@@ -201,6 +205,9 @@ class _Filters(SpatialLayer):
         if self._few_patches(blob, out):
             dy, x = out.diff_tensor, blob.data_tensor
             return few_patches.gradients(dy, x, weight, *self._windows_at(), wanted)
+        if self._wide is not None and wanted == [True, False, False] and mode.device().type == "cpu":
+            dy, x = out.diff_tensor, _channels_last(blob.data_tensor)
+            return self._wide.data_gradient(dy, x, weight, group), dy, dy
         dy, x = self.as_batch(out.diff_tensor), self.as_batch(blob.data_tensor)
         if wanted[1] and self._overruns():
             dy, x = dy.contiguous(), x.contiguous()
@@ -289,6 +296,25 @@ class ConvolutionLayer(_Filters):
         if self.phase == TEST and plane and WinogradLayer.suits(self.kernel, self.stride, self.blobs[0]):
             bias = self.blobs[1] if self._has_bias else None
             self._winograd = WinogradLayer(self.blobs[0], bias, self.pad, self.dilation)
+        if plane and fast.wanted():
+            wide = WidePadding(Geometry(*map(pair, (self.kernel, self.stride, self.pad, self.dilation))))
+            self._wide = wide if wide.suits() else None
+        self.computes_parts = self.dims == 2 and self.axis == 1
+        self._versions: list[Kept[Any]] = [Kept(lambda _: None) for _ in self.blobs]
+        if self._winograd:
+            self._versions[0] = self._winograd.kernels
+
+    def reached(self, window: Window, top: Blob) -> Window:
+        """Of the outputs those whose kernels overlap this part of the images."""
+        geometry = Geometry(*map(pair, (self.kernel, self._stride, self.pad, self.dilation)))
+        reached = geometry.reached(window, top.shape[2:])
+        return self._winograd.whole_tiles(reached, top) if self._winograd else reached
+
+    def parameter_versions(self) -> tuple[int, ...]:
+        """Of weights and bias."""
+        for version, blob in zip(self._versions, self.blobs):
+            version.of(blob)
+        return tuple(version.version for version in self._versions)
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self._num_output, self._channels // self._group, *self.kernel)
@@ -316,12 +342,35 @@ class ConvolutionLayer(_Filters):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Winograd's convolution or the matrix product where they pay, else torch's convolution."""
-        winograd = self._winograd_for(bottom[0], top[0])
-        if winograd and winograd.forward(bottom, top):
-            return
-        if not self._as_product(bottom[0], top[0]):
+        self._compute(bottom, top, rectify=False)
+
+    def forward_rectified(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Winograd's convolution rectifies on the way."""
+        return self._compute(bottom, top, rectify=True)
+
+    def _compute(self, bottom: Sequence[Blob], top: Sequence[Blob], rectify: bool) -> bool:
+        """Whether the results are rectified, where that is asked for."""
+        if winograd := self._winograd_for(bottom[0], top[0]):
+            if winograd.forward(bottom, top, self.window, rectify):
+                return rectify
+            self.window = None  # the plain path rounds differently, everywhere
+        if self._as_product(bottom[0], top[0]):
+            self._multiply(bottom, top)
+        elif self._wide is not None and mode.device().type == "cpu":
+            self._pad_less(bottom, top)
+        else:
             super().forward(bottom, top)
-            return
+        return False
+
+    def _pad_less(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        assert self._wide is not None
+        bias = self.blobs[1].data_tensor if self._has_bias else None
+        for blob, out in zip(bottom, top):
+            x, y = _channels_last(blob.data_tensor), out.own_data()
+            self._wide.forward(x, self.blobs[0].data_tensor, bias, self._group, y)
+            out.data_tensor = y
+
+    def _multiply(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         weight = self.blobs[0].data_tensor.flatten(1)
         for blob, out in zip(bottom, top):
             y = weight @ self._patches(blob.data_tensor)
@@ -330,18 +379,10 @@ class ConvolutionLayer(_Filters):
             n, channels, *sizes = out.shape
             out.data_tensor = y.view(channels, n, *sizes).transpose(0, 1).contiguous()
 
-    def forward_rectified(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        """Winograd's convolution rectifies on the way."""
-        winograd = self._winograd_for(bottom[0], top[0])
-        if winograd and winograd.forward(bottom, top, rectify=True):
-            return True
-        self.forward(bottom, top)
-        return False
-
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """The same ways backward."""
         winograd = self._winograd_for(bottom[0], top[0])
-        if winograd and winograd.backward(top, propagate_down, bottom):
+        if winograd and winograd.backward(top, propagate_down, bottom, self.diff_window):
             propagate_down = [False] * len(bottom)
         if not self._as_product(bottom[0], top[0]):
             super().backward(top, propagate_down, bottom)

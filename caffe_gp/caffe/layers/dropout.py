@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import TRAIN
+from caffe_gp.caffe.layers.base import TEST, TRAIN
 from caffe_gp.caffe.layers.neuron_base import NeuronLayer
 from caffe_gp.caffe.layers.registry import register
 
@@ -18,6 +18,7 @@ class DropoutLayer(NeuronLayer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._ratio = self.layer_param.dropout_param.dropout_ratio
+        self.idempotent_in_place = self.phase == TEST
         if self.phase == TRAIN and not 0 <= self._ratio < 1:
             raise self.error(f"dropout_ratio must be in [0, 1), found {self._ratio:g}")
         self._mask: torch.Tensor | None = None

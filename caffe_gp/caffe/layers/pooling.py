@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.pooling_layer import MaxPooling
-from caffe_gp.caffe.fast.windows import Geometry
+from caffe_gp.caffe.fast.windows import Geometry, Window
 from caffe_gp.caffe.layers.base import TRAIN, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
@@ -38,6 +38,7 @@ class PoolingLayer(Layer):
     exact_num_bottom = 1
     min_top = 1
     reshapes_by_shape = True
+    computes_parts = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.pooling_param
@@ -86,6 +87,10 @@ class PoolingLayer(Layer):
         for blob in top:
             blob.reshape(n, c, *self._out)
 
+    def reached(self, window: Window, top: Blob) -> Window:
+        """Of the windows those that overlap this part of the images."""
+        return Geometry(self._kernel, self._stride, self._pad).reached(window, self._out)
+
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
         fits = self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape)
@@ -110,7 +115,7 @@ class PoolingLayer(Layer):
             geometry = Geometry(self._kernel, self._stride, self._pad)
             if self._fast is None or self._fast.geometry != geometry:
                 self._fast = MaxPooling(geometry)
-            self._fast.forward(bottom[0], top[0])
+            self._fast.forward(bottom[0], top[0], self.window)
             return
         self._fast = None
         x = bottom[0].data_tensor

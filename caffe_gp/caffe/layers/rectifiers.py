@@ -18,6 +18,7 @@ class ReLULayer(NeuronLayer):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._slope = self.layer_param.relu_param.negative_slope
+        self.idempotent_in_place = not self._slope
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """In place the values are changed where they lie, without a second buffer."""
