@@ -19,6 +19,11 @@ MAX_AXES = 32
 
 State = tuple[int, int, int]  # of a memory: which, how often changed as a whole, how often by torch
 _SERIALS = itertools.count()
+_RELEASED = (
+    "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
+    "perturbation asks for its own blob's); run net.backward() for all of them, or, to write them, zero_diff() "
+    "first"
+)
 
 
 class SyncedMemory:
@@ -41,12 +46,14 @@ class SyncedMemory:
         "_serial",
         "_changes",
         "_change",
+        "released",
     )
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._serial, self._changes = next(_SERIALS), 0
         self._change: tuple[State | None, Window, State | None] | None = None
+        self.released = False  # the values are gone, and nobody may read them before they are written anew
         self._host: torch.Tensor | None = None
         self._gpu: torch.Tensor | None = None
         self._gpu_is_head = False
@@ -97,6 +104,8 @@ class SyncedMemory:
 
     def numpy(self, shape: tuple[int, ...], *, kept: bool = True, written: bool = True) -> np.ndarray:
         """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
+        if self.released:
+            raise NetError(_RELEASED)
         count, host = math.prod(shape), self._host_side()
         if (self.size if kept else count) > host.numel():
             host = self._whole(host)  # what is kept shows this memory whatever shapes it is used with
@@ -108,6 +117,8 @@ class SyncedMemory:
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
+        if self.released:
+            raise NetError(_RELEASED)
         device = mode.device()
         side = self._host_side() if device.type == "cpu" else self._gpu_side(device)
         if side.shape == shape:
@@ -131,6 +142,7 @@ class SyncedMemory:
 
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
+        self.released = False
         self._changes += 1
         if not (values.is_contiguous() or _is_channels_last(values)):
             values = values.contiguous()
@@ -148,6 +160,21 @@ class SyncedMemory:
             self._gpu = None
         else:
             self._gpu, self._gpu_is_head = values, True
+
+    def release(self) -> None:
+        """Let the memory go, unless somebody has a view of it."""
+        if not self._viewed:
+            self._host = self._gpu = self._rest = None
+            self._gpu_is_head, self.released = False, True
+            self._changes += 1
+
+    def zero(self) -> None:
+        """Make all values zeros, where they are, so that sharers and views see it."""
+        self.released = False
+        for side in (self._host, self._gpu):
+            if side is not None:
+                side.zero_()
+        self._rest = None
 
     def _keep_rest(self, count: int) -> None:
         """Keep what lies behind the first ``count`` values, which are about to be replaced."""
@@ -378,8 +405,15 @@ class Blob:
 
     def zero_diff(self) -> None:
         """Set the diff to zeros (in place, so that sharers and views see it)."""
-        if self._diff.allocated:
-            self.diff_tensor.zero_()
+        self._diff.zero()
+
+    def release_diff(self) -> None:
+        """Let the diff's memory go: whoever reads it before it is written raises NetError."""
+        self._diff.release()
+
+    def shares_diff(self, other: Blob) -> bool:
+        """Whether the two use one memory for their diffs."""
+        return self._diff is other._diff
 
     def _check_count(self, other: Blob) -> None:
         if other.count != self.count:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from caffe_gp.caffe import debug_info, fast, memory
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.fast.changes import Changes
+from caffe_gp.caffe.fast.needs import Needs
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
@@ -100,6 +102,8 @@ class Net:
             for tops, weights in zip(self._tops, built.layer_losses)
         ]
         self._changes = Changes(self.layers, self._bottoms, self._tops) if fast.wanted() else None
+        self._only: tuple[Blob, ...] | None = None  # whose diffs a backward is asked for
+        self._needs: tuple[Any, Needs] | None = None
         self._rectified = [self._next_rectifies(i) for i in range(len(self.layers))]
         self._layer_need_backward = built.need_backward
         self._bottom_need_backward = built.bottom_need_backward
@@ -270,6 +274,28 @@ class Net:
                 function(i)
         return float(loss)
 
+    @contextmanager
+    def only_diffs(self, *names: str) -> Iterator[None]:
+        """Within it a backward computes what the diffs of these blobs need, and keeps no others.
+
+        Whoever reads another blob's diff after that raises NetError until a pass writes it anew. The diffs of
+        the layer that a backward starts with stay.
+        """
+        before = self._only
+        self._only = tuple(self.blobs[name] for name in names)
+        try:
+            yield
+        finally:
+            self._only = before
+
+    def _needs_now(self) -> Needs | None:
+        if self._only is None or not fast.wanted():
+            return None
+        key = self._only, self._sized
+        if self._needs is None or self._needs[0] != key:
+            self._needs = key, Needs(self.layers, self._bottoms, self._tops, self._only)
+        return self._needs[1]
+
     def _next_rectifies(self, i: int) -> bool:
         """Whether the next layer is a plain ReLU in place on the only top of layer ``i``."""
         if i + 1 == len(self.layers) or self.layers[i + 1].type != "ReLU" or self._loss_tops[i]:
@@ -288,16 +314,21 @@ class Net:
             self._need(self._byte_counts.forward() + self._byte_counts.diffs(end), "a forward and a backward")
             self._diffs_sized = end, self._sized
         before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
+        needs = self._needs_now()
         for i in range(start, end - 1, -1):
             for function in before:
                 function(i)
             if self._layer_need_backward[i]:
+                layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
+                layer.diff_window = needs.part_for(layer, bottom) if needs else None
                 try:
-                    self.layers[i].backward(self._tops[i], self._bottom_need_backward[i], self._bottoms[i])
+                    layer.backward(top, self._bottom_need_backward[i], bottom)
                 except FOREIGN as error:
                     raise self._named(error, i) from error.__cause__ or error
                 if self.debug_info:
                     debug_info.log_backward(self, i)
+                if needs and i != start:
+                    needs.release(bottom, top)
             for function in after:
                 function(i)
 

@@ -16,7 +16,7 @@ from collections import Counter
 from typing import Any, Callable, Sequence
 
 from caffe_gp.errors import NetError, did_you_mean
-from caffe_gp.gp.pycaffe import LayerView, Net
+from caffe_gp.gp.pycaffe import LayerView, Net, clear_diff, only_diffs
 
 
 class TruncatedPass:
@@ -51,9 +51,10 @@ class TruncatedPass:
     def backward(self) -> None:
         """From the diff of the score blob to the diff of the perturbed blob."""
         for name in self._silent:
-            self.net.blobs[name].diff[...] = 0
-        for first, last in reversed(self._backward_runs):
-            self._call(self.net.backward, self.net._backward, last, first)
+            clear_diff(self.net.blobs[name])
+        with only_diffs(self.net, self.blob):
+            for first, last in reversed(self._backward_runs):
+                self._call(self.net.backward, self.net._backward, last, first)
 
     def forward(self) -> None:
         """From the data of the perturbed blob to everything that is computed from it, and nothing else."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple, Protocol, Sequence, Union
+from contextlib import nullcontext
+from typing import Callable, ContextManager, Mapping, NamedTuple, Protocol, Sequence, Union
 
 import numpy as np
 
@@ -114,3 +115,20 @@ class LoadedNet(Protocol):
 
 
 AnyNet = Union[Net, LoadedNet]
+
+# What the embedded Caffe's nets and blobs can do besides.
+
+
+def clear_diff(blob: Blob) -> None:
+    """Set a blob's diff to zeros."""
+    zero = getattr(blob, "zero_diff", None)
+    if zero is not None:
+        zero()
+    else:
+        blob.diff[...] = 0
+
+
+def only_diffs(net: Net, name: str) -> ContextManager[None]:
+    """Within it a backward need not make other diffs than this blob's."""
+    only: Callable[..., ContextManager[None]] = getattr(net, "only_diffs", lambda name: nullcontext())
+    return only(name)

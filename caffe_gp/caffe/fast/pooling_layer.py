@@ -6,7 +6,7 @@ import torch
 
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Pair, Window
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, zeros
 
 #: Below that torch's pooling is as fast, and what it keeps is small.
 LEAST_VALUES = 1 << 18
@@ -39,13 +39,14 @@ class MaxPooling:
         )
         top.data_tensor = y
 
-    def backward(self, top: Blob, bottom: Blob) -> None:
-        """Diff of the bottom, from the last forward's choice."""
+    def backward(self, top: Blob, bottom: Blob, window: Window | None) -> None:
+        """Diff of the bottom, or of a part of it, from the last forward's choice."""
         from caffe_gp.caffe.fast import pooling
 
         assert self._chosen is not None
-        dx = bottom.own_diff()
-        pooling.max_pool_backward(_channels_last(top.diff_tensor), self._chosen, dx, geometry=self.geometry)
+        dx = bottom.own_diff() if window is None else zeros(bottom.shape)
+        dy = _channels_last(top.diff_tensor)
+        pooling.max_pool_backward(dy, self._chosen, dx, geometry=self.geometry, window=window)
         bottom.diff_tensor = dx
 
 

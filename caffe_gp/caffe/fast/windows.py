@@ -36,6 +36,12 @@ class Geometry(NamedTuple):
         return Window(*sides)
 
 
+def zeros(shape: Sequence[int]) -> torch.Tensor:
+    """(N, C, H, W) zeros, channels-last; the system gives their memory where it is first written."""
+    n, c, h, w = shape
+    return torch.zeros((n, h, w, c)).permute(0, 3, 1, 2)
+
+
 class Window(NamedTuple):
     """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, without the ends, of all images."""
 

@@ -10,7 +10,7 @@ import torch
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.kept import Kept
-from caffe_gp.caffe.fast.windows import Window
+from caffe_gp.caffe.fast.windows import Window, zeros
 
 #: Measured on AVX2 (docs/performance.md): with fewer channels or outputs the transforms cost what the
 #: products save, with fewer tiles an image the products are too thin.
@@ -99,7 +99,7 @@ class WinogradLayer:
         for blob, out, wanted in zip(bottom, top, propagate_down):
             if not wanted:
                 continue
-            dx = blob.own_diff()
+            dx = blob.own_diff() if window is None else zeros(blob.shape)
             dy = out.diff_tensor.contiguous(memory_format=torch.channels_last)
             kernels = self.kernels.of(self._weight)
             if not winograd.data_gradient(

@@ -135,7 +135,7 @@ class PoolingLayer(Layer):
         if not propagate_down[0]:
             return
         if self._fast is not None:
-            self._fast.backward(top[0], bottom[0])
+            self._fast.backward(top[0], bottom[0], self.diff_window)
             return
         dy, x = top[0].diff_tensor, bottom[0].data_tensor
         if self._method == pb.PoolingParameter.AVE:

@@ -1,0 +1,54 @@
+"""What a backward pass has to compute for the diffs of a few blobs: parts of the other blobs' diffs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.windows import Window
+from caffe_gp.caffe.layers.base import Layer
+
+
+class Needs:
+    """Of one net, for the diffs of the blobs ``wanted``, as long as shapes stay.
+
+    layers, bottoms, tops   in the order they run
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        bottoms: Sequence[Sequence[Blob]],
+        tops: Sequence[Sequence[Blob]],
+        wanted: Sequence[Blob],
+    ) -> None:
+        self._wanted = wanted
+        # By blob: the part of its diff that is needed, None for all of it; other blobs' are not needed.
+        self._parts: dict[Blob, Window | None] = {blob: _whole(blob) for blob in wanted}
+        for layer, bottom, top in zip(layers, bottoms, tops):
+            reads = [blob for blob in bottom if blob in self._parts]
+            for blob in top if reads else ():
+                if blob not in reads and blob not in self._parts:
+                    self._parts[blob] = self._reached(layer, bottom, blob)
+
+    def _reached(self, layer: Layer, bottom: Sequence[Blob], top: Blob) -> Window | None:
+        part = self._parts[bottom[0]] if len(bottom) == 1 else None
+        if part is None or len(top.shape) != 4:
+            return None
+        if layer.type == "Split":
+            return part
+        return layer.reached(part, top) if layer.computes_parts else None
+
+    def part_for(self, layer: Layer, bottom: Sequence[Blob]) -> Window | None:
+        """What ``layer.backward`` has to compute of its bottom's diff; None for everything."""
+        return self._parts.get(bottom[0]) if layer.computes_parts and len(bottom) == 1 else None
+
+    def release(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Let the tops' diffs go, which the layer between has used."""
+        for blob in top:
+            if not any(blob.shares_diff(other) for other in (*bottom, *self._wanted)):
+                blob.release_diff()
+
+
+def _whole(blob: Blob) -> Window | None:
+    return Window(0, blob.shape[2], 0, blob.shape[3]) if len(blob.shape) == 4 else None

@@ -1,0 +1,62 @@
+"""A backward pass that is asked for few diffs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe_gp.errors import NetError
+
+from .test_changes import net_of, put
+
+
+@pytest.fixture
+def net():
+    net = net_of()
+    put(net, np.random.RandomState(0).uniform(-50, 50, (2, 3, 45, 45)).astype(np.float32))
+    net.forward()
+    score = net.blobs["f"].shape
+    net.blobs["f"].diff[...] = np.random.RandomState(1).normal(size=score)
+    return net
+
+
+def test_the_diff_is_that_of_a_whole_backward(net):
+    for blob in ("data", "p", "q"):
+        net.backward()
+        expected = net.blobs[blob].diff_tensor.clone().numpy()
+        with net.only_diffs(blob):
+            net.backward()
+        found = net.blobs[blob].diff_tensor.numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        with net.only_diffs(blob):
+            net.backward()
+        np.testing.assert_array_equal(net.blobs[blob].diff_tensor.numpy(), found)
+
+
+def test_the_others_are_gone_and_say_so_until_they_are_written(net):
+    net.backward()
+    expected = net.blobs["b"].diff_tensor.clone().numpy()
+    with net.only_diffs("data"):
+        net.backward()
+    for name in ("a", "b", "p", "c", "q", "e"):
+        with pytest.raises(NetError, match="not kept: the last backward.*net.backward()"):
+            net.blobs[name].diff  # noqa: B018
+        assert not net.blobs[name].has_diff
+    assert net.blobs["data"].diff.any() and net.blobs["f"].diff.any()
+    net.backward()
+    np.testing.assert_array_equal(net.blobs["b"].diff, expected)
+    with net.only_diffs("data"):
+        net.backward()
+    np.testing.assert_array_equal(net.blobs["b"].diff[0, 0, 0], 0)  # a view stays, and holds what was needed
+    net.blobs["c"].zero_diff()
+    assert not net.blobs["c"].diff.any()
+
+
+def test_only_what_the_image_reaches_is_computed(net):
+    with net.only_diffs("data"):
+        net.backward()
+    windows = {name: net.layer_dict[name].diff_window for name in ("b", "p", "c")}
+    for name, window in windows.items():
+        sides = net.blobs[net.bottom_names[name][0]].shape[2:]
+        share = (window.bottom - window.top) * (window.right - window.left) / np.prod(sides)
+        assert share < 0.2, (name, share)
