@@ -46,9 +46,12 @@ class SyncedMemory:
         count, host = math.prod(shape), self._host_side()
         if (self.size if kept else count) > host.numel():
             host = self._whole(host)  # what is kept shows this memory whatever shapes it is used with
-        self._host = host.contiguous()
+        host = host.contiguous()
+        front = _front(host, shape)
+        # In the shape that is asked for, if that holds it all: who asks next needs no view of their own.
+        self._host = front if count == host.numel() else host
         self._viewed = self._viewed or kept
-        return _front(self._host, shape).numpy()
+        return front.numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
@@ -129,6 +132,8 @@ class SyncedMemory:
 
 def _front(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """The first of the contiguous ``values``, as many as ``shape`` needs, as a view of that shape."""
+    if values.shape == shape:
+        return values
     count = math.prod(shape)
     return (values if count == values.numel() else values.view(-1)[:count]).view(shape)
 
