@@ -21,8 +21,7 @@ State = tuple[int, int, int]  # of a memory: which, how often changed as a whole
 _SERIALS = itertools.count()
 _RELEASED = (
     "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
-    "perturbation asks for its own blob's); run net.backward() for all of them, or, to write them, zero_diff() "
-    "first"
+    "perturbation asks for its own blob's); run net.backward() for all of them, or zero_diff() to write them"
 )
 
 
@@ -110,10 +109,12 @@ class SyncedMemory:
         if (self.size if kept else count) > host.numel():
             host = self._whole(host)  # what is kept shows this memory whatever shapes it is used with
         host = host.contiguous()
-        self._take(host)
+        front = _front(host, shape)
+        # In the shape that is asked for, if that holds it all: who asks next needs no view of their own.
+        self._take(front if count == host.numel() else host)
         self._changes += written
         self._viewed = self._viewed or kept
-        return _front(host, shape).numpy()
+        return front.numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The values on ``mode.device()``; writing into the result writes the memory."""
@@ -220,6 +221,8 @@ class SyncedMemory:
 
 def _front(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     """The first of the contiguous ``values``, as many as ``shape`` needs, as a view of that shape."""
+    if values.shape == shape:
+        return values
     count = math.prod(shape)
     return (values if count == values.numel() else values.view(-1)[:count]).view(shape)
 

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Iterable, Tuple
 
-import cv2
 import numpy as np
 
 from caffe_gp.errors import DataError
@@ -86,6 +85,8 @@ class DigitScenes:
 
     def scene(self, index: int) -> Scene:
         """One scene: image (H, W, 3) uint8 BGR, labels (H, W) uint8 with 0 background and 1 + digit."""
+        import cv2
+
         random = np.random.RandomState([self.seed, list(DIGIT_SPLITS).index(self.split), index])
         size = self.size
         image = self._photo_crop(random, size, size, contrast=random.uniform(0.3, 0.8))
@@ -108,6 +109,8 @@ class DigitScenes:
 
         (height, width, 3) float32 with mean 0, its deviations multiplied by ``contrast``.
         """
+        import cv2
+
         photo = self.photographs[random.randint(len(self.photographs))]
         scale = random.uniform(0.6, 1.6)
         tall = min(int(round(height * scale)), photo.shape[0])
@@ -156,6 +159,8 @@ class DigitScenes:
 
     def _add_line(self, random: np.random.RandomState, image: np.ndarray) -> None:
         """An occluding line of 2-4 px across the scene; what lies behind it keeps its label."""
+        import cv2
+
         size = self.size
         ends = random.randint(0, size, 4)
         start, end = ((0, int(ends[0])), (size, int(ends[1])))
@@ -167,6 +172,8 @@ class DigitScenes:
 
 def write(folder: Path, split: str) -> None:
     """Draw a split's NUMBERS of scenes, seed 0, into ``folder``: images/0000.png, labels/0000.png, ..."""
+    import cv2
+
     scenes = DigitScenes(split)
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True)
@@ -213,6 +220,8 @@ def _photographs() -> tuple[np.ndarray, ...]:
 
     Larger ones are halved: in their original size a 96 px piece of them shows hardly any structure.
     """
+    import cv2
+
     photos = []
     for package, name in PHOTOGRAPHS:
         path = _package_file(package, name)

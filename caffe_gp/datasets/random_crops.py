@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Sequence
 
-import cv2
 import numpy as np
 
 from caffe_gp.errors import DataError
@@ -53,6 +52,8 @@ class RandomCrops:
 
     def sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Crop ``index``, 0, 1, ...: image (h, w, 3) uint8 BGR and labels (h, w) uint8."""
+        import cv2
+
         epoch, place = divmod(index, len(self.images))
         chosen = np.random.RandomState([self.seed, epoch, 0]).permutation(len(self.images))[place]
         random = np.random.RandomState([self.seed, index, 1])

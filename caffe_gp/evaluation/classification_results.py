@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Sequence
 
 import numpy as np
-from scipy import stats
 
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
@@ -55,6 +54,8 @@ class Outcome:
 
 def mcnemar(fixed: int, broken: int) -> float:
     """How probable a split of the changed images as uneven as this is if both ways are as likely; exact."""
+    from scipy import stats
+
     if not fixed + broken:
         return 1.0
     return float(min(1.0, 2 * stats.binom.cdf(min(fixed, broken), fixed + broken, 0.5)))

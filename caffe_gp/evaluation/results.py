@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 import numpy as np
-from scipy import sparse
 
 from caffe_gp.errors import DataError, quoted
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
@@ -123,6 +122,8 @@ class RunResults:
 
     def gain(self, eps: float, crf: bool = False, samples: int = 2000, level: float = 0.95) -> Gain:
         """Gain in mean IU at ``eps`` over the base (``crf``: both behind the CRF), with its interval."""
+        from scipy import sparse
+
         groups = min(len(self.ids), _BOOTSTRAP_GROUPS)
         of_image = np.arange(len(self.ids)) % groups
         select = sparse.csr_matrix((np.ones(len(self.ids), np.int64), (of_image, range(len(self.ids)))))
@@ -146,6 +147,8 @@ class RunResults:
 
     def _matrices(self, entries: Sequence[dict[str, Any]]) -> Any:
         """Sparse (N, C * C): an image holds few of the pairs of classes."""
+        from scipy import sparse
+
         rows, columns, pixels = [], [], []
         for row, entry in enumerate(entries):
             for truth, label, count in entry.get("confusion", ()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from caffe_gp.evaluation.segmentation import RunResults
@@ -122,6 +121,8 @@ def _distances(bench: Bench, run: RunResults, eps: float) -> dict[str, np.ndarra
 
 def boundary_distance(truth: np.ndarray) -> np.ndarray:
     """(H, W) float: pixels to the nearest pixel that is void or has a neighbour of another label."""
+    import cv2
+
     inside = (truth != IGNORE).astype(np.uint8)
     across, down = truth[:, 1:] != truth[:, :-1], truth[1:] != truth[:-1]
     for mask in (inside[:, 1:], inside[:, :-1]):

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from caffe_gp.errors import DownloadError, printable, quoted
 from caffe_gp.files.arrivals import Arrivals, CutError, Head
 from caffe_gp.files.atomic import into_place, write_text
@@ -248,6 +246,8 @@ class _Download:
         return begun
 
     def _store(self, coming: Arrivals, head: Head, begun: bytes, have: int, total: int | None) -> None:
+        from tqdm import tqdm
+
         bar = tqdm(
             total=total,
             initial=have,

@@ -17,6 +17,8 @@ IGNORE_LABEL = 255
 ENCODINGS = ("onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth")
 INJECTIONS = ("score", "softmax-output")
 
+_FEW_PIXELS = 256  # measured
+
 
 def softmax(z: np.ndarray) -> np.ndarray:
     """Softmax over axis 1, with the maximum subtracted first as Caffe's layer does."""
@@ -30,10 +32,15 @@ def most_confident(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The most confident class at every pixel (the smaller one of a tie) and its value: (N, ...) each.
 
     Labels are uint8 where the classes allow it, else int32. One class after the other: numpy's argmax over
-    the second axis takes several times as long.
+    the second axis takes several times as long, but where there are few pixels.
     """
+    kind = np.uint8 if y.shape[1] <= 256 else np.int32
+    if len(y) and y[:, 0].size <= _FEW_PIXELS:
+        confidence = y.max(axis=1)
+        if not np.isnan(confidence).any():  # which argmax would take for the largest
+            return y.argmax(axis=1).astype(kind), confidence
     confidence = y[:, 0].copy()
-    labels = np.zeros(confidence.shape, np.uint8 if y.shape[1] <= 256 else np.int32)
+    labels = np.zeros(confidence.shape, kind)
     for c in range(1, y.shape[1]):
         np.copyto(labels, c, where=y[:, c] > confidence, casting="unsafe")
         np.maximum(confidence, y[:, c], out=confidence)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from caffe_gp.errors import CaffeGPError
@@ -247,6 +246,8 @@ def labelled(
     green, blue; default: VOC's). Names make it readable without telling the palette's colours apart; the
     first class, mostly background, goes unnamed.
     """
+    import cv2
+
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
     palette = np.array(colours, np.uint8) if len(colours) else None
     mixed = 0.3 * grey + 0.7 * pictures.colourise(labels, palette).astype(np.float32)
@@ -255,6 +256,8 @@ def labelled(
 
 def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str, float, float]]:
     """Each class's name where it has most room around it; the largest area first."""
+    import cv2
+
     areas = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
     for label in np.argsort(-areas, kind="stable"):
         if label == 0 or areas[label] < _SMALLEST_NAMED * labels.size:
@@ -269,6 +272,8 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
 
 def marked(image: np.ndarray, masks: Sequence[tuple[np.ndarray, str]]) -> Picture:
     """The pixels of masks (H, W) bool in a colour each over a pale photograph."""
+    import cv2
+
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
     pale = np.repeat(180 + 0.28 * grey, 3, axis=2)
     for mask, colour in masks:

@@ -10,7 +10,6 @@ import io
 from pathlib import Path
 from typing import Sequence, Union
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -113,6 +112,8 @@ def panel(cells: Sequence[tuple[str, np.ndarray]], height: int | None = None, ga
 
 def stack(rows: Sequence[np.ndarray], gap: int = 6) -> np.ndarray:
     """Panels below each other on white; narrower ones are filled up at the right."""
+    import cv2
+
     if not rows:
         raise DataError("a stack needs at least one row")
     width = max(row.shape[1] for row in rows)
@@ -127,6 +128,8 @@ def stack(rows: Sequence[np.ndarray], gap: int = 6) -> np.ndarray:
 
 def resize_to_height(image: np.ndarray, height: int) -> np.ndarray:
     """Scale a picture to a height in pixels, keeping its proportions."""
+    import cv2
+
     if image.shape[0] == height:
         return image
     width = max(1, int(round(image.shape[1] * height / image.shape[0])))
@@ -154,6 +157,8 @@ def _same_size(what: str, first: np.ndarray, second: np.ndarray) -> None:
 
 def _title(text: str, width: int) -> np.ndarray:
     """A white strip with the text centred in it, shrunk to fit."""
+    import cv2
+
     strip = np.full((TITLE_HEIGHT, width, 3), 255, np.uint8)
     scale = 0.5
     (length, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from tqdm import tqdm
-
 from caffe_gp.errors import printable
 
 
@@ -14,6 +12,8 @@ def progress_bar(
     total: int, *, unit: str = "image", what: str | None = None, initial: int = 0, quiet: bool = False
 ) -> Any:
     """A tqdm bar on stderr; ``quiet`` shows none. In a log file every update is a line, so they are rare."""
+    from tqdm import tqdm
+
     return tqdm(
         total=total,
         initial=initial,
@@ -27,4 +27,6 @@ def progress_bar(
 
 def say(line: str) -> None:
     """A line on stderr, above a bar if one is shown."""
+    from tqdm import tqdm
+
     tqdm.write(printable(line), file=sys.stderr)

@@ -7,7 +7,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from caffe_gp.errors import DataError
@@ -42,6 +41,8 @@ class RowFiles:
 
     def add(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Store values (n, ...) of rows (n,)."""
+        import h5py
+
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as file:
             file["rows"], file["values"] = rows.astype(np.int64), values.astype(self.dtype, copy=False)

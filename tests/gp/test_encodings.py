@@ -154,13 +154,21 @@ def test_impossible_choices(encoding, inject, message):
     assert encodings.check_choice("onehot", None) == "score"
 
 
-@pytest.mark.parametrize("shape", [(2, 21, 5, 7), (3, 10), (1, 300, 4, 4), (2, 1, 3, 3)])
+@pytest.mark.parametrize("shape", [(2, 21, 5, 7), (2, 21, 9, 17), (3, 10), (1, 300, 4, 4), (2, 1, 3, 3)])
 def test_most_confident_is_numpys_argmax_and_max(shape):
     y = np.random.RandomState(0).randint(0, 4, shape).astype(np.float32)  # many ties
     labels, confidence = encodings.most_confident(y)
     np.testing.assert_array_equal(labels, y.argmax(axis=1))
     np.testing.assert_array_equal(confidence, y.max(axis=1))
     assert labels.dtype == (np.uint8 if shape[1] <= 256 else np.int32)
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_nan_is_no_label_in_small_and_large_maps(size):
+    y = np.zeros((1, 3, size, size), np.float32)
+    y[0, 1], y[0, 2, 0, 0] = 0.5, np.nan
+    labels, confidence = encodings.most_confident(y)
+    assert (labels == 1).all() and np.isnan(confidence[0, 0, 0]) and np.isnan(confidence).sum() == 1
 
 
 @pytest.mark.parametrize("signal", [encodings.error_signal, encodings.softmax_output_signal])

@@ -12,6 +12,7 @@ from caffe_gp.errors import CaffeGPError, DataError, NetError, ZeroGradientError
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.perturbed_net import find_score
+from caffe_gp.gp.pycaffe import clear_diff
 from conformance import gp_nets as nets
 
 pytestmark = pytest.mark.engine
