@@ -106,7 +106,7 @@ def _refuse_missing(
 
 
 def _check_shapes(where: str, kind: str, blobs: Sequence[Any], params: Sequence[Any]) -> None:
-    expected = [tuple(blob.data.shape) for blob in params]
+    expected = [tuple(blob.shape) for blob in params]
     shapes: Shapes = [None if blob is None else tuple(blob.shape) for blob in blobs]
     # None: a shared blob, whose values are with its owner.
     fits = len(shapes) == len(expected) and all(

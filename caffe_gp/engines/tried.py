@@ -45,7 +45,7 @@ def tried_net(net_class: Any) -> Any:
             super().copy_from(os.fspath(path))
 
         def _try_shapes(self) -> None:
-            shapes = tuple(tuple(self.blobs[name].data.shape) for name in self.inputs)
+            shapes = tuple(tuple(self.blobs[name].shape) for name in self.inputs)
             seen = self.__dict__.setdefault("_shapes_tried", set())
             if shapes not in seen:
                 try_in_child(super().reshape)

@@ -45,7 +45,7 @@ class NeighbourPerturbation(PerturbedNet):
         features: Sequence[str] | None = None,
     ) -> None:
         super().__init__(net, score=score, blob=blob)
-        shape = self.net.blobs[self.score].data.shape
+        shape = tuple(self.net.blobs[self.score].shape)
         if len(shape) < 2 or any(size != 1 for size in shape[2:]):
             raise NetError(
                 f"the score blob '{self.score}' has shape {tuple(shape)}: nearest neighbours are for nets "
@@ -104,7 +104,7 @@ class NeighbourPerturbation(PerturbedNet):
         DataError for steps of another shape and for an ``eps`` that is no finite number.
         """
         blob = self.net.blobs[self.blob]
-        check_array(steps, f"steps of blob '{self.blob}'", "iuf", blob.data.shape)
+        check_array(steps, f"steps of blob '{self.blob}'", "iuf", tuple(blob.shape))
         if not isinstance(eps, (int, float, np.number)) or not np.isfinite(eps):
             raise DataError(f"eps must be a finite number, found {eps!r}")
         if self._start is None:

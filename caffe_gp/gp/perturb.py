@@ -230,10 +230,10 @@ def _softmax_top(net: Net, score: str) -> str | None:
     copies = {score}.union(
         *[layer.tops for layer in layers if layer.type == "Split" and layer.bottoms[0] == score]
     )
-    shape = net.blobs[score].data.shape
+    shape = tuple(net.blobs[score].shape)
     for layer in reversed(layers):
         if layer.type == "Softmax" and layer.bottoms[0] in copies and layer.tops[0] != score:
-            if net.blobs[layer.tops[0]].data.shape == shape:
+            if tuple(net.blobs[layer.tops[0]].shape) == shape:
                 return layer.tops[0]
     return None
 

@@ -43,7 +43,7 @@ class PerturbedNet:
         self.found_score = score is None
         self.score = score or find_score(self.net)
         self.restart = TruncatedPass(self.net, self.blob, self.score)
-        if self.net.blobs[self.score].data.shape[1:2] == (1,):
+        if tuple(self.net.blobs[self.score].shape)[1:2] == (1,):
             raise NetError(
                 f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
                 "and sends nothing back; guided perturbations need a channel for every class"
@@ -56,7 +56,7 @@ class PerturbedNet:
         empty or not finite.
         """
         blob = self.net.blobs[self.input]
-        shape = blob.data.shape
+        shape = tuple(blob.shape)
         if images.ndim != len(shape) or images.shape[1:2] != shape[1:2]:
             raise DataError(
                 f"images of shape {images.shape}: the input blob '{self.input}' is {tuple(shape)}, and only "
@@ -84,7 +84,9 @@ class PerturbedNet:
 
         DataError for another shape or type, NetError if it is not finite.
         """
-        check_array(signal, f"the error signal at '{self.score}'", "f", self.net.blobs[self.score].data.shape)
+        check_array(
+            signal, f"the error signal at '{self.score}'", "f", tuple(self.net.blobs[self.score].shape)
+        )
         if not np.isfinite(signal).all():
             raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
         self.net.blobs[self.score].diff[...] = signal
@@ -116,7 +118,7 @@ class PerturbedNet:
 
 def _put(other: Blob, values: np.ndarray, before: Sequence[int], images: Sequence[int]) -> None:
     """Fill another input for each of the images; constants as large as the image, if it was so before."""
-    shape = other.data.shape
+    shape = tuple(other.shape)
     size = values.shape[2:]
     if set(size) <= {1}:
         size = tuple(images[2:]) if shape[2:] == tuple(before[2:]) else shape[2:]

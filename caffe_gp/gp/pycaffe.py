@@ -12,6 +12,10 @@ class Blob(Protocol):
     """Values and their gradient, of one shape."""
 
     @property
+    def shape(self) -> Sequence[int]:
+        """Dimensions, outermost first; BVLC Caffe has a type of its own for them."""
+
+    @property
     def data(self) -> np.ndarray:
         """float32 view of the values; writing into it writes the blob."""
 

@@ -10,12 +10,14 @@ import torch
 from caffe_gp.caffe.blob import Blob, State
 
 T = TypeVar("T")
+MOST_COMPARED = 1 << 23  # more than the largest 3 x 3 convolutions have, fewer than an FCN's fc6
 
 
 class Kept(Generic[T]):
     """``compute`` of a blob's data: computed anew when they have changed, and only then.
 
-    Where somebody has a numpy view of the data, they are compared, bit by bit, with a copy.
+    Where somebody has a numpy view of the data, they are compared, bit by bit, with a copy; more than
+    ``MOST_COMPARED`` values count as changed.
     ``version`` counts how often it was computed.
     """
 
@@ -32,7 +34,8 @@ class Kept(Generic[T]):
         if not self._is_current(values, state):
             self._value = self._compute(values)
             self.version += 1
-            self._state, self._copy = state, values.clone() if state is None else None
+            copied = state is None and values.numel() <= MOST_COMPARED
+            self._state, self._copy = state, values.clone() if copied else None
         return self._value
 
     def _is_current(self, values: torch.Tensor, state: State | None) -> bool:

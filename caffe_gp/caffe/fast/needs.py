@@ -41,7 +41,8 @@ class Needs:
 
     def part_for(self, layer: Layer, bottom: Sequence[Blob]) -> Window | None:
         """What ``layer.backward`` has to compute of its bottom's diff; None for everything."""
-        return self._parts.get(bottom[0]) if layer.computes_parts and len(bottom) == 1 else None
+        knows_parts = layer.computes_parts or layer.idempotent_in_place
+        return self._parts.get(bottom[0]) if knows_parts and len(bottom) == 1 else None
 
     def release(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Let the tops' diffs go, which the layer between has used."""

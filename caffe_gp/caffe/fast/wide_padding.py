@@ -49,8 +49,7 @@ class WidePadding(NamedTuple):
         self, dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, group: int
     ) -> torch.Tensor:
         """Of the image, from the outputs that see it."""
-        top, bottom, left, right = self._seen(x, dy)
-        seen = dy[:, :, top:bottom, left:right].contiguous(memory_format=torch.channels_last)
+        seen = self._seen(x, dy).of(dy).contiguous(memory_format=torch.channels_last)
         dilation, mask = self.geometry.dilation, [True, False, False]
         return torch.ops.aten.convolution_backward(
             seen, x, weight, None, [1, 1], self._reach, dilation, False, [0, 0], group, mask

@@ -50,6 +50,10 @@ class Window(NamedTuple):
     left: int
     right: int
 
+    def of(self, values: torch.Tensor) -> torch.Tensor:
+        """The part of (N, C, H, W), a view."""
+        return values[:, :, self.top : self.bottom, self.left : self.right]
+
     @staticmethod
     def whole(values: torch.Tensor) -> Window:
         """All of (N, C, H, W)."""

@@ -41,6 +41,8 @@ class ReLULayer(NeuronLayer):
         if self._slope:
             bottom[0].diff_tensor = torch.ops.aten.leaky_relu_backward(dy, x, self._slope, False)
         elif bottom[0] is top[0]:
+            if self.diff_window is not None:
+                dy, x = self.diff_window.of(dy), self.diff_window.of(x)
             torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dy)
         else:
             bottom[0].diff_tensor = torch.ops.aten.threshold_backward(dy, x, 0)
