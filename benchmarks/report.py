@@ -19,7 +19,7 @@ from .folders import RESULTS
 from .measure import Setting, best
 
 # The benchmarks; of each, results/NAME.json, NAME.md and bench_NAME.py.
-NAMES = ("gp", "networks", "mnist", "start", "crf", "weights")
+NAMES = ("gp", "layers", "networks", "mnist", "start", "crf", "weights")
 
 
 def begin(name: str, options: argparse.Namespace) -> dict:

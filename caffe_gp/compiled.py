@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 # numba knows only its own variable, which must not change once it runs; and when its threads start they give
@@ -16,7 +18,8 @@ import numba
 from numba import config as numba_config
 from numba import njit, prange
 
-__all__ = ["CACHE", "njit", "prange"]
+__all__ = ["CACHE", "announce", "njit", "prange"]
+log = logging.getLogger("caffe")
 
 config: Any = numba_config  # its values come from the environment, so type checkers know none of them
 
@@ -48,3 +51,16 @@ def _nothing() -> None:
 #: The ``cache`` of every ``njit`` here; without it kernels are compiled in every process, some seconds. Old
 #: versions without a folder (NUMBA_CACHE_DIR) compile every time.
 CACHE = (_ANY_THREADS or bool(config.CACHE_DIR)) and _has_a_folder()
+
+
+def announce(what: str, *kernels: Any) -> None:
+    """Say so where kernels, made by ``njit``, are not compiled yet: their first call takes some seconds."""
+    if not all(CACHE and _is_kept(kernel) for kernel in kernels):
+        log.warning("compiling %s: once on this machine, some seconds", what)
+
+
+def _is_kept(kernel: Any) -> bool:
+    function = kernel.py_func
+    code = function.__code__
+    name = f"{Path(code.co_filename).stem}.{function.__qualname__}-{code.co_firstlineno}.*.nbi"
+    return any(Path(kernel.stats.cache_path).glob(name))

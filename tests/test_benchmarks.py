@@ -12,7 +12,7 @@ WORST = Target("worst", 1.0, "gp", "* time", ("* other",))
 
 
 def test_every_target_belongs_to_a_benchmark_and_is_named_once():
-    assert {target.benchmark for target in targets.TARGETS} == set(report.NAMES)
+    assert {target.benchmark for target in targets.TARGETS} == set(report.NAMES) - {"layers"}
     assert len({target.name for target in targets.TARGETS}) == len(targets.TARGETS)
 
 

@@ -367,7 +367,8 @@ class Net:
         wanted = set(self.inputs if end is None else self.bottom_names[end]) | set(diffs or ())
         self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs.", "Diff")
         self._backward(len(self.layers) - 1 if start is None else self._layer_index(start), first)
-        return {name: self.blobs[name].diff for name in wanted}
+        kept = self._only if self._only is not None and fast.wanted() else None  # others may be gone
+        return {name: self.blobs[name].diff for name in wanted if kept is None or self.blobs[name] in kept}
 
     def _layer_index(self, name: str) -> int:
         try:

@@ -7,7 +7,7 @@ import torch
 
 from caffe_gp.caffe.fast.threads import in_parallel
 from caffe_gp.caffe.fast.windows import Geometry, Window
-from caffe_gp.compiled import CACHE, njit
+from caffe_gp.compiled import CACHE, announce, njit
 
 _NONE = np.uint8(255)  # chosen of a window that lies wholly outside
 _LEAST = np.finfo(np.float32).min  # Caffe's start value
@@ -107,3 +107,6 @@ def _max_pool_backward(dy, chosen, dx, geometry, start, stop, step):  # type: ig
                     into = dx[image, v, u]
                     for c in range(channels):
                         into[c] += gradient[c] if at[c] == k else np.float32(0)
+
+
+announce("fast max pooling", _max_pool, _max_pool_backward)

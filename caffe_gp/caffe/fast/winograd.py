@@ -20,7 +20,7 @@ import torch
 
 from caffe_gp.caffe.fast.threads import in_parallel
 from caffe_gp.caffe.fast.windows import Window
-from caffe_gp.compiled import CACHE, njit
+from caffe_gp.compiled import CACHE, announce, njit
 
 TILE = 4  # outputs along each axis
 _POINTS = 36
@@ -301,3 +301,6 @@ def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # 
                         nothing += value * _ZERO
                         into[k] = _ZERO if rectify and value < _ZERO else value
     return nothing == _ZERO
+
+
+announce("fast convolutions", _input, _output)
