@@ -75,12 +75,12 @@ class SyncedMemory:
             return None
         return self._serial, self._changes, self._host._version
 
-    def own(self, shape: tuple[int, ...]) -> torch.Tensor:
+    def own(self, shape: tuple[int, ...], apart_from: torch.Tensor) -> torch.Tensor:
         """A channels-last tensor on the host to be written all over, then handed to ``replace``.
 
-        It is this memory where that ``is_own``.
+        It is this memory where that ``is_own``, and not the other tensor's, as in a layer in place.
         """
-        if self._host is None or not self.is_own(shape):
+        if self._host is None or not self.is_own(shape) or self._host.data_ptr() == apart_from.data_ptr():
             return torch.empty(shape, memory_format=torch.channels_last)
         self._changes += 1
         return self._host
@@ -341,9 +341,12 @@ class Blob:
         """See ``SyncedMemory.state``."""
         return self._data.state
 
-    def own_data(self) -> torch.Tensor:
-        """A channels-last tensor on the host to write all data into; then assign it to ``data_tensor``."""
-        return self._data.own(self._shape)
+    def own_data(self, apart_from: torch.Tensor) -> torch.Tensor:
+        """A channels-last tensor on the host to write all data into; then assign it to ``data_tensor``.
+
+        apart_from   what is read meanwhile: another tensor than the one returned
+        """
+        return self._data.own(self._shape, apart_from)
 
     def has_own_data(self) -> bool:
         """Whether ``own_data`` is the blob's memory itself, with the values that it has."""
@@ -357,9 +360,9 @@ class Blob:
         """See ``SyncedMemory.change_since``, of the data."""
         return self._data.change_since(before)
 
-    def own_diff(self) -> torch.Tensor:
+    def own_diff(self, apart_from: torch.Tensor) -> torch.Tensor:
         """The same for the diff."""
-        return self._diff.own(self._shape)
+        return self._diff.own(self._shape, apart_from)
 
     @property
     def diff(self) -> np.ndarray:

@@ -101,7 +101,8 @@ class Net:
             [blob for blob, weight in zip(tops, weights) if weight]
             for tops, weights in zip(self._tops, built.layer_losses)
         ]
-        self._changes = Changes(self.layers, self._bottoms, self._tops) if fast.wanted() else None
+        tested = phase == pb.TEST and fast.wanted()  # training changes everything, always
+        self._changes = Changes(self.layers, self._bottoms, self._tops) if tested else None
         self._only: tuple[Blob, ...] | None = None  # whose diffs a backward is asked for
         self._needs: tuple[Any, Needs] | None = None
         self._rectified = [self._next_rectifies(i) for i in range(len(self.layers))]

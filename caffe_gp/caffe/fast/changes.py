@@ -35,8 +35,10 @@ class Changes:
         self, layers: Sequence[Layer], bottoms: Sequence[Sequence[Blob]], tops: Sequence[Sequence[Blob]]
     ) -> None:
         self._layers, self._bottoms, self._tops = layers, bottoms, tops
-        # Of each layer that computes parts: the last of the layers in place behind it, or itself.
-        self._ends = {i: end for i in range(len(layers)) if (end := self._end_in_place(i)) is not None}
+        # Of each layer that computes parts: the last of the layers in place behind it, or itself. Nothing of
+        # a net whose images reach everything.
+        some = range(len(layers)) if any(layer.pads_widely for layer in layers) else ()
+        self._ends = {i: end for i in some if (end := self._end_in_place(i)) is not None}
         self._of = {j: i for i, end in self._ends.items() for j in range(i, end + 1)}
         self._last: dict[int, _Last] = {}
 

@@ -33,10 +33,9 @@ class MaxPooling:
         if self._chosen is None or self._chosen.shape != top.shape:
             self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
             window = None
-        y = top.own_data()
-        pooling.max_pool(
-            _channels_last(bottom.data_tensor), y, self._chosen, geometry=self.geometry, window=window
-        )
+        x = _channels_last(bottom.data_tensor)
+        y = top.own_data(apart_from=x)
+        pooling.max_pool(x, y, self._chosen, geometry=self.geometry, window=window)
         top.data_tensor = y
 
     def backward(self, top: Blob, bottom: Blob, window: Window | None) -> None:
@@ -44,8 +43,8 @@ class MaxPooling:
         from caffe_gp.caffe.fast import pooling
 
         assert self._chosen is not None
-        dx = bottom.own_diff() if window is None else zeros(bottom.shape)
         dy = _channels_last(top.diff_tensor)
+        dx = bottom.own_diff(apart_from=dy) if window is None else zeros(bottom.shape)
         pooling.max_pool_backward(dy, self._chosen, dx, geometry=self.geometry, window=window)
         bottom.diff_tensor = dx
 

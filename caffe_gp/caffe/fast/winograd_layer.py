@@ -70,8 +70,8 @@ class WinogradLayer:
 
         bias = None if self._bias is None else self._bias.data_tensor
         for blob, out in zip(bottom, top):
-            y = out.own_data()
             x = blob.data_tensor.contiguous(memory_format=torch.channels_last)
+            y = out.own_data(apart_from=x)
             if not winograd.convolve(
                 x,
                 self.kernels.of(self._weight),
@@ -99,8 +99,8 @@ class WinogradLayer:
         for blob, out, wanted in zip(bottom, top, propagate_down):
             if not wanted:
                 continue
-            dx = blob.own_diff() if window is None else zeros(blob.shape)
             dy = out.diff_tensor.contiguous(memory_format=torch.channels_last)
+            dx = blob.own_diff(apart_from=dy) if window is None else zeros(blob.shape)
             kernels = self.kernels.of(self._weight)
             if not winograd.data_gradient(
                 dy, kernels, dx, pad=self._pad, dilation=self._dilation, window=window

@@ -58,6 +58,7 @@ class Layer:
     copies = 0  # of the first bottom, that a pass makes besides the blobs (measured)
     # Whether ``forward`` and ``backward`` heed ``window`` and ``diff_window``: see ``fast.changes``.
     computes_parts = False
+    pads_widely = False  # whether some of its tops see no image, whatever the image is
     idempotent_in_place = False  # whether a forward in place changes nothing more if it is done again
     window: Window | None = None  # of the top: what a forward has to compute; None: everything
     diff_window: Window | None = None  # of the bottom: what a backward has to compute

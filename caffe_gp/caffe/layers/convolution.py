@@ -300,6 +300,7 @@ class ConvolutionLayer(_Filters):
             wide = WidePadding(Geometry(*map(pair, (self.kernel, self.stride, self.pad, self.dilation))))
             self._wide = wide if wide.suits() else None
         self.computes_parts = self.dims == 2 and self.axis == 1
+        self.pads_widely = any(p > d * (k - 1) for p, d, k in zip(self.pad, self.dilation, self.kernel))
         self._versions: list[Kept[Any]] = [Kept(lambda _: None) for _ in self.blobs]
         if self._winograd:
             self._versions[0] = self._winograd.kernels
@@ -366,7 +367,8 @@ class ConvolutionLayer(_Filters):
         assert self._wide is not None
         bias = self.blobs[1].data_tensor if self._has_bias else None
         for blob, out in zip(bottom, top):
-            x, y = _channels_last(blob.data_tensor), out.own_data()
+            x = _channels_last(blob.data_tensor)
+            y = out.own_data(apart_from=x)
             self._wide.forward(x, self.blobs[0].data_tensor, bias, self._group, y)
             out.data_tensor = y
 

@@ -8,6 +8,7 @@ import pytest
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
 from caffe_gp.caffe import fast
+from caffe_gp.errors import UsageError
 
 CHANNELS, SIZE = 64, 45
 
@@ -184,3 +185,21 @@ def test_without_fast_paths_everything_is_computed(images, monkeypatch):
     fast_net.forward()
     for name, expected in values(net).items():
         np.testing.assert_allclose(values(fast_net)[name], expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_convolution_in_place(images):
+    """Not something that Caffe supports, but what is read must not be overwritten meanwhile."""
+    text = INPUT + conv("a", "data", 1, rectify=False)
+    in_place = conv("b", "a", 1, rectify=False).replace('top: "b"', 'top: "a"')
+    net, apart = net_of(text + in_place), net_of(text + conv("b", "a", 1, rectify=False))
+    for one in (net, apart):
+        put(one, images[0])
+        one.forward()
+        one.forward()
+    np.testing.assert_array_equal(net.blobs["a"].data, apart.blobs["b"].data)
+
+
+def test_the_variable_takes_0_and_1(monkeypatch):
+    monkeypatch.setenv(fast.VARIABLE, "no")
+    with pytest.raises(UsageError, match="CAFFE_GP_OPTIMIZE='no': expected 0 or 1"):
+        net_of()
