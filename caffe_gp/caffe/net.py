@@ -6,7 +6,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import debug_info, fast, memory
+from caffe_gp.caffe import debug_info, fast, memory, mode
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.fast.changes import Changes
@@ -246,6 +246,7 @@ class Net:
             self.reshape()  # before anything is taken
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         watched = bool(before or after or self.debug_info)  # by somebody who sees blobs between two layers
+        changes = self._changes if mode.device().type == "cpu" else None
         done = False  # this layer, with the last one
         loss: Any = 0.0
         for i in range(start, end + 1):
@@ -257,14 +258,14 @@ class Net:
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             try:
                 reshape_layer(layer, bottom, top)
-                if self._changes is not None:
-                    self._changes.before(i, end)
+                if changes is not None:
+                    changes.before(i, end)
                 if self._rectified[i] and i < end and not watched:
                     done = layer.forward_rectified(bottom, top)
                 else:
                     layer.forward(bottom, top)
-                if self._changes is not None:
-                    self._changes.after(i + done)
+                if changes is not None:
+                    changes.after(i + done)
                 for blob in self._loss_tops[i]:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:
@@ -279,8 +280,8 @@ class Net:
     def only_diffs(self, *names: str) -> Iterator[None]:
         """Within it a backward computes what the diffs of these blobs need, and keeps no others.
 
-        Whoever reads another blob's diff after that raises NetError until a pass writes it anew. The diffs of
-        the layer that a backward starts with stay.
+        No parameter's diff is computed. Whoever reads another blob's diff after that raises NetError until a
+        pass writes it anew. The diffs of the layer that a backward starts with stay.
         """
         before = self._only
         self._only = tuple(self.blobs[name] for name in names)
@@ -321,14 +322,14 @@ class Net:
                 function(i)
             if self._layer_need_backward[i]:
                 layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
-                layer.diff_window = needs.part_for(layer, bottom) if needs else None
                 try:
-                    layer.backward(top, self._bottom_need_backward[i], bottom)
+                    with needs.told(layer, bottom) if needs else nullcontext():
+                        layer.backward(top, self._bottom_need_backward[i], bottom)
                 except FOREIGN as error:
                     raise self._named(error, i) from error.__cause__ or error
                 if self.debug_info:
                     debug_info.log_backward(self, i)
-                if needs and i != start:
+                if needs and i != start and not self._loss_tops[i]:  # their diffs are the losses' weights
                     needs.release(bottom, top)
             for function in after:
                 function(i)

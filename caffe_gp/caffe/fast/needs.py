@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.windows import Window
@@ -39,10 +40,20 @@ class Needs:
             return part
         return layer.reached(part, top) if layer.computes_parts else None
 
-    def part_for(self, layer: Layer, bottom: Sequence[Blob]) -> Window | None:
-        """What ``layer.backward`` has to compute of its bottom's diff; None for everything."""
-        knows_parts = layer.computes_parts or layer.idempotent_in_place
-        return self._parts.get(bottom[0]) if knows_parts and len(bottom) == 1 else None
+    @contextmanager
+    def told(self, layer: Layer, bottom: Sequence[Blob]) -> Iterator[None]:
+        """Within it the layer's backward computes what is needed: of its bottom's diff, no parameter's.
+
+        From a part of the diff only a part of a parameter's gradient would follow.
+        """
+        knows_parts = len(bottom) == 1 and (layer.computes_parts or layer.idempotent_in_place)
+        learns = layer.param_propagate_down
+        layer.diff_window = self._parts.get(bottom[0]) if knows_parts else None
+        layer.param_propagate_down = [False] * len(learns)
+        try:
+            yield
+        finally:
+            layer.diff_window, layer.param_propagate_down = None, learns
 
     def release(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Let the tops' diffs go, which the layer between has used."""

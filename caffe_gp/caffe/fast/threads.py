@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -22,8 +22,13 @@ def in_parallel(work: Callable[[range], T], items: range) -> list[T]:
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
         return [work(items)]
+    pool = _pool(threads)
     # Neighbours to different threads: the parts are as good as equal.
-    return list(_pool(threads).map(work, [items[i::threads] for i in range(threads)]))
+    parts = [pool.submit(work, items[i::threads]) for i in range(threads)]
+    try:
+        return [part.result() for part in parts]
+    finally:
+        wait(parts)  # also after Ctrl-C: nobody may write any more when this returns
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

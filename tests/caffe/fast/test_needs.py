@@ -52,10 +52,28 @@ def test_the_others_are_gone_and_say_so_until_they_are_written(net):
     assert not net.blobs["c"].diff.any()
 
 
-def test_only_what_the_image_reaches_is_computed(net):
+def test_parameters_keep_their_diffs(net):
+    net.backward()
+    before = {name: [blob.diff.copy() for blob in blobs] for name, blobs in net.params.items()}
+    assert before["a"][0].any()
     with net.only_diffs("data"):
         net.backward()
-    windows = {name: net.layer_dict[name].diff_window for name in ("b", "p", "c")}
+    for name, blobs in net.params.items():
+        for blob, diff in zip(blobs, before[name]):
+            np.testing.assert_array_equal(blob.diff, diff)
+
+
+def test_only_what_the_image_reaches_is_computed(net):
+    windows = {}
+
+    def note(i):
+        if net._bottoms[i]:
+            windows[net._layer_names[i]] = net._needs[1]._parts[net._bottoms[i][0]]
+
+    net.after_backward(note)
+    with net.only_diffs("data"):
+        net.backward()
+    windows = {name: windows[name] for name in ("b", "p", "c")}
     for name, window in windows.items():
         sides = net.blobs[net.bottom_names[name][0]].shape[2:]
         share = (window.bottom - window.top) * (window.right - window.left) / np.prod(sides)
