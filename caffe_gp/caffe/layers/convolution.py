@@ -12,6 +12,7 @@ from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast import few_patches
 from caffe_gp.caffe.fast.kept import Kept
+from caffe_gp.caffe.fast.products import product
 from caffe_gp.caffe.fast.wide_padding import WidePadding
 from caffe_gp.caffe.fast.windows import Geometry, Window, pair
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
@@ -375,7 +376,7 @@ class ConvolutionLayer(_Filters):
     def _multiply(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         weight = self.blobs[0].data_tensor.flatten(1)
         for blob, out in zip(bottom, top):
-            y = weight @ self._patches(blob.data_tensor)
+            y = product(weight, self._patches(blob.data_tensor))
             if self._has_bias:
                 y += self.blobs[1].data_tensor.unsqueeze(1)
             n, channels, *sizes = out.shape
