@@ -101,7 +101,7 @@ class SyncedMemory:
             return None
         return self._change[1]
 
-    def numpy(self, shape: tuple[int, ...], *, kept: bool = True, written: bool = True) -> np.ndarray:
+    def numpy(self, shape: tuple[int, ...], *, kept: bool = True) -> np.ndarray:
         """A C-contiguous view of the host side; ``kept`` if the caller may hold on to it."""
         if self.released:
             raise NetError(_RELEASED)
@@ -112,7 +112,7 @@ class SyncedMemory:
         front = _front(host, shape)
         # In the shape that is asked for, if that holds it all: who asks next needs no view of their own.
         self._take(front if count == host.numel() else host)
-        self._changes += written
+        self._changes += 1
         self._viewed = self._viewed or kept
         return front.numpy()
 
@@ -334,7 +334,19 @@ class Blob:
 
     def read_data(self) -> np.ndarray:
         """The data as an array that the caller reads at once, does not change and does not keep."""
-        return self._data.numpy(self._shape, kept=False, written=False)
+        return self.data_tensor.cpu().numpy()
+
+    def read_diff(self) -> np.ndarray:
+        """The same for the diff."""
+        return self.diff_tensor.cpu().numpy()
+
+    def copy_data(self, values: np.ndarray) -> None:
+        """Set the data, without a view of them that would make them count as changed from then on."""
+        self.data_tensor.copy_(torch.from_numpy(np.require(values, np.float32, ["C", "W"])))
+
+    def copy_diff(self, values: np.ndarray) -> None:
+        """The same for the diff."""
+        self.diff_tensor.copy_(torch.from_numpy(np.require(values, np.float32, ["C", "W"])))
 
     @property
     def data_state(self) -> State | None:

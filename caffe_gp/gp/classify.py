@@ -21,7 +21,7 @@ import numpy as np
 from caffe_gp.errors import DataError, NetError, ZeroGradientError, check_array, did_you_mean
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
-from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.pycaffe import AnyNet, Net, read_data, write_data
 from caffe_gp.one_thread import in_one_thread
 
 
@@ -80,7 +80,7 @@ class NeighbourPerturbation(PerturbedNet):
         Raises DataError for classes that the net lacks, ZeroGradientError if no image so far had one.
         """
         self._move_back()
-        score = self.net.blobs[self.score].data
+        score = read_data(self.net.blobs[self.score])
         signal = class_signal(score.reshape(len(score), -1), np.asarray(classes))
         self.set_signal(signal.reshape(score.shape))
         self.restart.backward()
@@ -108,20 +108,20 @@ class NeighbourPerturbation(PerturbedNet):
         if not isinstance(eps, (int, float, np.number)) or not np.isfinite(eps):
             raise DataError(f"eps must be a finite number, found {eps!r}")
         if self._start is None:
-            self._start = blob.data.copy()
+            self._start = np.array(read_data(blob), order="C")
         moved = steps.astype(np.float32)
         moved *= np.float32(eps)
         moved += self._start
-        blob.data[...] = moved
+        write_data(blob, moved)
         self.restart.forward()
         return self._labels()
 
     def _labels(self) -> np.ndarray:
-        score = self.net.blobs[self.score].data
+        score = read_data(self.net.blobs[self.score])
         return score.reshape(len(score), -1).argmax(axis=1)
 
     def _features(self, name: str, images: int) -> np.ndarray:
-        data = self.net.blobs[name].data
+        data = read_data(self.net.blobs[name])
         if data.shape[:1] != (images,):
             raise NetError(f"blob '{name}' has shape {data.shape}: features need one row for each image")
         return data.reshape(images, -1).astype(np.float32)
@@ -129,7 +129,7 @@ class NeighbourPerturbation(PerturbedNet):
     def _move_back(self) -> None:
         """Undo the last ``after``."""
         if self._start is not None:
-            self.net.blobs[self.blob].data[...] = self._start
+            write_data(self.net.blobs[self.blob], self._start)
             self.restart.forward()
             self._start = None
 

@@ -20,7 +20,7 @@ from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError, 
 from caffe_gp.gp import encodings
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
-from caffe_gp.gp.pycaffe import AnyNet, Net
+from caffe_gp.gp.pycaffe import AnyNet, Net, read_data, write_data
 from caffe_gp.gp.result import GPResult, Opinions, gp_result
 from caffe_gp.one_thread import in_one_thread
 
@@ -119,7 +119,7 @@ class GuidedPerturbation(PerturbedNet):
         # Step 2: the error signal of the pseudo labels, pushed back to the blob.
         signal = self._signal(probabilities, labels, valid, seeds, iteration=0)
         direction = self._push_back(signal, valid, clock)
-        start = self.net.blobs[self.blob].data.copy()
+        start = np.array(read_data(self.net.blobs[self.blob]), order="C")
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
         after = Opinions(len(values), keep_probabilities)
@@ -154,7 +154,7 @@ class GuidedPerturbation(PerturbedNet):
                     f"the Softmax '{self._prob}' has the classes of '{self.score}' on another axis than 1, "
                     "where guided perturbations need them: name the blob of class scores with score="
                 )
-        return encodings.softmax(self.net.blobs[self.score].data)
+        return encodings.softmax(np.ascontiguousarray(read_data(self.net.blobs[self.score])))
 
     def _signal(
         self,
@@ -195,7 +195,7 @@ class GuidedPerturbation(PerturbedNet):
         step = direction.astype(np.float32)
         step *= np.float32(eps)
         step += start
-        self.net.blobs[self.blob].data[...] = step
+        write_data(self.net.blobs[self.blob], step)
         with clock("forward_perturbed"):
             self.restart.forward()
         return self._probabilities()

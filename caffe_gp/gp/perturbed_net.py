@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe_gp.errors import DataError, NetError, check_array
 from caffe_gp.gp.passes import TruncatedPass, view_layers
-from caffe_gp.gp.pycaffe import AnyNet, Blob, Net
+from caffe_gp.gp.pycaffe import AnyNet, Blob, Net, read_data, read_diff, write_data, write_diff
 from caffe_gp.gp.softmaxes import is_final, probabilities
 from caffe_gp.one_thread import OneThread
 
@@ -75,7 +75,7 @@ class PerturbedNet:
             raise DataError("the images hold NaN or infinite values")
         if images.shape != shape:
             blob.reshape(*images.shape)
-        blob.data[...] = images
+        write_data(blob, images)
         for name, values in self._other_inputs.items():
             _put(self.net.blobs[name], values, shape, images.shape)
 
@@ -89,11 +89,11 @@ class PerturbedNet:
         )
         if not np.isfinite(signal).all():
             raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
-        self.net.blobs[self.score].diff[...] = signal
+        write_diff(self.net.blobs[self.score], signal)
 
     def direction(self) -> np.ndarray:
         """sign(diff) of the blob after ``restart.backward()``, int8 in its shape. NetError for NaN."""
-        direction = np.sign(self.net.blobs[self.blob].diff)
+        direction = np.sign(np.ascontiguousarray(read_diff(self.net.blobs[self.blob])))
         if np.isnan(direction).any():
             raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
         return direction.astype(np.int8)
@@ -103,7 +103,7 @@ class PerturbedNet:
         where = f"the diff of blob '{self.blob}' is zero everywhere"
         if no_signal:
             return f"{where} because {no_signal}"
-        params = [blob.data for blobs in self.net.params.values() for blob in blobs]
+        params = [read_data(blob) for blobs in self.net.params.values() for blob in blobs]
         if params and not any(param.any() for param in params):
             return (
                 f"{where}: all weights are zero; no caffemodel was loaded, or none of its layer names match"
@@ -125,7 +125,7 @@ def _put(other: Blob, values: np.ndarray, before: Sequence[int], images: Sequenc
     wanted = (images[0], *shape[1:2], *size)
     if wanted != shape:
         other.reshape(*wanted)
-    other.data[...] = values
+    write_data(other, np.broadcast_to(values, tuple(other.shape)))
 
 
 def find_score(net: Net) -> str:

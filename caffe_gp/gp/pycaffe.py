@@ -123,6 +123,36 @@ AnyNet = Union[Net, LoadedNet]
 # What the embedded Caffe's nets and blobs can do besides.
 
 
+def read_data(blob: Blob) -> np.ndarray:
+    """A blob's values, to be read at once: the embedded Caffe takes a view for one that may be written to."""
+    read: Callable[[], np.ndarray] = getattr(blob, "read_data", lambda: blob.data)
+    return read()
+
+
+def read_diff(blob: Blob) -> np.ndarray:
+    """The same for the gradient."""
+    read: Callable[[], np.ndarray] = getattr(blob, "read_diff", lambda: blob.diff)
+    return read()
+
+
+def write_data(blob: Blob, values: np.ndarray) -> None:
+    """Set a blob's values."""
+    copy = getattr(blob, "copy_data", None)
+    if copy is not None:
+        copy(values)
+    else:
+        blob.data[...] = values
+
+
+def write_diff(blob: Blob, values: np.ndarray) -> None:
+    """Set a blob's gradient."""
+    copy = getattr(blob, "copy_diff", None)
+    if copy is not None:
+        copy(values)
+    else:
+        blob.diff[...] = values
+
+
 def clear_diff(blob: Blob) -> None:
     """Set a blob's diff to zeros."""
     zero = getattr(blob, "zero_diff", None)

@@ -292,6 +292,7 @@ class ConvolutionLayer(_Filters):
         """As above; whether Winograd's convolution suits, whatever the sizes."""
         super().setup(bottom, top)
         self._winograd: WinogradLayer | None = None
+        self._plain_passes = 0
         # While weights are trained, their transforms would be made anew in every pass.
         plane = self.dims == 2 and self.axis == 1 and self._group == 1
         if self.phase == TEST and plane and WinogradLayer.suits(self.kernel, self.stride, self.blobs[0]):
@@ -313,10 +314,10 @@ class ConvolutionLayer(_Filters):
         return self._winograd.whole_tiles(reached, top) if self._winograd else reached
 
     def parameter_versions(self) -> tuple[int, ...]:
-        """Of weights and bias."""
+        """Of weights and bias, and of the way that they are computed with."""
         for version, blob in zip(self._versions, self.blobs):
             version.of(blob)
-        return tuple(version.version for version in self._versions)
+        return (*(version.version for version in self._versions), self._plain_passes)
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self._num_output, self._channels // self._group, *self.kernel)
@@ -355,7 +356,9 @@ class ConvolutionLayer(_Filters):
         if winograd := self._winograd_for(bottom[0], top[0]):
             if winograd.forward(bottom, top, self.window, rectify):
                 return rectify
-            self.window = None  # the plain path rounds differently, everywhere
+            # The plain path rounds differently, everywhere: nothing of it is to stay in the next pass.
+            self.window = None
+            self._plain_passes += 1
         if self._as_product(bottom[0], top[0]):
             self._multiply(bottom, top)
         elif self._wide is not None and mode.device().type == "cpu":
