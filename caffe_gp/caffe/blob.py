@@ -64,6 +64,12 @@ class SyncedMemory:
         """False while nobody has read or written the values (they are zeros)."""
         return self._host is not None or self._gpu is not None
 
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Of a copy, and from a pickle: it is another memory."""
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self._serial = next(_SERIALS)
+
     @property
     def state(self) -> State | None:
         """Equal to what it was for as long as the values surely are what they were.

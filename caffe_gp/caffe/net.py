@@ -265,7 +265,7 @@ class Net:
                 else:
                     layer.forward(bottom, top)
                 if changes is not None:
-                    changes.after(i + done)
+                    changes.after(i, i + done)
                 for blob in self._loss_tops[i]:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:
@@ -316,7 +316,7 @@ class Net:
             self._need(self._byte_counts.forward() + self._byte_counts.diffs(end), "a forward and a backward")
             self._diffs_sized = end, self._sized
         before, after = self._callbacks["before_backward"], self._callbacks["after_backward"]
-        needs = self._needs_now()
+        needs = None if before or after or self.debug_info else self._needs_now()  # whoever looks sees all
         for i in range(start, end - 1, -1):
             for function in before:
                 function(i)
@@ -330,7 +330,7 @@ class Net:
                 if self.debug_info:
                     debug_info.log_backward(self, i)
                 if needs and i != start and not self._loss_tops[i]:  # their diffs are the losses' weights
-                    needs.release(bottom, top)
+                    needs.release(layer, bottom, top)
             for function in after:
                 function(i)
 

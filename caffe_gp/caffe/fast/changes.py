@@ -41,6 +41,8 @@ class Changes:
         self._ends = {i: end for i in some if (end := self._end_in_place(i)) is not None}
         self._of = {j: i for i, end in self._ends.items() for j in range(i, end + 1)}
         self._last: dict[int, _Last] = {}
+        # Of a layer behind which layers in place are still to come: the top's state after the last one.
+        self._open: dict[int, State | None] = {}
 
     def _end_in_place(self, i: int) -> int | None:
         """None also where a layer in place would change again what it has changed before."""
@@ -58,6 +60,9 @@ class Changes:
     def before(self, i: int, end: int) -> None:
         """Tell layer ``i``, in a forward up to layer ``end``, what of its top to compute."""
         if i not in self._ends:
+            made = self._of.get(i)
+            if made is not None and self._open.get(made) != self._tops[i][0].data_state:
+                self._open.pop(made, None)  # somebody has changed the top meanwhile
             return
         layer, bottom, top = self._layers[i], self._bottoms[i][0], self._tops[i][0]
         now = _Last((bottom.shape, top.shape), layer.parameter_versions(), bottom.data_state, top.data_state)
@@ -68,18 +73,19 @@ class Changes:
         if (last.shapes, last.parameters, last.top) == (now.shapes, now.parameters, now.top):
             layer.window = layer.reached(_changed(bottom, last.bottom, now.bottom), top)
 
-    def after(self, i: int) -> None:
-        """Note what layer ``i`` has changed."""
-        if i not in self._of:
+    def after(self, i: int, until: int) -> None:
+        """Note what layer ``i`` has changed, together with those in place behind it up to ``until``."""
+        made = self._of.get(i)
+        if made is None or i != made and made not in self._open:
             return
-        made, top = self._of[i], self._tops[i][0]
-        if made not in self._last:  # a forward began behind it
-            return
-        last, window = self._last[made], self._layers[made].window
+        top, last, window = self._tops[i][0], self._last[made], self._layers[made].window
         if window is not None:
             top.note_change(last.top, window)
-        if i == self._ends[made]:
+        if until == self._ends[made]:
             self._last[made] = last._replace(top=top.data_state)
+            self._open.pop(made, None)
+        else:
+            self._open[made] = top.data_state
 
 
 def _changed(blob: Blob, before: State | None, now: State | None) -> Window:

@@ -25,6 +25,7 @@ class Kept(Generic[T]):
         self._compute = compute
         self.version = 0
         self._value: T
+        self._shape: tuple[int, ...]
         self._state: State | None = None
         self._copy: torch.Tensor | None = None
 
@@ -32,7 +33,7 @@ class Kept(Generic[T]):
         """The value for the data as they are now."""
         values, state = blob.data_tensor, blob.data_state
         if not self._is_current(values, state):
-            self._value = self._compute(values)
+            self._value, self._shape = self._compute(values), values.shape
             self.version += 1
             copied = state is None and values.numel() <= MOST_COMPARED
             self._state, self._copy = state, values.clone() if copied else None
@@ -40,7 +41,7 @@ class Kept(Generic[T]):
 
     def _is_current(self, values: torch.Tensor, state: State | None) -> bool:
         if self._state is not None:
-            return state == self._state
+            return state == self._state and values.shape == self._shape
         if self._copy is None or self._copy.shape != values.shape:
             return False
         return torch.equal(self._copy.view(torch.int32), values.contiguous().view(torch.int32))

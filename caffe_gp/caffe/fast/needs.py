@@ -24,12 +24,15 @@ class Needs:
         wanted: Sequence[Blob],
     ) -> None:
         self._wanted = wanted
+        self._read = {blob for bottom in bottoms for blob in bottom}
         # By blob: the part of its diff that is needed, None for all of it; other blobs' are not needed.
         self._parts: dict[Blob, Window | None] = {blob: _whole(blob) for blob in wanted}
         for layer, bottom, top in zip(layers, bottoms, tops):
             reads = [blob for blob in bottom if blob in self._parts]
             for blob in top if reads else ():
-                if blob not in reads and blob not in self._parts:
+                if blob in reads and not layer.idempotent_in_place:
+                    self._parts[blob] = None  # in place it may mix all places, as MVN does
+                elif blob not in self._parts:
                     self._parts[blob] = self._reached(layer, bottom, blob)
 
     def _reached(self, layer: Layer, bottom: Sequence[Blob], top: Blob) -> Window | None:
@@ -55,10 +58,14 @@ class Needs:
         finally:
             layer.diff_window, layer.param_propagate_down = None, learns
 
-    def release(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Let the tops' diffs go, which the layer between has used."""
+    def release(self, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Let the tops' diffs go, which the layer has used.
+
+        Those of outputs stay, since no layer writes them: they are a script's, or the weight of a loss.
+        """
+        others = (*bottom, *layer.blobs, *self._wanted)
         for blob in top:
-            if not any(blob.shares_diff(other) for other in (*bottom, *self._wanted)):
+            if blob in self._read and not any(blob.shares_diff(other) for other in others):
                 blob.release_diff()
 
 

@@ -30,6 +30,7 @@ class MaxPooling:
         """Data of the top, or of a part of it; keeps which elements were chosen."""
         from caffe_gp.caffe.fast import pooling
 
+        self._shapes = bottom.shape, top.shape
         if self._chosen is None or self._chosen.shape != top.shape:
             self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
             window = None
@@ -37,6 +38,10 @@ class MaxPooling:
         y = top.own_data(apart_from=x)
         pooling.max_pool(x, y, self._chosen, geometry=self.geometry, window=window)
         top.data_tensor = y
+
+    def is_of(self, bottom: Blob, top: Blob) -> bool:
+        """Whether the last forward was of these shapes."""
+        return self._shapes == (bottom.shape, top.shape)
 
     def backward(self, top: Blob, bottom: Blob, window: Window | None) -> None:
         """Diff of the bottom, or of a part of it, from the last forward's choice."""

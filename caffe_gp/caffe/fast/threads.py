@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -22,9 +23,14 @@ def in_parallel(work: Callable[[range], T], items: range) -> list[T]:
     threads = min(torch.get_num_threads(), len(items))
     if threads <= 1:
         return [work(items)]
-    pool = _pool(threads)
-    # Neighbours to different threads: the parts are as good as equal.
-    parts = [pool.submit(work, items[i::threads]) for i in range(threads)]
+    parts: list[Future[T]] = []
+    try:
+        # Neighbours to different threads: the parts are as good as equal.
+        for i in range(threads):
+            parts.append(_pool(threads).submit(work, items[i::threads]))
+    except RuntimeError:  # the interpreter is about to end, and takes no work for threads any more
+        wait(parts)
+        return [work(items)]
     try:
         return [part.result() for part in parts]
     finally:
@@ -35,7 +41,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     if threads not in _pools:
         of_this_thread = torch.get_num_threads()
         pool = ThreadPoolExecutor(threads, "caffe_gp", initializer=lambda: torch.set_num_threads(1))
-        list(pool.map(lambda _: None, range(threads)))
+        all_there = Barrier(threads)
+        list(pool.map(lambda _: all_there.wait(), range(threads)))
         torch.set_num_threads(of_this_thread)  # what a new thread begins with is the last that any thread set
         _pools[threads] = pool
     return _pools[threads]

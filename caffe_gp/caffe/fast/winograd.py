@@ -28,6 +28,7 @@ _POINTS = 36
 _ARITHMETIC = {"contract", "reassoc", "nsz"}
 _LANES = 64  # channels that a transform works on at a time: all 36 values of them stay in the nearest cache
 _FEW, _MANY = 96, 224  # tiles that go through the three steps together: they should stay in the cache
+_FEWEST = 4  # of fewer the libraries make products in another way, with other bits
 
 _A, _B = np.float32(2 / 3), np.float32(3 / 2)
 _A2, _B2 = np.float32(4 / 9), np.float32(9 / 4)
@@ -123,7 +124,7 @@ def workspace(channels: int, outputs: int, tiles: int, threads: int) -> int:
 
 
 def _block(channels: int, outputs: int, tiles: int) -> int:
-    return max(2, min(tiles, _FEW if max(channels, outputs) <= 128 else _MANY))
+    return max(_FEWEST, min(tiles, _FEW if max(channels, outputs) <= 128 else _MANY))
 
 
 def _run(
@@ -158,7 +159,7 @@ def _run(
         for start in starts:
             end = min(start + block, tiles)
             _input(images, forth, grid, start, end, way.place)
-            rows = max(end - start, 2)  # the libraries multiply a single row in another way, with other bits
+            rows = max(end - start, _FEWEST)
             torch.bmm(before[:, :rows], kernels, out=behind[:, :rows])
             finite &= _output(back, results, offsets, grid, start, end, way.place, way.back, rectify)
         return finite

@@ -22,7 +22,7 @@ class WinogradLayer:
     """The way of one layer: 3 x 3 kernels, stride 1, any pad and dilation, one group."""
 
     def __init__(self, weight: Blob, bias: Blob | None, pad: Sequence[int], dilation: Sequence[int]) -> None:
-        self._weight, self._bias = weight, bias
+        self._weight, self._bias, self._shape = weight, bias, weight.shape
         self._pad, self._dilation = (pad[0], pad[1]), (dilation[0], dilation[1])
         self.kernels = Kept(_transformed)
 
@@ -33,8 +33,20 @@ class WinogradLayer:
         return square and min(weight.shape[:2]) >= LEAST_CHANNELS and fast.compiled()
 
     def pays(self, blob: Blob, out: Blob) -> bool:
-        """Whether it pays for these shapes. Images of one size go one way, however many there are."""
-        return mode.device().type == "cpu" and 0 not in blob.shape and self._tiles(out) >= LEAST_TILES
+        """Whether it pays for these shapes. Images of one size go one way, however many there are.
+
+        Not for shapes that do not belong together: somebody reshaped a blob, which the plain path finds.
+        """
+        if mode.device().type != "cpu" or 0 in blob.shape or self._tiles(out) < LEAST_TILES:
+            return False
+        sizes = (n + 2 * p - 2 * d for n, p, d in zip(blob.shape[2:], self._pad, self._dilation))
+        outputs, channels = self._shape[:2]
+        fits = blob.shape[1] == channels and out.shape == (blob.shape[0], outputs, *sizes)
+        return (
+            fits
+            and self._weight.shape == self._shape
+            and (self._bias is None or self._bias.shape == (outputs,))
+        )
 
     def _tiles(self, out: Blob) -> int:
         """Of an image."""

@@ -273,6 +273,10 @@ class _Filters(SpatialLayer):
         return self.blobs[0].data_tensor, self._group
 
 
+def _nothing(values: torch.Tensor) -> None:
+    """Of weights of which only matters whether they have changed."""
+
+
 def _channels_last(values: torch.Tensor) -> torch.Tensor:
     if values.dim() == 4 and values.device.type == "cpu":
         return values.contiguous(memory_format=torch.channels_last)
@@ -303,7 +307,7 @@ class ConvolutionLayer(_Filters):
             self._wide = wide if wide.suits() else None
         self.computes_parts = self.dims == 2 and self.axis == 1
         self.pads_widely = any(p > d * (k - 1) for p, d, k in zip(self.pad, self.dilation, self.kernel))
-        self._versions: list[Kept[Any]] = [Kept(lambda _: None) for _ in self.blobs]
+        self._versions: list[Kept[Any]] = [Kept(_nothing) for _ in self.blobs]
         if self._winograd:
             self._versions[0] = self._winograd.kernels
 

@@ -135,6 +135,8 @@ class PoolingLayer(Layer):
         if not propagate_down[0]:
             return
         if self._fast is not None:
+            if not self._fast.is_of(bottom[0], top[0]):
+                raise self.error("backward needs a forward pass of the same shape first")
             self._fast.backward(top[0], bottom[0], self.diff_window)
             return
         dy, x = top[0].diff_tensor, bottom[0].data_tensor

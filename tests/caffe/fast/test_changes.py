@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import caffe_gp.caffe as caffe
 from caffe_gp import proto
 from caffe_gp.caffe import fast
-from caffe_gp.errors import UsageError
+from caffe_gp.errors import NetError, UsageError
 
 CHANNELS, SIZE = 64, 45
 
@@ -203,3 +206,51 @@ def test_the_variable_takes_0_and_1(monkeypatch):
     monkeypatch.setenv(fast.VARIABLE, "no")
     with pytest.raises(UsageError, match="CAFFE_GP_OPTIMIZE='no': expected 0 or 1"):
         net_of()
+
+
+def test_a_layer_in_place_that_runs_alone(images):
+    """It is not what the layer before it has left."""
+    net, fresh = net_of(), net_of()
+    put(net, images[0])
+    net.forward()
+    net.blobs["b"].data_tensor.fill_(7)
+    net.forward(start="relu_b", end="relu_b")
+    put(net, images[1])
+    net.forward()
+    put(fresh, images[1])
+    fresh.forward()
+    assert_same(net, fresh)
+
+
+@pytest.mark.parametrize("shape", [(128, CHANNELS, 3, 3), (CHANNELS, 32, 3, 3), (CHANNELS, CHANNELS, 1, 9)])
+def test_a_parameter_of_another_shape_is_refused(images, shape):
+    net = net_of()
+    put(net, images[0])
+    net.forward()
+    net.params["b"][0].reshape(*shape)
+    with pytest.raises(NetError, match="layer 'b'"):
+        net.forward()
+
+
+def test_a_backward_after_another_shape_is_refused(images):
+    net = net_of()
+    put(net, images[0])
+    net.forward()
+    net.blobs["data"].reshape(2, 3, 90, 90)
+    net.reshape()
+    with pytest.raises(NetError, match="forward pass of the same shape first|since the last forward"):
+        net.backward()
+
+
+def test_copies_and_pickles_compute_the_same(images):
+    net = net_of()
+    put(net, images[0])
+    net.forward()
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        put(other, images[1])
+        other.forward()
+        put(net, images[2])
+        net.forward()
+        other.blobs["data"].share_data(net.blobs["data"])
+        other.forward()
+        assert_same(other, net)

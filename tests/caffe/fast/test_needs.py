@@ -7,7 +7,7 @@ import pytest
 
 from caffe_gp.errors import NetError
 
-from .test_changes import net_of, put
+from .test_changes import INPUT, conv, net_of, put
 
 
 @pytest.fixture
@@ -64,17 +64,58 @@ def test_parameters_keep_their_diffs(net):
 
 
 def test_only_what_the_image_reaches_is_computed(net):
-    windows = {}
-
-    def note(i):
-        if net._bottoms[i]:
-            windows[net._layer_names[i]] = net._needs[1]._parts[net._bottoms[i][0]]
-
-    net.after_backward(note)
     with net.only_diffs("data"):
+        parts = net._needs_now()._parts
         net.backward()
-    windows = {name: windows[name] for name in ("b", "p", "c")}
+    windows = {name: parts[net.blobs[net.bottom_names[name][0]]] for name in ("b", "p", "c")}
     for name, window in windows.items():
         sides = net.blobs[net.bottom_names[name][0]].shape[2:]
         share = (window.bottom - window.top) * (window.right - window.left) / np.prod(sides)
         assert share < 0.2, (name, share)
+
+
+def test_whoever_looks_on_sees_whole_diffs(net):
+    net.backward()
+    expected = net.blobs["b"].diff_tensor.clone().numpy()
+    seen = []
+    net.after_backward(lambda i: seen.append(net.blobs["b"].read_diff().copy()) if i == 2 else None)
+    with net.only_diffs("data"):
+        net.backward()
+    np.testing.assert_array_equal(seen[0], expected)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: "MVN" mvn_param { across_channels: false }',
+        'type: "BatchNorm" batch_norm_param { use_global_stats: false }',
+        'type: "LRN" lrn_param { norm_region: WITHIN_CHANNEL local_size: 5 }',
+    ],
+)
+def test_a_layer_in_place_that_mixes_places(layer):
+    text = INPUT + conv("a", "data", 40) + f'layer {{ name: "m" bottom: "a" top: "a" {layer} }}'
+    net = net_of(text + conv("f", "a", 1, outputs=5, rectify=False))
+    put(net, np.random.RandomState(0).uniform(-50, 50, (1, 3, 45, 45)).astype(np.float32))
+    net.forward()
+    net.blobs["f"].diff[...] = np.random.RandomState(1).normal(size=net.blobs["f"].shape)
+    net.backward()
+    expected = net.blobs["data"].diff_tensor.clone().numpy()
+    with net.only_diffs("data"):
+        net.backward()
+    found = net.blobs["data"].read_diff()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_what_no_layer_writes_is_kept():
+    """Diffs of outputs, the weights of losses among them, and of parameters."""
+    loss = 'layer { name: "l" type: "EuclideanLoss" bottom: "f" bottom: "g" top: "l" loss_weight: 3 }'
+    net = net_of(INPUT + conv("f", "data", 1, outputs=5) + conv("g", "data", 1, outputs=5) + loss)
+    put(net, np.random.RandomState(0).uniform(-50, 50, (1, 3, 45, 45)).astype(np.float32))
+    net.forward()
+    for _ in range(2):
+        with net.only_diffs("data"):
+            net.backward()
+        assert net.blobs["l"].diff == 3
+        net.forward()
+    net.backward()
+    assert net.blobs["f"].diff.any()

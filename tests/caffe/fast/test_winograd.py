@@ -67,7 +67,7 @@ def test_of_a_window_only_that_is_written(window):
 
 def test_an_image_gets_the_same_bits_alone_and_among_others():
     """Also where its last block of tiles is a single one, and with any number of threads."""
-    for size in (21, 40, 77):  # 36, 100 and 400 tiles; blocks are of 96
+    for size in (21, 28, 40, 77):  # 36, 49, 100 and 400 tiles; blocks are of 96
         x, kernels = _images(3, 64, size, size), winograd.transformed(torch.randn(64, 64, 3, 3))
         together, alone = _images(3, 64, size, size), _images(1, 64, size, size)
         for threads in (1, 3):
