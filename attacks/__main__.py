@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 # Before anything is imported. What a net may take, so that what comes out does not depend on the machine.
 MAX_BYTES = 192 << 20
@@ -110,11 +110,14 @@ def _get_ready() -> None:
     os.environ["CAFFE_GP_ATTACK"] = SECRET
     with tempfile.TemporaryDirectory(prefix="attacks-") as scratch:
         tiny, mean_field = Path(scratch) / "tiny.prototxt", Path(scratch) / "mean_field.prototxt"
+        fast = Path(scratch) / "fast.prototxt"
         tiny.write_text(_TINY)
         mean_field.write_text(_MEAN_FIELD)
         READERS["net"](tiny)
         # Compiles what stays on the disk; in this process numba's threads would stand in the way of forks.
         attempt(lambda: READERS["net"](mean_field), Path(scratch))
+        fast.write_text(_FAST)
+        attempt(lambda: READERS["net"](fast), Path(scratch))
 
 
 _TINY = nets.on_data("Convolution", "convolution_param { num_output: 2 kernel_size: 3 }")
@@ -125,6 +128,13 @@ _MEAN_FIELD = nets.on_data(
     "spatial_filter_weight: 1 bilateral_filter_weight: 1 }",
     bottoms='bottom: "d" bottom: "d" bottom: "d"',
 )
+
+
+# So it does for large convolutions and poolings.
+_FAST = """force_backward: true input: "d" input_shape { dim: 1 dim: 64 dim: 66 dim: 66 }
+layer { type: "Convolution" bottom: "d" top: "c" convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }
+layer { type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+"""
 
 
 def _baseline(scratch: Path) -> int:
@@ -139,10 +149,19 @@ def _try(attack: Attack, scratch: Path, baseline: int) -> Iterator[Tried]:
         folder = scratch / "attempt"
         folder.mkdir()
         path = _made(attack, folder)
-        outcome = attempt(partial(READERS[reader], path), folder)
+        outcome = _fastest(partial(READERS[reader], path), folder)
         expected = attack.expected if number == 0 else ""
         yield Tried(attack.name, reader, outcome, _breach(outcome, expected, folder, baseline))
         shutil.rmtree(folder)
+
+
+def _fastest(read: Callable[[], object], folder: Path) -> Outcome:
+    """What comes of it, in the least time of up to three attempts: other work slows a processor, too."""
+    outcome = attempt(read, folder)
+    for _ in range(2):
+        if outcome.seconds > MOST_SECONDS:
+            outcome = outcome._replace(seconds=min(outcome.seconds, attempt(read, folder).seconds))
+    return outcome
 
 
 def _made(attack: Attack, folder: Path) -> Path:
