@@ -93,4 +93,4 @@ def _changed(blob: Blob, before: State | None, now: State | None) -> Window:
     if now is not None and now == before:
         return Window(0, 0, 0, 0)
     known = blob.change_since(before) if before is not None else None
-    return known or Window(0, blob.shape[2], 0, blob.shape[3])
+    return known or Window.whole(blob.shape)

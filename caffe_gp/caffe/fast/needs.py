@@ -26,7 +26,9 @@ class Needs:
         self._wanted = wanted
         self._read = {blob for bottom in bottoms for blob in bottom}
         # By blob: the part of its diff that is needed, None for all of it; other blobs' are not needed.
-        self._parts: dict[Blob, Window | None] = {blob: _whole(blob) for blob in wanted}
+        self._parts: dict[Blob, Window | None] = {
+            blob: Window.whole(blob.shape) if len(blob.shape) == 4 else None for blob in wanted
+        }
         for layer, bottom, top in zip(layers, bottoms, tops):
             reads = [blob for blob in bottom if blob in self._parts]
             for blob in top if reads else ():
@@ -67,7 +69,3 @@ class Needs:
         for blob in top:
             if blob in self._read and not any(blob.shares_diff(other) for other in others):
                 blob.release_diff()
-
-
-def _whole(blob: Blob) -> Window | None:
-    return Window(0, blob.shape[2], 0, blob.shape[3]) if len(blob.shape) == 4 else None

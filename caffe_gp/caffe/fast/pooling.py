@@ -27,7 +27,7 @@ def max_pool(
     window   the part of y to compute
     NaN is a maximum, as in PyTorch.
     """
-    where = Window.whole(y) if window is None else window
+    where = Window.whole(y.shape) if window is None else window
     arrays = _channels_last(x), _channels_last(y), _channels_last(chosen)
     numbers = np.array([*geometry.kernel, *geometry.stride, *geometry.pad, *where])
     rows = range(y.shape[0] * (where.bottom - where.top))
@@ -42,7 +42,7 @@ def max_pool_backward(
     window: Window | None = None,
 ) -> None:
     """The gradient ``dx`` of the images, or a part of it, from that of the maxima. See ``max_pool``."""
-    where = Window.whole(dx) if window is None else window
+    where = Window.whole(dx.shape) if window is None else window
     arrays = _channels_last(dy), _channels_last(chosen), _channels_last(dx)
     numbers = np.array([*geometry.kernel, *geometry.stride, *geometry.pad, *where])
     rows = range(dx.shape[0] * (where.bottom - where.top))

@@ -6,7 +6,7 @@ import torch
 
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, zeros
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last, zeros
 
 #: Below that torch's pooling is as fast, and what it keeps is small.
 LEAST_VALUES = 1 << 18
@@ -34,7 +34,7 @@ class MaxPooling:
         if self._chosen is None or self._chosen.shape != top.shape:
             self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
             window = None
-        x = _channels_last(bottom.data_tensor)
+        x = channels_last(bottom.data_tensor)
         y = top.own_data(apart_from=x)
         pooling.max_pool(x, y, self._chosen, geometry=self.geometry, window=window)
         top.data_tensor = y
@@ -48,11 +48,7 @@ class MaxPooling:
         from caffe_gp.caffe.fast import pooling
 
         assert self._chosen is not None
-        dy = _channels_last(top.diff_tensor)
+        dy = channels_last(top.diff_tensor)
         dx = bottom.own_diff(apart_from=dy) if window is None else zeros(bottom.shape)
         pooling.max_pool_backward(dy, self._chosen, dx, geometry=self.geometry, window=window)
         bottom.diff_tensor = dx
-
-
-def _channels_last(values: torch.Tensor) -> torch.Tensor:
-    return values.contiguous(memory_format=torch.channels_last)

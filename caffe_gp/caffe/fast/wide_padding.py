@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from caffe_gp.caffe.fast.windows import Geometry, Pair, Window
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last
 
 
 class WidePadding(NamedTuple):
@@ -31,7 +31,7 @@ class WidePadding(NamedTuple):
 
     def _seen(self, x: torch.Tensor, out: torch.Tensor) -> Window:
         """The outputs that see the image."""
-        return self.geometry.reached(Window.whole(x), out.shape[2:])
+        return self.geometry.reached(Window.whole(x.shape), out.shape[2:])
 
     def forward(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, group: int, y: torch.Tensor
@@ -49,7 +49,7 @@ class WidePadding(NamedTuple):
         self, dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, group: int
     ) -> torch.Tensor:
         """Of the image, from the outputs that see it."""
-        seen = self._seen(x, dy).of(dy).contiguous(memory_format=torch.channels_last)
+        seen = channels_last(self._seen(x, dy).of(dy))
         dilation, mask = self.geometry.dilation, [True, False, False]
         return torch.ops.aten.convolution_backward(
             seen, x, weight, None, [1, 1], self._reach, dilation, False, [0, 0], group, mask

@@ -36,6 +36,11 @@ class Geometry(NamedTuple):
         return Window(*sides)
 
 
+def channels_last(values: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) in that layout, in which the fast paths compute."""
+    return values.contiguous(memory_format=torch.channels_last)
+
+
 def zeros(shape: Sequence[int]) -> torch.Tensor:
     """(N, C, H, W) zeros, channels-last; the system gives their memory where it is first written."""
     n, c, h, w = shape
@@ -55,6 +60,6 @@ class Window(NamedTuple):
         return values[:, :, self.top : self.bottom, self.left : self.right]
 
     @staticmethod
-    def whole(values: torch.Tensor) -> Window:
+    def whole(shape: Sequence[int]) -> Window:
         """All of (N, C, H, W)."""
-        return Window(0, values.shape[2], 0, values.shape[3])
+        return Window(0, shape[2], 0, shape[3])

@@ -139,7 +139,7 @@ def _run(
     window: Window | None,
 ) -> bool:
     channels, outputs = kernels.shape[1:]
-    top, bottom, left, right = Window.whole(out) if window is None else window
+    top, bottom, left, right = Window.whole(out.shape) if window is None else window
     # Tiles lie where they lie in the whole image, so that a window's results have the same bits.
     sides = TILE * dilation[0], TILE * dilation[1]
     first_row, first_column = top // sides[0] * sides[0], left // sides[1] * sides[1]

@@ -10,7 +10,7 @@ import torch
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.kept import Kept
-from caffe_gp.caffe.fast.windows import Window, zeros
+from caffe_gp.caffe.fast.windows import Window, channels_last, zeros
 
 #: Measured on AVX2 (docs/performance.md): with fewer channels or outputs the transforms cost what the
 #: products save, with fewer tiles an image the products are too thin.
@@ -82,7 +82,7 @@ class WinogradLayer:
 
         bias = None if self._bias is None else self._bias.data_tensor
         for blob, out in zip(bottom, top):
-            x = blob.data_tensor.contiguous(memory_format=torch.channels_last)
+            x = channels_last(blob.data_tensor)
             y = out.own_data(apart_from=x)
             if not winograd.convolve(
                 x,
@@ -111,7 +111,7 @@ class WinogradLayer:
         for blob, out, wanted in zip(bottom, top, propagate_down):
             if not wanted:
                 continue
-            dy = out.diff_tensor.contiguous(memory_format=torch.channels_last)
+            dy = channels_last(out.diff_tensor)
             dx = blob.own_diff(apart_from=dy) if window is None else zeros(blob.shape)
             kernels = self.kernels.of(self._weight)
             if not winograd.data_gradient(
