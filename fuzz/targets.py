@@ -18,6 +18,7 @@ from caffe_gp.surgery.param_shapes import param_shapes
 from caffe_gp.surgery.prepare import prepare
 
 _MOST_LAYERS = 200
+_MOST_STEPS = 1 << 30  # multiplications: more take longer than one input may, and rightly
 
 
 class Target(NamedTuple):
@@ -99,7 +100,7 @@ def passes(data: bytes) -> None:
     """A net runs forward and backward, and once more at another size."""
     net = _net(data)
     built = caffe.Net.from_param(net, pb.TEST)
-    if not len(built.layers):
+    if not len(built.layers) or _steps(built) > _MOST_STEPS:
         return
     built.forward()
     built.backward()
@@ -108,6 +109,13 @@ def passes(data: bytes) -> None:
         built.blobs[name].reshape(*shape[:2], *(n + 3 for n in shape[2:]))
     built.forward()
     built.backward()
+
+
+def _steps(net: Any) -> int:
+    """No fewer than the multiplications of the convolutions in a forward."""
+    most = max((blob.count for blob in net.blobs.values()), default=0)
+    filters = (layer.blobs[0] for layer in net.layers if hasattr(layer, "kernel") and layer.blobs)
+    return sum(most * weights.count_from(1) for weights in filters)
 
 
 def hdf5(data: bytes) -> None:

@@ -6,6 +6,7 @@ a convolution of the image with as much padding as the kernel reaches over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -45,12 +46,16 @@ class WidePadding(NamedTuple):
         seen = F.conv2d(x, weight, bias, 1, self._reach, self.geometry.dilation, group)
         y[:, :, top:bottom, left:right] = seen
 
-    def data_gradient(
-        self, dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, group: int
-    ) -> torch.Tensor:
-        """Of the image, from the outputs that see it."""
+    def gradients(
+        self, dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, group: int, wanted: Sequence[bool]
+    ) -> tuple[torch.Tensor, ...]:
+        """Of the image, the weights and the bias, each where it is wanted.
+
+        To the first two only the outputs add something that see the image; to the bias all of them do.
+        """
         seen = channels_last(self._seen(x, dy).of(dy))
-        dilation, mask = self.geometry.dilation, [True, False, False]
-        return torch.ops.aten.convolution_backward(
+        dilation, mask = self.geometry.dilation, [*wanted[:2], False]
+        dx, dw, _ = torch.ops.aten.convolution_backward(
             seen, x, weight, None, [1, 1], self._reach, dilation, False, [0, 0], group, mask
-        )[0]
+        )
+        return dx, dw, dy.sum((0, 2, 3)) if wanted[2] else dy

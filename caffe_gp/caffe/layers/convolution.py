@@ -206,9 +206,10 @@ class _Filters(SpatialLayer):
         if self._few_patches(blob, out):
             dy, x = out.diff_tensor, blob.data_tensor
             return few_patches.gradients(dy, x, weight, *self._windows_at(), wanted)
-        if self._wide is not None and wanted == [True, False, False] and mode.device().type == "cpu":
-            dy, x = out.diff_tensor, _channels_last(blob.data_tensor)
-            return self._wide.data_gradient(dy, x, weight, group), dy, dy
+        if self._wide is not None and mode.device().type == "cpu":
+            return self._wide.gradients(
+                out.diff_tensor, _channels_last(blob.data_tensor), weight, group, wanted
+            )
         dy, x = self.as_batch(out.diff_tensor), self.as_batch(blob.data_tensor)
         if wanted[1] and self._overruns():
             dy, x = dy.contiguous(), x.contiguous()
