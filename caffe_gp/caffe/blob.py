@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from caffe_gp.caffe import memory, mode
+from caffe_gp.caffe.fast.kept import Kept
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
 
+T = TypeVar("T")
 State = tuple[int, int, int]  # of a memory: which, how often changed as a whole, how often by torch
 _SERIALS = itertools.count()
 _RELEASED = (
@@ -45,6 +47,7 @@ class SyncedMemory:
         "_serial",
         "_changes",
         "_change",
+        "_kept",
         "released",
     )
 
@@ -52,6 +55,7 @@ class SyncedMemory:
         self.size = size
         self._serial, self._changes = next(_SERIALS), 0
         self._change: tuple[State | None, Window, State | None] | None = None
+        self._kept: dict[Callable[[torch.Tensor], Any], Kept[Any]] = {}
         self.released = False  # the values are gone, and nobody may read them before they are written anew
         self._host: torch.Tensor | None = None
         self._gpu: torch.Tensor | None = None
@@ -64,11 +68,19 @@ class SyncedMemory:
         """False while nobody has read or written the values (they are zeros)."""
         return self._host is not None or self._gpu is not None
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """For a copy and a pickle: what is computed from the values can be computed again."""
+        return None, {name: getattr(self, name) for name in self.__slots__ if name != "_kept"}
+
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
-        """Of a copy, and from a pickle: it is another memory."""
+        """It is another memory."""
         for name, value in state[1].items():
             setattr(self, name, value)
-        self._serial = next(_SERIALS)
+        self._serial, self._kept = next(_SERIALS), {}
+
+    def kept(self, compute: Callable[[torch.Tensor], T]) -> Kept[T]:
+        """What ``compute`` makes of the values."""
+        return self._kept.setdefault(compute, Kept(compute))
 
     @property
     def state(self) -> State | None:
@@ -81,12 +93,13 @@ class SyncedMemory:
             return None
         return self._serial, self._changes, self._host._version
 
-    def own(self, shape: tuple[int, ...], apart_from: torch.Tensor) -> torch.Tensor:
+    def own(self, shape: tuple[int, ...], *apart_from: torch.Tensor) -> torch.Tensor:
         """A channels-last tensor on the host to be written all over, then handed to ``replace``.
 
-        It is this memory where that ``is_own``, and not the other tensor's, as in a layer in place.
+        It is this memory where that ``is_own``, and not another tensor's, as in a layer in place.
         """
-        if self._host is None or not self.is_own(shape) or self._host.data_ptr() == apart_from.data_ptr():
+        others = {other.data_ptr() for other in apart_from}
+        if self._host is None or not self.is_own(shape) or self._host.data_ptr() in others:
             return torch.empty(shape, memory_format=torch.channels_last)
         self._changes += 1
         return self._host
@@ -95,7 +108,7 @@ class SyncedMemory:
         """Whether this is a channels-last tensor on the host of which nobody has a view."""
         if self._host is None or self._viewed or self._gpu_is_head:
             return False
-        return self._host.shape == shape and _is_channels_last(self._host)
+        return self._host.shape == shape and is_channels_last(self._host)
 
     def note_change(self, before: State | None, window: Window) -> None:
         """Since it was in a state before, only this part has changed, to what it is now."""
@@ -151,7 +164,7 @@ class SyncedMemory:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
         self.released = False
         self._changes += 1
-        if not (values.is_contiguous() or _is_channels_last(values)):
+        if not (values.is_contiguous() or is_channels_last(values)):
             values = values.contiguous()
         on_cpu = values.device.type == "cpu"
         if on_cpu and self._viewed and self._host is not None:
@@ -233,7 +246,8 @@ def _front(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     return (values if count == values.numel() else values.view(-1)[:count]).view(shape)
 
 
-def _is_channels_last(values: torch.Tensor) -> bool:
+def is_channels_last(values: torch.Tensor) -> bool:
+    """Whether they are (N, C, H, W) in that layout."""
     return values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -359,12 +373,12 @@ class Blob:
         """See ``SyncedMemory.state``."""
         return self._data.state
 
-    def own_data(self, apart_from: torch.Tensor) -> torch.Tensor:
+    def own_data(self, *apart_from: torch.Tensor) -> torch.Tensor:
         """A channels-last tensor on the host to write all data into; then assign it to ``data_tensor``.
 
-        apart_from   what is read meanwhile: another tensor than the one returned
+        apart_from   what is read meanwhile: other tensors than the one returned
         """
-        return self._data.own(self._shape, apart_from)
+        return self._data.own(self._shape, *apart_from)
 
     def has_own_data(self) -> bool:
         """Whether ``own_data`` is the blob's memory itself, with the values that it has."""
@@ -378,9 +392,16 @@ class Blob:
         """See ``SyncedMemory.change_since``, of the data."""
         return self._data.change_since(before)
 
-    def own_diff(self, apart_from: torch.Tensor) -> torch.Tensor:
+    def own_diff(self, *apart_from: torch.Tensor) -> torch.Tensor:
         """The same for the diff."""
-        return self._diff.own(self._shape, apart_from)
+        return self._diff.own(self._shape, *apart_from)
+
+    def kept(self, compute: Callable[[torch.Tensor], T]) -> tuple[T, int]:
+        """``compute`` of the data, anew where they have changed; and a number that is another when they have.
+
+        It is kept with the memory: blobs that share their data share it.
+        """
+        return self._data.kept(compute).of(self.data_tensor, self.data_state)
 
     @property
     def diff(self) -> np.ndarray:

@@ -280,18 +280,24 @@ class Net:
     def only_diffs(self, *names: str) -> Iterator[None]:
         """Within it a backward computes what the diffs of these blobs need, and keeps no others.
 
-        No parameter's diff is computed. Whoever reads another blob's diff after that raises NetError until a
-        pass writes it anew. The diffs of the layer that a backward starts with stay.
+        No parameter's diff is computed, and a forward keeps nothing for one. Whoever reads another blob's
+        diff after that raises NetError until a pass writes it anew. The diffs of the layer that a backward
+        starts with stay. With callbacks or ``debug_info`` everything is computed: whoever looks sees all.
         """
-        before = self._only
-        self._only = tuple(self.blobs[name] for name in names)
+        before, learns = self._only, [layer.param_propagate_down for layer in self.layers]
+        if fast.wanted() and not any(self._callbacks.values()) and not self.debug_info:
+            self._only = tuple(self.blobs[name] for name in names)
+            for layer in self.layers:
+                layer.param_propagate_down = [False] * len(layer.param_propagate_down)
         try:
             yield
         finally:
             self._only = before
+            for layer, learned in zip(self.layers, learns):
+                layer.param_propagate_down = learned
 
     def _needs_now(self) -> Needs | None:
-        if self._only is None or not fast.wanted():
+        if self._only is None:
             return None
         key = self._only, self._sized
         if self._needs is None or self._needs[0] != key:

@@ -68,7 +68,7 @@ class NeighbourPerturbation(PerturbedNet):
         A tie between scores goes to the smaller class. Raises DataError for images that do not fit.
         """
         self.set_images(np.asarray(images))
-        self.net.forward()
+        self.restart.whole()
         self._start = None
         return self._labels(), {name: self._features(name, len(images)) for name in self.features}
 

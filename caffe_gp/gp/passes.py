@@ -48,6 +48,11 @@ class TruncatedPass:
         # The blob's own diff too: if nothing reaches it, it must read zero and not some old value.
         self._silent = [*_silent_diffs(layers, between, score), blob]
 
+    def whole(self) -> None:
+        """All layers forward."""
+        with only_diffs(self.net, self.blob):
+            self.net.forward()
+
     def backward(self) -> None:
         """From the diff of the score blob to the diff of the perturbed blob."""
         for name in self._silent:
@@ -58,8 +63,9 @@ class TruncatedPass:
 
     def forward(self) -> None:
         """From the data of the perturbed blob to everything that is computed from it, and nothing else."""
-        for first, last in self._forward_runs:
-            self._call(self.net.forward, self.net._forward, first, last)
+        with only_diffs(self.net, self.blob):
+            for first, last in self._forward_runs:
+                self._call(self.net.forward, self.net._forward, first, last)
 
     def _call(
         self, by_name: Callable[..., Any], by_index: Callable[[int, int], Any], start: int, end: int

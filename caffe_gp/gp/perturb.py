@@ -109,7 +109,7 @@ class GuidedPerturbation(PerturbedNet):
         # Step 1: the net's own opinion.
         self.set_images(images)
         with clock("forward"):
-            self.net.forward()
+            self.restart.whole()
         probabilities = self._probabilities()
         base = Opinions(1, keep_probabilities)
         base.add(probabilities)

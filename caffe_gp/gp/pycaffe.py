@@ -163,6 +163,6 @@ def clear_diff(blob: Blob) -> None:
 
 
 def only_diffs(net: Net, name: str) -> ContextManager[None]:
-    """Within it a backward need not make other diffs than this blob's."""
+    """Within it no other diffs are wanted than this blob's: the passes need not make or prepare them."""
     only: Callable[..., ContextManager[None]] = getattr(net, "only_diffs", lambda name: nullcontext())
     return only(name)

@@ -10,6 +10,7 @@ import pytest
 
 from caffe_gp.caffe import fast
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.few_patches import FewPatches
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.pooling import pooled_sizes
 from caffe_gp.errors import NetError
@@ -56,6 +57,8 @@ def deconvolve(x, weight, bias, stride, pad, group):
         (3, 4, 3, 1, 1, 1, 1, (5, 6)),
         (4, 6, 3, 2, 0, 1, 2, (7, 5)),
         (2, 2, 1, 3, 2, 1, 2, (4, 4)),
+        (3, 5, 1, 1, 0, 1, 1, (4, 3)),
+        (3, 2, 1, 1, 0, 1, 1, (1, 1)),
         (2, 3, 3, 1, 4, 3, 1, (6, 5)),
         (4, 2, 3, 1, 4, 1, 2, (3, 4)),  # outputs that see no image
         (3, 20, 3, 1, 0, 1, 1, (3, 4)),  # more weights than patches: the matrix product
@@ -82,7 +85,8 @@ def test_convolutions_of_small_images_come_out_as_without_the_fast_path(monkeypa
     def found(optimize: str) -> list[np.ndarray]:
         monkeypatch.setenv(fast.VARIABLE, optimize)
         run = Run(text, [x], params=params)
-        assert run.layer._few_patches(run.bottom[0], run.top[0]) == (optimize != "0")
+        way = run.layer._way(run.bottom[0], run.top[0])
+        assert isinstance(way, FewPatches) if optimize != "0" else way is None
         dy = np.random.RandomState(0).randn(*run.top[0].shape)
         return [*run.data, *run.backward([dy]), *(blob.diff.copy() for blob in run.layer.blobs)]
 

@@ -10,35 +10,57 @@ from collections.abc import Sequence
 
 import torch
 
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.ways import Filters, Way
+from caffe_gp.caffe.fast.windows import Window
+
 MOST = 128 * 1024  # values of the patches, of all images: about where oneDNN becomes as fast (measured)
 
 
-def pays(kernel: Sequence[int], patch_values: int) -> bool:
-    """For two axes, one group and no dilation. Kernels of 1 x 1 need no patches in oneDNN."""
-    return max(kernel) > 1 and 0 < patch_values <= MOST
+class FewPatches(Way):
+    """One group and no dilation."""
 
+    @classmethod
+    def suits(cls, filters: Filters, learns: bool) -> bool:
+        """Kernels of 1 x 1 need no patches in oneDNN."""
+        geometry = filters.geometry
+        return max(geometry.kernel) > 1 and max(geometry.dilation) == 1 and filters.group == 1
 
-def convolve(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    pad: Sequence[int],
-) -> torch.Tensor:
-    """The convolution, contiguous."""
-    return torch.ops.aten.thnn_conv2d(x.contiguous(), weight, kernel, bias, stride, pad)
+    def pays(self, blob: Blob, out: Blob) -> bool:
+        """While there are few values in the patches."""
+        return 0 < self.workspace(blob, out) <= MOST
 
+    def workspace(self, blob: Blob, out: Blob) -> int:
+        """The patches."""
+        return out.count // out.shape[1] * self.filters.weight.count_from(1)
 
-def gradients(
-    dy: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    pad: Sequence[int],
-    wanted: Sequence[bool],
-) -> tuple[torch.Tensor, ...]:
-    """Of the data, the weights and the bias, each where it is wanted."""
-    backward = torch.ops.aten._slow_conv2d_backward.output_mask
-    return backward(dy.contiguous(), x.contiguous(), weight, kernel, stride, pad, wanted)
+    def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
+        """Of all places."""
+        kernel, stride, pad, _ = self.filters.geometry
+        x, weight, bias = (
+            blob.data_tensor.contiguous(),
+            self.filters.weight.data_tensor,
+            self.filters.bias_tensor(),
+        )
+        out.data_tensor = torch.ops.aten.thnn_conv2d(x, weight, kernel, bias, stride, pad)
+        return True
+
+    def data_gradient(self, blob: Blob, out: Blob, window: Window | None) -> bool:
+        """Of all places."""
+        blob.diff_tensor = self._gradients(blob, out, [True, False, False])[0]
+        return True
+
+    def parameter_gradients(self, blob: Blob, out: Blob, learns: Sequence[bool]) -> bool:
+        """Both at once."""
+        _, dw, db = self._gradients(blob, out, [False, *learns])
+        for parameter, gradient, learned in zip(self.filters[:2], (dw, db), learns):
+            if learned:
+                assert parameter is not None
+                parameter.diff_tensor.add_(gradient)
+        return True
+
+    def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
+        kernel, stride, pad, _ = self.filters.geometry
+        backward = torch.ops.aten._slow_conv2d_backward.output_mask
+        dy, x = out.diff_tensor.contiguous(), blob.data_tensor.contiguous()
+        return backward(dy, x, self.filters.weight.data_tensor, kernel, stride, pad, wanted)

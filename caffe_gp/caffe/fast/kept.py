@@ -1,47 +1,54 @@
-"""What is computed from a blob's data and kept until they change."""
+"""What is computed from a memory's values and kept until they change."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import torch
 
-from caffe_gp.caffe.blob import Blob, State
+if TYPE_CHECKING:
+    from caffe_gp.caffe.blob import State
 
 T = TypeVar("T")
 MOST_COMPARED = 1 << 23  # more than the largest 3 x 3 convolutions have, fewer than an FCN's fc6
+_VERSIONS = itertools.count(1)  # no two are alike, of whatever memory
+
+
+class _Now(NamedTuple, Generic[T]):
+    value: T
+    version: int
+    shape: tuple[int, ...]
+    state: State | None
+    copy: torch.Tensor | None
 
 
 class Kept(Generic[T]):
-    """``compute`` of a blob's data: computed anew when they have changed, and only then.
+    """``compute`` of some values: computed anew when they have changed, and only then.
 
-    Where somebody has a numpy view of the data, they are compared, bit by bit, with a copy; more than
-    ``MOST_COMPARED`` values count as changed.
-    ``version`` counts how often it was computed.
+    Where somebody has a numpy view of the values, they are compared, bit by bit, with a copy; more than
+    ``MOST_COMPARED`` count as changed.
     """
 
     def __init__(self, compute: Callable[[torch.Tensor], T]) -> None:
         self._compute = compute
-        self.version = 0
-        self._value: T
-        self._shape: tuple[int, ...]
-        self._state: State | None = None
-        self._copy: torch.Tensor | None = None
+        self._now: _Now[T] | None = None
 
-    def of(self, blob: Blob) -> T:
-        """The value for the data as they are now."""
-        values, state = blob.data_tensor, blob.data_state
-        if not self._is_current(values, state):
-            self._value, self._shape = self._compute(values), values.shape
-            self.version += 1
+    def of(self, values: torch.Tensor, state: State | None) -> tuple[T, int]:
+        """What is computed of the values as they are now, and a number that is another when they are."""
+        now = self._now  # another net's thread may put another one there
+        if now is None or not _is_current(now, values, state):
             copied = state is None and values.numel() <= MOST_COMPARED
-            self._state, self._copy = state, values.clone() if copied else None
-        return self._value
+            copy = values.clone() if copied else None
+            now = _Now(self._compute(values), next(_VERSIONS), tuple(values.shape), state, copy)
+            self._now = now
+        return now.value, now.version
 
-    def _is_current(self, values: torch.Tensor, state: State | None) -> bool:
-        if self._state is not None:
-            return state == self._state and values.shape == self._shape
-        if self._copy is None or self._copy.shape != values.shape:
-            return False
-        return torch.equal(self._copy.view(torch.int32), values.contiguous().view(torch.int32))
+
+def _is_current(now: _Now[T], values: torch.Tensor, state: State | None) -> bool:
+    if now.state is not None:
+        return state == now.state and values.shape == now.shape
+    if now.copy is None or now.copy.shape != values.shape:
+        return False
+    return torch.equal(now.copy.view(torch.int32), values.contiguous().view(torch.int32))

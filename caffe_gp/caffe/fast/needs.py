@@ -32,7 +32,7 @@ class Needs:
         for layer, bottom, top in zip(layers, bottoms, tops):
             reads = [blob for blob in bottom if blob in self._parts]
             for blob in top if reads else ():
-                if blob in reads and not layer.idempotent_in_place:
+                if blob in reads and not layer.keeps_places:
                     self._parts[blob] = None  # in place it may mix all places, as MVN does
                 elif blob not in self._parts:
                     self._parts[blob] = self._reached(layer, bottom, blob)
@@ -41,24 +41,22 @@ class Needs:
         part = self._parts[bottom[0]] if len(bottom) == 1 else None
         if part is None or len(top.shape) != 4:
             return None
-        if layer.type == "Split":
+        if layer.type == "Split" or layer.keeps_places:
             return part
         return layer.reached(part, top) if layer.computes_parts else None
 
     @contextmanager
     def told(self, layer: Layer, bottom: Sequence[Blob]) -> Iterator[None]:
-        """Within it the layer's backward computes what is needed: of its bottom's diff, no parameter's.
+        """Within it the layer's backward computes what is needed of its bottom's diff.
 
-        From a part of the diff only a part of a parameter's gradient would follow.
+        Its parameters' must not be asked for: from a part of the diff only a part of theirs would follow.
         """
         knows_parts = len(bottom) == 1 and (layer.computes_parts or layer.idempotent_in_place)
-        learns = layer.param_propagate_down
         layer.diff_window = self._parts.get(bottom[0]) if knows_parts else None
-        layer.param_propagate_down = [False] * len(learns)
         try:
             yield
         finally:
-            layer.diff_window, layer.param_propagate_down = None, learns
+            layer.diff_window = None
 
     def release(self, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Let the tops' diffs go, which the layer has used.

@@ -6,7 +6,7 @@ import torch
 
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last, zeros
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last, is_whole, zeros
 
 #: Below that torch's pooling is as fast, and what it keeps is small.
 LEAST_VALUES = 1 << 18
@@ -35,7 +35,7 @@ class MaxPooling:
             self._chosen = torch.empty(top.shape, dtype=torch.uint8, memory_format=torch.channels_last)
             window = None
         x = channels_last(bottom.data_tensor)
-        y = top.own_data(apart_from=x)
+        y = top.own_data(x)
         pooling.max_pool(x, y, self._chosen, geometry=self.geometry, window=window)
         top.data_tensor = y
 
@@ -49,6 +49,6 @@ class MaxPooling:
 
         assert self._chosen is not None
         dy = channels_last(top.diff_tensor)
-        dx = bottom.own_diff(apart_from=dy) if window is None else zeros(bottom.shape)
+        dx = bottom.own_diff(dy) if is_whole(window, bottom.shape) else zeros(bottom.shape)
         pooling.max_pool_backward(dy, self._chosen, dx, geometry=self.geometry, window=window)
         bottom.diff_tensor = dx

@@ -7,55 +7,69 @@ a convolution of the image with as much padding as the kernel reaches over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.fast.ways import Filters, Way, add_bias_gradient
 from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last
 
 
-class WidePadding(NamedTuple):
-    """A convolution of stride 1 with more padding than its kernel reaches over, on both axes."""
+class WidePadding(Way):
+    """Stride 1, and on both axes more padding than the kernel reaches over; any number of groups."""
 
-    geometry: Geometry
+    @classmethod
+    def suits(cls, filters: Filters, learns: bool) -> bool:
+        """By the geometry alone."""
+        wide = all(pad > reach for pad, reach in zip(filters.geometry.pad, _reach(filters.geometry)))
+        return wide and filters.geometry.stride == (1, 1)
 
-    @property
-    def _reach(self) -> Pair:
-        (kh, kw), (dh, dw) = self.geometry.kernel, self.geometry.dilation
-        return dh * (kh - 1), dw * (kw - 1)
+    def pays(self, blob: Blob, out: Blob) -> bool:
+        """Always."""
+        return blob.count > 0 < out.count
 
-    def suits(self) -> bool:
-        """Whether it is one."""
-        wide = all(pad > reach for pad, reach in zip(self.geometry.pad, self._reach))
-        return wide and self.geometry.stride == (1, 1)
-
-    def _seen(self, x: torch.Tensor, out: torch.Tensor) -> Window:
-        """The outputs that see the image."""
-        return self.geometry.reached(Window.whole(x.shape), out.shape[2:])
-
-    def forward(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, group: int, y: torch.Tensor
-    ) -> None:
-        """All outputs in ``y``."""
-        top, bottom, left, right = self._seen(x, y)
+    def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
+        """Of all places."""
+        filters, x = self.filters, channels_last(blob.data_tensor)
+        y, bias = out.own_data(x), filters.bias_tensor()
+        top, bottom, left, right = self._seen(blob, out)
         offsets = y.new_zeros(1) if bias is None else bias.view(1, -1, 1, 1)
         rows = y[:, :, top:bottom]
         for border in (y[:, :, :top], y[:, :, bottom:], rows[..., :left], rows[..., right:]):
             border.copy_(offsets)
-        seen = F.conv2d(x, weight, bias, 1, self._reach, self.geometry.dilation, group)
+        reach, dilation = _reach(filters.geometry), filters.geometry.dilation
+        seen = F.conv2d(x, filters.weight.data_tensor, bias, 1, reach, dilation, filters.group)
         y[:, :, top:bottom, left:right] = seen
+        out.data_tensor = y
+        return True
 
-    def gradients(
-        self, dy: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, group: int, wanted: Sequence[bool]
-    ) -> tuple[torch.Tensor, ...]:
-        """Of the image, the weights and the bias, each where it is wanted.
+    def data_gradient(self, blob: Blob, out: Blob, window: Window | None) -> bool:
+        """From the outputs that see the image."""
+        blob.diff_tensor = self._gradients(blob, out, [True, False, False])[0]
+        return True
 
-        To the first two only the outputs add something that see the image; to the bias all of them do.
-        """
-        seen = channels_last(self._seen(x, dy).of(dy))
-        dilation, mask = self.geometry.dilation, [*wanted[:2], False]
-        dx, dw, _ = torch.ops.aten.convolution_backward(
-            seen, x, weight, None, [1, 1], self._reach, dilation, False, [0, 0], group, mask
+    def parameter_gradients(self, blob: Blob, out: Blob, learns: Sequence[bool]) -> bool:
+        """The weights' from the outputs that see the image, the bias' from all."""
+        if learns[0]:
+            self.filters.weight.diff_tensor.add_(self._gradients(blob, out, [False, True, False])[1])
+        if learns[1]:
+            add_bias_gradient(self.filters, out.diff_tensor)
+        return True
+
+    def _seen(self, blob: Blob, out: Blob) -> Window:
+        """The outputs that see the image."""
+        return self.filters.geometry.reached(Window.whole(blob.shape), out.shape[2:])
+
+    def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
+        weight, _, geometry, group = self.filters
+        dy, x = channels_last(self._seen(blob, out).of(out.diff_tensor)), channels_last(blob.data_tensor)
+        pad, dilation, w = _reach(geometry), geometry.dilation, weight.data_tensor
+        return torch.ops.aten.convolution_backward(
+            dy, x, w, None, [1, 1], pad, dilation, False, [0, 0], group, wanted
         )
-        return dx, dw, dy.sum((0, 2, 3)) if wanted[2] else dy
+
+
+def _reach(geometry: Geometry) -> Pair:
+    (kh, kw), (dh, dw) = geometry.kernel, geometry.dilation
+    return dh * (kh - 1), dw * (kw - 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 Pair = tuple[int, int]
+_MANY = 1 << 20  # values
 
 
 def pair(values: Sequence[int]) -> Pair:
@@ -42,9 +45,14 @@ def channels_last(values: torch.Tensor) -> torch.Tensor:
 
 
 def zeros(shape: Sequence[int]) -> torch.Tensor:
-    """(N, C, H, W) zeros, channels-last; the system gives their memory where it is first written."""
+    """(N, C, H, W) zeros, channels-last; the system gives the memory of many where it is first written."""
     n, c, h, w = shape
-    return torch.zeros((n, h, w, c)).permute(0, 3, 1, 2)
+    count = math.prod(shape)
+    if count < _MANY or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return torch.zeros((n, h, w, c)).permute(0, 3, 1, 2)
+    # A map of its own: torch writes zeros all over, and numpy asks for pages of megabytes.
+    memory = mmap.mmap(-1, 4 * count, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=torch.float32).view(n, h, w, c).permute(0, 3, 1, 2)
 
 
 class Window(NamedTuple):
@@ -63,3 +71,8 @@ class Window(NamedTuple):
     def whole(shape: Sequence[int]) -> Window:
         """All of (N, C, H, W)."""
         return Window(0, shape[2], 0, shape[3])
+
+
+def is_whole(window: Window | None, shape: Sequence[int]) -> bool:
+    """Whether it is all of (N, C, H, W); None stands for that."""
+    return window is None or window == Window.whole(shape)

@@ -24,6 +24,7 @@ class _OperandLayer(Layer):
     max_bottom = 2
     exact_num_top = 1
     reshapes_by_shape = True
+    keeps_places = True
 
     def operand_shape(self, bottom: Blob, axis: int, num_axes: int) -> tuple[int, ...]:
         """Shape of a learned operand; NetError if it would reach past the bottom's last axis."""
@@ -130,6 +131,10 @@ class ScaleLayer(_OperandLayer):
         if bottom[0] is not top[0]:
             top[0].reshape_like(bottom[0])
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The input, in place."""
+        return bottom[0].count if bottom[0] is top[0] and self._scale_may_need_diff(bottom) else 0
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """In place the input is kept aside if the gradient of the scale will need it."""
         x = bottom[0].data_tensor
@@ -151,7 +156,10 @@ class ScaleLayer(_OperandLayer):
         if self.param_propagate_down[0] if learned else propagate_down[1]:
             x = self._input if in_place else bottom[0].data_tensor
             if x is None:
-                raise self.error("backward needs a forward pass first")
+                raise self.error(
+                    "the scale's diff needs a forward pass that keeps the layer's input; none has run, or "
+                    "only one of a guided perturbation (only_diffs)"
+                )
             ds = self.sum_to(dy * x, self._view, self._scale(bottom).shape)
             if learned and self._accumulates:
                 self.blobs[0].diff_tensor.add_(ds)

@@ -60,6 +60,7 @@ class Layer:
     computes_parts = False
     pads_widely = False  # whether some of its tops see no image, whatever the image is
     idempotent_in_place = False  # whether a forward in place changes nothing more if it is done again
+    keeps_places = False  # whether each value of the top depends on that at its place of bottom 0 alone
     window: Window | None = None  # of the top: what a forward has to compute; None: everything
     diff_window: Window | None = None  # of the bottom: what a backward has to compute
     # Whether ``reshape`` follows from the shapes of bottoms and parameters alone, and does nothing else than

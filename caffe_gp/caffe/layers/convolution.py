@@ -8,14 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from caffe_gp.caffe import fast, mode
+from caffe_gp.caffe import mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast import few_patches
-from caffe_gp.caffe.fast.kept import Kept
-from caffe_gp.caffe.fast.products import product
-from caffe_gp.caffe.fast.wide_padding import WidePadding
+from caffe_gp.caffe.fast.convolutions import ways_for
+from caffe_gp.caffe.fast.ways import Filters, Way
 from caffe_gp.caffe.fast.windows import Geometry, Window, pair
-from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers import convolution_nd
 from caffe_gp.caffe.layers.base import TEST, Layer
@@ -87,7 +84,6 @@ class _Filters(SpatialLayer):
 
     transposed = False
     reshapes_by_shape = True
-    _wide: WidePadding | None = None
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """blobs[0]: weights, blobs[1]: bias (if bias_term)."""
@@ -160,7 +156,7 @@ class _Filters(SpatialLayer):
     def _torch_patches(self, blob: Blob, out: Blob) -> int:
         """Values of the patches where torch convolves by a matrix product: few values, small kernels."""
         small = self._group == 1 and blob.count <= _FEW_VALUES and min(self.kernel, default=1) <= 3
-        if self.transposed or not (small or self._few_patches(blob, out)):
+        if self.transposed or not small:
             return 0
         return self.blobs[0].count_from(1) * out.count // self._num_output
 
@@ -169,10 +165,6 @@ class _Filters(SpatialLayer):
         weight, group = self._kernels()
         bias = self.blobs[1].data_tensor if self._has_bias else None
         for blob, out in zip(bottom, top):
-            if self._few_patches(blob, out):
-                x = blob.data_tensor
-                out.data_tensor = few_patches.convolve(x, weight, bias, *self._windows_at())
-                continue
             x = _channels_last(self.as_batch(blob.data_tensor))
             if self.dims not in CONV:
                 y = self._convolve_nd(x, out, weight, bias)
@@ -186,30 +178,28 @@ class _Filters(SpatialLayer):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Only what is asked for: data, weight and bias gradients are three separate computations."""
-        wants_weight = self.param_propagate_down[0]
-        wants_bias = self._has_bias and self.param_propagate_down[1]
-        for blob, out, wants_data in zip(bottom, top, propagate_down):
-            if not (wants_data or wants_weight or wants_bias):
-                continue
-            dx, dw, db = self._gradients(blob, out, [wants_data, wants_weight, wants_bias])
-            if wants_data:
-                blob.diff_tensor = dx.reshape(blob.shape) if self.axis != 1 else dx
-            if wants_weight:
-                self.blobs[0].diff_tensor.add_(dw)
-            if wants_bias:
-                self.blobs[1].diff_tensor.add_(db)
+        for blob, out, wanted in zip(bottom, top, propagate_down):
+            self._backward_one(blob, out, [wanted, *self._learns()])
+
+    def _learns(self) -> list[bool]:
+        """Whether the gradients of the weights and of the bias are wanted."""
+        return [self.param_propagate_down[0], self._has_bias and self.param_propagate_down[1]]
+
+    def _backward_one(self, blob: Blob, out: Blob, wanted: list[bool]) -> None:
+        if not any(wanted):
+            return
+        dx, dw, db = self._gradients(blob, out, wanted)
+        if wanted[0]:
+            blob.diff_tensor = dx.reshape(blob.shape) if self.axis != 1 else dx
+        if wanted[1]:
+            self.blobs[0].diff_tensor.add_(dw)
+        if wanted[2]:
+            self.blobs[1].diff_tensor.add_(db)
 
     def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
         """Of the data, the weights and the bias, each where it is wanted."""
         # The dense weights where their gradient is wanted: it is dense even if the weights are diagonal.
         weight, group = (self.blobs[0].data_tensor, self._group) if wanted[1] else self._kernels()
-        if self._few_patches(blob, out):
-            dy, x = out.diff_tensor, blob.data_tensor
-            return few_patches.gradients(dy, x, weight, *self._windows_at(), wanted)
-        if self._wide is not None and mode.device().type == "cpu":
-            return self._wide.gradients(
-                out.diff_tensor, _channels_last(blob.data_tensor), weight, group, wanted
-            )
         dy, x = self.as_batch(out.diff_tensor), self.as_batch(blob.data_tensor)
         if wanted[1] and self._overruns():
             dy, x = dy.contiguous(), x.contiguous()
@@ -230,13 +220,6 @@ class _Filters(SpatialLayer):
             group,
             wanted,
         )
-
-    def _few_patches(self, blob: Blob, out: Blob) -> bool:
-        """Whether the images are so small that another way of torch's is faster."""
-        return False
-
-    def _windows_at(self) -> tuple[list[int], list[int], list[int]]:
-        return self.kernel, self._stride, self.pad
 
     def _overruns(self) -> bool:
         """Whether torch's gradient of the weights writes behind its memory where channels come last.
@@ -275,7 +258,7 @@ class _Filters(SpatialLayer):
 
 
 def _nothing(values: torch.Tensor) -> None:
-    """Of weights of which only matters whether they have changed."""
+    """Of parameters of which only matters whether they have changed."""
 
 
 def _channels_last(values: torch.Tensor) -> torch.Tensor:
@@ -288,41 +271,31 @@ def _channels_last(values: torch.Tensor) -> torch.Tensor:
 class ConvolutionLayer(_Filters):
     """Cross-correlation with ``num_output`` filters; weights (num_output, channels / group, kernel...).
 
-    Layers with more outputs than places (fc6 and fc7 of an FCN) run on the CPU as one matrix product, as
-    in BVLC Caffe: torch's convolution would first copy all weights into a layout of its own, every time.
-    3 x 3 kernels of many channels run on the CPU by Winograd's convolution (``fast.winograd``).
+    On the CPU convolutions of images go one of the ways of ``fast.convolutions`` where one pays.
     """
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """As above; whether Winograd's convolution suits, whatever the sizes."""
+        """As above; which ways suit, whatever the sizes."""
         super().setup(bottom, top)
-        self._winograd: WinogradLayer | None = None
         self._plain_passes = 0
-        # While weights are trained, their transforms would be made anew in every pass.
-        plane = self.dims == 2 and self.axis == 1 and self._group == 1
-        if self.phase == TEST and plane and WinogradLayer.suits(self.kernel, self.stride, self.blobs[0]):
+        self._ways: list[Way] = []
+        if self.dims == 2 and self.axis == 1:
             bias = self.blobs[1] if self._has_bias else None
-            self._winograd = WinogradLayer(self.blobs[0], bias, self.pad, self.dilation)
-        if plane and fast.wanted():
-            wide = WidePadding(Geometry(*map(pair, (self.kernel, self.stride, self.pad, self.dilation))))
-            self._wide = wide if wide.suits() else None
-        self.computes_parts = self.dims == 2 and self.axis == 1
+            self._slides = Geometry(*map(pair, (self.kernel, self.stride, self.pad, self.dilation)))
+            self._ways = ways_for(Filters(self.blobs[0], bias, self._slides, self._group), self.phase != TEST)
+            self.computes_parts = True
         self.pads_widely = any(p > d * (k - 1) for p, d, k in zip(self.pad, self.dilation, self.kernel))
-        self._versions: list[Kept[Any]] = [Kept(_nothing) for _ in self.blobs]
-        if self._winograd:
-            self._versions[0] = self._winograd.kernels
 
     def reached(self, window: Window, top: Blob) -> Window:
         """Of the outputs those whose kernels overlap this part of the images."""
-        geometry = Geometry(*map(pair, (self.kernel, self._stride, self.pad, self.dilation)))
-        reached = geometry.reached(window, top.shape[2:])
-        return self._winograd.whole_tiles(reached, top) if self._winograd else reached
+        reached = self._slides._replace(stride=pair(self._stride)).reached(window, top.shape[2:])
+        for way in self._ways:
+            reached = way.whole(reached, top)
+        return reached
 
     def parameter_versions(self) -> tuple[int, ...]:
         """Of weights and bias, and of the way that they are computed with."""
-        for version, blob in zip(self._versions, self.blobs):
-            version.of(blob)
-        return (*(version.version for version in self._versions), self._plain_passes)
+        return (*(blob.kept(_nothing)[1] for blob in self.blobs), self._plain_passes)
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self._num_output, self._channels // self._group, *self.kernel)
@@ -335,102 +308,61 @@ class ConvolutionLayer(_Filters):
         return [min(s, most) for s, most in zip(self.stride, places)]
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Of the matrix product: patches, and the outputs before their axes are in order."""
-        if winograd := self._winograd_for(bottom[0], top[0]):
-            return winograd.workspace(bottom[0], top[0])
-        if not self._as_product(bottom[0], top[0]):
-            return super().workspace(bottom, top)
-        patches = self.blobs[0].count_from(1) * top[0].count // self._num_output
-        return patches * (1 if bottom[0].shape[0] == 1 else 2) + top[0].count
+        """Of the way that is gone, if it is known."""
+        way = self._way(bottom[0], top[0])
+        known = way.workspace(bottom[0], top[0]) if way else 0
+        return known or super().workspace(bottom, top)
 
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """The transformed weights."""
-        winograd = self._winograd_for(bottom[0], top[0])
-        return winograd.kept() if winograd else 0
+        """What the way keeps."""
+        way = self._way(bottom[0], top[0])
+        return way.kept() if way else 0
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Winograd's convolution or the matrix product where they pay, else torch's convolution."""
+        """The way that pays, else torch's convolution."""
         self._compute(bottom, top, rectify=False)
 
     def forward_rectified(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        """Winograd's convolution rectifies on the way."""
+        """Some ways rectify."""
         return self._compute(bottom, top, rectify=True)
 
     def _compute(self, bottom: Sequence[Blob], top: Sequence[Blob], rectify: bool) -> bool:
         """Whether the results are rectified, where that is asked for."""
-        if winograd := self._winograd_for(bottom[0], top[0]):
-            if winograd.forward(bottom, top, self.window, rectify):
+        if way := self._way(bottom[0], top[0]):
+            rectify = rectify and way.rectifies
+            if all(way.forward(blob, out, self.window, rectify) for blob, out in zip(bottom, top)):
                 return rectify
             # The plain path rounds differently, everywhere: nothing of it is to stay in the next pass.
             self.window = None
             self._plain_passes += 1
-        if self._as_product(bottom[0], top[0]):
-            self._multiply(bottom, top)
-        elif self._wide is not None and mode.device().type == "cpu":
-            self._pad_less(bottom, top)
-        else:
-            super().forward(bottom, top)
+        super().forward(bottom, top)
         return False
 
-    def _pad_less(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        assert self._wide is not None
-        bias = self.blobs[1].data_tensor if self._has_bias else None
-        for blob, out in zip(bottom, top):
-            x = _channels_last(blob.data_tensor)
-            y = out.own_data(apart_from=x)
-            self._wide.forward(x, self.blobs[0].data_tensor, bias, self._group, y)
-            out.data_tensor = y
+    def _backward_one(self, blob: Blob, out: Blob, wanted: list[bool]) -> None:
+        """The same way backward, as far as it goes."""
+        if way := self._way(blob, out):
+            data, learns = wanted[0], wanted[1:]
+            data = data and not way.data_gradient(blob, out, self.diff_window)
+            if any(learns) and way.parameter_gradients(blob, out, learns):
+                learns = [False, False]
+            wanted = [data, *learns]
+        super()._backward_one(blob, out, wanted)
 
-    def _multiply(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        weight = self.blobs[0].data_tensor.flatten(1)
-        for blob, out in zip(bottom, top):
-            y = product(weight, self._patches(blob.data_tensor))
-            if self._has_bias:
-                y += self.blobs[1].data_tensor.unsqueeze(1)
-            n, channels, *sizes = out.shape
-            out.data_tensor = y.view(channels, n, *sizes).transpose(0, 1).contiguous()
+    def _way(self, blob: Blob, out: Blob) -> Way | None:
+        """The first way that pays for these shapes."""
+        if not self._ways or mode.device().type != "cpu" or not self._belong_together(blob, out):
+            return None
+        return next((way for way in self._ways if way.pays(blob, out)), None)
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """The same ways backward."""
-        winograd = self._winograd_for(bottom[0], top[0])
-        if winograd and winograd.backward(top, propagate_down, bottom, self.diff_window):
-            propagate_down = [False] * len(bottom)
-        if not self._as_product(bottom[0], top[0]):
-            super().backward(top, propagate_down, bottom)
-            return
-        weight = self.blobs[0].data_tensor.flatten(1)
-        for blob, out, wants_data in zip(bottom, top, propagate_down):
-            dy = out.diff_tensor.transpose(0, 1).reshape(self._num_output, -1)
-            if self.param_propagate_down[0]:
-                patches = self._patches(blob.data_tensor)
-                self.blobs[0].diff_tensor.flatten(1).addmm_(dy, patches.t())
-            if self._has_bias and self.param_propagate_down[1]:
-                self.blobs[1].diff_tensor.add_(dy.sum(1))
-            if wants_data:
-                columns = (weight.t() @ dy).view(weight.shape[1], blob.shape[0], -1).transpose(0, 1)
-                blob.diff_tensor = F.fold(columns, blob.shape[2:], *self._window())
-
-    def _winograd_for(self, blob: Blob, out: Blob) -> WinogradLayer | None:
-        return self._winograd if self._winograd is not None and self._winograd.pays(blob, out) else None
-
-    def _few_patches(self, blob: Blob, out: Blob) -> bool:
-        if self.dims != 2 or self.axis != 1 or self._group != 1 or max(self.dilation) > 1:
-            return False
-        patches = out.count // self._num_output * self.blobs[0].count_from(1)
-        return few_patches.pays(self.kernel, patches) and mode.device().type == "cpu" and fast.wanted()
-
-    def _as_product(self, blob: Blob, out: Blob) -> bool:
-        if self.dims != 2 or self.axis != 1 or self._group != 1 or mode.device().type != "cpu":
-            return False
-        places = out.count_from(2)  # of an image: images of one size go one way, however many there are
-        return 0 < places < self._num_output and out.count > 0
-
-    def _window(self) -> list[Any]:
-        return [self.kernel, self.dilation, self.pad, self._stride]
-
-    def _patches(self, x: torch.Tensor) -> torch.Tensor:
-        """(channels * kernel elements, N * output places)."""
-        return F.unfold(x, *self._window()).transpose(0, 1).flatten(1)
+    def _belong_together(self, blob: Blob, out: Blob) -> bool:
+        """Unless somebody has reshaped a blob since the last reshape, which the plain path finds."""
+        n, *sizes = blob.shape[0], *blob.shape[2:]
+        return (
+            blob.shape[1:2] == (self._channels,)
+            and out.shape == (n, self._num_output, *self.conv_size(sizes))
+            and self.blobs[0].shape == self._weight_shape()
+            and (not self._has_bias or self.blobs[1].shape == (self._num_output,))
+        )
 
 
 @register("DepthwiseConvolution")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.blob import Blob, is_channels_last
 from caffe_gp.caffe.layers.base import Layer, scaled
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
@@ -43,6 +43,10 @@ class EltwiseLayer(Layer):
                 raise self.error(f"bottom {i} has shape {blob.shape}, bottom 0 has {bottom[0].shape}")
         top[0].reshape_like(bottom[0])
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """MAX: of each value which bottom it is from, two bytes."""
+        return top[0].count // 2 if self._operation == pb.EltwiseParameter.MAX else 0
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Combine the bottoms from the first to the last."""
         first, second, *rest = (blob.data_tensor for blob in bottom)
@@ -51,8 +55,7 @@ class EltwiseLayer(Layer):
             for x in rest:
                 y.mul_(x)
         elif self._operation == pb.EltwiseParameter.SUM:
-            y = first if self._coeffs[0] == 1 else scaled(first, self._coeffs[0])
-            y = torch.add(y, second, alpha=self._coeffs[1]) if self._coeffs[1] else y.clone()
+            y = self._sum_of_two(first, second, top[0])
             for x, coeff in zip(rest, self._coeffs[2:], strict=True):
                 if coeff:  # 0 leaves a bottom out, NaNs and all
                     y.add_(x, alpha=coeff)
@@ -65,6 +68,15 @@ class EltwiseLayer(Layer):
                 self._winner.masked_fill_(wins, i)
                 y = torch.where(wins, x, y)
         top[0].data_tensor = y
+
+    def _sum_of_two(self, first: torch.Tensor, second: torch.Tensor, top: Blob) -> torch.Tensor:
+        """In the top's own memory, where layouts agree: new memory takes as long as the sum."""
+        one, other = self._coeffs[:2]
+        y = first if one == 1 else scaled(first, one)
+        if not other:
+            return y.clone()
+        fits = first.stride() == second.stride() and is_channels_last(first)
+        return torch.add(y, second, alpha=other, out=top.own_data(first, second) if fits else None)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """SUM: the scaled diff; PROD: times the other factors; MAX: to the winner."""

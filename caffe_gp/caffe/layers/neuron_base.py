@@ -21,6 +21,7 @@ class NeuronLayer(Layer):
     exact_num_bottom = 1
     exact_num_top = 1
     reshapes_by_shape = True
+    keeps_places = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         top[0].reshape_like(bottom[0])

@@ -58,6 +58,7 @@ class BatchNormLayer(Layer):
         param = self.layer_param.batch_norm_param
         given = param.HasField("use_global_stats")
         self._use_global = param.use_global_stats if given else self.phase == TEST
+        self.keeps_places = self._use_global
         self._eps, self._fraction = param.eps, param.moving_average_fraction
         if len(bottom[0].shape) < 2:
             raise self.error(f"needs a bottom with a channel axis, found shape {bottom[0].shape}")
@@ -85,6 +86,10 @@ class BatchNormLayer(Layer):
         self._view = (1, self._channels) + (1,) * (len(shape) - 2)
         self._axes = [0, *range(2, len(shape))]
         top[0].reshape_like(bottom[0])
+
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The result, with batch statistics."""
+        return 0 if self._use_global else bottom[0].count
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """With batch statistics also update the moving sums."""

@@ -85,6 +85,10 @@ class PReLULayer(NeuronLayer):
         if len(bottom.shape) < 2:
             raise self.error(f"needs a bottom with a channel axis, found shape {bottom.shape}")
 
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The input, in place."""
+        return bottom[0].count if bottom[0] is top[0] else 0
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """In place the input is kept aside: with a negative slope its sign cannot be told from the output."""
         x = bottom[0].data_tensor

@@ -7,7 +7,7 @@ import pytest
 
 from caffe_gp.errors import NetError
 
-from .test_changes import INPUT, conv, net_of, put
+from .test_changes import INPUT, TEXT, conv, net_of, put
 
 
 @pytest.fixture
@@ -119,3 +119,50 @@ def test_what_no_layer_writes_is_kept():
         net.forward()
     net.backward()
     assert net.blobs["f"].diff.any()
+
+
+def test_layers_in_place_that_keep_places_keep_the_part(net):
+    """The engine puts such a Bias on the image."""
+    probe = 'layer { name: "probe" type: "Bias" bottom: "data" top: "data" }'
+    probed = net_of(TEXT.replace(INPUT, f"{INPUT} {probe} "))
+    parts = []
+    for one in (net, probed):
+        with one.only_diffs("data"):
+            parts.append(one._needs_now()._parts[one.blobs["a"]])
+    assert parts[0] == parts[1] is not None
+
+
+SCALED = """input: "data" input_shape { dim: 2 dim: 3 dim: 6 dim: 5 } force_backward: true
+layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 4 kernel_size: 1
+  weight_filler { type: "msra" } } }
+layer { name: "s" type: "Scale" bottom: "a" top: "a" scale_param { bias_term: true filler { value: 2 } } }
+layer { name: "r" type: "ReLU" bottom: "a" top: "a" }
+layer { name: "f" type: "InnerProduct" bottom: "a" top: "f" inner_product_param { num_output: 3
+  weight_filler { type: "msra" } } }"""
+
+
+def test_a_forward_for_few_diffs_keeps_no_scales_input():
+    net = net_of(SCALED)
+    put(net, np.random.RandomState(0).normal(size=(2, 3, 6, 5)))
+    with net.only_diffs("data"):
+        net.forward()
+        net.blobs["f"].diff[...] = 1
+        net.backward()
+    found = net.blobs["data"].diff.copy()
+    with pytest.raises(NetError, match="'s' .*needs a forward pass that keeps the layer's input"):
+        net.backward()
+    net.forward()
+    net.backward()
+    np.testing.assert_array_equal(found, net.blobs["data"].diff)
+    assert net.params["s"][0].diff.any()
+
+
+def test_with_a_callback_nothing_is_left_out():
+    net = net_of(SCALED)
+    put(net, np.ones((2, 3, 6, 5)))
+    net.before_backward(lambda layer: None)
+    with net.only_diffs("data"):
+        net.forward()
+        net.blobs["f"].diff[...] = 1
+        net.backward()
+    assert net.params["s"][0].diff.any() and net.blobs["a"].diff.any()
