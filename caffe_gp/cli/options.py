@@ -15,7 +15,7 @@ from caffe_gp.errors import CaffeGPError, UsageError
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
-from caffe_gp.gp import ENCODINGS, INJECTIONS
+from caffe_gp.gp import ENCODINGS, INJECTIONS, STEPS
 from caffe_gp.images.limits import MAX_PIXELS, PIXELS_A_BYTE, PIXELS_VARIABLE, SUSPECT_PIXELS
 from caffe_gp.models import zoo
 
@@ -212,7 +212,7 @@ def add_label_255(group: Options) -> None:
 
 
 def add_method(parser: argparse.ArgumentParser) -> None:
-    """--eps, --blob, --encoding, --iterations, --inject, --seed."""
+    """--eps, --blob, --encoding, --threshold, --step, --iterations, --inject, --seed."""
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
@@ -224,6 +224,18 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     add_blob(group)
     group.add_argument("--encoding", choices=ENCODINGS, default="onehot", help="label encoding")
+    group.add_argument(
+        "--threshold",
+        type=option_types.number,
+        metavar="P",
+        help="of encoding thresholded-onehot: pixels whose confidence is below P send nothing",
+    )
+    group.add_argument(
+        "--step",
+        choices=STEPS,
+        default="sign",
+        help="along the sign of the diff (the paper's), or along the diff, as long as signs are",
+    )
     group.add_argument(
         "--iterations", type=option_types.count, default=1, metavar="N", help="steps of size eps"
     )

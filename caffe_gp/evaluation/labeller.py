@@ -40,6 +40,8 @@ class Labeller:
             iterations=settings.iterations,
             inject=settings.inject,
             seed=settings.seed,
+            step=settings.step,
+            threshold=settings.threshold,
         )
         self._said = any("label maps" in change for change in self.net.changes)
         self.classes: int = self.net.net.blobs[self.gp.score].data.shape[1]

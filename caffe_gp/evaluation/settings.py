@@ -13,7 +13,7 @@ from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation.feeding import Mean, preprocess
 from caffe_gp.files.fields import integer
 from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
-from caffe_gp.gp import encodings
+from caffe_gp.gp import encodings, steps
 from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
@@ -68,6 +68,8 @@ class NetSettings:
     iterations: int = 1
     inject: str | None = None
     seed: int = 0
+    step: str = "sign"
+    threshold: float | None = None
     engine: str = "auto"
     device: str = "cpu"
     batch_size: int = 1
@@ -154,6 +156,12 @@ class NetSettings:
     def _method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used."""
         made = {top for layer in prepared.net.layer for top in layer.top}
+        encodings.checked_threshold(self.encoding, self.threshold)
+        steps.check_step(self.step)
+        # Only where they are not the default, so that older runs can be resumed.
+        more: dict[str, Any] = {} if self.step == "sign" else {"step": self.step}
+        if self.threshold is not None:
+            more["threshold"] = self.threshold
         return {
             "eps": [float(eps) for eps in self.eps],
             "blob": prepared.data if self.blob == "data" and "data" not in made else self.blob,
@@ -162,6 +170,7 @@ class NetSettings:
             "inject": encodings.check_choice(self.encoding, self.inject),
             "iterations": self.iterations,
             "seed": self.seed,
+            **more,
         }
 
 

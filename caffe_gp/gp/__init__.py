@@ -13,10 +13,12 @@ from caffe_gp.gp.encodings import (
 from caffe_gp.gp.neighbours import Neighbours, majority
 from caffe_gp.gp.perturb import GuidedPerturbation
 from caffe_gp.gp.result import GPResult
+from caffe_gp.gp.steps import STEPS
 
 __all__ = [
     "ENCODINGS",
     "INJECTIONS",
+    "STEPS",
     "GPResult",
     "GuidedPerturbation",
     "NeighbourPerturbation",

@@ -19,6 +19,7 @@ from typing import Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError, ZeroGradientError, check_array, did_you_mean
+from caffe_gp.gp import steps
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net, read_data, write_data
@@ -84,7 +85,7 @@ class NeighbourPerturbation(PerturbedNet):
         signal = class_signal(score.reshape(len(score), -1), np.asarray(classes))
         self.set_signal(signal.reshape(score.shape))
         self.restart.backward()
-        direction = self.direction()
+        direction = steps.direction("sign", self.diff())
         # One image may well lie where every ReLU is dead; a net without any gradient is a mistake.
         self._has_gradient = self._has_gradient or bool(direction.any())
         if not self._has_gradient:

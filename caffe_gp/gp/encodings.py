@@ -6,7 +6,9 @@ Softmax output, ``l`` a label distribution, ``z`` the score (the Softmax input).
 
 from __future__ import annotations
 
+import inspect
 import zlib
+from typing import Callable, Union
 
 import numpy as np
 
@@ -14,7 +16,12 @@ from caffe_gp.errors import DataError, UsageError, check_array, did_you_mean
 
 IGNORE_LABEL = 255
 
-ENCODINGS = ("onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth")
+ENCODINGS = (
+    *("onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth", "thresholded-onehot"),
+    "entropy",
+)
+#: A name, or a function of probabilities (y) -> l, or of scores and probabilities (z, y) -> signal.
+Encoding = Union[str, Callable[..., np.ndarray]]
 INJECTIONS = ("score", "softmax-output")
 
 _FEW_PIXELS = 256  # measured
@@ -67,16 +74,60 @@ def softmax_output_signal(y: np.ndarray, l: np.ndarray) -> np.ndarray:  # noqa: 
     return y * (l - (l * y).sum(axis=1, keepdims=True))
 
 
+def entropy_signal(y: np.ndarray) -> np.ndarray:
+    """The direction at the score in which the entropy H of ``y`` falls: -dH/dz = y (ln y + H).
+
+    What test-time entropy minimisation descends (TENT, arXiv 2006.10726), per pixel. DataError for other
+    arrays than floats.
+    """
+    _check_classes(y, "probabilities")
+    logarithms = np.log(np.maximum(y, np.finfo(y.dtype).tiny))
+    entropy = -(y * logarithms).sum(axis=1, keepdims=True)
+    return y * (logarithms + entropy)
+
+
+def signal_of(
+    encoding: Encoding,
+    inject: str,
+    y: np.ndarray,
+    z: Callable[[], np.ndarray],
+    *,
+    truth: np.ndarray | None = None,
+    seeds: list[list[int]] | None = None,
+    threshold: float | None = None,
+) -> np.ndarray:
+    """The error signal at the score of an encoding, shaped like the probabilities ``y``.
+
+    z   gives the scores: only a function (z, y) -> signal needs them
+    The other arguments are those of ``label_distribution``. DataError where a function gives something else
+    than floats of that shape.
+    """
+    if encoding == "entropy":
+        return entropy_signal(y)
+    if callable(encoding) and _takes(encoding) == 2:
+        signal = encoding(z(), y)
+        check_array(signal, "what the encoding's function gives", "f", y.shape)
+        return signal.astype(y.dtype)
+    if callable(encoding):
+        distribution = encoding(y)
+        check_array(distribution, "what the encoding's function gives", "f", y.shape)
+        distribution = distribution.astype(y.dtype)
+    else:
+        distribution = label_distribution(encoding, y, truth=truth, seeds=seeds, threshold=threshold)
+    return (error_signal if inject == "score" else softmax_output_signal)(y, distribution)
+
+
 def label_distribution(
     encoding: str,
     y: np.ndarray,
     *,
     truth: np.ndarray | None = None,
     seeds: list[list[int]] | None = None,
+    threshold: float | None = None,
 ) -> np.ndarray:
     """The distribution ``l`` of one encoding, shaped like ``y``; sums to 1 over classes at every pixel.
 
-    encoding: one of ENCODINGS.
+    encoding: one of ENCODINGS but 'entropy', which is no distribution.
         onehot         1 at the largest y (the pseudo label; ties go to the smaller class)
         random-onehot  1 at a class drawn uniformly for every pixel; ``seeds``: one seed sequence an image
         uniform        1/C everywhere
@@ -84,6 +135,7 @@ def label_distribution(
         soft           y itself (only useful at the Softmax output)
         ground-truth   1 at ``truth``, an integer array shaped like ``y`` without the class axis;
                        all zeros (hence no signal) where it is 255
+        thresholded-onehot   1 at the largest y, and all zeros where that is below ``threshold``
     Raises DataError for missing or impossible ground truth and for a ``y`` that is none, UsageError for an
     unknown encoding.
     """
@@ -107,7 +159,24 @@ def label_distribution(
         return y.copy()
     if encoding == "ground-truth":
         return _from_truth(truth, y)
+    if encoding == "thresholded-onehot":
+        labels, confidence = most_confident(y)
+        return _onehot(labels, y) * (confidence >= checked_threshold(encoding, threshold))[:, np.newaxis]
     raise UsageError(f"unknown encoding '{encoding}'; known are {', '.join(ENCODINGS)}")
+
+
+def checked_threshold(encoding: Encoding, threshold: float | None) -> float:
+    """The threshold. UsageError if one is missing that the encoding needs, is no probability, or idle."""
+    if encoding != "thresholded-onehot":
+        if threshold is not None:
+            raise UsageError(f"a threshold is for encoding 'thresholded-onehot' only, not for {encoding!r}")
+        return 0.0
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not 0 <= threshold <= 1:
+        raise UsageError(
+            "encoding 'thresholded-onehot' needs a threshold in 0..1, like 0.9: the confidence below which a "
+            f"pixel sends nothing; found {threshold!r}"
+        )
+    return float(threshold)
 
 
 def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list[list[int]]:
@@ -118,19 +187,25 @@ def image_seeds(images: np.ndarray, seed: int, iteration: int) -> list[list[int]
     return [[seed, iteration, zlib.crc32(np.ascontiguousarray(image).tobytes())] for image in images]
 
 
-def check_choice(encoding: str, inject: str | None) -> str:
+def check_choice(encoding: Encoding, inject: str | None) -> str:
     """The place to inject an encoding at: ``inject``, or the encoding's own when it is None.
 
-    Raises UsageError for unknown names and for the two pairs whose signal is zero (or rounding noise,
-    which ``sign`` would blow up to full steps).
+    Raises UsageError for unknown names, for signals that belong to the score, and for the two pairs whose
+    signal is zero (or rounding noise, which ``sign`` would blow up to full steps).
     """
-    if encoding not in ENCODINGS:
-        hint = did_you_mean(encoding, ENCODINGS)
-        raise UsageError(f"unknown encoding '{encoding}'{hint} (known: {', '.join(ENCODINGS)})")
+    if not callable(encoding) and encoding not in ENCODINGS:
+        hint = did_you_mean(encoding, ENCODINGS) if isinstance(encoding, str) else ""
+        raise UsageError(
+            f"unknown encoding {encoding!r}{hint} (known: {', '.join(ENCODINGS)}, or a function of the "
+            "probabilities, or of scores and probabilities)"
+        )
+    whole_signal = encoding == "entropy" or callable(encoding) and _takes(encoding) == 2
     if inject is None:
         return "softmax-output" if encoding == "soft" else "score"
     if inject not in INJECTIONS:
         raise UsageError(f"unknown place to inject '{inject}'; known are {', '.join(INJECTIONS)}")
+    if whole_signal and inject != "score":
+        raise UsageError(f"encoding {encoding!r} is a signal at the score: inject='score'")
     if (encoding, inject) == ("soft", "score"):
         raise UsageError(
             "encoding 'soft' (l = y) has a zero error signal at the score; inject='softmax-output'"
@@ -138,6 +213,24 @@ def check_choice(encoding: str, inject: str | None) -> str:
     if (encoding, inject) == ("uniform", "softmax-output"):
         raise UsageError("encoding 'uniform' has a zero error signal at the Softmax output; inject='score'")
     return inject
+
+
+def _takes(function: Callable[..., np.ndarray]) -> int:
+    """How many arrays an encoding's function takes: 1 or 2, else UsageError."""
+    try:
+        given = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a builtin
+        return 1
+    required = [one for one in given if one.default is one.empty and one.kind in _POSITIONAL]
+    if len(required) not in (1, 2):
+        raise UsageError(
+            f"an encoding's function takes the probabilities y, or scores and probabilities (z, y); this one "
+            f"takes {len(required)} arguments: {function!r}"
+        )
+    return len(required)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _check_classes(y: np.ndarray, what: str) -> None:

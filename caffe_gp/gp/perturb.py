@@ -17,7 +17,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError, check_array
-from caffe_gp.gp import encodings
+from caffe_gp.gp import encodings, steps
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
 from caffe_gp.gp.pycaffe import AnyNet, Net, read_data, write_data
@@ -35,7 +35,10 @@ class GuidedPerturbation(PerturbedNet):
     score       blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's Softmax, or
                 its only output
     blob        the blob to perturb: the input ('data') or an inner one ('pool3')
-    encoding    one of ``encodings.ENCODINGS``
+    encoding    one of ``encodings.ENCODINGS``, or a function: of the probabilities y -> a distribution l, or
+                of scores and probabilities (z, y) -> the error signal at the score, all of them (N, C, ...)
+    step        one of ``steps.STEPS``, or a function of the diff: see ``steps.direction``
+    threshold   of the encoding 'thresholded-onehot'
     iterations  number of steps of size eps; the pseudo labels are taken anew before each
     inject      'score' (eq. 5) or 'softmax-output'; default: 'score', but 'softmax-output' for 'soft'
     seed        of the random encoding
@@ -52,10 +55,12 @@ class GuidedPerturbation(PerturbedNet):
         *,
         score: str | None = None,
         blob: str = "data",
-        encoding: str = "onehot",
+        encoding: encodings.Encoding = "onehot",
         iterations: int = 1,
         inject: str | None = None,
         seed: int = 0,
+        step: steps.Step = "sign",
+        threshold: float | None = None,
         on_progress: Progress | None = None,
         allow_zero_gradient: bool = False,
         debug: bool = False,
@@ -65,15 +70,20 @@ class GuidedPerturbation(PerturbedNet):
         if not _is_whole(seed) or not 0 <= seed < 2**32:
             raise UsageError(f"seed must be a whole number in 0..2**32-1, found {seed!r}")
         self.inject = encodings.check_choice(encoding, inject)
+        encodings.checked_threshold(encoding, threshold)
+        steps.check_step(step)
         self.encoding, self.iterations, self.seed = encoding, iterations, seed
+        self.step, self.threshold = step, threshold
         self.on_progress, self.allow_zero_gradient, self.debug = on_progress, allow_zero_gradient, debug
         super().__init__(net, score=score, blob=blob)
         self._prob = _softmax_top(self.net, self.score)
 
     def __repr__(self) -> str:
+        threshold = "" if self.threshold is None else f", threshold={self.threshold:g}"
         return (
-            f"GuidedPerturbation(score={self.score!r}, blob={self.blob!r}, encoding={self.encoding!r}, "
-            f"iterations={self.iterations}, inject={self.inject!r}, seed={self.seed})"
+            f"GuidedPerturbation(score={self.score!r}, blob={self.blob!r}, encoding={self.encoding!r}"
+            f"{threshold}, iterations={self.iterations}, inject={self.inject!r}, step={self.step!r}, "
+            f"seed={self.seed})"
         )
 
     @in_one_thread
@@ -85,6 +95,9 @@ class GuidedPerturbation(PerturbedNet):
         valid: np.ndarray | None = None,
         keep_probabilities: bool = False,
         on_probabilities: Watch | None = None,
+        keep_scores: bool = False,
+        keep_blob: bool = False,
+        keep_diff: bool = False,
     ) -> GPResult:
         """Run the method on a batch of preprocessed images of one size.
 
@@ -96,6 +109,7 @@ class GuidedPerturbation(PerturbedNet):
         on_probabilities   called as ``on_probabilities(k, y)`` with the probabilities (N, C, H, W) before the
                  perturbation, k = 0, and after that of eps[k - 1]: a view that the next pass overwrites. For
                  what needs them all but not all at once.
+        keep_probabilities, keep_scores, keep_blob, keep_diff   what the result holds: see ``GPResult``
         Raises DataError for images, steps, labels or masks that do not fit, ZeroGradientError (see
         there), NetError.
         """
@@ -111,7 +125,8 @@ class GuidedPerturbation(PerturbedNet):
         with clock("forward"):
             self.restart.whole()
         probabilities = self._probabilities()
-        base = Opinions(1, keep_probabilities)
+        scores = self._scores if keep_scores else None
+        base = Opinions(1, keep_probabilities, scores)
         base.add(probabilities)
         if on_probabilities is not None:
             on_probabilities(0, probabilities)
@@ -120,10 +135,12 @@ class GuidedPerturbation(PerturbedNet):
         signal = self._signal(probabilities, labels, valid, seeds, iteration=0)
         direction = self._push_back(signal, valid, clock)
         start = np.array(read_data(self.net.blobs[self.blob]), order="C")
+        diff = self.diff().copy() if keep_diff else None
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
-        after = Opinions(len(values), keep_probabilities)
-        perturbations = []
+        after = Opinions(len(values), keep_probabilities, scores)
+        perturbations: list[np.ndarray] = []
+        moved_blobs: list[np.ndarray] = []
         for k, value in enumerate(values):
             moved = direction
             probabilities = self._step(start, value, moved, clock)
@@ -133,11 +150,18 @@ class GuidedPerturbation(PerturbedNet):
                 probabilities = self._step(start, value, moved, clock)
             after.add(probabilities)
             perturbations.append(moved)
+            if keep_blob:
+                moved_blobs.append(np.array(read_data(self.net.blobs[self.blob]), order="C"))
             if on_probabilities is not None:
                 on_probabilities(k + 1, probabilities)
             if self.debug:
                 self._check_moved(base.confidence[0], after.confidence[k], value, moved)
-        return gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
+        result = gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
+        if keep_blob:
+            result.base_blob = start
+            result.blob = moved_blobs[0] if np.ndim(eps) == 0 else np.stack(moved_blobs)
+        result.diff = diff
+        return result
 
     # ---- the parts of a step
 
@@ -154,7 +178,7 @@ class GuidedPerturbation(PerturbedNet):
                     f"the Softmax '{self._prob}' has the classes of '{self.score}' on another axis than 1, "
                     "where guided perturbations need them: name the blob of class scores with score="
                 )
-        return encodings.softmax(np.ascontiguousarray(read_data(self.net.blobs[self.score])))
+        return encodings.softmax(self._scores())
 
     def _signal(
         self,
@@ -164,13 +188,15 @@ class GuidedPerturbation(PerturbedNet):
         seeds: Callable[[int], list[list[int]]] | None,
         iteration: int,
     ) -> np.ndarray:
-        distribution = encodings.label_distribution(
-            self.encoding, y, truth=truth, seeds=seeds(iteration) if seeds else None
+        signal = encodings.signal_of(
+            self.encoding,
+            self.inject,
+            y,
+            self._scores,
+            truth=truth,
+            seeds=seeds(iteration) if seeds else None,
+            threshold=self.threshold,
         )
-        if self.inject == "score":
-            signal = encodings.error_signal(y, distribution)
-        else:
-            signal = encodings.softmax_output_signal(y, distribution)
         if valid is not None:
             expected = y.shape[:1] + y.shape[2:]
             if valid.shape != expected:
@@ -178,12 +204,16 @@ class GuidedPerturbation(PerturbedNet):
             signal *= valid[:, np.newaxis]
         return signal
 
+    def _scores(self) -> np.ndarray:
+        """What the Softmax gets, (N, C, ...): to be read at once."""
+        return np.ascontiguousarray(read_data(self.net.blobs[self.score]))
+
     def _push_back(self, signal: np.ndarray, valid: np.ndarray | None, clock: _Clock) -> np.ndarray:
-        """sign(diff) at the blob, int8, for an error signal at the score."""
+        """The direction at the blob for an error signal at the score."""
         self.set_signal(signal)
         with clock("backward"):
             self.restart.backward()
-        direction = self.direction()
+        direction = steps.direction(self.step, self.diff())
         if not direction.any() and not self.allow_zero_gradient:
             raise ZeroGradientError(self.why_no_gradient("" if signal.any() else self._why_no_signal()))
         if valid is not None and self.blob == self.input and valid.shape[1:] == direction.shape[2:]:

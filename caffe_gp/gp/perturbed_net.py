@@ -91,12 +91,12 @@ class PerturbedNet:
             raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
         write_diff(self.net.blobs[self.score], signal)
 
-    def direction(self) -> np.ndarray:
-        """sign(diff) of the blob after ``restart.backward()``, int8 in its shape. NetError for NaN."""
-        direction = np.sign(np.ascontiguousarray(read_diff(self.net.blobs[self.blob])))
-        if np.isnan(direction).any():
+    def diff(self) -> np.ndarray:
+        """The blob's diff after ``restart.backward()``, to be read at once. NetError for NaN."""
+        diff = np.ascontiguousarray(read_diff(self.net.blobs[self.blob]))
+        if np.isnan(diff).any():
             raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
-        return direction.astype(np.int8)
+        return diff
 
     def why_no_gradient(self, no_signal: str) -> str:
         """The message for a diff that is zero everywhere; ``no_signal``: why the signal may be, or ''."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
@@ -25,8 +25,13 @@ class GPResult:
     confidence          (N, H, W) float32: the same after
     perturbation        int8, shaped like the blob: the sum over iterations of sign(diff); times eps it is
                         what was added. With one iteration it is the same for every eps: for a list, a
-                        read-only view of one array.
-    base_probabilities, probabilities   (N, C, H, W) float32; None unless asked for
+                        read-only view of one array. float32 for other steps than signs.
+    None unless asked for:
+    base_probabilities, probabilities   (N, C, H, W) float32
+    base_scores, scores   likewise, what the Softmax gets
+    base_blob, blob     the blob's values before and after, float32
+    diff                the blob's first diff, float32, the same for every eps
+
     seconds             'forward', 'backward', 'forward_perturbed': wall-clock time of all passes of that kind
     passes              number of passes of each of these kinds
     """
@@ -41,6 +46,31 @@ class GPResult:
     probabilities: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     passes: dict[str, int] = field(default_factory=dict)
+    base_scores: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    base_blob: np.ndarray | None = None
+    blob: np.ndarray | None = None
+    diff: np.ndarray | None = None
+
+    @property
+    def switched_labels(self) -> np.ndarray:
+        """The label of the surer of both passes at each pixel, shaped like ``labels``; base on ties."""
+        return np.where(self.confidence > self.base_confidence, self.labels, self.base_labels)
+
+    def __repr__(self) -> str:
+        """What is of interest in one look, without arrays."""
+        changed = [float((labels != self.base_labels).mean()) for labels in self._each(self.labels)]
+        confidence = [float(values.mean()) for values in self._each(self.confidence)]
+        steps = ", ".join(
+            f"eps {eps:g}: {100 * share:.2f} % changed, confidence {sure:.4f}"
+            for eps, share, sure in zip(self.eps, changed, confidence)
+        )
+        shape = " x ".join(map(str, self.base_labels.shape))
+        return f"<GPResult of {shape} labels, confidence {float(self.base_confidence.mean()):.4f}; {steps}>"
+
+    def _each(self, values: np.ndarray) -> Sequence[np.ndarray]:
+        """Those of every eps."""
+        return list(values) if values.ndim > self.base_labels.ndim else [values]
 
 
 class Opinions:
@@ -52,9 +82,13 @@ class Opinions:
     labels: np.ndarray
     confidence: np.ndarray
     probabilities: np.ndarray | None = None
+    scores: np.ndarray | None = None
 
-    def __init__(self, count: int, keep_probabilities: bool) -> None:
-        self._count, self._keep, self._done = count, keep_probabilities, 0
+    def __init__(
+        self, count: int, keep_probabilities: bool, scores: Callable[[], np.ndarray] | None = None
+    ) -> None:
+        """scores: gives those of the last pass, if they are to be kept."""
+        self._count, self._keep, self._scores, self._done = count, keep_probabilities, scores, 0
 
     def add(self, y: np.ndarray) -> None:
         """Take the opinion of a pass from its probabilities (N, C, ...)."""
@@ -67,6 +101,11 @@ class Opinions:
         self.labels[self._done], self.confidence[self._done] = labels, confidence
         if self.probabilities is not None:
             self.probabilities[self._done] = y
+        if self._scores is not None:
+            z = self._scores()
+            if self.scores is None:
+                self.scores = np.empty((self._count, *z.shape), z.dtype)
+            self.scores[self._done] = z
         self._done += 1
 
 
@@ -90,6 +129,8 @@ def gp_result(
         perturbation=perturbations[0] if which == 0 else _stacked(perturbations),
         base_probabilities=None if base.probabilities is None else base.probabilities[0],
         probabilities=None if after.probabilities is None else after.probabilities[which],
+        base_scores=None if base.scores is None else base.scores[0],
+        scores=None if after.scores is None else after.scores[which],
         seconds=seconds,
         passes=passes,
     )

@@ -73,6 +73,55 @@ def test_one_hot_signal_is_the_derivative_of_the_confidence():
         assert signal[index] == pytest.approx(slope, abs=1e-9)
 
 
+def test_entropy_signal_is_the_descent_of_the_entropy():
+    z = np.random.RandomState(2).standard_normal((2, 5, 3))
+    y = nets.softmax64(z)
+    signal, h = encodings.entropy_signal(y), 1e-6
+
+    def entropy(scores):
+        p = nets.softmax64(scores)
+        return -(p * np.log(p)).sum()
+
+    for index in [(0, 0, 0), (1, 3, 2), (1, 4, 1)]:
+        up, down = z.copy(), z.copy()
+        up[index] += h
+        down[index] -= h
+        assert signal[index] == pytest.approx(-(entropy(up) - entropy(down)) / (2 * h), abs=1e-8)
+    sure = np.array([[1, 0, 0]], np.float32)
+    assert not encodings.entropy_signal(sure).any()
+
+
+def test_below_the_threshold_nothing_is_sent():
+    y = np.array([[[0.6, 0.5, 0.2], [0.3, 0.4, 0.1], [0.1, 0.1, 0.7]]], np.float32)
+    l = encodings.label_distribution("thresholded-onehot", y, threshold=0.6)  # noqa: E741
+    assert l.tolist() == [[[1, 0, 0], [0, 0, 0], [0, 0, 1]]]
+    for wrong in (None, -0.1, 1.5, "0.5", True, float("nan")):
+        with pytest.raises(CaffeGPError, match=r"needs a threshold in 0\.\.1, like 0\.9"):
+            encodings.label_distribution("thresholded-onehot", y, threshold=wrong)
+    with pytest.raises(CaffeGPError, match="for encoding 'thresholded-onehot' only, not for 'onehot'"):
+        encodings.checked_threshold("onehot", 0.5)
+
+
+def test_a_function_gives_the_distribution_or_the_signal():
+    z = np.random.RandomState(3).standard_normal((2, 4, 3)).astype(np.float32)
+    y = nets.softmax64(z).astype(np.float32)
+
+    def signal(encoding, inject="score"):
+        return encodings.signal_of(encoding, inject, y, lambda: z)
+
+    uniform = encodings.error_signal(y, encodings.label_distribution("uniform", y))
+    np.testing.assert_array_equal(signal(lambda y: np.full_like(y, 1 / 4)), uniform)
+    np.testing.assert_array_equal(signal(lambda z, y: z * y), z * y)
+    assert signal(lambda y: np.full(y.shape, 0.25)).dtype == np.float32
+    with pytest.raises(DataError, match="what the encoding's function gives"):
+        signal(lambda y: y[:, :1])
+    with pytest.raises(CaffeGPError, match="takes the probabilities y, or scores and probabilities"):
+        encodings.check_choice(lambda a, b, c: a, None)
+    with pytest.raises(CaffeGPError, match="is a signal at the score"):
+        encodings.check_choice("entropy", "softmax-output")
+    assert encodings.check_choice(lambda y, scale=2: y, "softmax-output") == "softmax-output"
+
+
 @pytest.mark.parametrize("encoding", ["onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth"])
 @pytest.mark.parametrize("shape", [(2, 5, 6, 7), (3, 5)])
 def test_every_distribution_sums_to_one(encoding, shape):

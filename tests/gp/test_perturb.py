@@ -655,3 +655,89 @@ def test_layers_are_read_in_running_order(tmp_path):
     layers = view_layers(fcn_net(tmp_path, "32s").net)
     assert [layer.name for layer in layers[:4]] == ["input", "probe", "data_probe_0_split", "conv1_1"]
     assert layers[3].type == "Convolution" and layers[3].tops == ("conv1_1",)
+
+
+def test_what_is_kept_when_asked_for(tmp_path):
+    loaded = fcn_net(tmp_path)
+    gp = GuidedPerturbation(loaded, blob="pool3")
+    result = gp(images(), [0.1, -0.2], keep_scores=True, keep_blob=True, keep_diff=True)
+    assert result.scores.shape == (2, *result.base_scores.shape)
+    np.testing.assert_array_equal(result.scores[1].argmax(axis=1), result.labels[1])
+    np.testing.assert_array_equal(np.sign(result.diff), result.perturbation[0])
+    for eps, blob in zip(result.eps, result.blob):
+        np.testing.assert_array_equal(blob, np.float32(eps) * result.perturbation[0] + result.base_blob)
+    alone = gp(images(), 0.1, keep_blob=True)
+    np.testing.assert_array_equal(alone.blob, result.blob[0])
+    assert alone.scores is None and alone.diff is None
+
+
+def test_switching_keeps_the_surer_label(tmp_path):
+    result = GuidedPerturbation(fcn_net(tmp_path))(images(), [0.5, -0.5])
+    for labels, confidence, switched in zip(result.labels, result.confidence, result.switched_labels):
+        surer = confidence > result.base_confidence
+        assert 0 < surer.mean() < 1
+        np.testing.assert_array_equal(switched[surer], labels[surer])
+        np.testing.assert_array_equal(switched[~surer], result.base_labels[~surer])
+    single = GuidedPerturbation(fcn_net(tmp_path))(images(), 0.5)
+    np.testing.assert_array_equal(single.switched_labels, result.switched_labels[0])
+
+
+def test_a_step_along_the_gradient_is_as_long_as_signs(tmp_path):
+    loaded = fcn_net(tmp_path)
+    batch = np.concatenate([images(), 3 * images()])
+    result = GuidedPerturbation(loaded, step="gradient")(batch, 0.01, keep_diff=True)
+    assert result.perturbation.dtype == np.float32
+    for direction, diff in zip(result.perturbation, result.diff):
+        assert np.sqrt((direction.astype(np.float64) ** 2).mean()) == pytest.approx(1, rel=1e-5)
+        cosine = (direction * diff).sum() / np.sqrt((direction**2).sum() * (diff**2).sum())
+        assert cosine == pytest.approx(1, abs=1e-5)
+    by_function = GuidedPerturbation(loaded, step=lambda diff: np.sign(diff))(batch, 0.01)
+    np.testing.assert_array_equal(by_function.labels, GuidedPerturbation(loaded)(batch, 0.01).labels)
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ({"step": "sgn"}, "unknown step 'sgn'; did you mean sign"),
+        ({"step": 1}, "unknown step 1"),
+        ({"encoding": 3}, "unknown encoding 3"),
+        ({"encoding": "thresholded-onehot"}, "needs a threshold"),
+        ({"threshold": 0.5}, "only, not for 'onehot'"),
+    ],
+)
+def test_bad_steps_and_encodings(tmp_path, more, message):
+    with pytest.raises(CaffeGPError, match=message):
+        GuidedPerturbation(fcn_net(tmp_path), **more)
+
+
+@pytest.mark.parametrize("step", [lambda diff: diff[:, :1], lambda diff: diff * np.nan, lambda diff: None])
+def test_what_a_step_s_function_must_give(tmp_path, step):
+    with pytest.raises(CaffeGPError, match="what the step's function gives"):
+        GuidedPerturbation(fcn_net(tmp_path), step=step)(images(), 0.1)
+
+
+def test_entropy_falls_and_thresholds_silence(tmp_path):
+    loaded = fcn_net(tmp_path)
+    result = GuidedPerturbation(loaded, encoding="entropy")(images(), [1e-3, -1e-3], keep_probabilities=True)
+
+    def entropy(y):
+        y = y.astype(np.float64)
+        return -(y * np.log(y)).sum()
+
+    down, up = (entropy(y) for y in result.probabilities)
+    assert down < entropy(result.base_probabilities) < up
+    limit = float(np.median(result.base_confidence))
+    some = GuidedPerturbation(loaded, encoding="thresholded-onehot", threshold=limit)(
+        images(), 0.0, keep_diff=True
+    )
+    assert some.diff.any()
+    with pytest.raises(ZeroGradientError):
+        GuidedPerturbation(loaded, encoding="thresholded-onehot", threshold=1.0)(images(), 0.1)
+
+
+def test_a_result_says_in_one_line_what_it_is(tmp_path):
+    text = repr(GuidedPerturbation(fcn_net(tmp_path))(images(), [0.5, 1]))
+    assert len(text) < 300 and "\n" not in text
+    assert re.match(
+        r"<GPResult of 1 x \d+ x \d+ labels, confidence 0\.\d+; eps 0\.5: \d+\.\d+ % changed", text
+    )
