@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from caffe_gp.caffe import memory, mode
-from caffe_gp.caffe.fast.kept import Kept
+from caffe_gp.caffe.fast.kept import Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
@@ -19,7 +19,6 @@ MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
 
 T = TypeVar("T")
-State = tuple[int, int, int]  # of a memory: which, how often changed as a whole, how often by torch
 _SERIALS = itertools.count()
 _RELEASED = (
     "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "

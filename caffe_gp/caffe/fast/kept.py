@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
-if TYPE_CHECKING:
-    from caffe_gp.caffe.blob import State
-
 T = TypeVar("T")
+State = tuple[int, int, int]  # of a memory: which, how often changed as a whole, how often by torch
 MOST_COMPARED = 1 << 23  # more than the largest 3 x 3 convolutions have, fewer than an FCN's fc6
 _VERSIONS = itertools.count(1)  # no two are alike, of whatever memory
 
