@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import Message
 
 from caffe_gp import proto
 from caffe_gp.engines.fitting import check_weights, never_filled, set_channels, stored_blobs
 from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
-from caffe_gp.errors import CaffeGPError, with_source
+from caffe_gp.errors import CaffeGPError, UsageError, with_source
 from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
 from caffe_gp.surgery.prepare import Prepared, prepare
 
+IN_MEMORY = "<NetParameter>"  # the name in messages of a net that no file describes
 
-@dataclass
+
+@dataclass(repr=False)
 class GPNet:
     """A loaded net that is ready for guided perturbations.
 
@@ -47,6 +50,14 @@ class GPNet:
     other_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        blobs = (f"{name} {tuple(self.net.blobs[name].shape)}" for name in (self.data, self.score))
+        weights = self.caffemodel or "the fillers' weights"
+        return (
+            f"<GPNet {self.prototxt} with {weights}: {' -> '.join(blobs)}; engine {self.engine}, "
+            f"{self.device}; {len(self.changes)} changes>"
+        )
+
     @property
     def prepared_prototxt(self) -> str:
         """The text of ``prepared``."""
@@ -54,7 +65,7 @@ class GPNet:
 
 
 def load_net(
-    prototxt: str | os.PathLike,
+    prototxt: str | os.PathLike | Message,
     caffemodel: str | os.PathLike | None = None,
     *,
     engine: str = "auto",
@@ -68,7 +79,7 @@ def load_net(
     allow_python_layers: Sequence[str] | None = None,
     allow_missing_weights: bool = False,
 ) -> GPNet:
-    """Load any Caffe net (deploy, train/val or released files) for guided perturbations.
+    """Load any Caffe net (deploy, train/val or released files, or a NetParameter) for guided perturbations.
 
     The prototxt is read, edited by ``prepare`` (see there for ``score`` to ``inputs``) and loaded with the
     weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched. A layer that
@@ -91,6 +102,7 @@ def load_net(
         defines=defines,
         allow_python_layers=allow_python_layers,
     )
+    prototxt = prototxt if isinstance(prototxt, (str, os.PathLike)) else IN_MEMORY
     in_session = resolve(engine) == "bvlc" and not in_child()
     if in_session:
         try_in_child(_rehearse, prepared, prototxt, caffemodel, allow_missing_weights)
@@ -160,7 +172,7 @@ def open_net(
 
 
 def prepare_net(
-    prototxt: str | os.PathLike,
+    prototxt: str | os.PathLike | Message,
     caffemodel: str | os.PathLike | None = None,
     *,
     engine: str = "auto",
@@ -176,8 +188,17 @@ def prepare_net(
 
     A ``caffemodel`` that is no weights file is refused here already.
     """
-    prototxt = os.fspath(prototxt)
-    param = proto.read_net_param(prototxt, defines=defines)
+    if isinstance(prototxt, (str, os.PathLike)):
+        source = os.fspath(prototxt)
+        param = proto.read_net_param(source, defines=defines)
+    elif getattr(getattr(prototxt, "DESCRIPTOR", None), "name", "") == "NetParameter":
+        # By its text: BVLC's and the forks' classes have other numbers for some of the names.
+        source = IN_MEMORY
+        param = proto.parse_net_param(proto.to_text(prototxt), source, defines=defines)
+    else:
+        raise UsageError(
+            f"a net is the path of a prototxt or a NetParameter, found {type(prototxt).__name__}"
+        )
     try:
         prepared = prepare(
             param,
@@ -190,7 +211,7 @@ def prepare_net(
         )
         check_allowed(prepared.net, allow_python_layers)
     except CaffeGPError as error:
-        raise with_source(error, prototxt) from error
+        raise with_source(error, source) from error
     if caffemodel is not None:
         stored = stored_blobs(os.fspath(caffemodel))
         if prepared.channels_are_guess:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import re
 import select
 import signal
 import sys
@@ -14,8 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe_gp import engines
-from caffe_gp.errors import DataError, EngineError, NetError, PrototxtError, WeightsError
+from caffe_gp import engines, proto
+from caffe_gp.errors import (
+    CaffeGPError,
+    DataError,
+    EngineError,
+    NetError,
+    PrototxtError,
+    UsageError,
+    WeightsError,
+)
 from caffe_gp.gp import GuidedPerturbation
 from conformance import gp_nets as nets
 
@@ -364,3 +373,25 @@ def test_bvlc_caffe_s_last_words_reach_the_user(tmp_path):
 
     with pytest.raises(EngineError, match=r"BVLC Caffe stopped at \w+\.\w+:\d+: Check failed"):
         engines.run_guarded(load)
+
+
+def test_a_net_described_in_memory(tmp_path):
+    text = nets.input_layer((1, 3, 8, 8)) + nets.fcn("8s")
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    param = proto.read_net_param(path)
+    loaded = engines.load_net(param)
+    assert loaded.prototxt == "<NetParameter>"
+    assert loaded.net.blobs[loaded.score].data.shape == engines.load_net(path).net.blobs["score"].data.shape
+    param.layer[1].type = "Nothing"
+    with pytest.raises(CaffeGPError, match="<NetParameter>"):
+        engines.load_net(param)
+    with pytest.raises(UsageError, match="the path of a prototxt or a NetParameter, found int"):
+        engines.load_net(3)
+
+
+def test_a_loaded_net_is_shown_in_one_line(tmp_path):
+    loaded = nets.load(tmp_path, nets.input_layer((1, 3, 8, 8)) + nets.fcn("8s"))
+    text = repr(loaded)
+    assert "\n" not in text and len(text) < 400
+    assert re.search(r"\.prototxt with .*: data \(1, 3, 8, 8\) -> score \(1, \d+, \d+, \d+\); engine", text)
