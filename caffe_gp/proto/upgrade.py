@@ -30,6 +30,10 @@ V1_TYPES = {
     "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
     "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
     "SEG_ACCURACY": "SegAccuracy",
+    "ELTWISE_ACCURACY": "EltwiseAccuracy", "RED_SOFTMAX_LOSS": "RedSoftmaxLoss",
+    "RED_ACCURACY": "RedAccuracy", "WINDOW_SEG_DATA": "WindowSegData",
+    "WINDOW_INST_SEG_DATA": "WindowInstSegData", "BIN_ACCURACY": "BinAccuracy",
+    "DENSE_IMAGE_DATA": "DenseImageData", "RELU6": "ReLU6",
 }
 # fmt: on
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import UnknownLayerTypeError
-from caffe_gp.proto import schema
+from caffe_gp.errors import NetError, UnknownLayerTypeError
+from caffe_gp.proto import forks
 from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
 
 _REGISTRY: dict[str, type[Layer]] = {}
@@ -42,15 +42,31 @@ def check_layer_types(net_param: Any, source: str) -> None:
     for layer in net_param.layer:
         if layer.type not in known:
             what = f"layer '{layer.name}' has the unknown type '{layer.type}'"
-            raise UnknownLayerTypeError(f"{source}: {what}{_hint(layer.type, known)}")
+            raise UnknownLayerTypeError(f"{source}: {what}{_hint(layer, known)}")
 
 
-def _hint(layer_type: str, known: list[str]) -> str:
-    fork = schema.fork_of_type(layer_type)
+def check_forks_fields(param: Any, source: str) -> None:
+    """Raise NetError for a field of a fork, in a NetParameter or a layer of it, that nothing here heeds.
+
+    The transform of a layer that brings no images counts for nothing, as in Caffe.
+    """
+    for message in (param, *param.layer):
+        is_layer = message is not param
+        brings = is_layer and not message.bottom and message.type not in ("Input", "DummyData", "Parameter")
+        for name in forks.unheeded(message, but=() if brings else ("transform_param",)):
+            where = f"layer '{message.name}' ({message.type}): " if is_layer else ""
+            raise NetError(
+                f"{source}: {where}{name} is {forks.whose(name)}, which changes what is computed; that is "
+                "not available here. Remove it if the net does not depend on it"
+            )
+
+
+def _hint(layer: Any, known: list[str]) -> str:
+    fork = forks.fork_of(layer.type)
     if fork:
-        return f". It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}"
-    near = difflib.get_close_matches(layer_type, known, n=3, cutoff=0.5) or known
-    return f"; nearest known types: {', '.join(near)}"
+        return f". It comes from a fork of Caffe: {fork}. What to do: {forks.unavailable(layer)}"
+    near = difflib.get_close_matches(layer.type, known, n=3, cutoff=0.5) or known
+    return f"; nearest known types: {', '.join(near)}. If it is a layer of your own, {forks.WRITE_IT}"
 
 
 def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
