@@ -277,10 +277,13 @@ def _describe_weights(path: str) -> FileDescription:
             shapes = [blob.shape for blob in held]
             rows.append(LayerRow(name, type_name, shapes, _count(shapes), bool(blobs) and not held))
             found.setdefault(name, blobs)
+        raw = sorted({blob.raw for _, blobs in weights for blob in blobs if blob is not None and blob.raw})
         version = "" if is_hdf5 else weights.format.split()[-1]
     kind = "HDF5 weights" if is_hdf5 else "caffemodel"
     models, unknown = _fitting_models(found)
     facts = {}
+    if raw:
+        facts["values"] = f"raw, {', '.join(raw)}: of NVIDIA Caffe or OpenCV; read here as float"
     if unknown:
         facts["not compared"] = f"{', '.join(unknown)} (that needs the embedded Caffe's PyTorch)"
     return _description(path, kind, version, rows, models=models, facts=facts)

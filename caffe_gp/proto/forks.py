@@ -257,17 +257,27 @@ def unheeded(message: Any, *, but: Sequence[str] = ()) -> list[str]:
     ]
 
 
-def _marked(message: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    """(name, mark) of the set fields that the schema marks, at every depth but a net's layers."""
+def remove_ignored(message: Any) -> list[str]:
+    """Remove the set fields that change nothing, in place; their names, as of ``unheeded``."""
+    return [name for name, mark in list(_marked(message, "", remove="ignored")) if mark == "ignored"]
+
+
+def _marked(message: Any, prefix: str, remove: str = "") -> Iterator[tuple[str, str]]:
+    """(name, mark) of the set fields that the schema marks, at every depth but a net's layers.
+
+    remove   those with this mark are removed
+    """
     for field, value in message.ListFields():
         if field.name in ("layer", "layers", "net_param", "train_net_param", "test_net_param", "blobs"):
             continue
         mark = pb.MARKS.get((message.DESCRIPTOR.name, field.name))
-        if mark and _says_something(field, value):
+        if mark and (mark == remove or _says_something(field, value)):
             yield f"{prefix}{field.name}", mark
+            if mark == remove:
+                message.ClearField(field.name)
         elif field.message_type is not None:
             for one in value if hasattr(value, "add") else [value]:
-                yield from _marked(one, f"{prefix}{field.name}.")
+                yield from _marked(one, f"{prefix}{field.name}.", remove)
 
 
 def _says_something(field: Any, value: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
+from caffe_gp.proto.batch_norm import BLOBS, STATISTICS, has_scale_and_bias
+
 
 def blob_count(layer: Any) -> int:
     """How many parameter blobs a layer has, told from its description; 0 for types without (or unknown)."""
@@ -20,7 +22,9 @@ def blob_count(layer: Any) -> int:
         return own_bottom + layer.scale_param.bias_term
     if layer.type == "Bias":
         return own_bottom
-    fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
+    if layer.type == "BatchNorm":
+        return BLOBS if has_scale_and_bias(layer.batch_norm_param) else STATISTICS
+    fixed = {"PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
     count = fixed.get(layer.type, len(layer.param))
     return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
 

@@ -45,6 +45,7 @@ class Prepared:
     placing  where positions of the input lie in the scores; None where that does not follow from the layers
     fixed    the layer that takes images of the net's own size only, and why; '' where none does
     transform   what the data layer that was replaced does to its images; None where nothing says it
+    parts    layers that have the last blobs of another layer of a weights file, and that layer's name
     """
 
     net: Any
@@ -58,6 +59,7 @@ class Prepared:
     transform: Transform | None = None
     placing: Placing = None
     fixed: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -128,8 +130,7 @@ def prepare(
     placing = _placing(net, fed.data, score, changes)
     prob = add_softmax(net, original, score, changes)
     probe = add_probe(net, fed.data, changes)
-    if engine == "bvlc":
-        forks.replace(net, changes)
+    parts = forks.replace(net, changes) if engine == "bvlc" else {}
     return Prepared(
         net,
         fed.data,
@@ -142,6 +143,7 @@ def prepare(
         transform_of(fed.source),
         placing,
         fixed,
+        parts,
     )
 
 
