@@ -9,7 +9,7 @@ from typing import Any, Iterable, Tuple
 from google.protobuf import text_format
 
 from ..errors import PrototxtError
-from . import forks
+from . import forks, own_fields
 from . import messages as pb
 from .upgrade import V1_TYPES
 
@@ -50,7 +50,8 @@ def explain(error: text_format.ParseError, text: str, filename: str) -> Prototxt
     )
     layer = _layer(text, blocks)
     said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."  # it may quote a line of any length
-    return PrototxtError(f"{filename}:{line}:{column or 1}: {layer + ': ' if layer else ''}{said}")
+    column = own_fields.column(text.split("\n")[line - 1], column or 1)
+    return PrototxtError(f"{filename}:{line}:{column}: {layer + ': ' if layer else ''}{said}")
 
 
 def _open_blocks(text: str, end: int) -> list[Block]:
@@ -112,6 +113,7 @@ def _unknown_field(message: str) -> str:
     owner, name = found.groups()
     known = [field.name for field in _message_named(owner).fields] if _message_named(owner) else []
     hints, kind = [], owner.split(".", 1)[-1]
+    known += own_fields.names() if kind == "LayerParameter" else []
     of_layer = kind in ("LayerParameter", "V1LayerParameter") and name.endswith("_param")
     fork, near = forks.fork_of(name), _nearest(name, known)
     if of_layer and (fork or not difflib.get_close_matches(name, known, cutoff=0.85)):

@@ -60,7 +60,7 @@ def add_items(
 ) -> None:
     """Give a message the enums and fields of ``items``. ValueError for one that is not in the notation.
 
-    package   whose messages and enums the fields may have as types
+    package   that the message is in; '' for none. Fields may have messages and enums of 'caffe' as types.
     marks     gets 'ignored' and 'refused' by field
     """
     enums: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
@@ -70,7 +70,7 @@ def add_items(
             if words[1] not in enums:  # a long enum is written over several lines
                 enums[words[1]] = message.enum_type.add(name=words[1])
             for word in words[2:]:
-                value_name, value = word.split("=")
+                value_name, _, value = word.partition("=")
                 enums[words[1]].value.add(name=value_name, number=int(value))
             continue
         match = _FIELD.match(item)
@@ -88,10 +88,10 @@ def add_items(
             field.type = _SCALARS[type_name]
         elif type_name in enums:
             field.type = _F.TYPE_ENUM
-            field.type_name = f".{package}.{message.name}.{type_name}"
+            field.type_name = f"{package and '.'}{package}.{message.name}.{type_name}"
         else:
             field.type = _F.TYPE_ENUM if type_name in schema.TOP_LEVEL_ENUMS else _F.TYPE_MESSAGE
-            field.type_name = f".{package}.{type_name}"
+            field.type_name = f".caffe.{type_name}"
         if " =" in item:
             field.default_value = default or ""
         if word:
@@ -114,6 +114,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             raise AssertionError(f"schema.py, message {name}: {error}") from None
         MARKS.update({(name, field): word for field, word in marks.items()})
     _add_fork_fields(messages["V1LayerParameter"], messages["LayerParameter"])
+    messages["LayerParameter"].extension_range.add(start=schema.OWN_FIELDS[0], end=schema.OWN_FIELDS[1])
     return proto
 
 
@@ -126,7 +127,8 @@ def _add_fork_fields(old: Any, today: Any) -> None:
             old.field[-1].number += schema.FORK_NUMBERS
 
 
-def _message_class(descriptor: Any) -> Any:
+def message_class(descriptor: Any) -> Any:
+    """The class of a message of ``POOL``."""
     if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22; the factory object left with 5
         return message_factory.GetMessageClass(descriptor)
     return _FACTORY.GetPrototype(descriptor)
@@ -142,7 +144,7 @@ DESCRIPTOR = POOL.FindFileByName(FILE_DESCRIPTOR_PROTO.name)
 
 #: All message classes by name, also attributes of this module.
 MESSAGES: dict[str, Any] = {
-    name: _message_class(DESCRIPTOR.message_types_by_name[name]) for name in DESCRIPTOR.message_types_by_name
+    name: message_class(DESCRIPTOR.message_types_by_name[name]) for name in DESCRIPTOR.message_types_by_name
 }
 globals().update(MESSAGES)
 globals().update({name: number for values in schema.TOP_LEVEL_ENUMS.values() for name, number in values})

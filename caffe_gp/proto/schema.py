@@ -39,6 +39,8 @@ from __future__ import annotations
 
 #: Numbers from here up are ours; a field below it has Caffe's own number.
 FORK_NUMBERS = 10000
+#: Of the fields that programs add to LayerParameter (``own_fields.py``), from the first to before the second.
+OWN_FIELDS = 1 << 28, 1 << 29
 
 TOP_LEVEL_ENUMS = {
     "Phase": (("TRAIN", 0), ("TEST", 1)),
