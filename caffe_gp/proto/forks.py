@@ -77,7 +77,7 @@ ShuffleNet (farmingyard/ShuffleNet)
     ShuffleChannel ConvolutionDepthwise DepthwiseConvolution shuffle_channel_param
 depthwise convolution (yonghenglh6/DepthwiseConvolution)
     DepthwiseConvolution
-MobileNet-YOLO (eric612/MobileNet-YOLO) and other ports of YOLO
+ports of YOLO (eric612/MobileNet-YOLO and others)
     Upsample/1 upsample_param upsample_param.scale Reorg Mish ReLU6 YoloDetectionOutput
     Yolov3DetectionOutput DetectionOutput2 RegionLoss Yolov3 YoloSeg LaneData DepthwiseConvolution
     AnnotatedData reorg_param mish_param relu6_param yolo_detection_output_param
@@ -235,15 +235,12 @@ def _names_within(owner: str, message: Any) -> Iterator[str]:
 
 
 def unavailable(layer: Any) -> str:
-    """What to do about a layer whose type is not available here, for a message."""
+    """What to do about a layer whose type is not available here, other than ``WRITE_IT``."""
     if not layer.bottom:
-        return (
-            "it brings data: put an Input layer in its place (guided perturbations do so themselves), or "
-            f"{WRITE_IT}"
-        )
+        return "it brings data: put an Input layer in its place; guided perturbations do so themselves"
     if layer.type.endswith("Loss") or layer.type in ("DetectionEvaluate", "YoloSeg", "Yolov3"):
-        return f"only training and evaluation need it: remove it, or {WRITE_IT}"
-    return f"cut the net below it (--score NAME), or {WRITE_IT}"
+        return "only training and evaluation need it: remove it"
+    return "cut the net below it (--score NAME)"
 
 
 def unheeded(message: Any, *, but: Sequence[str] = ()) -> list[str]:

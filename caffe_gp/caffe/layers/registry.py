@@ -67,7 +67,8 @@ def check_forks_fields(param: Any, source: str) -> None:
 def _hint(layer: Any, known: list[str]) -> str:
     fork = forks.fork_of(layer.type)
     if fork:
-        return f". It comes from a fork of Caffe: {fork}. What to do: {forks.unavailable(layer)}"
+        to_do = f"{forks.unavailable(layer)}, or {forks.WRITE_IT}"
+        return f". It comes from a fork of Caffe: {fork}. What to do: {to_do}"
     near = difflib.get_close_matches(layer.type, known, n=3, cutoff=0.5) or known
     return f"; nearest known types: {', '.join(near)}. If it is a layer of your own, {forks.WRITE_IT}"
 
