@@ -126,6 +126,8 @@ Intel Caffe (intel/caffe)
     transform_param.random_resize_param transform_param.random_aspect_ratio_param transform_param.flow
     weight_filler.scale bias_filler.scale MKL2017 MKLDNN disabled_update warmup_iter warmup_start_lr
     local_lr_auto local_gw_ratio
+old Caffe with depthwise layers
+    conv_dw_param depthwise_param
 Caffe OpenCL (Greentea)
     device buffer mergecrop_param affinity_param
 HED (s9xie/hed)

@@ -116,11 +116,6 @@ LayerParameter
     132 spp_param SPPParameter; 126 slice_param SliceParameter; 147 swish_param SwishParameter
     127 tanh_param TanHParameter; 128 threshold_param ThresholdParameter
     138 tile_param TileParameter; 129 window_data_param WindowDataParameter
-    # forks
-    10000 interp_param InterpParameter; 10001 multi_stage_meanfield_param MultiStageMeanfieldParameter
-    10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
-    10004 dense_crf_param DenseCRFParameter; 10005 bn_param BNParameter
-    10006 upsample_param UpsampleParameter; 10007 dense_image_data_param DenseImageDataParameter
     # read only: 10200 to 10299
     10200 annotated_data_param AnnotatedDataParameter; 10201 multibox_loss_param MultiBoxLossParameter
     10202 detection_evaluate_param DetectionEvaluateParameter; 10203 video_data_param VideoDataParameter
@@ -149,6 +144,11 @@ LayerParameter
     10243 forward_math Type ignored = FLOAT; 10244 backward_math Type ignored = FLOAT
     10245 debug bool ignored = false; 10246 cudnn_math_override int32 ignored = -1
     10247 engine string ignored =; 10248 multinode MultinodeLayerParameter ignored
+    # forks
+    10000 interp_param InterpParameter; 10001 multi_stage_meanfield_param MultiStageMeanfieldParameter
+    10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
+    10004 dense_crf_param DenseCRFParameter; 10005 bn_param BNParameter
+    10006 upsample_param UpsampleParameter; 10007 dense_image_data_param DenseImageDataParameter
 
 # ---------------------------------------------------------------- layers of BVLC Caffe
 TransformationParameter
@@ -225,8 +225,8 @@ DataParameter
     10002 cache bool ignored = false; 10003 shuffle bool refused = false
 DropoutParameter
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2 MKL2017=3 MKLDNN=4
-    1 dropout_ratio float = 0.5
     10010 engine Engine ignored = DEFAULT; 10011 random_seed int64 ignored = -1        # NVIDIA
+    1 dropout_ratio float = 0.5
 DummyDataParameter
     1 data_filler FillerParameter*; 6 shape BlobShape*; 2 num uint32*; 3 channels uint32*
     4 height uint32*; 5 width uint32*
@@ -651,11 +651,11 @@ V1LayerParameter
     enum LayerType WINDOW_DATA=24 ELTWISE=25 POWER=26 SIGMOID_CROSS_ENTROPY_LOSS=27 HINGE_LOSS=28
     enum LayerType MEMORY_DATA=29 ARGMAX=30 THRESHOLD=31 DUMMY_DATA=32 SLICE=33 MVN=34 ABSVAL=35
     enum LayerType SILENCE=36 CONTRASTIVE_LOSS=37 EXP=38 DECONVOLUTION=39
-    enum LayerType CROP=40 SIMPLE_FAST_MEANFIELD=41 MULTI_STAGE_MEANFIELD=42     # CRF-RNN
-    enum LayerType IMAGE_SEG_DATA=10000 INTERP=10001 MAT_WRITE=10002 SEG_ACCURACY=10003    # DeepLab v1
     enum LayerType ELTWISE_ACCURACY=10200 RED_SOFTMAX_LOSS=10201 RED_ACCURACY=10202        # DeconvNet
     enum LayerType WINDOW_SEG_DATA=10203 WINDOW_INST_SEG_DATA=10204 BIN_ACCURACY=10205
     enum LayerType DENSE_IMAGE_DATA=10210 RELU6=10211                          # SegNet; MobileNet-YOLO
+    enum LayerType CROP=40 SIMPLE_FAST_MEANFIELD=41 MULTI_STAGE_MEANFIELD=42     # CRF-RNN
+    enum LayerType IMAGE_SEG_DATA=10000 INTERP=10001 MAT_WRITE=10002 SEG_ACCURACY=10003    # DeepLab v1
     enum DimCheckMode STRICT=0 PERMISSIVE=1
     2 bottom string*; 3 top string*; 4 name string; 32 include NetStateRule*
     33 exclude NetStateRule*; 5 type LayerType; 6 blobs BlobProto*; 1001 param string*

@@ -27,14 +27,14 @@ V1_TYPES = {
     "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence", "SLICE": "Slice",
     "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "TANH": "TanH",
     "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
-    "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
-    "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
-    "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
-    "SEG_ACCURACY": "SegAccuracy",
     "ELTWISE_ACCURACY": "EltwiseAccuracy", "RED_SOFTMAX_LOSS": "RedSoftmaxLoss",
     "RED_ACCURACY": "RedAccuracy", "WINDOW_SEG_DATA": "WindowSegData",
     "WINDOW_INST_SEG_DATA": "WindowInstSegData", "BIN_ACCURACY": "BinAccuracy",
     "DENSE_IMAGE_DATA": "DenseImageData", "RELU6": "ReLU6",
+    "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
+    "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
+    "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
+    "SEG_ACCURACY": "SegAccuracy",
 }
 # fmt: on
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
-from caffe_gp.proto.batch_norm import BLOBS, STATISTICS, has_scale_and_bias
+from caffe_gp.proto.batch_norm import BLOBS, has_scale_and_bias
 
 
 def blob_count(layer: Any) -> int:
@@ -14,6 +14,8 @@ def blob_count(layer: Any) -> int:
     )  # Scale and Bias may read their factor from a second bottom
     if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution"):
         return 1 + layer.convolution_param.bias_term
+    if layer.type == "BatchNorm" and has_scale_and_bias(layer.batch_norm_param):
+        return BLOBS
     if layer.type == "InnerProduct":
         return 1 + layer.inner_product_param.bias_term
     if layer.type == "Embed":
@@ -22,9 +24,7 @@ def blob_count(layer: Any) -> int:
         return own_bottom + layer.scale_param.bias_term
     if layer.type == "Bias":
         return own_bottom
-    if layer.type == "BatchNorm":
-        return BLOBS if has_scale_and_bias(layer.batch_norm_param) else STATISTICS
-    fixed = {"PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
+    fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
     count = fixed.get(layer.type, len(layer.param))
     return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
 

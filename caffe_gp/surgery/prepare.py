@@ -19,7 +19,7 @@ from caffe_gp import proto
 from caffe_gp.errors import NetError
 from caffe_gp.images.placing import Line, Placing, is_picture_of, words
 from caffe_gp.proto import messages as pb
-from caffe_gp.surgery import crops, forks
+from caffe_gp.surgery import crops
 from caffe_gp.surgery.gradient import add_probe, add_softmax, clean_layers
 from caffe_gp.surgery.inputs import Fed, add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, listed
@@ -27,6 +27,7 @@ from caffe_gp.surgery.positions import position_map
 from caffe_gp.surgery.scores import find_score
 from caffe_gp.surgery.shapes import blob_shapes
 from caffe_gp.surgery.sizes import fixed_by
+from caffe_gp.surgery.stock import make_stock
 from caffe_gp.surgery.transforms import Transform, transform_of
 
 
@@ -130,7 +131,7 @@ def prepare(
     placing = _placing(net, fed.data, score, changes)
     prob = add_softmax(net, original, score, changes)
     probe = add_probe(net, fed.data, changes)
-    parts = forks.replace(net, changes) if engine == "bvlc" else {}
+    parts = make_stock(net, changes) if engine == "bvlc" else {}
     return Prepared(
         net,
         fed.data,
