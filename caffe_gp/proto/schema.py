@@ -116,34 +116,34 @@ LayerParameter
     132 spp_param SPPParameter; 126 slice_param SliceParameter; 147 swish_param SwishParameter
     127 tanh_param TanHParameter; 128 threshold_param ThresholdParameter
     138 tile_param TileParameter; 129 window_data_param WindowDataParameter
-    # read only: 10200 to 10299
-    10200 annotated_data_param AnnotatedDataParameter; 10201 multibox_loss_param MultiBoxLossParameter
-    10202 detection_evaluate_param DetectionEvaluateParameter; 10203 video_data_param VideoDataParameter
-    10204 smooth_l1_loss_param SmoothL1LossParameter
-    10205 box_annotator_ohem_param BoxAnnotatorOHEMParameter; 10206 roi_align_param ROIAlignParameter
-    10207 region_loss_param RegionLossParameter; 10208 yolov3_param Yolov3Parameter
-    10209 yolo_seg_param YoloSegParameter
-    10210 coeff_schedule_param CoeffScheduleParameter; 10211 augmentation_param AugmentationParameter
-    10212 correlation_param CorrelationParameter; 10213 l1_loss_param L1LossParameter
-    10214 writer_param WriterParameter; 10215 reader_param ReaderParameter
-    10216 mean_param MeanParameter; 10217 resample_param ResampleParameter
-    10218 downsample_param DownsampleParameter; 10219 lpq_loss_param LpqLossParameter
-    10220 flow_warp_param FlowWarpParameter; 10221 accum_param AccumParameter
-    10222 imresize_param ImResizeParameter; 10223 nms_param NmsParameter
-    10224 st_param SpatialTransformerParameter; 10225 reverse_param ReverseParameter
-    10226 detectnet_groundtruth_param DetectNetGroundTruthParameter
-    10227 detectnet_augmentation_param DetectNetAugmentationParameter
-    10228 mn_activation_param MnActivationParameter
-    10229 mn_grad_compress_param MnParamGradCompressParameter
-    10230 spatial_dropout_param SpatialDropoutParameter
-    10231 quantization_param QuantizationParameter refused; 10232 split_param SplitParameter
-    10233 continuation_indicator_param ContinuationIndicatorParameter
+    # read only: 10300 to 10399
+    10300 annotated_data_param AnnotatedDataParameter; 10301 multibox_loss_param MultiBoxLossParameter
+    10302 detection_evaluate_param DetectionEvaluateParameter; 10303 video_data_param VideoDataParameter
+    10304 smooth_l1_loss_param SmoothL1LossParameter
+    10305 box_annotator_ohem_param BoxAnnotatorOHEMParameter; 10306 roi_align_param ROIAlignParameter
+    10307 region_loss_param RegionLossParameter; 10308 yolov3_param Yolov3Parameter
+    10309 yolo_seg_param YoloSegParameter
+    10310 coeff_schedule_param CoeffScheduleParameter; 10311 augmentation_param AugmentationParameter
+    10312 correlation_param CorrelationParameter; 10313 l1_loss_param L1LossParameter
+    10314 writer_param WriterParameter; 10315 reader_param ReaderParameter
+    10316 mean_param MeanParameter; 10317 resample_param ResampleParameter
+    10318 downsample_param DownsampleParameter; 10319 lpq_loss_param LpqLossParameter
+    10320 flow_warp_param FlowWarpParameter; 10321 accum_param AccumParameter
+    10322 imresize_param ImResizeParameter; 10323 nms_param NmsParameter
+    10324 st_param SpatialTransformerParameter; 10325 reverse_param ReverseParameter
+    10326 detectnet_groundtruth_param DetectNetGroundTruthParameter
+    10327 detectnet_augmentation_param DetectNetAugmentationParameter
+    10328 mn_activation_param MnActivationParameter
+    10329 mn_grad_compress_param MnParamGradCompressParameter
+    10330 spatial_dropout_param SpatialDropoutParameter
+    10331 quantization_param QuantizationParameter refused; 10332 split_param SplitParameter
+    10333 continuation_indicator_param ContinuationIndicatorParameter
     # of any layer: FlowNet 2; NVIDIA; Intel
-    10240 reshape_every_iter bool ignored = true
-    10241 forward_type Type ignored = FLOAT; 10242 backward_type Type ignored = FLOAT
-    10243 forward_math Type ignored = FLOAT; 10244 backward_math Type ignored = FLOAT
-    10245 debug bool ignored = false; 10246 cudnn_math_override int32 ignored = -1
-    10247 engine string ignored =; 10248 multinode MultinodeLayerParameter ignored
+    10340 reshape_every_iter bool ignored = true
+    10341 forward_type Type ignored = FLOAT; 10342 backward_type Type ignored = FLOAT
+    10343 forward_math Type ignored = FLOAT; 10344 backward_math Type ignored = FLOAT
+    10345 debug bool ignored = false; 10346 cudnn_math_override int32 ignored = -1
+    10347 engine string ignored =; 10348 multinode MultinodeLayerParameter ignored
     # forks
     10000 interp_param InterpParameter; 10001 multi_stage_meanfield_param MultiStageMeanfieldParameter
     10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
