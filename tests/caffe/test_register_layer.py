@@ -21,11 +21,10 @@ PAGE = (ROOT / "docs/layers_of_your_own.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module", autouse=True)
 def registry_as_before():
-    before = dict(registry._REGISTRY), dict(registry._OWN)
+    before = dict(registry._REGISTRY)
     yield
-    for now, then in zip((registry._REGISTRY, registry._OWN), before):
-        now.clear()
-        now.update(then)
+    registry._REGISTRY.clear()
+    registry._REGISTRY.update(before)
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +252,12 @@ def test_what_is_refused(documented, arguments, says):
     with pytest.raises(UsageError, match=says):
         register(**arguments)
     assert "Fresh" not in caffe.layer_type_list() and "a_param" not in own_fields.names()
+
+
+def test_a_class_has_one_type(documented):
+    with pytest.raises(UsageError, match="the class SoftClip has a type already"):
+        caffe.register_layer("SecondClip")(documented)
+    assert documented.type == "SoftClip" and "SecondClip" not in caffe.layer_type_list()
 
 
 def test_types_that_are_registered_are_not_bvlc_s(documented, tmp_path):

@@ -4,13 +4,13 @@ import importlib
 import pkgutil
 
 from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.own import register_layer
 from caffe_gp.caffe.layers.registry import (
     check_forks_fields,
     check_layer_types,
     create_layer,
     layer_type_list,
     own_parameters,
-    register_layer,
 )
 
 __all__ = [

@@ -71,7 +71,9 @@ class Layer:
     layer_param: Any
     phase: int
     param_str: str
-    param: Any  # of a user's layer: its own parameters (``register_layer``)
+    param: Any  # of a user's layer: its own parameters
+    # Of a type that a user registered: the field of its parameters, '' without any.
+    own_field: str | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
         # In __new__, so that a user's Python layer may define its own __init__ or none at all.

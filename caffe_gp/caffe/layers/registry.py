@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import NetError, UnknownLayerTypeError, UsageError
+from caffe_gp.errors import NetError, UnknownLayerTypeError
 from caffe_gp.proto import forks, own_fields
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
 
 _REGISTRY: dict[str, type[Layer]] = {}
-_OWN: dict[str, str] = {}  # types of users: the field of their parameters, '' where they have none
 L = TypeVar("L", bound=type[Layer])
 
 
@@ -37,6 +35,11 @@ def register(layer_type: str) -> Callable[[L], L]:
 def layer_type_list() -> list[str]:
     """Names of all layer types, sorted (pycaffe's ``caffe.layer_type_list``)."""
     return sorted([*_REGISTRY, "Python"])
+
+
+def registered() -> dict[str, type[Layer]]:
+    """The classes by type, without "Python"."""
+    return dict(_REGISTRY)
 
 
 def check_layer_types(net_param: Any, source: str) -> None:
@@ -84,7 +87,7 @@ def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
             cls = layer_class(where, layer_param.python_param, folders, Layer)
         return _create_users_layer(cls, layer_param, phase, folders)
     cls = _REGISTRY[layer_param.type]
-    if layer_param.type in _OWN:
+    if cls.own_field is not None:
         return _create_users_layer(cls, layer_param, phase, ())
     return cls(layer_param, phase)
 
@@ -105,82 +108,12 @@ def _create_users_layer(cls: type[Layer], layer_param: Any, phase: int, folders:
     return layer
 
 
-# ---- layer types of users
-
-
-def register_layer(layer_type: str, **parameters: str) -> Callable[[L], L]:
-    """Class decorator: make a class of your own the layer of a type (docs/layers_of_your_own.md).
-
-        @register_layer("Gain", gain_param="1 factor float = 1; 2 per_channel bool = false")
-        class Gain(caffe.Layer): ...
-
-    layer_type   as a prototxt has it
-    parameters   of its own: the field that prototxts have them in, and what fields these are, in the notation
-                 of ``caffe_gp/proto/schema.py``. The layer finds them as ``self.param``. Without any it may
-                 have ``python_param { param_str: "..." }``, which is ``self.param_str``.
-
-    The class derives from ``caffe_gp.caffe.Layer``, as one for type "Python" does. Prototxts read from then
-    on may have the field. Raises UsageError for a type or a field that is there already, for names that are
-    none, and for fields that are not in the notation.
-    """
-    _check_type(layer_type)
-    if len(parameters) > 1:
-        raise UsageError(f"layer type '{layer_type}': one field has its parameters, not {len(parameters)}")
-    for field in parameters:
-        _check_field(layer_type, field)
-
-    def add(cls: L) -> L:
-        if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise UsageError(f"layer type '{layer_type}': {cls!r} does not derive from caffe_gp.caffe.Layer")
-        _check_type(layer_type)
-        for field, notation in parameters.items():
-            try:
-                own_fields.add(field, f"{layer_type}Parameter", notation)
-            except ValueError as error:
-                raise UsageError(
-                    f"layer type '{layer_type}': {field} cannot have these fields: {error}. A field is "
-                    "'number name type [= default]', fields are separated by ';' or new lines: "
-                    "'1 factor float = 1; 2 axis int32 = 1'"
-                ) from None
-        _OWN[layer_type] = next(iter(parameters), "")
-        return register(layer_type)(cls)
-
-    return add
-
-
 def own_parameters(layer_param: Any) -> Any:
     """The parameters of a user's layer: its own field, or that which the schema has for its type; or None."""
-    field = _OWN.get(layer_param.type)
+    field = _REGISTRY[layer_param.type].own_field if layer_param.type in _REGISTRY else None
     if field:
         return own_fields.value(layer_param, field)
     of_type = f"{layer_param.type}Parameter"
     fields = (one for one in pb.LayerParameter.DESCRIPTOR.fields if one.message_type is not None)
     known = next((one.name for one in fields if one.message_type.name == of_type), "")
     return getattr(layer_param, known) if known and field is not None else None
-
-
-def _check_type(layer_type: str) -> None:
-    if not isinstance(layer_type, str) or not re.fullmatch(r"[A-Za-z]\w*", layer_type, re.ASCII):
-        raise UsageError(f"a layer type is a name, like 'Gain'; found {layer_type!r}")
-    if layer_type in _OWN:
-        raise UsageError(
-            f"layer type '{layer_type}' is registered already, by {_REGISTRY[layer_type].__qualname__}: give "
-            "this one another name (a notebook's cell that registers a layer runs once; restart it to change "
-            "the class)"
-        )
-    if layer_type in layer_type_list():
-        raise UsageError(f"there is a layer type '{layer_type}' already: give your layer another name")
-
-
-def _check_field(layer_type: str, field: str) -> None:
-    where = f"layer type '{layer_type}'"
-    if not re.fullmatch(r"[a-z]\w*_param", field, re.ASCII):
-        raise UsageError(f"{where}: the field of its parameters is named like 'gain_param', not {field!r}")
-    if field in pb.LayerParameter.DESCRIPTOR.fields_by_name:
-        raise UsageError(
-            f"{where}: layers have a field '{field}' already: take another name, or read that one, as "
-            f"self.layer_param.{field}"
-        )
-    if field in own_fields.names():
-        other = next((one for one, its in _OWN.items() if its == field), "another")
-        raise UsageError(f"{where}: the field '{field}' is layer type '{other}''s: take another name")
