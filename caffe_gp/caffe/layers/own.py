@@ -61,7 +61,8 @@ def _check_type(layer_type: str) -> None:
     if known is not None and known.own_field is not None:
         raise UsageError(
             f"layer type '{layer_type}' is registered already, by {known.__qualname__}: give this one "
-            "another name (a notebook's cell that registers a layer runs once; restart it to change the class)"
+            "another name (a notebook's cell that registers a layer runs once; restart it to change "
+            "the class)"
         )
     if layer_type in layer_type_list():
         raise UsageError(f"there is a layer type '{layer_type}' already: give your layer another name")
