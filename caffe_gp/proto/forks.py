@@ -22,7 +22,8 @@ BVLC_TYPES = frozenset(
 )
 
 #: What forks added, a fork a block: layer types, fields of a layer ('permute_param'), fields within
-#: ('bn_param.frozen'), of a net or solver, and values of enums. 'Upsample/2' is the type with two bottoms.
+#: ('bn_param.frozen'), of a net or solver, and values of enums. 'Upsample/2' is the type with two bottoms. A
+#: fork that took over another's layers as a whole has its own names only.
 FORKS = """
 SSD (weiliu89/caffe)
     AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox SmoothL1Loss
@@ -85,7 +86,7 @@ ports of YOLO (eric612/MobileNet-YOLO and others)
     annotated_data_param annotated_data_param.yolo_data_type annotated_data_param.yolo_data_jitter
     annotated_data_param.train_diffcult annotated_data_param.seg_scales transform_param.resize_param
     transform_param.noise_param transform_param.distort_param transform_param.expand_param
-    transform_param.emit_constraint eval_type ap_version show_per_class_result
+    transform_param.emit_constraint
 waifu2x-caffe (lltcggie/caffe)
     CropCenter Axpy crop_center_param
 FlowNet 2 (lmb-freiburg/flownet2)
@@ -97,35 +98,30 @@ FlowNet 2 (lmb-freiburg/flownet2)
 OpenPose (CMU-Perceptual-Computing-Lab/caffe_rtpose)
     ImResize Nms CPMData imresize_param nms_param
 NVIDIA Caffe (NVIDIA/caffe)
-    Axpy L1Loss DetectNetTransformation Permute PriorBox Normalize DetectionOutput MultiBoxLoss
-    AnnotatedData DetectionEvaluate permute_param prior_box_param norm_param detection_output_param
-    multibox_loss_param annotated_data_param detection_evaluate_param detectnet_groundtruth_param
-    detectnet_augmentation_param trt_param forward_type backward_type forward_math backward_math debug
-    cudnn_math_override default_forward_type default_backward_type default_forward_math
-    default_backward_math global_grad_scale default_conv_algos_override reduce_buckets
-    default_cudnn_math_override batch_norm_param.scale_filler batch_norm_param.bias_filler
-    batch_norm_param.scale_bias batch_norm_param.engine convolution_param.cudnn_convolution_algo_seeker
-    convolution_param.conv_algos_override data_param.threads data_param.parser_threads data_param.cache
-    data_param.shuffle dropout_param.engine dropout_param.random_seed elu_param.lambda
+    L1Loss DetectNetTransformation detectnet_groundtruth_param detectnet_augmentation_param trt_param
+    forward_type backward_type forward_math backward_math debug cudnn_math_override default_forward_type
+    default_backward_type default_forward_math default_backward_math global_grad_scale
+    default_conv_algos_override reduce_buckets default_cudnn_math_override batch_norm_param.scale_filler
+    batch_norm_param.bias_filler batch_norm_param.scale_bias batch_norm_param.engine
+    convolution_param.cudnn_convolution_algo_seeker convolution_param.conv_algos_override
+    data_param.threads data_param.parser_threads data_param.cache data_param.shuffle
+    dropout_param.engine dropout_param.random_seed elu_param.lambda
     transform_param.img_rand_resize_lower transform_param.img_rand_resize_upper
     transform_param.var_sz_img_enabled transform_param.use_gpu_transform transform_param.random_seed
-    transform_param.display transform_param.num_labels eval_type ap_version plateau_winsize
-    show_per_class_result rampup_interval rampup_lr min_lr momentum_policy max_momentum momentum_power
-    local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format test_epoch_size
-    test_interval_epoch max_epoch epoch_size per_parameter_reduce
+    transform_param.display transform_param.num_labels rampup_interval rampup_lr min_lr momentum_policy
+    max_momentum momentum_power local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format
+    test_epoch_size test_interval_epoch max_epoch epoch_size per_parameter_reduce
 Intel Caffe (intel/caffe)
-    SpatialDropout ContinuationIndicator MnActivation ROIPooling PSROIPooling SmoothL1Loss
-    BoxAnnotatorOHEM roi_pooling_param psroi_pooling_param smooth_l1_loss_param box_annotator_ohem_param
-    engine compile_net_state bn_stats_batch_size multinode mn_activation_param mn_grad_compress_param
-    spatial_dropout_param quantization_param eval_detection_param split_param mkl2017_param
-    continuation_indicator_param batch_norm_param.engine batch_norm_param.bias_filler
-    batch_norm_param.filler batch_norm_param.use_weight_bias batch_norm_param.bias_term
-    batch_norm_param.stats_batch_size batch_norm_param.relu concat_param.engine eltwise_param.engine
-    convolution_param.relu convolution_param.negative_slope convolution_param.conv_algorithm
-    data_param.shuffle loss_param.pre_fixed_normalizer loss_param.label_smoothing PRE_FIXED
-    transform_param.random_resize_param transform_param.random_aspect_ratio_param transform_param.flow
-    weight_filler.scale bias_filler.scale MKL2017 MKLDNN disabled_update warmup_iter warmup_start_lr
-    local_lr_auto local_gw_ratio
+    SpatialDropout ContinuationIndicator MnActivation engine compile_net_state bn_stats_batch_size
+    multinode mn_activation_param mn_grad_compress_param spatial_dropout_param quantization_param
+    eval_detection_param split_param mkl2017_param continuation_indicator_param batch_norm_param.engine
+    batch_norm_param.bias_filler batch_norm_param.filler batch_norm_param.use_weight_bias
+    batch_norm_param.bias_term batch_norm_param.stats_batch_size batch_norm_param.relu
+    concat_param.engine eltwise_param.engine convolution_param.relu convolution_param.negative_slope
+    convolution_param.conv_algorithm data_param.shuffle loss_param.pre_fixed_normalizer
+    loss_param.label_smoothing PRE_FIXED transform_param.random_resize_param
+    transform_param.random_aspect_ratio_param transform_param.flow weight_filler.scale bias_filler.scale
+    MKL2017 MKLDNN disabled_update warmup_iter warmup_start_lr local_lr_auto local_gw_ratio
 old Caffe with depthwise layers
     conv_dw_param depthwise_param
 Caffe OpenCL (Greentea)
