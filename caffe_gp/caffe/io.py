@@ -56,16 +56,12 @@ def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
     """
     legacy = [name for name in ("num", "channels", "height", "width") if blob.HasField(name)]
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
-    values = np.array(blob.diff if return_diff else blob.data, np.float64)
-    side = "raw_diff" if return_diff else "raw_data"
-    if not values.size and blob.HasField(side):
-        values = raw_values(
-            getattr(blob, side),
-            getattr(blob, f"{side}_type") if blob.HasField(f"{side}_type") else None,
-            shape,
-        ).astype(np.float64)
+    side = "diff" if return_diff else "data"
+    values, raw, kind = np.array(getattr(blob, side), np.float64), f"raw_{side}", f"raw_{side}_type"
+    if not values.size and blob.HasField(raw):
+        found = getattr(blob, kind) if blob.HasField(kind) else None
+        values = raw_values(getattr(blob, raw), found, shape).astype(np.float64)
     if values.size != np.prod(shape, dtype=np.int64):
-        side = "diff" if return_diff else "data"
         raise ShapeError(f"a BlobProto of shape {shape} holds {values.size} {side} values")
     return values.reshape(shape)
 

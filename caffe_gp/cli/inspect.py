@@ -263,7 +263,7 @@ def _describe_net(path: str, text: str, defines: Mapping[str, object] | None) ->
 def _origin(message: Any) -> str:
     """Whose Caffe a net or solver is for, by the names in it."""
     found = [
-        f"{fork or 'a fork that is not known here'}: {_told_by(names)}"
+        f"{fork or 'its own, or a fork that is not known here'}: {_told_by(names)}"
         for fork, names in forks.forks_of(forks.foreign_names(message)).items()
     ]
     return "; ".join(found) or "BVLC Caffe"
