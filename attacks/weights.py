@@ -189,6 +189,12 @@ def _dims(*dims: int) -> bytes:
     return _field(7, _field(1, b"".join(map(_varint, dims))))
 
 
+def _raw_values(kind: int, size: int) -> bytes:
+    """NVIDIA's raw_data_type and raw_data."""
+    return b"\x50" + _varint(kind) + _field(12, bytes(size))
+
+
+_HALF, _BOOL, _NONE = 2, 5, 200
 _ONE_VALUE = b"\x2d\0\0\0\0"  # data, with a tag of its own
 _STATE = pb.SolverState(current_step=1).SerializeToString()
 _PROTOBUF = [
@@ -198,6 +204,30 @@ _PROTOBUF = [
     _caffemodel("axes", "a hundred thousand axes", lambda: _dims(*[1] * 100_000) + _ONE_VALUE),
     _caffemodel("dims", "ten million dimensions", lambda: _field(7, _field(1, bytes(10_000_000)))),
     _caffemodel("short", "a blob that ends behind the file", lambda: _dims(2) + b"\x2a\xff\xff\xff\xff\x07"),
+    _caffemodel(
+        "raw_short", "a million raw values claimed, 5 bytes", lambda: _dims(10**6) + _raw_values(_HALF, 5)
+    ),
+    _caffemodel(
+        "raw_long", "40 MB of raw data for one value", lambda: _dims(1) + _raw_values(_HALF, 40 << 20)
+    ),
+    _caffemodel("raw_claims", "4 GB of raw values claimed", lambda: _dims(1 << 31) + _raw_values(_HALF, 2)),
+    _caffemodel(
+        "raw_overflow", "a raw size that overflows", lambda: _dims(1 << 62, 4) + _raw_values(_HALF, 0)
+    ),
+    _caffemodel("raw_bool", "raw values of a type that is none", lambda: _dims(1) + _raw_values(_BOOL, 1)),
+    _caffemodel("raw_type", "raw values of an unknown type", lambda: _dims(1) + _raw_values(_NONE, 1)),
+    _caffemodel("raw_many", "a million raw_data", lambda: _dims(1) + b"\x62\0" * 1_000_000),
+    _caffemodel(
+        "raw_axes", "raw values of 200,000 axes", lambda: _dims(*[1] * 200_000) + _raw_values(_HALF, 2)
+    ),
+    Attack(
+        "cm_raw_both",
+        "raw values that contradict the blob's own, which count",
+        written("raw_both.caffemodel", lambda: _both()),
+        ("weights",),
+        "loads",
+    ),
+    _raw("cm_raw_order", "five blobs of BatchNorm, one too large", lambda: _five(10**8)),
     _raw("cm_layers", "a million empty layers", lambda: b"\xa2\x06\x00" * 1_000_000),
     _raw("cm_unknown", "two million unknown fields", lambda: b"\xfa\x06\x00" * 2_000_000),
     _raw("cm_blobs", "a layer of a million empty blobs", lambda: _field(100, b"\x3a\0" * 1_000_000)),
@@ -206,6 +236,18 @@ _PROTOBUF = [
     _raw("state_negative", "a negative iteration", lambda: _STATE + b"\x08" + _varint(2**64 - 5), "state"),
     _raw("state_2e63", "an iteration of 2^63", lambda: _STATE + b"\x08" + _varint(2**63), "state"),
 ]
+
+
+def _both() -> bytes:
+    """A layer whose blob has one value, and 20 MB of raw values that are not its."""
+    blob = _dims(1) + _ONE_VALUE + _raw_values(_BOOL, 20 << 20)
+    return _field(100, _field(1, b"conv") + _field(7, blob))
+
+
+def _five(last: int) -> bytes:
+    """A BatchNorm whose blobs have one value, but for the last: nobody knows their order."""
+    blobs = [_dims(1) + _raw_values(_HALF, 2)] * 4 + [_dims(last) + _raw_values(_HALF, 2)]
+    return _field(100, _field(2, b"BatchNorm") + b"".join(_field(7, blob) for blob in blobs))
 
 
 # ---- other frameworks

@@ -94,13 +94,18 @@ layers { name: "loss" type: SOFTMAX_LOSS bottom: "score" bottom: "data" include 
 
 
 def _models() -> Iterator[bytes]:
-    """Binary files of all kinds: V2, V1 and V0 layers, shapes new and old, doubles, unpacked values."""
+    """Binary files of all kinds: V2, V1, V0 layers, new and old shapes, doubles, raw and unpacked values."""
     net = pb.NetParameter(name="fuzz")
     v2 = net.layer.add(name="conv", type="Convolution")
     v2.blobs.add(data=[1, 2, 3, 4]).shape.dim.extend([2, 2])
     v2.blobs.add(data=[1, 2], num=1, channels=1, height=1, width=2)
     v2.blobs.add(double_data=[1, 2, 3], diff=[1]).shape.dim.append(3)
+    v2.blobs.add(raw_data=b"\0\x3c\0\xc0", raw_data_type=pb.FLOAT16).shape.dim.append(2)
+    nvidia = net.layer.add(name="bn", type="BatchNorm")
+    for count in (2, 2, 2, 2, 1):
+        nvidia.blobs.add(data=[1] * count).shape.dim.append(count)
     yield net.SerializeToString()
+    yield v2.blobs[3].SerializeToString()
     v1 = net.layers.add(name="old", type=4)
     v1.blobs.add(data=[5]).shape.dim.append(1)
     v1.layer.blobs.add(data=[5]).shape.dim.append(1)

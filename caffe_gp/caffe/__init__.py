@@ -13,7 +13,7 @@ from typing import Any
 
 from caffe_gp.caffe.arrays import matmul
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers import Layer, layer_type_list
+from caffe_gp.caffe.layers import Layer, layer_type_list, register_layer
 from caffe_gp.caffe.logs import init_log, log
 from caffe_gp.caffe.mode import (
     allow_tf32,
@@ -53,7 +53,7 @@ __all__ = [
     "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
     "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
     "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
-    "matmul", "net_spec", "params", "proto",
+    "matmul", "net_spec", "params", "proto", "register_layer",
     "set_deterministic", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
     "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
 ]  # fmt: skip

@@ -289,6 +289,8 @@ class Blob:
             return
         if len(dims) > MAX_AXES or any(n < 0 for n in dims):
             raise NetError(f"blob shape {dims}: expected at most {MAX_AXES} axes, none negative")
+        if any(n > MAX_COUNT for n in dims):  # beside a 0, which makes the product none
+            raise NetError(f"blob shape {dims}: a dimension exceeds Caffe's limit of {MAX_COUNT}")
         count = math.prod(dims)
         if count > MAX_COUNT:
             raise NetError(f"blob shape {dims}: {count} elements exceed Caffe's limit of {MAX_COUNT}")

@@ -15,7 +15,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.byte_counts import ByteCounts, own_bytes
 from caffe_gp.caffe.filler import postponed
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
-from caffe_gp.caffe.layers import Layer, check_layer_types, create_layer
+from caffe_gp.caffe.layers import Layer, check_forks_fields, check_layer_types, create_layer
 from caffe_gp.caffe.shared_params import SharedParams
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
@@ -50,6 +50,7 @@ class Construction:
         proto.reject_long_names(param, source)
         param = proto.filter_net(param, phase, level, tuple(stages))
         check_layer_types(param, source)
+        check_forks_fields(param, source)
         if log.isEnabledFor(logging.INFO):
             log.info(
                 "Initializing net from parameters: \n%s", text_format.MessageToString(param).rstrip("\n")

@@ -17,6 +17,7 @@ from scipy.ndimage import zoom
 from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import DataError
 from caffe_gp.images.reading import bits_of, opened
+from caffe_gp.proto.wire import raw_values
 
 __all__ = [
     "ShapeError", "Transformer", "array_to_blobproto", "array_to_datum", "arraylist_to_blobprotovector_str",
@@ -48,12 +49,19 @@ class ShapeError(DataError, ValueError):
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
-    """The data (or diff) of a BlobProto, float64, in its shape; legacy ones are 4-D."""
-    values = np.array(blob.diff if return_diff else blob.data, np.float64)
+    """The data (or diff) of a BlobProto, float64, in its shape; legacy ones are 4-D.
+
+    Of a file of NVIDIA Caffe or OpenCV its raw values. ShapeError where they do not fit its shape,
+    WeightsError for raw values of a type that is not read.
+    """
     legacy = [name for name in ("num", "channels", "height", "width") if blob.HasField(name)]
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    side = "diff" if return_diff else "data"
+    values, raw, kind = np.array(getattr(blob, side), np.float64), f"raw_{side}", f"raw_{side}_type"
+    if not values.size and blob.HasField(raw):
+        found = getattr(blob, kind) if blob.HasField(kind) else None
+        values = raw_values(getattr(blob, raw), found, shape).astype(np.float64)
     if values.size != np.prod(shape, dtype=np.int64):
-        side = "diff" if return_diff else "data"
         raise ShapeError(f"a BlobProto of shape {shape} holds {values.size} {side} values")
     return values.reshape(shape)
 

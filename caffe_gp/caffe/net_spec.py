@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp.caffe.layers import layer_type_list
+from caffe_gp.caffe.layers import layer_type_list, own_parameters
 from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.proto import messages as pb
+from caffe_gp.proto import own_fields
 
 __all__ = [
     "Function", "InputError", "Layers", "NetSpec", "Parameters", "Top", "assign_proto", "caffe_pb2", "layers",
@@ -40,7 +41,7 @@ def param_name_dict() -> dict[str, str]:
     """
     return {
         field.message_type.name[: -len("Parameter")]: field.name[: -len("_param")]
-        for field in pb.LayerParameter.DESCRIPTOR.fields
+        for field in reversed(list(pb.LayerParameter.DESCRIPTOR.fields))  # of several of one type the first
         if field.name.endswith("_param")
     }
 
@@ -135,10 +136,12 @@ class _Writer:
         layer.top.extend(layer.bottom if fn.in_place else [self._name(top, fn.type_name) for top in fn.tops])
         layer.name = self._name(fn.tops[0] if fn.tops else fn, fn.type_name)
         own_field = f"{_PARAM_NAMES.get(fn.type_name, '')}_param"
-        own_param = getattr(layer, own_field, None)
+        own_param = getattr(layer, own_field, None) or own_parameters(layer)
         for name, value in fn.params.items():
             if not name.endswith("param") and own_param is not None and hasattr(own_param, name):
                 assign_proto(own_param, name, value)
+            elif name in own_fields.names() and isinstance(value, Mapping):
+                _assign_all(own_fields.value(layer, name), value)
             elif hasattr(layer, name):
                 assign_proto(layer, name, value)
             else:

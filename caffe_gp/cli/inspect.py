@@ -22,7 +22,15 @@ import numpy as np
 from caffe_gp import engines, proto
 from caffe_gp.cli import option_types, options
 from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
-from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError, WeightsError, one_line
+from caffe_gp.errors import (
+    CaffeGPError,
+    EngineError,
+    NetError,
+    UnknownLayerTypeError,
+    UsageError,
+    WeightsError,
+    one_line,
+)
 from caffe_gp.files import kinds
 from caffe_gp.files.hashes import digests
 from caffe_gp.files.protobuf import LEN, VARINT, fields
@@ -30,11 +38,12 @@ from caffe_gp.files.regular import open_regular
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import fitting_models, guess_format
 from caffe_gp.models.convert.archives import kind_of, open_archive
+from caffe_gp.proto import forks
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.text import expand_variables, parse_message, read_text
 from caffe_gp.proto.upgrade import V1_TYPES
 from caffe_gp.proto.upgrade_v0 import V0_TYPES
-from caffe_gp.surgery.layers import blob_count
+from caffe_gp.surgery.layers import blob_count, listed
 from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
 from caffe_gp.surgery.prepare import prepare
 
@@ -44,6 +53,8 @@ examples:
   caffe_gp inspect deploy.prototxt --json
   caffe_gp inspect deploy.prototxt --size 500,500   also the memory it takes, and the largest size that fits
 """
+
+_FIELD_ADVICE = "it changes what is computed; remove it if nothing depends on it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +143,11 @@ class FileDescription:
             with_blobs = sum(bool(row.blobs) or row.values is None for row in self.layers)
             lines.append(f"  parameters: {known}; {len(self.layers)} layers, {with_blobs} with parameters")
             lines.append(f"  fits: {', '.join(self.models) or 'none of the known models'}")
-        lines += [f"  {name}: {value}" for name, value in self.facts.items()]
+        for name, value in self.facts.items():
+            if isinstance(value, list) and value and isinstance(value[0], str):
+                lines += [f"  {name}:", *(f"    {one}" for one in value)]
+            else:
+                lines.append(f"  {name}: {value}")
         return "\n".join(one_line(line) for line in lines + _table(self.layers))
 
 
@@ -199,7 +214,10 @@ def _count(shapes: Sequence[tuple[int, ...]]) -> int:
 
 def _describe_solver(path: str, text: str, defines: Mapping[str, object] | None) -> FileDescription:
     solver = proto.parse_solver_param(text, path, defines=defines)
-    facts = {}
+    facts: dict[str, Any] = {"from": _origin(solver)}
+    lacking = [f"{name}, {forks.whose(name)}: {_FIELD_ADVICE}" for name in forks.unheeded(solver)]
+    if lacking:
+        facts["not available here"] = lacking
     for descriptor, value in solver.ListFields():
         if descriptor.cpp_type == descriptor.CPPTYPE_FLOAT:
             value = _decimals(value)
@@ -222,12 +240,13 @@ def _describe_net(path: str, text: str, defines: Mapping[str, object] | None) ->
     if len(raw.layers):
         version = "V0" if raw.layers[0].HasField("layer") else "V1"
     net = proto.parse_net_param(text, path, defines=defines)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"from": _origin(raw), **_not_available(net)}
     try:
         shapes: dict[str, list] | None = _shapes(net)
     except CaffeGPError as error:
         shapes = None
-        facts["note"] = f"the parameters' shapes are not known: {error}"
+        why = "layers are not available" if isinstance(error, UnknownLayerTypeError) else error
+        facts["note"] = f"the parameters' shapes are not known: {why}"
     shared = shared_layers(net)
     layers = []
     for layer in net.layer:
@@ -239,6 +258,54 @@ def _describe_net(path: str, text: str, defines: Mapping[str, object] | None) ->
     if net.name:
         facts = {"name": net.name, **facts}
     return _description(path, "net", version, layers, models=models, facts=facts)
+
+
+def _origin(message: Any) -> str:
+    """Whose Caffe a net or solver is for, by the names in it."""
+    found = [
+        f"{fork or 'its own, or a fork that is not known here'}: {_told_by(names)}"
+        for fork, names in forks.forks_of(forks.foreign_names(message)).items()
+    ]
+    return "; ".join(found) or "BVLC Caffe"
+
+
+def _told_by(names: Sequence[str]) -> str:
+    """Of the names that tell a fork those that say most: layer types, and fields within BVLC's messages."""
+    types = sorted({name.split("/")[0] for name in names if name[:1].isupper()})
+    fields = [name for name in names if not name[:1].isupper() and name.rpartition(".")[0] not in names]
+    fields = [name for name in fields if "." in name or not (types and name.endswith("_param"))]
+    return listed([*types, *fields], 8)
+
+
+def _not_available(net: Any) -> dict[str, Any]:
+    """What the embedded Caffe cannot build of a net, and what to do: by layer type, and by field."""
+    try:
+        known = engines.load_caffe("torch").layer_type_list()
+    except EngineError:
+        return {"available layers": "not known without PyTorch"}
+    types: dict[str, list[Any]] = {}
+    fields: dict[str, list[str]] = {name: [] for name in forks.unheeded(net)}
+    for layer in net.layer:
+        if layer.type not in known:
+            types.setdefault(layer.type, []).append(layer)
+            continue
+        for name in forks.unheeded(layer, but=("transform_param",) if layer.bottom else ()):
+            fields.setdefault(name, []).append(layer.name)
+    said = []
+    for kind, layers in types.items():
+        said.append(f"{kind}{_of([layer.name for layer in layers])}: {forks.unavailable(layers[0])}")
+    if types:
+        said.append(f"or {forks.WRITE_IT}")
+    for name, layer_names in fields.items():
+        said.append(f"{name}{_of(layer_names)}, {forks.whose(name)}: {_FIELD_ADVICE}")
+    return {"not available here": said} if said else {}
+
+
+def _of(names: Sequence[str]) -> str:
+    """' (layers 'a', 'b')' for a message."""
+    names = list(dict.fromkeys(names))
+    shown = listed([f"'{name}'" for name in names], 3)
+    return f" (layer{'s' * (len(names) > 1)} {shown})" if names else ""
 
 
 def _shapes(net: Any) -> dict[str, list]:
@@ -255,7 +322,7 @@ def _shapes(net: Any) -> dict[str, list]:
         python = [layer.name for layer in prepared.layer if layer.type == "Python"]
         if python:
             raise NetError(f"layer '{python[0]}' is in Python, which is not run here") from None
-        built = engines.load_caffe("torch").Net.from_param(prepared, pb.TEST, source=net.name)
+        built = engines.load_caffe("torch").Net.from_param(prepared, pb.TEST, source=net.name or "the net")
         return {
             name: [tuple(blob.data.shape) for blob in blobs]
             for name, blobs in built.params.items()
@@ -277,10 +344,13 @@ def _describe_weights(path: str) -> FileDescription:
             shapes = [blob.shape for blob in held]
             rows.append(LayerRow(name, type_name, shapes, _count(shapes), bool(blobs) and not held))
             found.setdefault(name, blobs)
+        raw = sorted({blob.raw for _, blobs in weights for blob in blobs if blob is not None and blob.raw})
         version = "" if is_hdf5 else weights.format.split()[-1]
     kind = "HDF5 weights" if is_hdf5 else "caffemodel"
     models, unknown = _fitting_models(found)
     facts = {}
+    if raw:
+        facts["values"] = f"raw, {', '.join(raw)}: of NVIDIA Caffe or OpenCV; read here as float"
     if unknown:
         facts["not compared"] = f"{', '.join(unknown)} (that needs the embedded Caffe's PyTorch)"
     return _description(path, kind, version, rows, models=models, facts=facts)

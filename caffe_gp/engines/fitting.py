@@ -6,12 +6,14 @@ without a word, and aborts on a wrong shape.
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence, Tuple
+from types import MappingProxyType
+from typing import Any, Iterable, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from caffe_gp import proto
 from caffe_gp.errors import WeightsError, did_you_mean
+from caffe_gp.proto.batch_norm import BLOBS, STATISTICS
 from caffe_gp.surgery.param_shapes import shared_layers
 from caffe_gp.surgery.prepare import Prepared
 
@@ -43,7 +45,7 @@ def check_weights(path: str, params: Mapping[str, Any], prepared: Prepared, allo
     params          the net's parameter blobs by layer name, the probe's too
     allow_missing   keep the fillers' values of any layer that the file lacks
     """
-    stored = {name: blobs for name, blobs in stored_blobs(path) if blobs}
+    stored = _by_layer(stored_blobs(path), prepared.parts)
     types = {layer.name: layer for layer in prepared.net.layer}
     for name, blobs in stored.items():
         if name in params:
@@ -60,6 +62,49 @@ def check_weights(path: str, params: Mapping[str, Any], prepared: Prepared, allo
         _refuse_missing(path, lacking, types, list(stored), prepared)
     kept = [name for name in missing if name not in shared]
     return [f"no weights in the file for {', '.join(kept)}: left as their fillers made them"] if kept else []
+
+
+def _by_layer(stored: Iterable[tuple[str, list[Any]]], parts: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The blobs of a file by the prepared net's layers; those of one that was split, to each its own."""
+    found = {name: blobs for name, blobs in stored if blobs}
+    for part, whole in parts.items():
+        if len(found.get(whole, ())) == BLOBS:
+            found[part], found[whole] = found[whole][STATISTICS:], found[whole][:STATISTICS]
+    return found
+
+
+def copy_weights(net: Any, path: str, engine: str, parts: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Load the weights of a file into an engine's net.
+
+    parts   of ``Prepared``
+    Blob by blob where stock BVLC Caffe does not: from files with raw values, as NVIDIA Caffe and OpenCV write
+    them, and into layers that were split. Raises WeightsError.
+    """
+    if engine != "bvlc" or not (parts or has_raw_values(path)):
+        net.copy_from(path)
+        return
+    with proto.read_weights(path) as weights:
+        for name, blobs in _by_layer(weights, parts).items():
+            if name in net.params:
+                _copy_blobs(f"{path}: layer '{name}'", blobs, net.params[name])
+
+
+def has_raw_values(path: str) -> bool:
+    """Whether a file of weights holds values that stock BVLC Caffe does not read. Raises WeightsError."""
+    with proto.read_weights(path) as weights:
+        return any(blob is not None and blob.raw for _, blobs in weights for blob in blobs)
+
+
+def _copy_blobs(where: str, blobs: Sequence[Any], params: Sequence[Any]) -> None:
+    if len(blobs) != len(params):
+        raise WeightsError(f"{where} has {len(blobs)} blobs, the net expects {len(params)}")
+    for i, blob in enumerate(blobs):
+        data = params[i].data
+        if blob is None:  # a shared blob, whose values are with its owner
+            continue
+        if not blob.fits(tuple(data.shape)):
+            raise WeightsError(f"{where}: blob {i} has shape {blob.shape}, the net expects {data.shape}")
+        blob.copy_to(data)
 
 
 def never_filled(params: Mapping[str, Any], prepared: Prepared) -> list[str]:
@@ -121,7 +166,17 @@ def _what_to_do(kind: str, found: Shapes, expected: Sequence[tuple[int, ...]]) -
     field = {"InnerProduct": "inner_product_param", "Scale": "scale_param", "Embed": "embed_param"}.get(
         kind, "convolution_param"
     )
-    if kind == "BatchNorm" and len(found) != 3:
+    if kind == "BatchNorm" and len(found) == BLOBS and len(expected) == STATISTICS:
+        return (
+            ": mean, variance, correction, scale and bias, as NVIDIA Caffe's BatchNorm has them: write "
+            "scale_bias: true in the layer's batch_norm_param"
+        )
+    if kind == "BatchNorm" and len(found) == STATISTICS and len(expected) == BLOBS:
+        return (
+            ": BVLC Caffe's BatchNorm, without the scale and bias that the layer's batch_norm_param asks for "
+            "(scale_bias, scale_filler or bias_filler): remove these, or take the weights of this net"
+        )
+    if kind == "BatchNorm" and len(found) != len(expected):
         return ": a BatchNorm of another Caffe, which keeps more than mean, variance and scale factor"
     if len(found) == len(expected) - 1:
         return f": the file has no bias; write bias_term: false in the layer's {field}"

@@ -11,7 +11,7 @@ import numpy as np
 from google.protobuf.message import Message
 
 from caffe_gp import proto
-from caffe_gp.engines.fitting import check_weights, never_filled, set_channels, stored_blobs
+from caffe_gp.engines.fitting import check_weights, copy_weights, never_filled, set_channels, stored_blobs
 from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
@@ -153,7 +153,7 @@ def open_net(
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)
         warnings += check_weights(caffemodel, net.params, prepared, allow_missing_weights)
-        net.copy_from(caffemodel)
+        copy_weights(net, caffemodel, engine, prepared.parts)
         warnings += never_filled(net.params, prepared)
     return GPNet(
         net,

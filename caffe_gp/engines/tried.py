@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Callable
 
+from caffe_gp.engines.fitting import copy_weights, has_raw_values
 from caffe_gp.engines.guarded import run_guarded
 from caffe_gp.errors import EngineError
 
@@ -41,6 +42,9 @@ def tried_net(net_class: Any) -> Any:
             super().reshape()
 
         def copy_from(self, path: str | os.PathLike) -> None:
+            if has_raw_values(os.fspath(path)):
+                copy_weights(self, os.fspath(path), "bvlc")
+                return
             try_in_child(super().copy_from, os.fspath(path))
             super().copy_from(os.fspath(path))
 

@@ -59,6 +59,7 @@ _BEGINNINGS = (
 _HEAD = 512  # bytes that tell a magic number, and text from binary
 _TEXT = 1 << 20  # bytes that tell one prototxt from another
 _FIELDS = 1000  # of a protobuf message: values may be fields of their own
+_OF_BLOBS = frozenset(range(1, 14))  # fields of a BlobProto, NVIDIA's four included
 
 
 def what_is(path: str | os.PathLike) -> str:
@@ -211,16 +212,16 @@ def _kind_of_protobuf(content: Buffer) -> str:
                 break
     except Damage:
         whole = False
-    if types.get(1) == VARINT and set(types) <= set(range(1, 10)):
+    if types.get(1) == VARINT and set(types) <= _OF_BLOBS:
         if types.get(2) == LEN and types.get(7) == LEN:
             return ONNX
         if LEN in (types.get(2), types.get(3)) or set(types) <= {1, 4}:
             return STATE
-        return MEAN if whole or 5 in types or 8 in types else BINARY
+        return MEAN if whole or {5, 8, 12} & set(types) else BINARY
     # A V1 layer is field 2; of a damaged file more has to be seen than that.
     if types.get(100) == LEN or types.get(2) == LEN and names <= 1 and (whole or 1 in types):
         return CAFFEMODEL if types.get(1, LEN) == LEN else BINARY
-    return MEAN if whole and types and set(types) <= {5, 6, 7, 8, 9} else BINARY
+    return MEAN if whole and types and set(types) <= _OF_BLOBS - {1, 2, 3, 4} else BINARY
 
 
 def _kind_of_hdf5(file: Any) -> str:

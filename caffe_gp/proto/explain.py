@@ -9,8 +9,8 @@ from typing import Any, Iterable, Tuple
 from google.protobuf import text_format
 
 from ..errors import PrototxtError
+from . import forks, own_fields
 from . import messages as pb
-from . import schema
 from .upgrade import V1_TYPES
 
 Block = Tuple[int, str]  # where its '{' is, and the word before
@@ -50,7 +50,8 @@ def explain(error: text_format.ParseError, text: str, filename: str) -> Prototxt
     )
     layer = _layer(text, blocks)
     said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."  # it may quote a line of any length
-    return PrototxtError(f"{filename}:{line}:{column or 1}: {layer + ': ' if layer else ''}{said}")
+    column = own_fields.column(text.split("\n")[line - 1], column or 1)
+    return PrototxtError(f"{filename}:{line}:{column}: {layer + ': ' if layer else ''}{said}")
 
 
 def _open_blocks(text: str, end: int) -> list[Block]:
@@ -111,17 +112,18 @@ def _unknown_field(message: str) -> str:
         return ""
     owner, name = found.groups()
     known = [field.name for field in _message_named(owner).fields] if _message_named(owner) else []
-    hints = []
-    fork = schema.fork_of_field(name)
-    if fork:
-        hints.append(f"It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}")
-    elif name.endswith("_param") and not difflib.get_close_matches(name, known, cutoff=0.85):
-        hints.append("Neither Caffe nor a fork that is known here has it: it comes from another fork")
-    if not fork and _nearest(name, known):
-        hints.append(f"nearest known fields: {_nearest(name, known)}")
-    return f"{owner.split('.', 1)[-1]} has no field named '{name}'" + (
-        ". " + "; ".join(hints) if hints else ""
-    )
+    hints, kind = [], owner.split(".", 1)[-1]
+    known += own_fields.names() if kind == "LayerParameter" else []
+    of_layer = kind in ("LayerParameter", "V1LayerParameter") and name.endswith("_param")
+    fork, near = forks.fork_of(name), _nearest(name, known)
+    if of_layer and (fork or not difflib.get_close_matches(name, known, cutoff=0.85)):
+        where = f"It comes from a fork of Caffe: {fork}" if fork else "No fork that is known here has it"
+        hints.append(f"{where}. If the net needs this layer, {forks.WRITE_IT}; else remove the field")
+    elif fork:
+        hints.append(f"It comes from a fork of Caffe: {fork}. Remove it, if the net does not depend on it")
+    if near and not (fork and of_layer):
+        hints.append(f"nearest known fields: {near}")
+    return f"{kind} has no field named '{name}'" + (". " + "; ".join(hints) if hints else "")
 
 
 def _unknown_value(message: str) -> str:
@@ -144,7 +146,8 @@ def _unknown_value(message: str) -> str:
     if bare != name and bare in known:
         return f"{kind} is written without quotes: {bare}"
     near = _nearest(bare, known) or ", ".join(f"'{value}'" for value in known[:8])
-    return f"{kind} has no value {name} (known: {near})"
+    fork = forks.fork_of(bare)
+    return f"{kind} has no value {name} (known: {near})" + (f"; it comes from {fork}" if fork else "")
 
 
 def _type_without_quotes(message: str, text: str, place: int) -> str:

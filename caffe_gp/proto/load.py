@@ -5,7 +5,8 @@
             for blob in blobs:
                 blob.copy_to(destination)          # float32, one copy, file to destination
 
-Only layer names and blobs are read: the fields around them have different numbers in different forks.
+Only names, types and blobs of layers are read: the fields around them have different numbers in different
+forks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from ..errors import WeightsError
 from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGHTS, MEAN, STATE
 from ..files.protobuf import LEN, VARINT, Buffer, Damage, Field, Reading, expect, fields
+from .batch_norm import in_todays_order
 from .hdf5_weights import read_hdf5
 from .mapped import map_file, mapped_blob, refuse_other_files
 from .weights import MAX_HISTORY, Layer, SolverStateFile, WeightBlob, Weights, check_count, check_layer
@@ -72,7 +74,7 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
         if field.number == 2:
             v1.append(_scan_layer(buffer, read, field, path, name_field=4, blobs_field=6, v0_field=1))
         elif field.number == 100:
-            v2.append(_scan_layer(buffer, read, field, path, name_field=1, blobs_field=7))
+            v2.append(_scan_layer(buffer, read, field, path, name_field=1, blobs_field=7, type_field=2))
         check_count(path, len(v1) + len(v2))
     if not v1 and not v2:
         raise WeightsError(f"{path}: no layers found; this is no caffemodel, or a damaged one")
@@ -90,9 +92,10 @@ def _scan_layer(
     name_field: int,
     blobs_field: int,
     v0_field: int | None = None,
+    type_field: int | None = None,
 ) -> tuple[str, list[WeightBlob | None], bool]:
     """(name, blobs, is V0) of one layer; a V1 entry may wrap a V0 one, whose name and blobs then count."""
-    name = ""
+    name, kind = "", b""
     spans: list[Field] = []
     for field in read(buffer, outer.start, outer.end):
         if field.number == name_field:
@@ -103,6 +106,9 @@ def _scan_layer(
             expect(field, LEN, f"a blob of layer '{name}'")
             spans.append(field)
             check_layer(path, name, len(spans))
+        elif field.number == type_field:
+            expect(field, LEN, f"the type of layer '{name}'")
+            kind = buffer[field.start : field.end]
         elif field.number == v0_field:
             expect(field, LEN, "a V0 layer")
             return (*_scan_layer(buffer, read, field, path, name_field=1, blobs_field=50)[:2], True)
@@ -110,7 +116,7 @@ def _scan_layer(
     for index, field in enumerate(spans):
         where = f"{path}: layer '{name}', blob {index}"
         blobs.append(mapped_blob(buffer, field.start, field.end, where, read))
-    return name, blobs, False
+    return name, in_todays_order(blobs) if kind == b"BatchNorm" else blobs, False
 
 
 def read_blob(path: str | os.PathLike[str]) -> np.ndarray:

@@ -53,6 +53,7 @@ class MappedBlob(WeightBlob):
         super().__init__(entry.shape, entry.legacy, where)
         self._buffer = buffer
         self._segments = entry.segments
+        self.raw = entry.raw
 
     def array(self) -> np.ndarray:
         if len(self._segments) == 1 and self._segments[0].stride == 4:

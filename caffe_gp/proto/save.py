@@ -93,9 +93,11 @@ def _atomically(path: str | os.PathLike[str], write: Callable[[], None]) -> None
 
 
 def _without_fork_fields(message: M) -> M:
-    """Remove, in place and at every depth, the fields whose numbers are ours: BVLC knows others there."""
+    """Remove, in place and at every depth, fields with our own numbers: BVLC has others there, or none."""
     for field, value in message.ListFields():
-        if field.number >= schema.FORK_NUMBERS:
+        if field.is_extension:
+            message.ClearExtension(field)
+        elif field.number >= schema.FORK_NUMBERS:
             message.ClearField(field.name)
         elif field.message_type is not None:
             for item in value if hasattr(value, "add") else [value]:
@@ -157,7 +159,7 @@ def _split_at_blobs(layer: pb.LayerParameter) -> tuple[bytes, bytes]:
         half = pb.LayerParameter()
         half.CopyFrom(layer)
         for field, _ in layer.ListFields():
-            if not wanted(field.number):
+            if not wanted(field.number) and not field.is_extension:
                 half.ClearField(field.name)
         halves.append(_without_fork_fields(half).SerializePartialToString())
     return halves[0], halves[1]

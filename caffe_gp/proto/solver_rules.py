@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import PrototxtError, did_you_mean
+from . import forks
 from . import messages as pb
 
 #: Caffe's update rules and learning rate policies.
@@ -12,6 +13,7 @@ POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 def check_solver(param: pb.SolverParameter, source: str) -> None:
     """Raise PrototxtError, naming the file ``source`` and the field, for what no solver can compute."""
+    _check_forks(param, source)
     _check_policy(param, source)
     if param.regularization_type not in ("L1", "L2"):
         raise PrototxtError(
@@ -30,6 +32,14 @@ def check_type(param: pb.SolverParameter, source: str) -> None:
         raise PrototxtError(
             f"{source}: Unknown solver type: {param.type}{did_you_mean(param.type, TYPES)} "
             f"(known types: {', '.join(TYPES)})"
+        )
+
+
+def _check_forks(param: pb.SolverParameter, source: str) -> None:
+    for name in forks.unheeded(param):
+        raise PrototxtError(
+            f"{source}: {name} is {forks.whose(name)}, which changes how it trains; that is not available "
+            "here. Remove it, if the training does not depend on it"
         )
 
 

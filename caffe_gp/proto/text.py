@@ -18,6 +18,7 @@ from ..files.atomic import write_atomically
 from ..files.kinds import NET, PROTOTXT, SOLVER, TEXT, is_text, wrong_content
 from ..files.regular import open_regular
 from . import messages as pb
+from . import own_fields
 from .explain import explain
 
 M = TypeVar("M", bound=Message)
@@ -183,6 +184,7 @@ def reject_unset_names(param: pb.NetParameter, text: str, filename: str) -> None
 def parse_message(text: str, message: M, filename: str = "<string>") -> M:
     """Parse prototxt ``text`` into ``message`` (a fresh instance) and return it. Raises PrototxtError."""
     reject_too_much(text, filename)
+    text = own_fields.bracketed(text)
     try:
         text_format.Parse(text, message, descriptor_pool=pb.POOL)
     except text_format.ParseError as error:
@@ -220,7 +222,7 @@ def to_text(message: Message) -> str:
     """
     lines: list[str] = []
     innermost: int | None = None  # where the open message starts that holds no other so far
-    for line in text_format.MessageToString(message, as_utf8=True).split("\n"):
+    for line in map(own_fields.unbracketed, text_format.MessageToString(message, as_utf8=True).split("\n")):
         if line.endswith(" {"):  # a string ends with a quote
             innermost = len(lines)
         elif line.lstrip(" ") == "}":

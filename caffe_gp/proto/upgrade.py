@@ -10,6 +10,7 @@ import os
 
 from ..errors import PrototxtError
 from . import messages as pb
+from .batch_norm import BLOBS, STATISTICS, has_scale_and_bias
 from .upgrade_v0 import upgrade_v0
 
 # fmt: off
@@ -26,6 +27,10 @@ V1_TYPES = {
     "SIGMOID_CROSS_ENTROPY_LOSS": "SigmoidCrossEntropyLoss", "SILENCE": "Silence", "SLICE": "Slice",
     "SOFTMAX": "Softmax", "SOFTMAX_LOSS": "SoftmaxWithLoss", "SPLIT": "Split", "TANH": "TanH",
     "THRESHOLD": "Threshold", "WINDOW_DATA": "WindowData",
+    "ELTWISE_ACCURACY": "EltwiseAccuracy", "RED_SOFTMAX_LOSS": "RedSoftmaxLoss",
+    "RED_ACCURACY": "RedAccuracy", "WINDOW_SEG_DATA": "WindowSegData",
+    "WINDOW_INST_SEG_DATA": "WindowInstSegData", "BIN_ACCURACY": "BinAccuracy",
+    "DENSE_IMAGE_DATA": "DenseImageData", "RELU6": "ReLU6",
     "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
     "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
     "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
@@ -130,13 +135,16 @@ def upgrade_input(net: pb.NetParameter, filename: str = "<string>") -> None:
 def upgrade_batch_norm(net: pb.NetParameter) -> None:
     """BatchNorm layers that declare all three ``param`` get lr_mult and decay_mult 0 in each, in place.
 
-    The three blobs are running statistics; older definitions had the user protect them from the solver.
+    The three blobs are running statistics; older definitions had the user protect them from the solver. Of
+    NVIDIA's five blobs the last two, scale and bias, get 1, whatever is declared: its layer does so itself.
     """
     for layer in net.layer:
-        if layer.type == "BatchNorm" and len(layer.param) == 3:
-            for spec in layer.param:
-                spec.lr_mult = 0
-                spec.decay_mult = 0
+        if layer.type != "BatchNorm":
+            continue
+        nvidia = has_scale_and_bias(layer.batch_norm_param)
+        if nvidia or len(layer.param) == STATISTICS:
+            for i, spec in enumerate(layer.param[:BLOBS]):
+                spec.lr_mult = spec.decay_mult = float(i >= STATISTICS)
 
 
 def upgrade_ceil_mode(net: pb.NetParameter) -> None:

@@ -28,7 +28,11 @@ class WeightBlob:
 
     ``legacy``: the shape was given as num, channels, height, width, so it always has 4 axes (a bias of
     N values is (1, 1, 1, N)); ``fits`` compares it with a net's.
+    ``raw``: the type of the values of a file by NVIDIA Caffe or OpenCV ('FLOAT16'), which stock BVLC Caffe
+    does not read; '' where they are written as Caffe writes them.
     """
+
+    raw = ""
 
     def __init__(self, shape: tuple[int, ...], legacy: bool, where: str) -> None:
         self.shape = tuple(shape)

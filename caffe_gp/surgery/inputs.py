@@ -276,7 +276,7 @@ def data_shape(layer: Any) -> tuple[int | None, ...]:
         if len(param.shape):
             return tuple(param.shape[0].dim)
     channels = height = width = None
-    memory, image, crop = layer.memory_data_param, layer.image_data_param, layer.transform_param.crop_size
+    memory, image = layer.memory_data_param, layer.image_data_param
     if memory.channels and memory.height and memory.width:
         channels, height, width = memory.channels, memory.height, memory.width
     for param in (image, layer.dense_image_data_param):
@@ -284,8 +284,17 @@ def data_shape(layer: Any) -> tuple[int | None, ...]:
             height, width = param.new_height, param.new_width
     if layer.window_data_param.crop_size:
         height = width = layer.window_data_param.crop_size
-    if crop:
-        height = width = crop
+    height, width = _transformed_size(layer.transform_param) or (height, width)
     if layer.transform_param.force_gray or not (image.is_color and layer.dense_image_data_param.is_color):
         channels = 1
     return 1, channels, height, width
+
+
+def _transformed_size(param: Any) -> tuple[int, int] | None:
+    """Height and width that a TransformationParameter gives to images, Caffe's or a fork's."""
+    # PSPNet's, SSD's, Caffe's.
+    crops = (param.crop_height, param.crop_width), (param.crop_h, param.crop_w), (param.crop_size,) * 2
+    resized = {(one.height, one.width) for one in param.resize_param}  # SSD's
+    # Ports of YOLO choose one of several at random.
+    sizes = [*crops, *(resized if len(resized) == 1 else ())]
+    return next((size for size in sizes if all(size)), None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
+from caffe_gp.proto.batch_norm import BLOBS, has_scale_and_bias
+
 
 def blob_count(layer: Any) -> int:
     """How many parameter blobs a layer has, told from its description; 0 for types without (or unknown)."""
@@ -12,6 +14,8 @@ def blob_count(layer: Any) -> int:
     )  # Scale and Bias may read their factor from a second bottom
     if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution"):
         return 1 + layer.convolution_param.bias_term
+    if layer.type == "BatchNorm" and has_scale_and_bias(layer.batch_norm_param):
+        return BLOBS
     if layer.type == "InnerProduct":
         return 1 + layer.inner_product_param.bias_term
     if layer.type == "Embed":

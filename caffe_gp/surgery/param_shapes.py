@@ -11,6 +11,7 @@ from typing import Any, Sequence
 
 from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto import read_weights
+from caffe_gp.proto.batch_norm import has_scale_and_bias
 
 # Layers without parameters whose tops have as many channels as their first bottom.
 _SAME_CHANNELS = {
@@ -48,7 +49,8 @@ def _layer(layer: Any, bottoms: list[int]) -> tuple[list[tuple[int, ...]], int]:
     if layer.type in ("Convolution", "Deconvolution"):
         return _convolution(layer, channels)
     if layer.type == "BatchNorm":
-        return [(channels,), (channels,), (1,)], channels
+        of_its_own = [(channels,)] * 2 if has_scale_and_bias(layer.batch_norm_param) else []
+        return [(channels,), (channels,), (1,), *of_its_own], channels
     if layer.type == "Scale":
         return [(channels,)] * (2 if layer.scale_param.bias_term else 1), channels
     if layer.type == "MultiStageMeanfield":

@@ -19,7 +19,7 @@ from caffe_gp import proto
 from caffe_gp.errors import NetError
 from caffe_gp.images.placing import Line, Placing, is_picture_of, words
 from caffe_gp.proto import messages as pb
-from caffe_gp.surgery import crops, forks
+from caffe_gp.surgery import crops
 from caffe_gp.surgery.gradient import add_probe, add_softmax, clean_layers
 from caffe_gp.surgery.inputs import Fed, add_input, check_bottoms
 from caffe_gp.surgery.layers import blob_count, listed
@@ -27,6 +27,7 @@ from caffe_gp.surgery.positions import position_map
 from caffe_gp.surgery.scores import find_score
 from caffe_gp.surgery.shapes import blob_shapes
 from caffe_gp.surgery.sizes import fixed_by
+from caffe_gp.surgery.stock import make_stock
 from caffe_gp.surgery.transforms import Transform, transform_of
 
 
@@ -45,6 +46,7 @@ class Prepared:
     placing  where positions of the input lie in the scores; None where that does not follow from the layers
     fixed    the layer that takes images of the net's own size only, and why; '' where none does
     transform   what the data layer that was replaced does to its images; None where nothing says it
+    parts    layers that have the last blobs of another layer of a weights file, and that layer's name
     """
 
     net: Any
@@ -58,6 +60,7 @@ class Prepared:
     transform: Transform | None = None
     placing: Placing = None
     fixed: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Messages of a private descriptor pool cannot be pickled; their bytes can.
@@ -128,8 +131,7 @@ def prepare(
     placing = _placing(net, fed.data, score, changes)
     prob = add_softmax(net, original, score, changes)
     probe = add_probe(net, fed.data, changes)
-    if engine == "bvlc":
-        forks.replace(net, changes)
+    parts = make_stock(net, changes) if engine == "bvlc" else {}
     return Prepared(
         net,
         fed.data,
@@ -142,6 +144,7 @@ def prepare(
         transform_of(fed.source),
         placing,
         fixed,
+        parts,
     )
 
 

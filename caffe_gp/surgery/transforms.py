@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any, NamedTuple
 
+from caffe_gp.proto import forks
+
 _MOST_WORDS = 10_000  # characters of a param_str; published ones have some 200
 
 
@@ -38,6 +40,7 @@ def transform_of(layer: Any) -> Transform | None:
         return None
     mean_file = param.mean_file or mean_file
     left_out = ["mirror"] * param.mirror + [f"crop_size {param.crop_size}"] * bool(param.crop_size)
+    left_out += [name.split(".")[1] for name in forks.unheeded(layer) if name.startswith("transform_param.")]
     means = tuple(map(_decimals, param.mean_value))
     return Transform(means, mean_file, _decimals(param.scale), source, " and ".join(left_out))
 

@@ -22,9 +22,11 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.errors import DataError, NetError, with_source
+from caffe_gp.engines.fitting import copy_weights
+from caffe_gp.errors import DataError, EngineError, NetError, with_source
 from caffe_gp.files import fields
 from caffe_gp.files.json_files import MAX_JSON_BYTES, loads, write_json
+from caffe_gp.files.kinds import STATE, what_is
 from caffe_gp.files.regular import read_regular
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
@@ -167,6 +169,8 @@ def _open(
             "learned: add a loss layer, such as SoftmaxWithLoss, or a loss_weight"
         )
     if state is not None:
+        if engines.resolve(engine) == "bvlc":
+            _refuse_raw_values(state)
         solver.restore(str(state))
         if solver.iter > recipe.max_iter:
             raise DataError(
@@ -177,8 +181,21 @@ def _open(
         _resume_data(solver.net, solver.iter * recipe.iter_size)
     elif weights is not None:
         proto.read_weights(weights).close()  # BVLC Caffe would abort, or go on without
-        solver.net.copy_from(os.fspath(weights))
+        copy_weights(solver.net, os.fspath(weights), engines.resolve(engine))
     return solver
+
+
+def _refuse_raw_values(state: Path) -> None:
+    """EngineError for a state of NVIDIA Caffe's, whose values stock BVLC Caffe does not read."""
+    if what_is(state) != STATE:
+        return
+    found = proto.read_solverstate(state)
+    with found:
+        if any(blob.raw for blob in found.history):
+            raise EngineError(
+                f"{state}: its history is of NVIDIA Caffe, with raw values, which stock BVLC Caffe does not "
+                "read. Resume on the embedded Caffe: --engine torch"
+            )
 
 
 def _solver(run: Trained, engine: str, device: str, source: str | os.PathLike | None) -> Any:

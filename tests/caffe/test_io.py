@@ -14,7 +14,7 @@ from caffe_gp.caffe.classifier import Classifier
 from caffe_gp.caffe.detector import Detector
 from caffe_gp.caffe.proto import caffe_pb2
 from caffe_gp.caffe.timer import Timer
-from caffe_gp.errors import DataError, NetError
+from caffe_gp.errors import DataError, NetError, WeightsError
 from caffe_gp.proto import messages as pb
 
 
@@ -35,6 +35,27 @@ def test_blobproto_round_trip(rng):
     assert io.blobproto_to_array(legacy).tolist() == [[[[0, 1, 2]], [[3, 4, 5]]]]
     with pytest.raises(DataError, match="5 data values"):
         io.blobproto_to_array(caffe_pb2.BlobProto(num=1, channels=2, height=1, width=3, data=range(5)))
+
+
+def test_blobproto_with_raw_values():
+    """A mean image by NVIDIA Caffe, as its scripts read one; and values that cannot be its."""
+    values = np.array([[1.5, -2], [3, 0.1]])
+    for kind, numpy_type in ((pb.FLOAT16, "<f2"), (pb.FLOAT, "<f4"), (pb.DOUBLE, "<f8")):
+        raw = values.astype(numpy_type)
+        blob = caffe_pb2.BlobProto(num=1, channels=1, height=2, width=2)
+        blob.raw_data, blob.raw_data_type = raw.tobytes(), kind
+        blob.raw_diff, blob.raw_diff_type = (-raw).tobytes(), kind
+        again = caffe_pb2.BlobProto.FromString(blob.SerializeToString())
+        assert np.array_equal(io.blobproto_to_array(again), raw.astype(np.float64).reshape(1, 1, 2, 2))
+        assert np.array_equal(io.blobproto_to_array(again, True).ravel(), -raw.astype(np.float64).ravel())
+        again.data.extend([9, 8, 7, 6])  # counts before
+        assert io.blobproto_to_array(again).ravel().tolist() == [9, 8, 7, 6]
+    blob.ClearField("raw_data_type")
+    with pytest.raises(WeightsError, match="without a raw_data_type"):
+        io.blobproto_to_array(blob)
+    blob.raw_data_type, blob.width = pb.FLOAT, 3
+    with pytest.raises(WeightsError, match="raw_data of 32 bytes"):
+        io.blobproto_to_array(blob)
 
 
 def test_blobprotovector_round_trip(rng):

@@ -119,6 +119,7 @@ def test_outputs_are_in_alphabetical_order():
         ),
         (DATA + layer("r", "ReLU", "data", "r", "loss_weight: 1 loss_weight: 2"), NetError, "once per top"),
         ('input: "d" input_shape { dim: 100000 dim: 100000 }', NetError, "exceed"),
+        ('input: "d" input_shape { dim: 0 dim: 4611686018427387904 }', NetError, "a dimension exceeds"),
         (
             DATA + layer("p", "Python", "data", "p", 'python_param { module: "no_such_module_" layer: "L" }'),
             NetError,

@@ -96,7 +96,7 @@ def test_deploy(tmp_path):
     ]
     assert [row.shared for row in description.layers] == [False, False, True, False, False]
     assert description.parameters == 456 + 970
-    assert description.models == [] and description.facts == {"name": "tiny"}
+    assert description.models == [] and description.facts == {"name": "tiny", "from": "BVLC Caffe"}
 
 
 @pytest.mark.parametrize("text, version", [(V1, "V1"), (V0, "V0")])
@@ -131,6 +131,104 @@ def test_python_layers_are_not_run(tmp_path, monkeypatch):
     description = describe_file(write(tmp_path, "net.prototxt", text))
     assert description.parameters is None and "is in Python" in description.facts["note"]
     assert "evil_layer" not in sys.modules
+
+
+FOREIGN = (
+    DEPLOY
+    + """
+layer { name: "flow" type: "Correlation" bottom: "conv" bottom: "again" top: "flow"
+        correlation_param { pad: 20 } }
+layer { name: "flow2" type: "Correlation" bottom: "conv" bottom: "again" top: "flow2" }
+layer { name: "words" type: "WordEmbeddings" bottom: "flow" top: "words" }
+layer { name: "loss" type: "MultiBoxLoss" bottom: "fc" bottom: "words" top: "loss" }
+"""
+)
+
+
+def test_a_net_of_a_fork_that_cannot_be_built(tmp_path, command):
+    """Whose it is, which layers are not available, and what to do with each."""
+    path = write(tmp_path, "net.prototxt", FOREIGN)
+    description = describe_file(path)
+    origin = description.facts["from"]
+    assert "FlowNet 2 (lmb-freiburg/flownet2): Correlation" in origin
+    assert (
+        "SSD (weiliu89/caffe)" in origin
+        and "its own, or a fork that is not known here: WordEmbeddings" in origin
+    )
+    lacking = description.facts["not available here"]
+    assert lacking[0] == "Correlation (layers 'flow', 'flow2'): cut the net below it (--score NAME)"
+    assert lacking[1].startswith("WordEmbeddings (layer 'words'): cut the net below it")
+    assert lacking[2] == "MultiBoxLoss (layer 'loss'): only training and evaluation need it: remove it"
+    assert "register_layer" in lacking[3] and len(lacking) == 4
+    assert description.parameters is None and len(description.layers) == 9
+    text, _ = command("inspect", path)
+    assert "  not available here:\n    Correlation (layers" in text
+    assert json.loads(command("inspect", "--json", path)[0])["facts"]["not available here"] == lacking
+
+
+def test_fields_of_forks_in_layers_that_are_there(tmp_path):
+    text = DEPLOY.replace("num_output: 6", "num_output: 6 relu: true") + "bn_stats_batch_size: 8"
+    facts = describe_file(write(tmp_path, "net.prototxt", text)).facts
+    assert facts["from"] == "Intel Caffe (intel/caffe): convolution_param.relu, bn_stats_batch_size"
+    first, second = facts["not available here"]
+    assert first.startswith("bn_stats_batch_size, a field of Intel Caffe (intel/caffe): it changes")
+    assert second.startswith("convolution_param.relu (layers 'conv', 'again'), a field of Intel Caffe")
+    text = DEPLOY.replace('type: "Eltwise"', 'type: "Eltwise" forward_type: FLOAT16')
+    description = describe_file(write(tmp_path, "net.prototxt", text))
+    assert description.facts["from"] == "NVIDIA Caffe (NVIDIA/caffe): forward_type"
+    assert "not available here" not in description.facts and description.parameters == 1426
+
+
+def test_data_layers_of_forks(tmp_path):
+    """The size of the images is in the fork's transform, so that the parameters are known."""
+    text = TRAIN.replace('type: "Data"', 'type: "AnnotatedData"')
+    sized = "resize_param { prob: 1 resize_mode: WARP height: 8 width: 8 } distort_param { hue_prob: 0.5 }"
+    for transform in (sized, "crop_h: 8 crop_w: 8", "crop_height: 8 crop_width: 8"):
+        path = write(tmp_path, "train.prototxt", text.replace("crop_size: 8", transform))
+        description = describe_file(path)
+        assert description.parameters == 456 + 970, description.facts
+        lacking = description.facts["not available here"]
+        assert lacking[0].startswith("AnnotatedData (layer 'data'): it brings data: put an Input layer")
+    several = "resize_param { height: 8 width: 8 } resize_param { height: 9 width: 9 }"
+    path = write(tmp_path, "train.prototxt", text.replace("crop_size: 8", several))
+    assert describe_file(path).parameters is None
+    plain = TRAIN.replace("crop_size: 8", sized)
+    lacking = describe_file(write(tmp_path, "train.prototxt", plain)).facts["not available here"]
+    assert [one.split(",")[0] for one in lacking] == [
+        "transform_param.resize_param (layer 'data')",
+        "transform_param.distort_param (layer 'data')",
+    ]
+
+
+def test_nvidia_s_batch_norm(tmp_path):
+    net = proto.parse_net_param(DEPLOY)
+    bn = net.layer.add(name="bn", type="BatchNorm", bottom=["fc"], top=["fc"])
+    bn.batch_norm_param.scale_bias = True
+    path = tmp_path / "net.prototxt"
+    proto.write_text(net, path)
+    description = describe_file(path)
+    assert rows(description)[-1] == ("bn", "BatchNorm", [(10,), (10,), (1,), (10,), (10,)], 41)
+    assert description.facts["from"].startswith("NVIDIA Caffe (NVIDIA/caffe): batch_norm_param.scale_bias")
+
+
+def test_half_precision_weights(tmp_path, command):
+    net = proto.parse_net_param(DEPLOY)
+    for layer in net.layer:
+        for array in tiny_arrays().get(layer.name, ()):
+            raw = np.asarray(array, "<f2")
+            layer.blobs.add(raw_data=raw.tobytes(), raw_data_type=pb.FLOAT16).shape.dim.extend(raw.shape)
+    path = write(tmp_path, "half.caffemodel", net.SerializeToString())
+    description = describe_file(path)
+    assert description.kind == "caffemodel" and description.parameters > 0
+    assert "FLOAT16" in description.facts["values"]
+    assert "values: raw, FLOAT16" in command("inspect", path)[0]
+
+
+def test_solver_of_a_fork(tmp_path):
+    facts = describe_file(write(tmp_path, "s.prototxt", SOLVER + 'eval_type: "detection" min_lr: 0')).facts
+    assert "NVIDIA" in facts["from"] and facts["eval_type"] == "detection"
+    assert [one.split(",")[0] for one in facts["not available here"]] == ["eval_type"]
+    assert describe_file(write(tmp_path, "s.prototxt", SOLVER)).facts["from"] == "BVLC Caffe"
 
 
 def test_solver(tmp_path):

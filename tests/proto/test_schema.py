@@ -59,6 +59,16 @@ def test_numbers_and_defaults(message, field, number, default):
         assert getattr(pb.MESSAGES[message](), field) == default
 
 
+def test_v1_layers_have_the_fields_of_all_forks():
+    """A prototxt of 2014 may be any fork's: the messages are those of today's layers."""
+    today, old = (kind.DESCRIPTOR.fields_by_name for kind in (pb.LayerParameter, pb.V1LayerParameter))
+    foreign = [name for name, field in today.items() if field.number >= schema.FORK_NUMBERS]
+    assert len(foreign) > 40 and all(
+        old[name].message_type is today[name].message_type for name in foreign if name.endswith("_param")
+    )
+    assert "python_param" not in old  # one of BVLC's, which V1 had not
+
+
 def test_floats_and_dims_are_packed():
     blob = pb.BlobProto(data=[1.0, 2.0])
     blob.shape.dim.extend([1, 2])
@@ -70,21 +80,10 @@ def test_floats_and_dims_are_packed():
 
 def test_fork_fields_have_numbers_of_their_own():
     numbers = {name: field.number for name, field in pb.LayerParameter.DESCRIPTOR.fields_by_name.items()}
-    forks = [
-        "interp_param",
-        "multi_stage_meanfield_param",
-        "seg_accuracy_param",
-        "mat_write_param",
-        "dense_crf_param",
-        "bn_param",
-        "upsample_param",
-    ]
-    assert all(numbers[name] >= schema.FORK_NUMBERS for name in forks)
-    assert all(
-        number < schema.FORK_NUMBERS
-        for name, number in numbers.items()
-        if name not in forks + ["dense_image_data_param"]
-    )
+    bvlc_s_last = 148  # clip_param
+    forks = {name for name, number in numbers.items() if number > bvlc_s_last}
+    assert {"interp_param", "bn_param", "upsample_param"} <= forks
+    assert min(numbers[name] for name in forks) >= schema.FORK_NUMBERS
     assert pb.InterpParameter().zoom_factor == 1
     assert pb.ImageDataParameter().label_type == pb.ImageDataParameter.IMAGE
     assert pb.UpsampleParameter().scale == 2

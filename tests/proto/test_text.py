@@ -49,22 +49,20 @@ def test_unknown_field_names_line_column_and_near_names():
 
 
 @pytest.mark.parametrize(
-    "line, fork",
+    "line, fork, to_do",
     [
-        ("prior_box_param { }", "SSD"),
-        ("roi_pooling_param { }", "Faster R-CNN"),
-        ("domain_transform_param { }", "DeepLab"),
-        ("correlation_param { }", "FlowNet"),
-        ("unpooling_param { unpool: MAX }", "DeconvNet"),
-        ("crop_center_param { crop_size: 1 }", "waifu2x"),
-        ("transform_param { resize_param { } }", "SSD"),
+        ("domain_transform_param { }", "DeepLab v2", "register_layer"),
+        ("black_augmentation_param { }", "FlowNet 2", "register_layer"),
+        ("trt_param { }", "NVIDIA", "register_layer"),
+        ("batch_reduction_param { }", "PSPNet", "register_layer"),
+        ("image_data_param { weight_source: '' }", "DeepLab v2", "Remove it"),
     ],
 )
-def test_unknown_field_of_a_known_fork(line, fork):
+def test_unknown_field_of_a_known_fork(line, fork, to_do):
     """The layer is named, in front of the field and behind it, and what to do."""
     message = message_of(f'layer {{\n  name: "x"\n  {line}\n}}\nlayer {{ name: "y" }}')
     assert message.startswith("net.prototxt:3:") and ": layer 'x': " in message and fork in message
-    assert "fork" in message and "--score" in message and "nearest" not in message
+    assert "fork" in message and to_do in message
     message = message_of(f'layer {{ name: "y" }} layer {{ {line} name: "x" }} layer {{ name: "z" }}')
     assert ": layer 'x': " in message
 
@@ -243,8 +241,11 @@ RELU = 'layer { name: "one" type: "ReLU" bottom: "x" top: "y" }\n'
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("layer {\n insanity_param { low: 1 } name: 'two' }", "3:2: layer 'two': .* from another fork"),
-        ("layer { name: 'two' permute_param { order: 0 } }", "layer 'two': .*fork of Caffe: SSD"),
+        (
+            "layer {\n insanity_param { low: 1 } name: 'two' }",
+            "3:2: layer 'two': .*No fork that is known.*register_layer",
+        ),
+        ("layer { name: 'two' trt_param { } }", "layer 'two': .*fork of Caffe: NVIDIA"),
         (
             f"layer {{ name: 'two'\n{RELU}",
             "3:1: layer 'two': a '}' is missing: 'layer' .* 'layer {' of line 2",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from caffe_gp import GuidedPerturbation, engines, proto
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto import messages as pb
 from caffe_gp.surgery.prepare import prepare
 from conformance.gp_nets import ENGINE
@@ -194,3 +194,137 @@ def test_net_with_forks_layers_runs_on_this_engine(tmp_path) -> None:
     found = np.array(net.net.blobs["pred"].data)
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     np.testing.assert_array_equal(result.base_labels, found.argmax(1))
+
+
+# ---- NVIDIA's BatchNorm, and its files
+
+NVIDIA = """
+default_forward_type: FLOAT16
+layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 7 } } }
+layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" forward_type: FLOAT16
+        batch_norm_param { scale_bias: true eps: 1e-7 use_global_stats: false engine: CUDNN } }
+layer { name: "conv" type: "Convolution" bottom: "bn" top: "conv" cudnn_math_override: 1
+        convolution_param { num_output: 4 kernel_size: 3 pad: 1 conv_algos_override: "1,1,1" } }
+layer { name: "bn2" type: "BatchNorm" bottom: "conv" top: "conv"
+        batch_norm_param { scale_filler { value: 1 } bias_filler { value: 0 } } }
+layer { name: "bn2_scale" type: "ReLU" bottom: "conv" top: "relu" }
+layer { name: "score" type: "InnerProduct" bottom: "relu" top: "score"
+        inner_product_param { num_output: 3 } }
+"""
+
+
+def nvidia_files(tmp_path) -> tuple[str, str, dict]:
+    """The net, and half-precision weights, one BatchNorm in today's order and one in that of Caffe 0.15."""
+    rng = np.random.RandomState(2)
+    arrays = {
+        "bn": [rng.randn(3), rng.rand(3) + 0.5, np.ones(1), rng.randn(3), rng.randn(3)],
+        "conv": [rng.randn(4, 3, 3, 3), rng.randn(4)],
+        "bn2": [rng.randn(4), rng.rand(4) + 0.5, np.ones(1), rng.randn(4), rng.randn(4)],
+        "score": [rng.randn(3, 4 * 9 * 7) * 0.1, rng.randn(3)],
+    }
+    arrays = {name: [one.astype(np.float16) for one in blobs] for name, blobs in arrays.items()}
+    order = {"bn2": [3, 4, 0, 1, 2]}
+    net = proto.parse_net_param(NVIDIA)
+    for layer in net.layer:
+        for i in order.get(layer.name, range(len(arrays.get(layer.name, ())))):
+            one = arrays[layer.name][i]
+            blob = layer.blobs.add(raw_data=one.astype("<f2").tobytes(), raw_data_type=pb.FLOAT16)
+            blob.shape.dim.extend(one.shape)
+    (tmp_path / "nvidia.caffemodel").write_bytes(net.SerializeToString())
+    (tmp_path / "nvidia.prototxt").write_text(NVIDIA)
+    arrays = {name: [one.astype(np.float64) for one in blobs] for name, blobs in arrays.items()}
+    return str(tmp_path / "nvidia.prototxt"), str(tmp_path / "nvidia.caffemodel"), arrays
+
+
+def normalised(x: np.ndarray, mean, variance, correction, scale, bias) -> np.ndarray:
+    mean, variance, scale, bias = (one.reshape(1, -1, 1, 1) for one in (mean, variance, scale, bias))
+    return scale * (x - mean) / np.sqrt(variance + 1e-5) + bias
+
+
+def test_nvidia_s_batch_norm_becomes_bvlc_s_two_layers() -> None:
+    prepared = prepare(proto.parse_net_param(NVIDIA), engine="bvlc")
+    kinds = [layer.type for layer in prepared.net.layer]
+    expected = "Input Bias BatchNorm Scale Convolution BatchNorm Scale ReLU InnerProduct Softmax"
+    assert kinds == expected.split()
+    layers = {layer.name: layer for layer in prepared.net.layer}
+    assert prepared.parts == {"bn_scale": "bn", "gp_bn2_scale": "bn2"}  # a layer of that name is there
+    assert list(layers["gp_bn2_scale"].bottom) == list(layers["gp_bn2_scale"].top) == ["conv"]
+    assert layers["bn"].batch_norm_param.eps == np.float32(1e-5) and len(layers["bn"].param) == 3
+    assert not layers["bn"].batch_norm_param.HasField("use_global_stats")
+    assert all(spec.lr_mult == 0 for layer in prepared.net.layer[2:] for spec in layer.param)
+    told = " ".join(prepared.changes)
+    assert "runs as BatchNorm and the Scale 'bn_scale', which takes the last two of its blobs" in told
+    assert "layer 'conv': removed convolution_param.conv_algos_override, cudnn_math_override" in told
+    text = proto.to_text(prepared.net)
+    for foreign in ("scale_bias", "FLOAT16", "override", "CUDNN"):
+        assert foreign not in text
+    assert not prepare(proto.parse_net_param(NVIDIA), engine="torch").parts
+
+
+def test_a_fork_s_field_that_changes_what_is_computed_is_refused() -> None:
+    text = NVIDIA.replace("num_output: 4", "num_output: 4 relu: true")
+    with pytest.raises(NetError, match="layer 'conv': stock BVLC Caffe has no field convolution_param.relu"):
+        prepare(proto.parse_net_param(text), engine="bvlc")
+
+
+def test_nvidia_s_net_runs_on_this_engine(tmp_path) -> None:
+    """Scores and the diff at the image, by the formulas; the weights were half-precision, in two orders."""
+    prototxt, caffemodel, arrays = nvidia_files(tmp_path)
+    net = engines.load_net(prototxt, caffemodel, engine=ENGINE)
+    image = np.random.RandomState(1).randn(1, 3, 9, 7).astype(np.float32)
+    GuidedPerturbation(net)(image, [0.0])
+
+    def scores(x: np.ndarray) -> np.ndarray:
+        padded = np.pad(normalised(x, *arrays["bn"]), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        windows = np.stack([padded[:, :, i : i + 9, j : j + 7] for i in range(3) for j in range(3)], 2)
+        kernel = arrays["conv"][0].reshape(4, 3, 9)
+        conv = np.einsum("nckhw,ock->nohw", windows, kernel) + arrays["conv"][1].reshape(1, 4, 1, 1)
+        relu = np.maximum(normalised(conv, *arrays["bn2"]), 0)
+        return relu.reshape(1, -1) @ arrays["score"][0].T + arrays["score"][1]
+
+    expected = scores(image.astype(np.float64))
+    found = np.array(net.net.blobs["score"].data)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    signal = np.array(net.net.blobs["score"].diff, np.float64)
+    diff = np.array(net.net.blobs["data"].diff, np.float64)
+    for direction in np.random.RandomState(3).randn(3, *image.shape):
+        slope = ((scores(image + 1e-6 * direction) - scores(image - 1e-6 * direction)) * signal).sum() / 2e-6
+        assert abs((diff * direction).sum() - slope) <= 1e-3 * np.linalg.norm(diff) * np.linalg.norm(
+            direction
+        )
+
+
+def test_half_precision_weights_go_into_a_net_of_either_engine(tmp_path, caffe) -> None:
+    """Also by copy_from of a net in a session; a file of another net's shapes is refused with a word."""
+    prototxt, caffemodel, arrays = nvidia_files(tmp_path)
+    net = engines.load_net(prototxt, engine=ENGINE, allow_missing_weights=True)
+    plain = proto.parse_net_param(NVIDIA)
+    kept = [layer for layer in plain.layer if layer.type not in ("BatchNorm", "ReLU")]
+    kept[1].bottom[0], kept[2].bottom[0] = "data", "conv"
+    only = pb.NetParameter(layer=kept)
+    proto.write_text(only, str(tmp_path / "plain.prototxt"))
+    net = engines.load_net(str(tmp_path / "plain.prototxt"), engine=ENGINE)
+    net.net.copy_from(caffemodel)
+    np.testing.assert_array_equal(net.net.params["conv"][0].data, arrays["conv"][0])
+    wrong = str(tmp_path / "wrong.prototxt")
+    proto.write_text(only, wrong)
+    text = (tmp_path / "wrong.prototxt").read_text().replace("num_output: 4", "num_output: 5")
+    (tmp_path / "wrong.prototxt").write_text(text)
+    with pytest.raises(WeightsError, match="conv.*4, 3, 3, 3"):
+        engines.load_net(wrong, caffemodel, engine=ENGINE)
+
+
+def test_a_batch_norm_of_another_kind_is_told(tmp_path) -> None:
+    """Five blobs in the file and three in the net, and the other way round."""
+    prototxt, caffemodel, _ = nvidia_files(tmp_path)
+    plain = tmp_path / "plain.prototxt"
+    plain.write_text(NVIDIA.replace("scale_bias: true", ""))
+    with pytest.raises(WeightsError, match="write scale_bias: true in the layer's batch_norm_param"):
+        engines.load_net(str(plain), caffemodel, engine=ENGINE)
+    with proto.read_weights(caffemodel) as weights:
+        arrays = weights.as_dict()
+    arrays["bn"] = arrays["bn"][:3]
+    proto.write_caffemodel(str(tmp_path / "three.caffemodel"), proto.parse_net_param(NVIDIA), arrays)
+    words = "without the scale and bias" if ENGINE == "torch" else "no weights for layer.*bn_scale"
+    with pytest.raises(WeightsError, match=words):
+        engines.load_net(prototxt, str(tmp_path / "three.caffemodel"), engine=ENGINE)

@@ -71,13 +71,16 @@ class Layer:
     layer_param: Any
     phase: int
     param_str: str
+    param: Any  # of a user's layer: its own parameters
+    # Of a type that a user registered: the field of its parameters, '' without any.
+    own_field: str | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
         # In __new__, so that a user's Python layer may define its own __init__ or none at all.
         layer = super().__new__(cls)
         layer.blobs = BlobVec()
         layer.param_propagate_down = []
-        layer.param_str = ""
+        layer.param_str, layer.param = "", None
         layer.checked_shapes = None
         return layer
 

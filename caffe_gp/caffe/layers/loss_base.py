@@ -80,6 +80,10 @@ class NormalizedLossLayer(LossLayer):
             self._mode = pb.LossParameter.VALID if param.normalize else pb.LossParameter.BATCH_SIZE
         else:
             self._mode = default
+        if self._mode == pb.LossParameter.PRE_FIXED:
+            raise self.error(
+                "loss_param.normalization PRE_FIXED is Intel Caffe's, which is not available here"
+            )
         self._ignored = param.ignore_label if param.HasField("ignore_label") else None
 
     def normalizer(self, outer: int, inner: int, valid: int) -> float:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import TEST, Layer, scaled
 from caffe_gp.caffe.layers.registry import register
+from caffe_gp.proto import messages as pb
+from caffe_gp.proto.batch_norm import SMALLEST_EPS, STATISTICS, has_scale_and_bias
+
+log = logging.getLogger("caffe")
+_PHASE_DECIDES = (
+    "use_global_stats has no effect beside a scale and a bias of its own, as in NVIDIA Caffe: TEST takes the "
+    "moving statistics, TRAIN those of the batch"
+)
 
 
 def softmax(x: torch.Tensor, axis: int) -> torch.Tensor:
@@ -47,6 +58,11 @@ class BatchNormLayer(Layer):
     ``blobs``: sums of the means (C,) and of the unbiased variances (C,), decayed by
     ``moving_average_fraction`` at each training pass, and (1,) the sum of the decayed weights that both
     must be divided by. Global statistics are used at TEST unless ``use_global_stats`` says otherwise.
+
+    With a scale and a bias (NVIDIA Caffe: ``scale_bias``, ``scale_filler`` or ``bias_filler``)
+    ``scale * (x - mean) / sqrt(var + eps) + bias``, eps at least 1e-5, and two more blobs (C,). The phase
+    alone decides between statistics. They are moving averages, the third blob is 1; the first training pass
+    takes the batch's own.
     """
 
     exact_num_bottom = 1
@@ -56,17 +72,25 @@ class BatchNormLayer(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Create the statistics and keep solvers away from them: their lr_mult is 0."""
         param = self.layer_param.batch_norm_param
-        given = param.HasField("use_global_stats")
+        self._affine = has_scale_and_bias(param)
+        given = param.HasField("use_global_stats") and not self._affine
         self._use_global = param.use_global_stats if given else self.phase == TEST
         self.keeps_places = self._use_global
-        self._eps, self._fraction = param.eps, param.moving_average_fraction
+        if self._affine and param.HasField("use_global_stats") and param.use_global_stats != self._use_global:
+            log.warning("layer '%s' (BatchNorm): %s", self.name, _PHASE_DECIDES)
+        self._eps = max(param.eps, SMALLEST_EPS) if self._affine else param.eps
+        self._fraction, self._passes = param.moving_average_fraction, 0
+        if param.stats_batch_size and not self._use_global:
+            raise self.error(
+                "batch_norm_param.stats_batch_size is Intel Caffe's: statistics of parts of a batch are not "
+                "available here"
+            )
         if len(bottom[0].shape) < 2:
             raise self.error(f"needs a bottom with a channel axis, found shape {bottom[0].shape}")
         self._channels = bottom[0].shape[1]
         if not self.blobs:
-            for count in (self._channels, self._channels, 1):
-                self.blobs.add_blob(count)
-        for i in range(len(self.blobs)):
+            self._create_blobs(param)
+        for i in range(STATISTICS):
             if len(self.layer_param.param) == i:
                 self.layer_param.param.add().lr_mult = 0
             elif self.layer_param.param[i].lr_mult != 0:
@@ -78,6 +102,15 @@ class BatchNormLayer(Layer):
         self._std: torch.Tensor | None = None
         self._normalized: torch.Tensor | None = None
 
+    def _create_blobs(self, param: Any) -> None:
+        for count in (self._channels, self._channels, 1):
+            self.blobs.add_blob(count)
+        if self._affine:
+            fill(self.blobs[2], pb.FillerParameter(value=1))
+            scale = param.scale_filler if param.HasField("scale_filler") else pb.FillerParameter(value=1)
+            for filler in (scale, param.bias_filler):
+                fill(self.blobs.add_blob(self._channels), filler)
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The top has the bottom's shape; the number of channels is fixed."""
         shape = bottom[0].shape
@@ -88,8 +121,8 @@ class BatchNormLayer(Layer):
         top[0].reshape_like(bottom[0])
 
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """The result, with batch statistics."""
-        return 0 if self._use_global else bottom[0].count
+        """The normalised values, with batch statistics and for the diff of a scale."""
+        return bottom[0].count if self._keeps_normalized() else 0
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """With batch statistics also update the moving sums."""
@@ -104,38 +137,67 @@ class BatchNormLayer(Layer):
         centred = torch.sub(x, mean.view(self._view), out=x if in_place else None)
         if not self._use_global:
             variance = centred.square().mean(self._axes)
-            self._update_moving_sums(mean, variance, x.numel() // self._channels)
+            self._update_statistics(mean, variance, x.numel() // self._channels)
         self._std = (variance + self._eps).sqrt_().view(self._view)
         y = centred.div_(self._std)
         # A copy: layers that work in place on the top (Scale, ReLU) come before our backward.
-        self._normalized = None if self._use_global else y.clone()
+        self._normalized = y.clone() if self._keeps_normalized() else None
+        if self._affine:
+            scale, bias = (blob.data_tensor.view(self._view) for blob in self.blobs[STATISTICS:])
+            y.mul_(scale).add_(bias)
         if not in_place:
             top[0].data_tensor = y
 
-    def _update_moving_sums(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
-        sum_mean, sum_variance, weight = (blob.data_tensor for blob in self.blobs)
-        weight.mul_(self._fraction).add_(1)
+    def _keeps_normalized(self) -> bool:
+        return not self._use_global or self._affine and self.param_propagate_down[STATISTICS]
+
+    def _update_statistics(self, mean: torch.Tensor, variance: torch.Tensor, samples: int) -> None:
         unbiased = samples / (samples - 1) if samples > 1 else 1.0
-        sum_mean.copy_(scaled(sum_mean, self._fraction).add_(mean))
-        sum_variance.copy_(scaled(sum_variance, self._fraction).add_(variance, alpha=unbiased))
+        of_mean, of_variance, weight = (blob.data_tensor for blob in self.blobs[:STATISTICS])
+        if self._affine:
+            fraction = self._fraction if self._passes else 0.0
+            new, self._passes = 1 - fraction, self._passes + 1
+            weight.fill_(1)
+        else:
+            fraction, new = self._fraction, 1.0
+            weight.mul_(fraction).add_(1)
+        of_mean.copy_(scaled(of_mean, fraction).add_(mean, alpha=new))
+        of_variance.copy_(scaled(of_variance, fraction).add_(variance, alpha=new * unbiased))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """``(dy - mean(dy) - mean(dy y) y) / std``; with global statistics just ``dy / std``."""
+        """``(dy - mean(dy) - mean(dy y) y) / std``; with global statistics just ``dy / std``.
+
+        ``dy`` times the scale, where there is one.
+        """
         dy = top[0].diff_tensor
         if self._std is None:
             raise self.error("backward needs a forward pass first")
-        if self._use_global:
-            if bottom[0] is top[0]:
+        y = self._normalized
+        if self._keeps_normalized() and (y is None or y.shape != dy.shape):
+            raise self.error(
+                "backward needs a forward pass of the same shape first, and the scale's diff one that is no "
+                "guided perturbation's (only_diffs)"
+            )
+        if self._affine:
+            self._add_to_diffs(dy, y)
+            if not propagate_down[0]:
+                return
+            dy = torch.mul(dy, self.blobs[3].data_tensor.view(self._view))
+        if self._use_global or y is None:
+            if bottom[0] is top[0] and not self._affine:
                 dy.div_(self._std)
             else:
                 bottom[0].diff_tensor = dy / self._std
             return
-        y = self._normalized
-        if y is None or y.shape != dy.shape:
-            raise self.error("backward needs a forward pass of the same shape first")
         dx = y * (dy * y).mean(self._axes).view(self._view)
         dx.add_(dy.mean(self._axes).view(self._view))
         bottom[0].diff_tensor = torch.sub(dy, dx, out=dx).div_(self._std)
+
+    def _add_to_diffs(self, dy: torch.Tensor, y: torch.Tensor | None) -> None:
+        if self.param_propagate_down[STATISTICS] and y is not None:
+            self.blobs[3].diff_tensor.add_((dy * y).sum(self._axes))
+        if self.param_propagate_down[STATISTICS + 1]:
+            self.blobs[4].diff_tensor.add_(dy.sum(self._axes))
 
 
 @register("MVN")

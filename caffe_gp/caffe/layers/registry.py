@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import UnknownLayerTypeError
-from caffe_gp.proto import schema
+from caffe_gp.errors import NetError, UnknownLayerTypeError
+from caffe_gp.proto import forks, own_fields
+from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
 
 _REGISTRY: dict[str, type[Layer]] = {}
@@ -36,21 +37,43 @@ def layer_type_list() -> list[str]:
     return sorted([*_REGISTRY, "Python"])
 
 
+def registered() -> dict[str, type[Layer]]:
+    """The classes by type, without "Python"."""
+    return dict(_REGISTRY)
+
+
 def check_layer_types(net_param: Any, source: str) -> None:
     """Raise UnknownLayerTypeError for the first layer whose type is not registered."""
     known = layer_type_list()
     for layer in net_param.layer:
         if layer.type not in known:
             what = f"layer '{layer.name}' has the unknown type '{layer.type}'"
-            raise UnknownLayerTypeError(f"{source}: {what}{_hint(layer.type, known)}")
+            raise UnknownLayerTypeError(f"{source}: {what}{_hint(layer, known)}")
 
 
-def _hint(layer_type: str, known: list[str]) -> str:
-    fork = schema.fork_of_type(layer_type)
+def check_forks_fields(param: Any, source: str) -> None:
+    """Raise NetError for a field of a fork, in a NetParameter or a layer of it, that nothing here heeds.
+
+    The transform of a layer that brings no images counts for nothing, as in Caffe.
+    """
+    for message in (param, *param.layer):
+        is_layer = message is not param
+        brings = is_layer and not message.bottom and message.type not in ("Input", "DummyData", "Parameter")
+        for name in forks.unheeded(message, but=() if brings else ("transform_param",)):
+            where = f"layer '{message.name}' ({message.type}): " if is_layer else ""
+            raise NetError(
+                f"{source}: {where}{name} is {forks.whose(name)}, which changes what is computed; that is "
+                "not available here. Remove it if the net does not depend on it"
+            )
+
+
+def _hint(layer: Any, known: list[str]) -> str:
+    fork = forks.fork_of(layer.type)
     if fork:
-        return f". It comes from a fork of Caffe: {fork}. {schema.FORK_REMEDY}"
-    near = difflib.get_close_matches(layer_type, known, n=3, cutoff=0.5) or known
-    return f"; nearest known types: {', '.join(near)}"
+        to_do = f"{forks.unavailable(layer)}, or {forks.WRITE_IT}"
+        return f". It comes from a fork of Caffe: {fork}. What to do: {to_do}"
+    near = difflib.get_close_matches(layer.type, known, n=3, cutoff=0.5) or known
+    return f"; nearest known types: {', '.join(near)}. If it is a layer of your own, {forks.WRITE_IT}"
 
 
 def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
@@ -59,23 +82,38 @@ def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
     source  the prototxt: a user's module may lie beside it
     """
     if layer_param.type == "Python":
-        return _create_python_layer(layer_param, phase, source)
-    return _REGISTRY[layer_param.type](layer_param, phase)
+        where, folders = f"layer '{layer_param.name}' (Python)", folders_for(source)
+        with importable_as_caffe():
+            cls = layer_class(where, layer_param.python_param, folders, Layer)
+        return _create_users_layer(cls, layer_param, phase, folders)
+    cls = _REGISTRY[layer_param.type]
+    if cls.own_field is not None:
+        return _create_users_layer(cls, layer_param, phase, ())
+    return cls(layer_param, phase)
 
 
-def _create_python_layer(layer_param: Any, phase: int, source: str) -> Layer:
-    where = f"layer '{layer_param.name}' (Python)"
-    folders = folders_for(source)
-    with importable_as_caffe():
-        cls = layer_class(where, layer_param.python_param, folders, Layer)
+def _create_users_layer(cls: type[Layer], layer_param: Any, phase: int, folders: Sequence[str]) -> Layer:
+    """A layer whose code is the user's: what it raises is reported with the layer, file and line."""
     layer = cls.__new__(cls)
     Layer.__init__(layer, layer_param, phase)
     layer.param_str = layer_param.python_param.param_str
+    layer.param = own_parameters(layer_param)
 
     @contextmanager
     def around() -> Iterator[None]:
         with importable_as_caffe(), modules_of(folders):
             yield
 
-    report_errors(layer, where, around)
+    report_errors(layer, f"layer '{layer_param.name}' ({layer_param.type})", around)
     return layer
+
+
+def own_parameters(layer_param: Any) -> Any:
+    """The parameters of a user's layer: its own field, or that which the schema has for its type; or None."""
+    field = _REGISTRY[layer_param.type].own_field if layer_param.type in _REGISTRY else None
+    if field:
+        return own_fields.value(layer_param, field)
+    of_type = f"{layer_param.type}Parameter"
+    fields = (one for one in pb.LayerParameter.DESCRIPTOR.fields if one.message_type is not None)
+    known = next((one.name for one in fields if one.message_type.name == of_type), "")
+    return getattr(layer_param, known) if known and field is not None else None
