@@ -47,6 +47,10 @@ class Layer:
     """
 
     type: str = "Python"
+    # For docs/layers.md: the fork of Caffe that the layer is from ('' for BVLC Caffe's own), whether it has a
+    # backward, and where that is not the derivative, as in the fork.
+    has_backward = True
+    not_derivative = ""
     exact_num_bottom: int | None = None
     min_bottom: int | None = None
     max_bottom: int | None = None

@@ -1,0 +1,207 @@
+"""Unpooling: DeconvNet's layer, and what it shares with Upsample: values put where a mask says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from caffe_gp.caffe.blob import Blob
+from caffe_gp.caffe.layers.base import Layer
+from caffe_gp.caffe.layers.registry import register
+from caffe_gp.proto import messages as pb
+
+Pair = tuple[int, int]
+
+
+class MaskLayer(Layer):
+    """Values are put into planes of zeros, at the places h * W + w of a mask, a MAX Pooling's second top.
+
+    Of several values with one place the last counts. Backward gathers from the places, for each of those
+    that met, too: as in the forks.
+    """
+
+    def allow_force_backward(self, bottom_index: int) -> bool:
+        """The mask has no gradient."""
+        return bottom_index == 0
+
+    def check_mask(self, bottom: Sequence[Blob]) -> None:
+        """NetError unless values and mask have one shape of four axes."""
+        if len(bottom[0].shape) != 4 or bottom[0].shape != bottom[1].shape:
+            raise self.error(
+                f"values and mask must have one 4-D shape: {bottom[0].shape} and {bottom[1].shape}"
+            )
+
+    def mask_workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Values of the indices, and of what finds out which of equal ones is the last."""
+        return 7 * bottom[0].count + 2 * top[0].count
+
+    def unpool(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The top's data."""
+        n, c, h, w = top[0].shape
+        index, x = self._index(bottom, h, w), bottom[0].data_tensor.flatten(2)
+        y = torch.zeros(n, c, h * w, device=x.device).scatter_(2, index, x)
+        if not torch.equal(y.gather(2, index), x):  # some met, and torch leaves open which of them counts
+            order = torch.arange(1, x.shape[2] + 1, device=x.device).expand_as(index)
+            last = torch.zeros(y.shape, dtype=torch.int64, device=x.device)
+            last.scatter_reduce_(2, index, order, "amax")
+            y.scatter_(2, index, x.gather(2, last.gather(2, index).sub_(1)))
+        top[0].data_tensor = y.view(n, c, h, w)
+
+    def gather(self, top: Sequence[Blob], bottom: Sequence[Blob]) -> None:
+        """The diff of the values."""
+        h, w = top[0].shape[2:]
+        dy = top[0].diff_tensor.flatten(2)
+        bottom[0].diff_tensor = dy.gather(2, self._index(bottom, h, w)).view(bottom[0].shape)
+
+    def _index(self, bottom: Sequence[Blob], height: int, width: int) -> torch.Tensor:
+        mask = bottom[1].data_tensor.flatten(2)
+        outside = ~((mask >= 0) & (mask < height * width))  # NaN is, too
+        if bool(outside.any()):
+            raise self.error(
+                f"the mask holds {float(mask[outside][0]):g}, which is no place of the output plane of "
+                f"{height} x {width}: its size must be that of the blob that was pooled"
+            )
+        return mask.to(torch.int64)
+
+
+@register("Unpooling")
+class UnpoolingLayer(MaskLayer):
+    """The top is ``unpool_h`` x ``unpool_w``; window (p, q) begins at (p stride_h, q stride_w).
+
+    MAX: with a mask (the second bottom) values go to its places, without one to the beginning of their
+    window; zero elsewhere. AVE: each value, divided by the number of cells of its window, is added to all of
+    them; TILE adds the value itself. Windows end where the plane does.
+    """
+
+    not_derivative = "TILE; where values of MAX meet"
+    min_bottom = 1
+    max_bottom = 2
+    exact_num_top = 1
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        param = self.layer_param.unpooling_param
+        self._method, self._masked = param.unpool, len(bottom) == 2
+        self._kernel = self._pair("kernel_size", "kernel")
+        self._stride = self._pair("stride", "stride")
+        self._size = self._pair("unpool_size", "unpool")
+        if param.pad or param.pad_h or param.pad_w:
+            raise self.error("pad is not possible here, as in DeconvNet; expected 0")
+        if self._masked and self._method != pb.UnpoolingParameter.MAX:
+            raise self.error("takes a mask, the second bottom, with unpool: MAX only")
+
+    def _pair(self, field: str, short: str) -> Pair:
+        param = self.layer_param.unpooling_param
+        one, sides = getattr(param, field), (getattr(param, f"{short}_h"), getattr(param, f"{short}_w"))
+        if param.HasField(f"{short}_h") or param.HasField(f"{short}_w"):
+            if param.HasField(field):
+                raise self.error(f"either {field} or {short}_h and {short}_w may be given, not both")
+        else:
+            sides = one, one
+        if min(sides) < 1:
+            raise self.error(
+                f"needs {field}, or {short}_h and {short}_w, from 1; found {' and '.join(map(str, sides))}"
+            )
+        return sides
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """(N, C, unpool_h, unpool_w)."""
+        if self._masked:
+            self.check_mask(bottom)
+        elif len(bottom[0].shape) != 4:
+            raise self.error(f"the bottom must have 4 axes, found {bottom[0].shape}")
+        top[0].reshape(*bottom[0].shape[:2], *self._size)
+        # Windows that begin inside of the plane, and no further than it.
+        sides = list(zip(bottom[0].shape[2:], self._kernel, self._stride, self._size))
+        self._windows = [min(n, -(-size // stride)) for n, _, stride, size in sides]
+        self._extent = [min(kernel, size) for _, kernel, _, size in sides]
+        self._step = [stride if n > 1 else 1 for n, stride in zip(self._windows, self._stride)]
+
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The indices; or windows side by side, which may reach beyond the top, and a column for each."""
+        if self._masked:
+            return self.mask_workspace(bottom, top)
+        if self._method == pb.UnpoolingParameter.MAX:
+            return bottom[0].count
+        places, cells = self._windows[0] * self._windows[1], self._extent[0] * self._extent[1]
+        return bottom[0].count + 4 * top[0].count + places * cells
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self._masked:
+            self.unpool(bottom, top)
+        elif self._method == pb.UnpoolingParameter.MAX:
+            x, (rows, columns) = bottom[0].data_tensor, self._beginnings(bottom[0])
+            y = torch.zeros(*x.shape[:2], *self._size, device=x.device)
+            last_rows, last_columns = _last_of_each(rows), _last_of_each(columns)
+            kept = x[:, :, last_rows][:, :, :, last_columns]
+            y[:, :, rows[last_rows].unsqueeze(1), columns[last_columns]] = kept
+            top[0].data_tensor = y
+        else:
+            top[0].data_tensor = self._spread(bottom[0].data_tensor)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """MAX gathers from where values went; AVE is the mean over each window, and so, as in the fork, TILE.
+
+        The derivative of TILE is their sum.
+        """
+        if not propagate_down[0]:
+            return
+        if self._masked:
+            self.gather(top, bottom)
+        elif self._method == pb.UnpoolingParameter.MAX:
+            rows, columns = self._beginnings(bottom[0])
+            bottom[0].diff_tensor = top[0].diff_tensor[:, :, rows.unsqueeze(1), columns]
+        else:
+            bottom[0].diff_tensor = self._means(top[0].diff_tensor, bottom[0])
+
+    def _beginnings(self, blob: Blob) -> list[torch.Tensor]:
+        """Where the windows begin, rows and columns, the last place of the plane at most."""
+        device = blob.data_tensor.device
+        return [
+            (torch.arange(n, device=device) * stride).clamp_(max=size - 1)
+            for n, stride, size in zip(blob.shape[2:], self._stride, self._size)
+        ]
+
+    def _cells(self, device: torch.device) -> torch.Tensor:
+        """The number of cells of each window, (rows, columns)."""
+        rows, columns = (
+            (size - torch.arange(n, device=device) * step).clamp_(max=extent)
+            for n, step, size, extent in zip(self._windows, self._step, self._size, self._extent)
+        )
+        return torch.outer(rows, columns).to(torch.float32)
+
+    def _spread(self, x: torch.Tensor) -> torch.Tensor:
+        n, c = x.shape[:2]
+        (rows, columns), (height, width) = self._windows, self._size
+        x = x[:, :, :rows, :columns]
+        if self._method == pb.UnpoolingParameter.AVE:
+            x = x / self._cells(x.device)
+        ones = torch.ones(1, 1, *self._extent, device=x.device)
+        y = F.conv_transpose2d(x.reshape(n * c, 1, rows, columns), ones, stride=self._step)
+        y = y[:, :, :height, :width]
+        missing = (0, width - y.shape[3], 0, height - y.shape[2])
+        return F.pad(y, missing).reshape(n, c, height, width)
+
+    def _means(self, dy: torch.Tensor, bottom: Blob) -> torch.Tensor:
+        n, c, height, width = bottom.shape
+        rows, columns = self._windows
+        sides = zip(self._windows, self._step, self._extent)
+        reach = [(count - 1) * step + extent for count, step, extent in sides]
+        dy = dy.reshape(n * c, 1, *dy.shape[2:])[:, :, : reach[0], : reach[1]]
+        dy = F.pad(dy, (0, reach[1] - dy.shape[3], 0, reach[0] - dy.shape[2]))
+        ones = torch.ones(1, 1, *self._extent, device=dy.device)
+        means = F.conv2d(dy, ones, stride=self._step).view(n, c, rows, columns).div_(self._cells(dy.device))
+        return F.pad(means, (0, width - columns, 0, height - rows))
+
+
+@register("UnPooling")
+class UnPoolingLayer(UnpoolingLayer):
+    """The same layer by the name that ports of ENet gave it."""
+
+
+def _last_of_each(places: torch.Tensor) -> torch.Tensor:
+    """Of ascending places, the index of the last of each."""
+    ends = torch.ones_like(places, dtype=torch.bool)
+    torch.ne(places[1:], places[:-1], out=ends[:-1])
+    return ends.nonzero().flatten()
