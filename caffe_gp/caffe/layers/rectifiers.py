@@ -52,7 +52,7 @@ class ReLULayer(NeuronLayer):
 class ReLU6Layer(ElementwiseLayer):
     """``min(max(x, 0) + negative_slope * min(x, 0), 6)``; right in place too (for slopes >= 0)."""
 
-    copies = 1
+    copies = 2
 
     def read_parameters(self) -> None:
         """MobileNet-YOLO's ``relu6_param``; other forks' layer of this name has no parameters."""

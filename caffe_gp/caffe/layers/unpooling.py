@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -117,15 +118,17 @@ class UnpoolingLayer(MaskLayer):
         self._windows = [min(n, -(-size // stride)) for n, _, stride, size in sides]
         self._extent = [min(kernel, size) for _, kernel, _, size in sides]
         self._step = [stride if n > 1 else 1 for n, stride in zip(self._windows, self._stride)]
+        parts = zip(self._windows, self._step, self._extent)
+        self._reach = [(n - 1) * step + extent for n, step, extent in parts]
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """The indices; or windows side by side, which may reach beyond the top, and a column for each."""
+        """The indices; what is picked from the bottom; or all windows side by side, and the top again."""
         if self._masked:
             return self.mask_workspace(bottom, top)
         if self._method == pb.UnpoolingParameter.MAX:
-            return bottom[0].count
-        places, cells = self._windows[0] * self._windows[1], self._extent[0] * self._extent[1]
-        return bottom[0].count + 4 * top[0].count + places * cells
+            return 3 * bottom[0].count
+        reach = bottom[0].count_from(0, 2) * math.prod(self._reach)
+        return 2 * bottom[0].count + reach + top[0].count
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self._masked:
@@ -172,27 +175,23 @@ class UnpoolingLayer(MaskLayer):
         return torch.outer(rows, columns).to(torch.float32)
 
     def _spread(self, x: torch.Tensor) -> torch.Tensor:
-        n, c = x.shape[:2]
+        """What the backward of an average pooling with a divisor of 1 does."""
         (rows, columns), (height, width) = self._windows, self._size
         x = x[:, :, :rows, :columns]
         if self._method == pb.UnpoolingParameter.AVE:
             x = x / self._cells(x.device)
-        ones = torch.ones(1, 1, *self._extent, device=x.device)
-        y = F.conv_transpose2d(x.reshape(n * c, 1, rows, columns), ones, stride=self._step)
-        y = y[:, :, :height, :width]
-        missing = (0, width - y.shape[3], 0, height - y.shape[2])
-        return F.pad(y, missing).reshape(n, c, height, width)
+        like = x.new_zeros(1).expand(*x.shape[:2], *self._reach)
+        y = torch.ops.aten.avg_pool2d_backward(x, like, self._extent, self._step, [0, 0], False, False, 1)
+        missing = (0, width - y.shape[3], 0, height - y.shape[2])  # below 0: cut off
+        return F.pad(y, missing) if any(missing) else y
 
     def _means(self, dy: torch.Tensor, bottom: Blob) -> torch.Tensor:
-        n, c, height, width = bottom.shape
-        rows, columns = self._windows
-        sides = zip(self._windows, self._step, self._extent)
-        reach = [(count - 1) * step + extent for count, step, extent in sides]
-        dy = dy.reshape(n * c, 1, *dy.shape[2:])[:, :, : reach[0], : reach[1]]
-        dy = F.pad(dy, (0, reach[1] - dy.shape[3], 0, reach[0] - dy.shape[2]))
-        ones = torch.ones(1, 1, *self._extent, device=dy.device)
-        means = F.conv2d(dy, ones, stride=self._step).view(n, c, rows, columns).div_(self._cells(dy.device))
-        return F.pad(means, (0, width - columns, 0, height - rows))
+        missing = (0, self._reach[1] - dy.shape[3], 0, self._reach[0] - dy.shape[2])
+        dy = F.pad(dy, missing) if any(missing) else dy
+        sums = F.avg_pool2d(dy, self._extent, self._step, divisor_override=1)
+        sums.div_(self._cells(dy.device))
+        unread = (0, bottom.shape[3] - sums.shape[3], 0, bottom.shape[2] - sums.shape[2])
+        return F.pad(sums, unread) if any(unread) else sums
 
 
 @register("UnPooling")
