@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 from caffe_gp.images.interpolation import Interp
+from caffe_gp.images.unpooling import Unpooling, Upsample
 from caffe_gp.surgery.inputs import data_shape
-from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
+from caffe_gp.surgery.layers import DEPTHWISE
+from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, plain_fields, pool_windows
 
 Dim = Optional[int]
 Shape = Tuple[Dim, ...]
@@ -43,6 +45,8 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
         return first[0], _sum([shape[1] for shape in bottoms]), *first[2:]
     if layer.type in POSITION_WISE or layer.type in ("Normalize", "MultiStageMeanfield"):
         return first
+    if layer.type == "Axpy" and len(bottoms) == 3:
+        return bottoms[1]
     if not first:
         return None
     if layer.type == "Tile":
@@ -108,29 +112,55 @@ def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
 
 
 def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
-    fields = {part.name: value for part, value in layer.interp_param.ListFields()}
     size = bottoms[0][2:]
     if None in size:
         return *bottoms[0][:2], None, None
     try:
-        return *bottoms[0][:2], *Interp(**fields).output_size([n or 0 for n in size])
+        return *bottoms[0][:2], *Interp(**plain_fields(layer.interp_param)).output_size(
+            [n or 0 for n in size]
+        )
     except ValueError:  # the layer will say it
         return *bottoms[0][:2], None, None
 
 
-def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
-    return *bottoms[0][:2], None, None
+def _upsample(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    size: tuple[Dim, Dim] = (None, None)
+    try:
+        rule = Upsample(len(bottoms) == 2, **plain_fields(layer.upsample_param))
+        if rule.upsample_h is not None or None not in bottoms[0][2:]:
+            size = rule.output_size([n or 0 for n in bottoms[0][2:]])
+    except ValueError:  # the layer will say it
+        pass
+    return *bottoms[0][:2], *size
+
+
+def _unpooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    size: tuple[Dim, Dim] = (None, None)
+    try:
+        size = Unpooling(len(bottoms) == 2, **plain_fields(layer.unpooling_param)).output_size
+    except ValueError:  # the layer will say it
+        pass
+    return *bottoms[0][:2], *size
+
+
+def _crop_center(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
+    cut = layer.crop_center_param.crop_size
+    if len(cut) != 4:
+        return None
+    return tuple(None if n is None else n - 2 * part for n, part in zip(bottoms[0], cut))
 
 
 _SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape | None]] = {
     "Convolution": _convolution,
-    "DepthwiseConvolution": _convolution,
+    **dict.fromkeys(DEPTHWISE, _convolution),
     "Deconvolution": _deconvolution,
     "Pooling": _pooling,
     "Crop": _crop,
     "Interp": _interp,
-    "Upsample": _enlarged,
-    "Unpooling": _enlarged,
+    "CropCenter": _crop_center,
+    "Upsample": _upsample,
+    "Unpooling": _unpooling,
+    "UnPooling": _unpooling,
 }
 
 

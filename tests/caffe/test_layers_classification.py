@@ -7,6 +7,7 @@ import pytest
 
 from caffe_gp.errors import NetError
 from tests.caffe.layer_harness import TEST, TRAIN, Run, assert_close, check_layer
+from tests.forks_formulas import axpy, mish, relu6, shuffled
 
 RNG = np.random.RandomState(0)
 
@@ -23,7 +24,7 @@ def refused(message: str, text: str, *shapes: tuple, **options) -> None:
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_axpy(factors, phase):
     inputs = [RNG.randn(*factors), RNG.randn(2, 3, 4, 5), RNG.randn(2, 3, 4, 5)]
-    check_layer('type: "Axpy"', inputs, lambda a, x, y: np.reshape(a, (2, 3, 1, 1)) * x + y, phase=phase)
+    check_layer('type: "Axpy"', inputs, axpy, phase=phase)
 
 
 def test_axpy_by_hand():
@@ -88,16 +89,8 @@ def test_shuffle_channel_by_hand(group, order):
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize("shape", [(2, 8), (3, 8, 2, 5), (1, 8, 2, 2, 3)])
 def test_shuffle_channel(group, shape):
-    def formula(x):
-        y = np.empty_like(x)
-        size = 8 // group
-        for i in range(group):
-            for j in range(size):
-                y[:, j * group + i] = x[:, i * size + j]
-        return y
-
     text = f'type: "ShuffleChannel" shuffle_channel_param {{ group: {group} }}'
-    run = check_layer(text, [RNG.randn(*shape)], formula)
+    run = check_layer(text, [RNG.randn(*shape)], lambda x: shuffled(x, group))
     other = RNG.randn(4, 16, *shape[2:])
     run.bottom[0].reshape(*other.shape)
     run.bottom[0].data[...] = other
@@ -131,12 +124,7 @@ def test_relu6(slope):
     x = RNG.uniform(-4, 12, (2, 3, 4, 5))
     x[np.abs(x) < 0.01], x[np.abs(x - 6) < 0.01] = 1, 5  # kinks have no finite difference
     text = 'type: "ReLU6"' + (f" relu6_param {{ negative_slope: {slope} }}" if slope else "")
-    check_layer(
-        text,
-        [x],
-        lambda v: np.minimum(np.maximum(v, 0) + np.float32(slope) * np.minimum(v, 0), 6),
-        in_place=True,
-    )
+    check_layer(text, [x], lambda v: relu6(v, slope), in_place=True)
 
 
 def test_relu6_at_its_kinks():
@@ -153,10 +141,6 @@ def test_relu6_at_its_kinks():
 
 def test_relu6_reads_no_slope_of_another_layer():
     refused("relu6_param", 'type: "ReLU6" relu_param { negative_slope: 0.1 }', (2, 3))
-
-
-def mish(x):
-    return x * np.tanh(np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0))
 
 
 def test_mish():

@@ -12,6 +12,18 @@ from caffe_gp import proto
 from caffe_gp.caffe.net import Net
 from caffe_gp.errors import NetError
 from tests.caffe.layer_harness import TEST, TRAIN, Run, assert_close, check_layer
+from tests.forks_formulas import (
+    GEOMETRIES,
+    at_beginnings,
+    at_mask,
+    from_beginnings,
+    from_mask,
+    means,
+    normalised,
+    repeated,
+    spread,
+    through_statistics,
+)
 
 RNG = np.random.RandomState(0)
 
@@ -19,15 +31,6 @@ RNG = np.random.RandomState(0)
 def refused(message: str, text: str, *inputs: np.ndarray | tuple, **options) -> None:
     with pytest.raises(NetError, match=message):
         Run(text, [np.ones(one) if isinstance(one, tuple) else one for one in inputs], **options)
-
-
-def from_mask(values: np.ndarray, mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """In raster order, so that the last of equal places wins."""
-    y = np.zeros((*values.shape[:2], height * width))
-    for n, c in np.ndindex(*values.shape[:2]):
-        for value, place in zip(values[n, c].ravel(), mask[n, c].ravel().astype(int)):
-            y[n, c, place] = value
-    return y.reshape(*values.shape[:2], height, width)
 
 
 # ---- Upsample and Unpooling by a mask
@@ -68,8 +71,7 @@ def test_of_several_values_with_one_place_the_last_counts(text, height, width):
         assert_close(run.data[0], from_mask(values, mask, height, width))
         dy = RNG.randn(2, 3, height, width)
         diff = run.backward([dy], [True, False])[0]
-        expected = np.take_along_axis(dy.reshape(2, 3, -1), mask.reshape(2, 3, -1).astype(int), 2)
-        assert_close(diff, expected.reshape(2, 3, 3, 4))
+        assert_close(diff, at_mask(dy, mask))
 
 
 def test_a_nan_stays_where_it_belongs():
@@ -116,8 +118,8 @@ MASK = np.zeros((1, 1, 2, 2))
 @pytest.mark.parametrize(
     "fields, inputs, message",
     [
-        ("", [np.ones((1, 1, 2, 2)), np.zeros((1, 1, 2, 3))], "one 4-D shape"),
-        ("", [np.ones((2, 2)), np.zeros((2, 2))], "one 4-D shape"),
+        ("", [np.ones((1, 1, 2, 2)), np.zeros((1, 1, 2, 3))], "one shape"),
+        ("", [np.ones((2, 2)), np.zeros((2, 2))], "must have 4 axes"),
         ("", [np.ones((1, 2, 2))], "must have 4 axes"),
         ("scale: 0", [np.ones(MASK.shape), MASK], "output size would be 0 x 0"),
         ("scale: 0", [np.ones(MASK.shape)], "output size would be 0 x 0"),
@@ -141,10 +143,8 @@ def test_upsample_refuses(fields, inputs, message):
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_upsample_of_one_bottom_repeats(scale, phase):
     """y[h, w] = x[h // s, w // s]; without a scale it is 1, where SegNet's is 2."""
-    s = scale or 1
-    rows, columns = np.arange(4 * s) // s, np.arange(5 * s) // s
     text = 'type: "Upsample"' + (f" upsample_param {{ scale: {scale} }}" if scale else "")
-    check_layer(text, [RNG.randn(2, 3, 4, 5)], lambda v: v[:, :, rows][:, :, :, columns], phase=phase)
+    check_layer(text, [RNG.randn(2, 3, 4, 5)], lambda v: repeated(v, scale or 1), phase=phase)
 
 
 def test_upsample_of_one_bottom_by_hand():
@@ -155,42 +155,6 @@ def test_upsample_of_one_bottom_by_hand():
 
 
 # ---- Unpooling without a mask
-
-
-def windows(count: int, kernel: int, stride: int, size: int) -> list[range]:
-    return [range(i * stride, min(i * stride + kernel, size)) for i in range(count)]
-
-
-def spread(x: np.ndarray, kernel, stride, size, method: str) -> np.ndarray:
-    y = np.zeros((*x.shape[:2], *size))
-    for i, rows in enumerate(windows(x.shape[2], kernel[0], stride[0], size[0])):
-        for j, columns in enumerate(windows(x.shape[3], kernel[1], stride[1], size[1])):
-            cells = len(rows) * len(columns)
-            for r in rows:
-                for c in columns:
-                    y[:, :, r, c] += x[:, :, i, j] / (cells if method == "AVE" else 1)
-    return y
-
-
-def means(dy: np.ndarray, kernel, stride, shape) -> np.ndarray:
-    dx = np.zeros(shape)
-    for i, rows in enumerate(windows(shape[2], kernel[0], stride[0], dy.shape[2])):
-        for j, columns in enumerate(windows(shape[3], kernel[1], stride[1], dy.shape[3])):
-            if len(rows) * len(columns):
-                dx[:, :, i, j] = dy[:, :, list(rows)][:, :, :, list(columns)].mean((2, 3))
-    return dx
-
-
-GEOMETRIES = [  # kernel, stride, size of the top, for a bottom of 3 x 4
-    ((2, 2), (2, 2), (6, 8)),
-    ((3, 2), (2, 1), (7, 5)),  # windows overlap
-    ((1, 2), (3, 3), (9, 12)),  # gaps between them
-    ((3, 3), (2, 2), (4, 4)),  # the last ones reach beyond the plane, or lie outside
-    ((5, 9), (1, 1), (3, 4)),
-    ((2, 2), (2, 2), (11, 13)),  # a rest of the plane is never reached
-    ((2, 2), (50, 2**31), (6, 8)),  # one row and one column of windows
-    ((4294967295, 1), (1, 1), (5, 6)),
-]
 
 
 def unpooling(method: str, kernel, stride, size) -> str:
@@ -231,14 +195,8 @@ def test_max_unpooling_without_a_mask(kernel, stride, size):
     """To the window's beginning, or the plane's last row or column; where values meet the last counts."""
     x, dy = RNG.randn(2, 3, 3, 4), RNG.randn(2, 3, *size)
     run = Run(unpooling("MAX", kernel, stride, size), [x])
-    y, dx = np.zeros((2, 3, *size)), np.zeros(x.shape)
-    for i in range(3):
-        for j in range(4):
-            row, column = min(i * stride[0], size[0] - 1), min(j * stride[1], size[1] - 1)
-            y[:, :, row, column] = x[:, :, i, j]
-            dx[:, :, i, j] = dy[:, :, row, column]
-    assert_close(run.data[0], y)
-    assert_close(run.backward([dy])[0], dx)
+    assert_close(run.data[0], at_beginnings(x, stride, size))
+    assert_close(run.backward([dy])[0], from_beginnings(dy, stride, x.shape))
 
 
 @pytest.mark.parametrize("method", ["MAX", "AVE", "TILE"])
@@ -273,7 +231,7 @@ def test_unpooling_refuses(fields, message):
 
 def test_unpooling_takes_a_mask_for_max_alone():
     refused("unpool: MAX only", unpooling("AVE", (2, 2), (2, 2), (4, 4)), (1, 1, 2, 2), MASK)
-    refused("one 4-D shape", unpooling("MAX", (2, 2), (2, 2), (4, 4)), (1, 1, 2, 3), MASK)
+    refused("one shape", unpooling("MAX", (2, 2), (2, 2), (4, 4)), (1, 1, 2, 3), MASK)
     refused("4 axes", unpooling("MAX", (2, 2), (2, 2), (4, 4)), (1, 2, 2))
 
 
@@ -303,11 +261,6 @@ def test_masks_get_no_gradient_where_every_bottom_is_to_have_one():
 
 SCALE, SHIFT = RNG.randn(1, 2, 1, 1), RNG.randn(1, 2, 1, 1)
 MEAN, VARIANCE = RNG.randn(1, 2, 1, 1), RNG.uniform(0.5, 4, (1, 2, 1, 1))
-
-
-def normalised(x, eps):
-    mean, var = x.mean((0, 2, 3), keepdims=True), (x**2).mean((0, 2, 3), keepdims=True)
-    return (x - mean) / np.sqrt(var - mean**2 + eps)
 
 
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
@@ -422,10 +375,7 @@ def test_pspnet_s_bn_at_test_without_frozen_goes_back_as_in_training(caplog):
     inverse = 1 / np.sqrt(VARIANCE + 1e-5)
     hat = (x - MEAN) * inverse
     assert_close(run.data[0], hat * SCALE + SHIFT)
-    g = dy * SCALE
-    mean = g.mean((0, 2, 3), keepdims=True)
-    expected = (g - mean - hat * (g * hat).mean((0, 2, 3), keepdims=True)) * inverse
-    assert_close(run.backward([dy])[0], expected)
+    assert_close(run.backward([dy])[0], through_statistics(dy * SCALE, hat, inverse))
 
 
 def test_more_than_two_params_tell_pspnet_s_kind():

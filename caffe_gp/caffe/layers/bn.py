@@ -13,12 +13,11 @@ from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import TEST, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
+from caffe_gp.proto.bn import keeps_statistics
 
 log = logging.getLogger("caffe")
 
 SEGNET_EPS = 1e-9
-SEGNETS = ("scale_filler", "shift_filler", "bn_mode")
-PSPNETS = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "engine")
 _AXES = (0, 2, 3)
 
 
@@ -44,7 +43,10 @@ class BNLayer(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Tell the kind; create and fill the blobs. NetError for fields of both kinds, or of none known."""
         param = self.layer_param.bn_param
-        self._keeps_statistics = self._is_pspnets(param)
+        try:
+            self._keeps_statistics = keeps_statistics(self.layer_param)
+        except ValueError as error:
+            raise self.error(str(error)) from None
         if self._keeps_statistics:
             self._momentum, self._eps, self._frozen = param.momentum, param.eps, param.frozen
             self._check_numbers()
@@ -67,17 +69,6 @@ class BNLayer(Layer):
         self._mean: torch.Tensor | None = None
         self._inverse_std: torch.Tensor | None = None
         self._normalised: torch.Tensor | None = None
-
-    def _is_pspnets(self, param: Any) -> bool:
-        given = [[field for field in fields if param.HasField(field)] for fields in (SEGNETS, PSPNETS)]
-        if all(given):
-            raise self.error(
-                f"bn_param has {given[0][0]}, of SegNet's kind of BN, and {given[1][0]}, of PSPNet's"
-            )
-        for field in ("scale", "shift"):
-            if param.HasField(field):
-                raise self.error(f"bn_param.{field} belongs to a kind of BN that is not known here")
-        return bool(given[1]) or len(self.layer_param.param) > 2
 
     def _check_numbers(self) -> None:
         if not 0 <= self._momentum <= 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,7 @@ import torch.nn.functional as F
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.proto import messages as pb
-
-Pair = tuple[int, int]
+from caffe_gp.images.unpooling import AVE, MAX, Unpooling
 
 
 class MaskLayer(Layer):
@@ -27,12 +26,21 @@ class MaskLayer(Layer):
         """The mask has no gradient."""
         return bottom_index == 0
 
-    def check_mask(self, bottom: Sequence[Blob]) -> None:
-        """NetError unless values and mask have one shape of four axes."""
-        if len(bottom[0].shape) != 4 or bottom[0].shape != bottom[1].shape:
-            raise self.error(
-                f"values and mask must have one 4-D shape: {bottom[0].shape} and {bottom[1].shape}"
-            )
+    def check_bottoms(self, bottom: Sequence[Blob]) -> None:
+        """NetError unless the values, and the mask if there is one, have one shape of four axes."""
+        shapes = [blob.shape for blob in bottom]
+        if len(shapes[0]) != 4:
+            raise self.error(f"the bottom must have 4 axes, found {shapes[0]}")
+        if shapes[0] != shapes[-1]:
+            raise self.error(f"values and mask must have one shape, found {shapes[0]} and {shapes[1]}")
+
+    @contextmanager
+    def values_named(self) -> Iterator[None]:
+        """Within it a rule's ValueError becomes a NetError that names this layer."""
+        try:
+            yield
+        except ValueError as error:
+            raise self.error(str(error)) from None
 
     def mask_workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Values of the indices, and of what finds out which of equal ones is the last."""
@@ -82,58 +90,31 @@ class UnpoolingLayer(MaskLayer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        param = self.layer_param.unpooling_param
-        self._method, self._masked = param.unpool, len(bottom) == 2
-        self._kernel = self._pair("kernel_size", "kernel")
-        self._stride = self._pair("stride", "stride")
-        self._size = self._pair("unpool_size", "unpool")
-        if param.pad or param.pad_h or param.pad_w:
-            raise self.error("pad is not possible here, as in DeconvNet; expected 0")
-        if self._masked and self._method != pb.UnpoolingParameter.MAX:
-            raise self.error("takes a mask, the second bottom, with unpool: MAX only")
-
-    def _pair(self, field: str, short: str) -> Pair:
-        param = self.layer_param.unpooling_param
-        one, sides = getattr(param, field), (getattr(param, f"{short}_h"), getattr(param, f"{short}_w"))
-        if param.HasField(f"{short}_h") or param.HasField(f"{short}_w"):
-            if param.HasField(field):
-                raise self.error(f"either {field} or {short}_h and {short}_w may be given, not both")
-        else:
-            sides = one, one
-        if min(sides) < 1:
-            raise self.error(
-                f"needs {field}, or {short}_h and {short}_w, from 1; found {' and '.join(map(str, sides))}"
-            )
-        return sides
+        fields = {field.name: value for field, value in self.layer_param.unpooling_param.ListFields()}
+        self._masked = len(bottom) == 2
+        with self.values_named():
+            self._rule = Unpooling(self._masked, **fields)
+        self._size = self._rule.output_size
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, C, unpool_h, unpool_w)."""
-        if self._masked:
-            self.check_mask(bottom)
-        elif len(bottom[0].shape) != 4:
-            raise self.error(f"the bottom must have 4 axes, found {bottom[0].shape}")
+        self.check_bottoms(bottom)
         top[0].reshape(*bottom[0].shape[:2], *self._size)
-        # Windows that begin inside of the plane, and no further than it.
-        sides = list(zip(bottom[0].shape[2:], self._kernel, self._stride, self._size))
-        self._windows = [min(n, -(-size // stride)) for n, _, stride, size in sides]
-        self._extent = [min(kernel, size) for _, kernel, _, size in sides]
-        self._step = [stride if n > 1 else 1 for n, stride in zip(self._windows, self._stride)]
-        parts = zip(self._windows, self._step, self._extent)
-        self._reach = [(n - 1) * step + extent for n, step, extent in parts]
+        self._windows = self._rule.windows(bottom[0].shape[2:])
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """The indices; what is picked from the bottom; or all windows side by side, and the top again."""
         if self._masked:
             return self.mask_workspace(bottom, top)
-        if self._method == pb.UnpoolingParameter.MAX:
+        if self._rule.unpool == MAX:
             return 3 * bottom[0].count
-        reach = bottom[0].count_from(0, 2) * math.prod(self._reach)
+        reach = bottom[0].count_from(0, 2) * math.prod(part.reach for part in self._windows)
         return 2 * bottom[0].count + reach + top[0].count
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self._masked:
             self.unpool(bottom, top)
-        elif self._method == pb.UnpoolingParameter.MAX:
+        elif self._rule.unpool == MAX:
             x, (rows, columns) = bottom[0].data_tensor, self._beginnings(bottom[0])
             y = torch.zeros(*x.shape[:2], *self._size, device=x.device)
             last_rows, last_columns = _last_of_each(rows), _last_of_each(columns)
@@ -152,7 +133,7 @@ class UnpoolingLayer(MaskLayer):
             return
         if self._masked:
             self.gather(top, bottom)
-        elif self._method == pb.UnpoolingParameter.MAX:
+        elif self._rule.unpool == MAX:
             rows, columns = self._beginnings(bottom[0])
             bottom[0].diff_tensor = top[0].diff_tensor[:, :, rows.unsqueeze(1), columns]
         else:
@@ -163,35 +144,31 @@ class UnpoolingLayer(MaskLayer):
         device = blob.data_tensor.device
         return [
             (torch.arange(n, device=device) * stride).clamp_(max=size - 1)
-            for n, stride, size in zip(blob.shape[2:], self._stride, self._size)
+            for n, stride, size in zip(blob.shape[2:], self._rule.strides, self._size)
         ]
 
     def _cells(self, device: torch.device) -> torch.Tensor:
         """The number of cells of each window, (rows, columns)."""
-        rows, columns = (
-            (size - torch.arange(n, device=device) * step).clamp_(max=extent)
-            for n, step, size, extent in zip(self._windows, self._step, self._size, self._extent)
-        )
+        rows, columns = (torch.tensor(part.cells(), device=device) for part in self._windows)
         return torch.outer(rows, columns).to(torch.float32)
 
     def _spread(self, x: torch.Tensor) -> torch.Tensor:
         """What the backward of an average pooling with a divisor of 1 does."""
-        (rows, columns), (height, width) = self._windows, self._size
-        x = x[:, :, :rows, :columns]
-        if self._method == pb.UnpoolingParameter.AVE:
+        rows, columns = self._windows
+        x = x[:, :, : rows.number, : columns.number]
+        if self._rule.unpool == AVE:
             x = x / self._cells(x.device)
-        like = x.new_zeros(1).expand(*x.shape[:2], *self._reach)
-        y = torch.ops.aten.avg_pool2d_backward(x, like, self._extent, self._step, [0, 0], False, False, 1)
-        missing = (0, width - y.shape[3], 0, height - y.shape[2])  # below 0: cut off
-        return F.pad(y, missing) if any(missing) else y
+        extent, step = (rows.extent, columns.extent), (rows.step, columns.step)
+        like = x.new_zeros(1).expand(*x.shape[:2], rows.reach, columns.reach)
+        y = torch.ops.aten.avg_pool2d_backward(x, like, extent, step, [0, 0], False, False, 1)
+        return _resized(y, self._size)
 
     def _means(self, dy: torch.Tensor, bottom: Blob) -> torch.Tensor:
-        missing = (0, self._reach[1] - dy.shape[3], 0, self._reach[0] - dy.shape[2])
-        dy = F.pad(dy, missing) if any(missing) else dy
-        sums = F.avg_pool2d(dy, self._extent, self._step, divisor_override=1)
-        sums.div_(self._cells(dy.device))
-        unread = (0, bottom.shape[3] - sums.shape[3], 0, bottom.shape[2] - sums.shape[2])
-        return F.pad(sums, unread) if any(unread) else sums
+        rows, columns = self._windows
+        dy = _resized(dy, (rows.reach, columns.reach))
+        extent, step = (rows.extent, columns.extent), (rows.step, columns.step)
+        sums = F.avg_pool2d(dy, extent, step, divisor_override=1)
+        return _resized(sums.div_(self._cells(dy.device)), bottom.shape[2:])
 
 
 @register("UnPooling")
@@ -204,3 +181,9 @@ def _last_of_each(places: torch.Tensor) -> torch.Tensor:
     ends = torch.ones_like(places, dtype=torch.bool)
     torch.ne(places[1:], places[:-1], out=ends[:-1])
     return ends.nonzero().flatten()
+
+
+def _resized(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Cut off, or filled up with zeros, below and to the right."""
+    missing = (0, size[1] - values.shape[3], 0, size[0] - values.shape[2])
+    return F.pad(values, missing) if any(missing) else values
