@@ -32,6 +32,8 @@ def blob_shapes(net: Any, data: str = "", size: Sequence[int] = ()) -> dict[str,
                     shapes[top] = (*shape.dim[:2], *(size if top == data else (None, None)))
         elif not layer.bottom and layer.top:
             shapes[layer.top[0]] = data_shape(layer)
+        elif layer.type == "Slice" and layer.bottom and layer.bottom[0] in shapes:
+            shapes.update(zip(layer.top, _slices(layer, shapes[layer.bottom[0]])))
         elif layer.bottom and all(bottom in shapes for bottom in layer.bottom):
             shape = _top_shape(layer, [shapes[bottom] for bottom in layer.bottom])
             if shape is not None:
@@ -62,6 +64,21 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     if layer.type == "Flatten" and layer.flatten_param.axis == 1 and layer.flatten_param.end_axis == -1:
         return first[0], product(first[1:])
     return None
+
+
+def _slices(layer: Any, bottom: Shape) -> list[Shape]:
+    """The tops of a Slice; none where they do not follow."""
+    param, tops = layer.slice_param, len(layer.top)
+    axis = param.slice_dim if param.HasField("slice_dim") else param.axis
+    if not -len(bottom) <= axis < len(bottom):
+        return []
+    axis %= len(bottom)
+    whole = bottom[axis]
+    parts: list[Dim] = [None if whole is None else whole // tops] * tops
+    if param.slice_point:
+        ends = [0, *param.slice_point, whole]
+        parts = [None if end is None else end - (start or 0) for start, end in zip(ends, ends[1:])]
+    return [(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts]
 
 
 def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
