@@ -362,7 +362,7 @@ MatWriteParameter                                              # DeepLab v2
 DenseCRFParameter                                              # DeepLab v2
     1 max_iter int32 = 10; 2 pos_xy_std float*; 3 pos_w float*; 4 bi_xy_std float*
     5 bi_rgb_std float*; 6 bi_w float*; 7 output_probability bool = true
-BNParameter                                 # SegNet, ENet: 1..3; PSPNet: 4..8; a third kind: 9, 10
+BNParameter                                 # SegNet, ENet: 1..3; PSPNet: 4..8; an ENet port: 9, 10
     enum BNMode LEARN=0 INFERENCE=1
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 scale_filler FillerParameter; 2 shift_filler FillerParameter; 3 bn_mode BNMode = LEARN

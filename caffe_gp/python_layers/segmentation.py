@@ -141,8 +141,9 @@ class _Masked(Layer):
 
     def _rows(self, bottom: Sequence[Any], top: Sequence[Any]) -> np.ndarray:
         """Indices, (N * C, values). ValueError for one outside of the top's planes."""
-        n, c, h, w = bottom[1].data.shape
-        mask, places = bottom[1].data.reshape(n * c, h * w), int(np.prod(top[0].data.shape[2:]))
+        n, c, h, w = bottom[0].data.shape
+        mask = bottom[1].data[:, :c].reshape(n * c, h * w)  # further channels do not count
+        places = int(np.prod(top[0].data.shape[2:]))
         if not ((mask >= 0) & (mask < places)).all():
             raise ValueError(f"the mask points outside of the {places} places of the output plane")
         return mask.astype(np.int64)
@@ -268,7 +269,8 @@ def _cells_of(windows: Windows) -> Iterator[slice]:
 class BNLayer(_OneBottom):
     """SegNet's BN, of two blobs, or PSPNet's, of four: the key ``keeps_statistics`` tells.
 
-    The key ``learn`` (default true): whether to compute the parameters' diffs. Fillers are constants.
+    The key ``fillers``: of the two blobs that both have, constant ones. The key ``learn`` (default true):
+    whether to compute the parameters' diffs.
     """
 
     def setup(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
@@ -282,10 +284,7 @@ class BNLayer(_OneBottom):
         self._eps = np.float32(fields.get("eps", 1e-5) if self._keeps_statistics else SEGNET_EPS)
         if len(top) > 1:
             raise ValueError("the batch's statistics, tops 2 and 3, are not available here")
-        names = (
-            ("slope_filler", "bias_filler") if self._keeps_statistics else ("scale_filler", "shift_filler")
-        )
-        values = [_constant(fields.get(name, {})) for name in names]
+        values = [_constant(filler) for filler in fields["fillers"]]
         values += [0.0, float(self._frozen)] if self._keeps_statistics else []
         for i, value in enumerate(values):
             self.blobs.add_blob(1, bottom[0].data.shape[1], 1, 1)

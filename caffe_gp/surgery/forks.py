@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from caffe_gp.errors import NetError
+from caffe_gp.proto.bn import initial_fillers
 from caffe_gp.surgery.layers import DEPTHWISE, bn_keeps_statistics
 from caffe_gp.surgery.shapes import Shape, blob_shapes
 
@@ -32,6 +33,10 @@ _IN_PYTHON = {
     "UnPooling": ("unpooling_param", "UnpoolingLayer"),
     "Upsample": ("upsample_param", "UpsampleLayer"),
 }
+
+
+#: Types that something takes the place of.
+REPLACED = frozenset([*_IN_PYTHON, *DEPTHWISE])
 
 
 def replace(net: Any, changes: list[str]) -> None:
@@ -66,6 +71,7 @@ def _put_in_python(layer: Any, changes: list[str]) -> None:
         parameters["learn"] = False  # guided perturbations train nothing
     if layer.type == "BN":
         parameters["keeps_statistics"] = bn_keeps_statistics(layer)
+        parameters["fillers"] = [_plain(filler) for filler in initial_fillers(layer)]
     changes.append(f"layer '{layer.name}': {layer.type} runs as our Python layer {name}")
     if field:
         layer.ClearField(field)

@@ -156,7 +156,7 @@ def test_an_indexed_picture_s_labels_are_its_indices(pairs):
         ("", "mirror: true", "would miss the labels"),
         ("", "crop_size: 3", "would miss the labels"),
         ('mean_file: "x"', "", "mean_file belongs into transform_param"),
-        ("label_divide_factor: 2", "", "label_divide_factor 2 is not available"),
+        ("label_divide_factor: 2", "", "label_divide_factor 2, labels smaller than their images, is not"),
         ("crop_height: 7 crop_width: 2", "", "im0.png of 6x8 is smaller than the crop 7x2"),
         ("crop_height: 4294967295 crop_width: 4294967295", "", "smaller than the crop"),
         ("rand_skip: 4294967295", "", "rand_skip"),

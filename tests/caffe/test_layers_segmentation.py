@@ -74,6 +74,18 @@ def test_of_several_values_with_one_place_the_last_counts(text, height, width):
         assert_close(diff, at_mask(dy, mask))
 
 
+def test_further_channels_of_a_mask_do_not_count_for_unpooling():
+    """As in the lane net of vision_lane_detection, for one image as its fork has it."""
+    text = MASKED[-2][0]
+    values, mask = RNG.randn(2, 3, 3, 4), RNG.randint(0, 45, (2, 5, 3, 4)).astype(np.float64)
+    run = Run(text, [values, mask])
+    assert_close(run.data[0], from_mask(values, mask[:, :3], 5, 9))
+    dy = RNG.randn(2, 3, 5, 9)
+    assert_close(run.backward([dy], [True, False])[0], at_mask(dy, mask[:, :3]))
+    refused("one shape", text, values, mask[:, :2])
+    refused("one shape", 'type: "Upsample"', values, mask)
+
+
 def test_a_nan_stays_where_it_belongs():
     values = np.array([[[[1.0, np.nan], [3.0, 4.0]]]])
     run = Run('type: "Upsample"', [values, [[[[0, 5], [9, 15]]]]])
@@ -319,6 +331,8 @@ def test_without_fillers_both_kinds_start_at_zero():
         assert not any(blob.data.any() for blob in run.layer.blobs[:2])
     fillers = "scale_filler { value: 2 } shift_filler { value: 3 }"
     assert_close(Run(f'type: "BN" bn_param {{ {fillers} }}', [x]).data[0], normalised(x, 1e-9) * 2 + 3)
+    numbers = "scale: 2 shift: 3 bn_mode: INFERENCE"  # an ENet port's
+    assert_close(Run(f'type: "BN" bn_param {{ {numbers} }}', [x]).data[0], x * 2 + 3)
     fillers = "slope_filler { value: 2 } bias_filler { value: 3 } eps: 0.5"
     assert_close(Run(f'type: "BN" bn_param {{ {fillers} }}', [x]).data[0], normalised(x, 0.5) * 2 + 3)
 
@@ -389,7 +403,8 @@ def test_more_than_two_params_tell_pspnet_s_kind():
     "fields, shape, message",
     [
         ("scale_filler { value: 1 } frozen: true", (1, 2, 3, 3), "scale_filler.*SegNet.*frozen.*PSPNet"),
-        ("scale: 1", (1, 2, 3, 3), "bn_param.scale belongs to a kind of BN that is not known"),
+        ("scale: 1 scale_filler { value: 1 }", (1, 2, 3, 3), "both scale and scale_filler"),
+        ("shift: 1 frozen: true", (1, 2, 3, 3), "shift, of SegNet's kind of BN, and frozen, of PSPNet's"),
         ("momentum: 1.5", (1, 2, 3, 3), r"momentum must be in \[0, 1\], found 1.5"),
         ("momentum: nan", (1, 2, 3, 3), "found nan"),
         ("eps: -1", (1, 2, 3, 3), "eps must not be negative, found -1"),

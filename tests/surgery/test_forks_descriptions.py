@@ -216,6 +216,6 @@ def test_slices(fields, tops, shapes):
 
 
 def test_bn_of_no_known_kind():
-    for fields in ("scale: 1", "scale_filler { } slope_filler { }"):
+    for fields in ("scale: 1 scale_filler { }", "scale_filler { } slope_filler { }"):
         with pytest.raises(NetError, match=r"layer 'y' \(BN\): bn_param"):
             prepared(layer("y", "BN", rest=f"bn_param {{ {fields} }}"))

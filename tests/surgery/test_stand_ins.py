@@ -158,6 +158,15 @@ def test_unpooling_by_a_mask(run, layer, parameters, height, width, places):
     close(found.backward(dy)[0], formulas.at_mask(dy, mask))
 
 
+def test_further_channels_of_a_mask_do_not_count(run):
+    x, mask = RNG.randn(2, 3, 3, 4), RNG.randint(0, 45, (2, 5, 3, 4)).astype(np.float64)
+    parameters = {"kernel_size": 2, "unpool_h": 5, "unpool_w": 9}
+    found = run("UnpoolingLayer", [x, mask], parameters)
+    close(found.data, formulas.from_mask(x, mask[:, :3], 5, 9))
+    dy = RNG.randn(2, 3, 5, 9)
+    close(found.backward(dy)[0], formulas.at_mask(dy, mask[:, :3]))
+
+
 @pytest.mark.parametrize("scale", [None, 1, 2, 3])
 def test_upsample_of_one_bottom(run, scale):
     x = RNG.randn(2, 3, 4, 5)
@@ -186,7 +195,8 @@ def test_unpooling_without_a_mask(run, method, kernel, stride, size):
 
 SCALE, SHIFT, MEAN = RNG.randn(3, 1, 2, 1, 1)
 VARIANCE = RNG.uniform(0.5, 4, (1, 2, 1, 1))
-SEGNETS, PSPNETS = {"keeps_statistics": False}, {"keeps_statistics": True}
+SEGNETS = {"keeps_statistics": False, "fillers": [{}, {}]}
+PSPNETS = {"keeps_statistics": True, "fillers": [{}, {}]}
 
 
 @pytest.mark.parametrize("in_place", [False, True])
@@ -238,8 +248,8 @@ def test_pspnet_s_bn(run, phase, frozen):
 
 def test_bn_s_fillers_and_what_it_learns(run):
     x = RNG.randn(3, 2, 4, 5)
-    fillers = {"slope_filler": {"value": 2.0}, "bias_filler": {"type": "constant", "value": 3.0}}
-    found = run("BNLayer", [x], {**PSPNETS, **fillers, "frozen": True, "learn": False})
+    fillers = [{"value": 2.0}, {"type": "constant", "value": 3.0}]
+    found = run("BNLayer", [x], {**PSPNETS, "fillers": fillers, "frozen": True, "learn": False})
     assert [float(blob.data.max()) for blob in found.blobs] == [2, 3, 0, 1]
     found.backward(x)
     assert not any(blob.diff.any() for blob in found.blobs)
@@ -253,7 +263,7 @@ NET = """
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 16 dim: 20 } } }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
         convolution_param { num_output: 8 kernel_size: 3 pad: 1 } }
-layer { name: "bn1" type: "BN" bottom: "conv1" top: "conv1" bn_param { bn_mode: INFERENCE } }
+layer { name: "bn1" type: "BN" bottom: "conv1" top: "conv1" bn_param { scale: 1 bn_mode: INFERENCE } }
 layer { name: "relu1" type: "ReLU6" bottom: "conv1" top: "conv1" }
 layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" top: "mask1"
         pooling_param { kernel_size: 2 stride: 2 } }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import TEST, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
-from caffe_gp.proto.bn import keeps_statistics
+from caffe_gp.proto.bn import initial_fillers, keeps_statistics
 
 log = logging.getLogger("caffe")
 
@@ -28,7 +27,7 @@ class BNLayer(Layer):
     SegNet's, ENet's and DeconvNet's kind: two blobs, scale and shift. ``bn_mode: LEARN`` normalises by the
     batch's own statistics, which the tops 2 and 3 hold if there are any, at TEST too; ``INFERENCE`` applies
     scale and shift to x itself (the statistics were folded into them). Parameter diffs are overwritten, where
-    other layers add to them.
+    other layers add to them. An ENet port has numbers ``scale`` and ``shift`` for their constant fillers.
     PSPNet's kind (told by its fields, or by more than two ``param``): two more blobs, the moving mean and
     variance, which the TEST phase and ``frozen`` use. At TEST without ``frozen`` the backward is that of the
     batch's statistics, as in the fork, and not the derivative.
@@ -60,7 +59,7 @@ class BNLayer(Layer):
         if len(bottom[0].shape) != 4:
             raise self.error(f"expected a bottom (N, C, H, W), found {bottom[0].shape}")
         if not self.blobs:
-            self._add_blobs(param, bottom[0].shape[1])
+            self._add_blobs(bottom[0].shape[1])
         written = [spec.lr_mult for spec in self.layer_param.param[:2]]
         learns = [rate != 0 for rate in written] + [True, True][len(written) :]
         self.param_propagate_down = learns + [False] * (len(self.blobs) - 2)
@@ -76,12 +75,11 @@ class BNLayer(Layer):
         if not self._eps >= 0:
             raise self.error(f"bn_param.eps must not be negative, found {self._eps:g}")
 
-    def _add_blobs(self, param: Any, channels: int) -> None:
-        fillers = [param.scale_filler, param.shift_filler]
+    def _add_blobs(self, channels: int) -> None:
+        fillers = initial_fillers(self.layer_param)
         if self._keeps_statistics:
             # The moving variance of a net that is to be trained starts at 0, as in the fork.
-            variance = pb.FillerParameter(value=float(self._frozen))
-            fillers = [param.slope_filler, param.bias_filler, pb.FillerParameter(), variance]
+            fillers += [pb.FillerParameter(), pb.FillerParameter(value=float(self._frozen))]
         for filler in fillers:
             fill(self.blobs.add_blob(1, channels, 1, 1), filler)
 

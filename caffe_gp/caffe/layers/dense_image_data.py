@@ -45,8 +45,8 @@ class DenseImageDataLayer(ListedImages):
             raise self.error("mean_file belongs into transform_param, found one in dense_image_data_param")
         if param.label_divide_factor != 1:
             raise self.error(
-                f"label_divide_factor {param.label_divide_factor} is not available here, expected 1: divide "
-                "the label maps themselves"
+                f"label_divide_factor {param.label_divide_factor}, labels smaller than their images, is not "
+                "available here; expected 1"
             )
         self._crop = (param.crop_height, param.crop_width)
         super().setup(bottom, top)

@@ -26,13 +26,18 @@ class MaskLayer(Layer):
         """The mask has no gradient."""
         return bottom_index == 0
 
-    def check_bottoms(self, bottom: Sequence[Blob]) -> None:
-        """NetError unless the values, and the mask if there is one, have one shape of four axes."""
-        shapes = [blob.shape for blob in bottom]
-        if len(shapes[0]) != 4:
-            raise self.error(f"the bottom must have 4 axes, found {shapes[0]}")
-        if shapes[0] != shapes[-1]:
-            raise self.error(f"values and mask must have one shape, found {shapes[0]} and {shapes[1]}")
+    def check_bottoms(self, bottom: Sequence[Blob], further_channels: bool = False) -> None:
+        """NetError unless the values, and the mask if there is one, have one shape of four axes.
+
+        further_channels   whether the mask may have more of them, which do not count
+        """
+        values, mask = bottom[0].shape, bottom[-1].shape
+        if len(values) != 4:
+            raise self.error(f"the bottom must have 4 axes, found {values}")
+        if further_channels and len(mask) == 4 and mask[1] > values[1]:
+            mask = (mask[0], values[1], *mask[2:])
+        if values != mask:
+            raise self.error(f"values and mask must have one shape, found {values} and {bottom[1].shape}")
 
     @contextmanager
     def values_named(self) -> Iterator[None]:
@@ -65,7 +70,7 @@ class MaskLayer(Layer):
         bottom[0].diff_tensor = dy.gather(2, self._index(bottom, h, w)).view(bottom[0].shape)
 
     def _index(self, bottom: Sequence[Blob], height: int, width: int) -> torch.Tensor:
-        mask = bottom[1].data_tensor.flatten(2)
+        mask = bottom[1].data_tensor[:, : bottom[0].shape[1]].flatten(2)
         outside = ~((mask >= 0) & (mask < height * width))  # NaN is, too
         if bool(outside.any()):
             raise self.error(
@@ -80,8 +85,9 @@ class UnpoolingLayer(MaskLayer):
     """The top is ``unpool_h`` x ``unpool_w``; window (p, q) begins at (p stride_h, q stride_w).
 
     MAX: with a mask (the second bottom) values go to its places, without one to the beginning of their
-    window; zero elsewhere. AVE: each value, divided by the number of cells of its window, is added to all of
-    them; TILE adds the value itself. Windows end where the plane does.
+    window; zero elsewhere. Of a mask with more channels than the values have the first count. AVE: each
+    value, divided by the number of cells of its window, is added to all of them; TILE adds the value itself.
+    Windows end where the plane does.
     """
 
     not_derivative = "TILE; where values of MAX meet"
@@ -98,7 +104,7 @@ class UnpoolingLayer(MaskLayer):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """(N, C, unpool_h, unpool_w)."""
-        self.check_bottoms(bottom)
+        self.check_bottoms(bottom, further_channels=True)
         top[0].reshape(*bottom[0].shape[:2], *self._size)
         self._windows = self._rule.windows(bottom[0].shape[2:])
 
