@@ -219,17 +219,7 @@ def run(
     diff_on       the diff at the input on the activations of ``theirs``, another engine's result
     score_on      the scores with the pooling masks of ``theirs``
     """
-    text = (shared / net.prototxt).read_text()
-    if net.edit:
-        text = text.replace(*net.edit)
-    weights = str(shared / net.weights) if net.weights else None
-    with tempfile.TemporaryDirectory() as folder:
-        prototxt = Path(folder, "net.prototxt")
-        prototxt.write_text(text)
-        loaded = engines.load_net(prototxt, weights, engine=engine, score=net.score)
-    if weights is None:
-        types = {layer.name: layer.type for layer in proto.parse_net_param(text).layer}
-        _fill(loaded, types, float(images.std()))
+    loaded = load(net, engine, shared, images)
     if mover is not None:
         mover.move_params(loaded.net)
         images = mover(images)
@@ -245,6 +235,22 @@ def run(
         found["diff_on"] = observe.diff_on(loaded, theirs["activations"], signal)
         found["score_on"] = observe.score_on(loaded, theirs["activations"])
     return found
+
+
+def load(net: ForkNet, engine: str, shared: Path, images: np.ndarray) -> engines.GPNet:
+    """The net with its weights, or random ones that suit the images."""
+    text = (shared / net.prototxt).read_text()
+    if net.edit:
+        text = text.replace(*net.edit)
+    weights = str(shared / net.weights) if net.weights else None
+    with tempfile.TemporaryDirectory() as folder:
+        prototxt = Path(folder, "net.prototxt")
+        prototxt.write_text(text)
+        loaded = engines.load_net(prototxt, weights, engine=engine, score=net.score)
+    if weights is None:
+        types = {layer.name: layer.type for layer in proto.parse_net_param(text).layer}
+        _fill(loaded, types, float(images.std()))
+    return loaded
 
 
 def _random_signal(scores: np.ndarray) -> np.ndarray:

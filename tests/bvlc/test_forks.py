@@ -1,7 +1,7 @@
-"""Nets of segmentation and classification forks: the embedded Caffe against BVLC Caffe with our Python layers.
+"""Nets of segmentation and classification forks: the embedded Caffe and BVLC Caffe with our Python layers.
 
-The committed goldens were recorded on BVLC Caffe (conformance/forks); they hold label maps and samples of scores
-and diffs. docs/forks.md is the comparison of the whole arrays.
+The committed goldens were recorded on BVLC Caffe (conformance/forks); they hold label maps and samples of
+scores and diffs. docs/forks.md is the comparison of the whole arrays.
 """
 
 from __future__ import annotations
