@@ -104,6 +104,7 @@ GEOMETRIES = [
     ((1, 2), (3, 3), (9, 12)),  # gaps between them
     ((3, 3), (2, 2), (4, 4)),  # the last ones reach beyond the plane, or lie outside
     ((5, 9), (1, 1), (3, 4)),
+    ((7, 13), (2, 3), (12, 21)),
     ((2, 2), (2, 2), (11, 13)),  # a rest of the plane is never reached
     ((2, 2), (50, 2**31), (6, 8)),  # one row and one column of windows
     ((4294967295, 1), (1, 1), (5, 6)),

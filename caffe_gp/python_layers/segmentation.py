@@ -7,7 +7,7 @@ there. Where a fork's backward is not the derivative, neither is it here.
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -209,17 +209,16 @@ class UnpoolingLayer(_Masked):
             self._unpool(bottom, top)
             return
         x, y = bottom[0].data, top[0].data
-        y[...] = 0
         if self._rule.unpool == MAX:
             rows, columns = self._places
+            y[...] = 0
             y[:, :, rows[:, np.newaxis], columns] = x  # of equal places the last stays
             return
         rows, columns = self._windows
         x = x[:, :, : rows.number, : columns.number]
         if self._rule.unpool == AVE:
             x = x / self._cells
-        spread = _spread(_spread(x, rows, 2), columns, 3)
-        y[:, :, : spread.shape[2], : spread.shape[3]] = spread
+        y[...] = _spread(_spread(x, rows, 2), columns, 3)
 
     def backward(self, top: Sequence[Any], propagate_down: Sequence[bool], bottom: Sequence[Any]) -> None:
         if not propagate_down[0]:
@@ -240,30 +239,39 @@ class UnpoolingLayer(_Masked):
 def _spread(x: np.ndarray, windows: Windows, axis: int) -> np.ndarray:
     """Along an axis each value is added to all cells of its window, as far as these are inside of the top."""
     shape = list(x.shape)
-    shape[axis] = min(windows.reach, windows.size)
-    y = np.zeros(shape, np.float32)
-    for cells in _cells_of(windows):
-        part = y[(slice(None),) * axis + (cells,)]
-        part += x[(slice(None),) * axis + (slice(part.shape[axis]),)]
-    return y
+    shape[axis] = windows.extent - 1 + windows.size
+    begun = np.zeros(shape, np.float32)
+    first, last = windows.extent - 1, windows.extent - 1 + (windows.number - 1) * windows.step
+    begun[_along(axis, slice(first, last + 1, windows.step))] = x
+    return _sliding_sums(begun, windows.extent, axis)
 
 
 def _sums(y: np.ndarray, windows: Windows, axis: int) -> np.ndarray:
     """The adjoint of ``_spread``."""
-    shape = list(y.shape)
-    shape[axis] = windows.number
-    x = np.zeros(shape, np.float32)
-    for cells in _cells_of(windows):
-        part = y[(slice(None),) * axis + (cells,)]
-        x[(slice(None),) * axis + (slice(part.shape[axis]),)] += part
-    return x
+    missing = [(0, 0)] * y.ndim
+    missing[axis] = (0, max(0, windows.reach - y.shape[axis]))
+    sums = _sliding_sums(np.pad(y, missing), windows.extent, axis)
+    return sums[_along(axis, slice(0, (windows.number - 1) * windows.step + 1, windows.step))]
 
 
-def _cells_of(windows: Windows) -> Iterator[slice]:
-    """Of every window the first cell, of every one the second, ...; those inside of the top."""
-    last = (windows.number - 1) * windows.step
-    for i in range(windows.extent):
-        yield slice(i, min(i + last + 1, windows.size), windows.step)
+def _sliding_sums(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Along an axis the sums of every ``size`` values in a row, by sums of 1, 2, 4, ... values."""
+    count = x.shape[axis] - size + 1
+    total = np.zeros_like(x[_along(axis, slice(count))])
+    done, length = 0, 1
+    while True:
+        if size & length:
+            total += x[_along(axis, slice(done, done + count))]
+            done += length
+        if done == size:
+            return total
+        left = x.shape[axis] - length
+        x = x[_along(axis, slice(left))] + x[_along(axis, slice(length, None))]
+        length *= 2
+
+
+def _along(axis: int, part: slice) -> tuple[slice, ...]:
+    return (slice(None),) * axis + (part,)
 
 
 class BNLayer(_OneBottom):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
-from caffe_gp.images.unpooling import AVE, MAX, Unpooling
+from caffe_gp.images.unpooling import AVE, MAX, Unpooling, Windows
 
 
 class MaskLayer(Layer):
@@ -109,13 +108,15 @@ class UnpoolingLayer(MaskLayer):
         self._windows = self._rule.windows(bottom[0].shape[2:])
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """The indices; what is picked from the bottom; or all windows side by side, and the top again."""
+        """The indices; what is picked from the bottom; or three of the largest sums on the way to the top."""
         if self._masked:
             return self.mask_workspace(bottom, top)
         if self._rule.unpool == MAX:
             return 3 * bottom[0].count
-        reach = bottom[0].count_from(0, 2) * math.prod(part.reach for part in self._windows)
-        return 2 * bottom[0].count + reach + top[0].count
+        rows, columns = self._windows
+        high, wide = rows.size + rows.extent, columns.size + columns.extent
+        planes = bottom[0].count_from(0, 2)
+        return 2 * bottom[0].count + 3 * planes * max(rows.size * wide, high * columns.size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self._masked:
@@ -159,22 +160,25 @@ class UnpoolingLayer(MaskLayer):
         return torch.outer(rows, columns).to(torch.float32)
 
     def _spread(self, x: torch.Tensor) -> torch.Tensor:
-        """What the backward of an average pooling with a divisor of 1 does."""
+        """Each cell of the top is the sum of the windows that begin at most a window before it."""
         rows, columns = self._windows
         x = x[:, :, : rows.number, : columns.number]
         if self._rule.unpool == AVE:
             x = x / self._cells(x.device)
-        extent, step = (rows.extent, columns.extent), (rows.step, columns.step)
-        like = x.new_zeros(1).expand(*x.shape[:2], rows.reach, columns.reach)
-        y = torch.ops.aten.avg_pool2d_backward(x, like, extent, step, [0, 0], False, False, 1)
-        return _resized(y, self._size)
+        for dim, part in ((2, rows), (3, columns)):
+            shape = list(x.shape)
+            shape[dim] = part.extent - 1 + part.size
+            begun = x.new_zeros(shape)
+            begun.narrow(dim, part.extent - 1, part.size).index_copy_(dim, _starts(part, x), x)
+            x = _sliding_sums(begun, part.extent, dim)
+        return x
 
     def _means(self, dy: torch.Tensor, bottom: Blob) -> torch.Tensor:
         rows, columns = self._windows
         dy = _resized(dy, (rows.reach, columns.reach))
-        extent, step = (rows.extent, columns.extent), (rows.step, columns.step)
-        sums = F.avg_pool2d(dy, extent, step, divisor_override=1)
-        return _resized(sums.div_(self._cells(dy.device)), bottom.shape[2:])
+        for dim, part in ((2, rows), (3, columns)):
+            dy = _sliding_sums(dy, part.extent, dim).index_select(dim, _starts(part, dy))
+        return _resized(dy.div_(self._cells(dy.device)), bottom.shape[2:])
 
 
 @register("UnPooling")
@@ -193,3 +197,27 @@ def _resized(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Cut off, or filled up with zeros, below and to the right."""
     missing = (0, size[1] - values.shape[3], 0, size[0] - values.shape[2])
     return F.pad(values, missing) if any(missing) else values
+
+
+def _starts(part: Windows, like: torch.Tensor) -> torch.Tensor:
+    """Where the windows begin."""
+    return torch.arange(part.number, device=like.device) * part.step
+
+
+def _sliding_sums(x: torch.Tensor, size: int, dim: int) -> torch.Tensor:
+    """Along one axis the sums of every ``size`` values in a row; a new tensor.
+
+    By sums of 1, 2, 4, ... values, so that a large window costs hardly more than a small one.
+    """
+    count = x.shape[dim] - size + 1
+    total = torch.zeros_like(x.narrow(dim, 0, count))
+    done, length = 0, 1
+    while True:
+        if size & length:
+            total += x.narrow(dim, done, count)
+            done += length
+        if done == size:
+            return total
+        left = x.shape[dim] - length
+        x = x.narrow(dim, 0, left) + x.narrow(dim, length, left)
+        length *= 2
