@@ -47,10 +47,7 @@ class Layer:
     """
 
     type: str = "Python"
-    # For docs/layers.md: the fork of Caffe that the layer is from ('' for BVLC Caffe's own), whether it has a
-    # backward, and where that is not the derivative, as in the fork.
-    has_backward = True
-    not_derivative = ""
+    not_derivative = ""  # where ``backward`` is not the derivative, as in the fork; for docs/layers.md
     exact_num_bottom: int | None = None
     min_bottom: int | None = None
     max_bottom: int | None = None
