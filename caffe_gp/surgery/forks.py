@@ -10,15 +10,6 @@ from caffe_gp.proto.bn import initial_fillers
 from caffe_gp.surgery.layers import DEPTHWISE, bn_keeps_statistics
 from caffe_gp.surgery.shapes import Shape, blob_shapes
 
-# Those without a stand-in, whose net is refused.
-FORK_TYPES = (
-    "DenseCRF",
-    "ImageSegData",
-    "DenseImageData",
-    "SegAccuracy",
-    "MatWrite",
-    "AutoCrop",
-)
 # Fork type: the field with its parameters, and our layer in caffe_gp.python_layers.
 _IN_PYTHON = {
     "Interp": ("interp_param", "InterpLayer"),
@@ -42,7 +33,7 @@ REPLACED = frozenset([*_IN_PYTHON, *DEPTHWISE])
 def replace(net: Any, changes: list[str]) -> None:
     """Make stock BVLC Caffe run a prepared net, in place; adds a sentence to ``changes`` for every layer.
 
-    Names and parameter blobs stay, so the same weights load. NetError for a layer without a stand-in.
+    Names and parameter blobs stay, so the same weights load. NetError for what a stand-in cannot do.
     """
     shapes = blob_shapes(net)
     for layer in net.layer:
@@ -54,11 +45,6 @@ def replace(net: Any, changes: list[str]) -> None:
             raise NetError(
                 f"layer '{layer.name}' (Dropout): stock BVLC Caffe knows no sample_weights_test: true, "
                 "dropout at TEST; run this net with engine 'torch'"
-            )
-        elif layer.type in FORK_TYPES:
-            raise NetError(
-                f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
-                "run this net with engine 'torch', or cut it below that layer with score="
             )
         if layer.HasField("dropout_param"):
             layer.dropout_param.ClearField("sample_weights_test")

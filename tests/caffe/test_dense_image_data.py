@@ -173,7 +173,7 @@ def test_refused(pairs, fields, transform, message):
 
 @pytest.mark.parametrize("batch", [0, 2**31, 2**32 - 1])
 def test_batches_that_are_none_or_too_large(pairs, batch):
-    with pytest.raises(NetError, match="batch_size|elements|bytes"):
+    with pytest.raises(NetError, match="batch_size|elements|bytes|limit"):
         dense(pairs[0], batch=batch)
 
 

@@ -166,7 +166,10 @@ def test_mish_needs_a_forward_of_the_same_shape():
 # ---- depthwise convolutions
 
 
-@pytest.mark.parametrize("kind", ["DepthwiseConvolution", "ConvolutionDepthwise"])
+DEPTHWISE = ['type: "DepthwiseConvolution"', 'type: "ConvolutionDepthwise"']
+
+
+@pytest.mark.parametrize("kind", DEPTHWISE)
 @pytest.mark.parametrize("outputs, group", [(3, ""), (3, "group: 3"), (6, "")])
 def test_depthwise_convolution_is_a_convolution_with_as_many_groups_as_channels(kind, outputs, group):
     x, params = RNG.randn(2, 3, 6, 5), [RNG.randn(outputs, 1, 3, 3), RNG.randn(outputs)]
@@ -183,13 +186,13 @@ def test_depthwise_convolution_is_a_convolution_with_as_many_groups_as_channels(
             y[:, k] += b[k]
         return y
 
-    check_layer(f'type: "{kind}" convolution_param {{ {fields} {group} }}', [x], formula, params=params)
+    check_layer(f"{kind} convolution_param {{ {fields} {group} }}", [x], formula, params=params)
 
 
-@pytest.mark.parametrize("kind", ["DepthwiseConvolution", "ConvolutionDepthwise"])
+@pytest.mark.parametrize("kind", DEPTHWISE)
 @pytest.mark.parametrize("group", [0, 1, 2])
 def test_depthwise_convolution_refuses_another_group(kind, group):
-    text = f'type: "{kind}" convolution_param {{ num_output: 4 kernel_size: 1 group: {group} }}'
+    text = f"{kind} convolution_param {{ num_output: 4 kernel_size: 1 group: {group} }}"
     refused(f"each of the 4 channels.*group {group}.*use a Convolution", text, (1, 4, 3, 3))
 
 

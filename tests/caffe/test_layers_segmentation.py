@@ -141,7 +141,7 @@ MASK = np.zeros((1, 1, 2, 2))
         ("scale: 3 pad_out_h: true", [np.ones(MASK.shape), MASK], "go with a scale of 2, found 3"),
         ("upsample_h: 4 upsample_w: 4", [np.ones(MASK.shape)], "upsample_h needs two bottoms"),
         ("scale: 2 pad_out_w: true", [np.ones(MASK.shape)], "pad_out_w needs two bottoms"),
-        ("scale: 4294967295", [np.ones(MASK.shape)], "4294967295|elements|values"),
+        ("scale: 4294967295", [np.ones(MASK.shape)], "elements|values|limit"),
     ],
 )
 def test_upsample_refuses(fields, inputs, message):
