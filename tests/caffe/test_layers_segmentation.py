@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from caffe_gp import proto
+from caffe_gp import engines, proto
 from caffe_gp.caffe.net import Net
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, WeightsError
 from tests.caffe.layer_harness import TEST, TRAIN, Run, assert_close, check_layer
 from tests.forks_formulas import (
     GEOMETRIES,
@@ -436,6 +436,25 @@ def test_bn_s_backward_needs_a_forward_of_the_same_shape(fields):
     run.bottom[0].reshape(1, 2, 4, 5)
     with pytest.raises(NetError, match="forward pass of the same shape"):
         run.backward([np.ones((1, 2, 4, 5))])
+
+
+@pytest.mark.parametrize(
+    "blobs, fields, message",
+    [
+        (4, "bn_mode: INFERENCE", "PSPNet's BN.*frozen: true"),
+        (2, "frozen: true", "SegNet's BN.*bn_mode: INFERENCE"),
+    ],
+)
+def test_weights_of_the_other_kind_of_bn(tmp_path, blobs, fields, message):
+    text = (
+        'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 } } }'
+        f'layer {{ name: "y" type: "BN" bottom: "d" top: "y" bn_param {{ {fields} }} }}'
+    )
+    (tmp_path / "net.prototxt").write_text(text)
+    arrays = {"y": [np.ones((1, 2, 1, 1), np.float32)] * blobs}
+    proto.write_caffemodel(tmp_path / "net.caffemodel", proto.parse_net_param(text), arrays)
+    with pytest.raises(WeightsError, match=message):
+        engines.load_net(tmp_path / "net.prototxt", tmp_path / "net.caffemodel", engine="torch")
 
 
 # ---- class weights of SoftmaxWithLoss
