@@ -62,6 +62,10 @@ _GREEDY = {
         "upsample_param { upsample_h: 26000 upsample_w: 26000 }",
         bottoms='bottom: "d" bottom: "d"',
     ),
+    "upsample_of_one_bottom": on_data("Upsample", "upsample_param { scale: 3000 }"),
+    "unpooling": on_data(
+        "Unpooling", "unpooling_param { unpool: AVE kernel_size: 1 unpool_h: 26000 unpool_w: 26000 }"
+    ),
     "tile": on_data("Tile", "tile_param { axis: 1 tiles: 12000000 }"),
     "pooling": on_data("Pooling", "pooling_param { pool: AVE kernel_size: 30000 pad: 29999 stride: 29999 }"),
     "stochastic_pooling": data(1, 3, 2000, 2000)
@@ -99,6 +103,20 @@ _WRONG = {
     "arg_max_of_a_scalar": 'layer { name: "d" type: "Input" top: "d" input_param { shape { } } }'
     + _layer("ArgMax"),
     "bn_of_nothing": data(8, 7, 0) + _layer("BN", 'bn_param { bias_filler { type: "gaussian" std: -1e30 } }'),
+    "shuffle_group_0": on_data("ShuffleChannel", "shuffle_channel_param { group: 0 }"),
+    "crop_center": on_data("CropCenter", f"crop_center_param {{ {'crop_size: 4294967295 ' * 4}}}"),
+    "crop_center_axes": on_data("CropCenter", f"crop_center_param {{ {'crop_size: 0 ' * 9999}}}"),
+    "unpooling_stride_0": on_data("Unpooling", "unpooling_param { kernel_size: 2 stride: 0 unpool_size: 4 }"),
+    "unpooling_of_nothing": data(1, 3, 0, 8)
+    + _layer("Unpooling", "unpooling_param { unpool: AVE kernel_size: 2 unpool_size: 4 }"),
+    "upsample_scale_0": on_data("Upsample", "upsample_param { scale: 0 }"),
+    "axpy_of_scalars": 'layer { name: "d" type: "Input" top: "d" input_param { shape { } } }'
+    + _layer("Axpy", bottoms='bottom: "d" ' * 3),
+    "class_weights": on_data(
+        "SoftmaxWithLoss",
+        f"loss_param {{ weight_by_label_freqs: true {'class_weighting: nan ' * 9999}}}",
+        bottoms='bottom: "d" bottom: "d"',
+    ),
     "exp_overflow": on_data("Exp", "exp_param { base: 2 shift: 1e30 }"),
     "input_without_shape": 'layer { name: "d" type: "Input" top: "d" }' + _layer("ArgMax"),
     "shape_overflow": data(0, 2**62, 2**62) + _layer("ReLU"),
@@ -109,7 +127,12 @@ _WRONG = {
     'kernel_size: 3 stride: 0 } }\nlayers { name: "cr" type: CROP bottom: "c" bottom: "d" top: "cr" }',
 }
 # These run after all: what they ask for is odd, and means something.
-_LOADS = ("wrong_filler_of_a_scalar", "wrong_msra_of_a_scalar", "wrong_exp_overflow")
+_LOADS = (
+    "wrong_filler_of_a_scalar",
+    "wrong_msra_of_a_scalar",
+    "wrong_exp_overflow",
+    "wrong_unpooling_of_nothing",
+)
 
 # In place, where the top has another shape than the bottom.
 _IN_PLACE = {
@@ -119,6 +142,9 @@ _IN_PLACE = {
     "InnerProduct": "inner_product_param { num_output: 5 }",
     "Im2col": "convolution_param { kernel_size: 3 }",
     "Interp": "interp_param { zoom_factor: 2 }",
+    "Upsample": "upsample_param { scale: 2 }",
+    "Unpooling": "unpooling_param { unpool: AVE kernel_size: 2 stride: 2 unpool_size: 16 }",
+    "CropCenter": "crop_center_param { crop_size: 0 crop_size: 0 crop_size: 1 crop_size: 1 }",
     "SPP": "spp_param { pyramid_height: 2 }",
     "Tile": "tile_param { axis: 1 tiles: 2 }",
     "ArgMax": "",
@@ -132,6 +158,7 @@ _READ = {
     "Data": "data_param {{ source: {0} batch_size: 1 backend: LMDB }}",
     "HDF5Data": "hdf5_data_param {{ source: {0} batch_size: 1 }}",
     "ImageData": "image_data_param {{ source: {0} batch_size: 1 }}",
+    "DenseImageData": "dense_image_data_param {{ source: {0} batch_size: 1 }}",
     "WindowData": "window_data_param {{ source: {0} batch_size: 1 }} transform_param {{ crop_size: 2 }}",
     "InfogainLoss": "infogain_loss_param {{ source: {0} }}",
     "MatWrite": 'mat_write_param {{ prefix: "x" source: {0} }}',
@@ -295,6 +322,13 @@ _SLOW = [
         "mean_field_iterations",
         "no end of them",
         data() + _layer("MultiStageMeanfield", _MEAN_FIELD, "t", _THRICE),
+    ),
+    _net(
+        "unpooling_windows",
+        "a million windows of a million cells",
+        data(1, 1, 1000, 1000)
+        + _layer("Unpooling", "unpooling_param { unpool: TILE kernel_size: 1000 unpool_size: 1000 }"),
+        "loads",
     ),
 ]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
 
 from caffe_gp.engines import GPNet
 from caffe_gp.gp import GuidedPerturbation, encodings
 from caffe_gp.gp.passes import TruncatedPass
+
+Signal = Callable[[np.ndarray], np.ndarray]
 
 
 def observe(loaded: GPNet, images: np.ndarray, eps: float) -> dict[str, np.ndarray]:
@@ -52,23 +56,37 @@ def observe(loaded: GPNet, images: np.ndarray, eps: float) -> dict[str, np.ndarr
 
 _LINEAR = ("Input", "Convolution", "Deconvolution", "InnerProduct", "BatchNorm", "Scale", "Bias", "Crop",
            "Concat", "Tile", "Dropout", "Reshape", "Flatten", "BN", "DepthwiseConvolution", "Interp",
-           "Upsample", "LRN")  # fmt: skip
+           "Upsample", "Unpooling", "UnPooling", "LRN", "ShuffleChannel", "CropCenter", "Axpy",
+           "ConvolutionDepthwise")  # fmt: skip
 
 
-def activations(loaded: GPNet, image: np.ndarray) -> dict[str, np.ndarray]:
+def activations(loaded: GPNet, image: np.ndarray, signal: Signal | None = None) -> dict[str, np.ndarray]:
     """Every blob of the net for one image (1, C, H, W) and, as 'diff', the diff at the input over them.
 
-    Blobs that Split layers make are left out: they are copies.
+    signal   the scores' diff, of the scores; None for the error signal of their own labels
+    Blobs that Split layers make are left out: they are copies. Of layers in place that remember what they
+    overwrite, that is here as 'input NAME'.
     """
     net = loaded.net
     data, score = net.blobs[loaded.data], net.blobs[loaded.score]
     data.reshape(*image.shape)
     data.data[...] = image
+    inputs: dict[str, np.ndarray] = {}
+    names, done = list(net._layer_names), False
+
+    def keep(i: int) -> None:
+        name = names[i]
+        bottoms, kind = net.bottom_names[name], net.layers[i].type
+        if not done and kind not in (*_LINEAR, "ReLU") and bottoms == net.top_names[name]:
+            inputs[f"input {name}"] = net.blobs[bottoms[0]].data.copy()
+
+    net.before_forward(keep)
     net.forward()
-    score.diff[...] = _signal(score.data)
+    done = True  # nothing takes a callback away
+    score.diff[...] = (signal or _signal)(score.data)
     blobs = {name: blob.data.copy() for name, blob in net.blobs.items() if "_split_" not in name}
     TruncatedPass(net, loaded.data, loaded.score).backward()
-    return {"diff": data.diff.copy(), **{f"blob {name}": values for name, values in blobs.items()}}
+    return {"diff": data.diff.copy(), **inputs, **{f"blob {name}": values for name, values in blobs.items()}}
 
 
 def score_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
@@ -100,8 +118,8 @@ def score_from(loaded: GPNet, theirs: dict[str, np.ndarray], blob: str) -> tuple
     return ours, net.blobs[loaded.score].data.copy()
 
 
-def diff_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
-    """The diff at the input of a backward pass over another engine's activations."""
+def diff_on(loaded: GPNet, theirs: dict[str, np.ndarray], signal: Signal | None = None) -> np.ndarray:
+    """The diff at the input of a backward pass over another engine's activations; ``signal`` as there."""
     net = loaded.net
     blobs = {key[len("blob ") :]: values for key, values in theirs.items() if key.startswith("blob ")}
     net.blobs[loaded.data].reshape(*blobs[loaded.data].shape)
@@ -116,10 +134,12 @@ def diff_on(loaded: GPNet, theirs: dict[str, np.ndarray]) -> np.ndarray:
     put(list(blobs))
     for i, (name, layer) in enumerate(zip(net._layer_names, net.layers)):
         if layer.type not in _LINEAR:  # let it see their input, for what it remembers until its backward
+            if f"input {name}" in theirs:
+                net.blobs[net.bottom_names[name][0]].data[...] = theirs[f"input {name}"]
             net._forward(i, i)
             put(net.top_names[name])
     put(list(blobs))
-    net.blobs[loaded.score].diff[...] = _signal(blobs[loaded.score])
+    net.blobs[loaded.score].diff[...] = (signal or _signal)(blobs[loaded.score])
     TruncatedPass(net, loaded.data, loaded.score).backward()
     return net.blobs[loaded.data].diff.copy()
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from conformance import layers
 from conformance.folders import ROOT
 
 PAGES = sorted(ROOT.glob("docs/*.md"))
@@ -35,3 +36,8 @@ def test_messages_are_those_of_the_program(words, sources):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert re.match(r"https?:|mailto:", target) or (page.parent / target).exists(), target
+
+
+def test_the_page_of_layers_is_up_to_date():
+    """`python -m conformance.layers --table docs/layers.md` writes it."""
+    assert (ROOT / "docs/layers.md").read_text(encoding="utf-8") == layers.page()

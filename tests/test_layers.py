@@ -14,9 +14,9 @@ PACKAGE = ROOT / "caffe_gp"
 # training above the data sets.
 ROOMS = [
     "errors", "one_thread", "provenance", "compiled", "files", "images", "proto", "crf", "gp",
-    "python_layers.python2", "python_layers.users", "caffe", "python_layers.base", "python_layers.builtin",
-    "surgery", "engines", "datasets", "report", "models", "python_layers", "runs", "evaluation", "training",
-    "experiments", "cli",
+    "python_layers.python2", "python_layers.users", "caffe", "python_layers.base",
+    "python_layers.segmentation", "python_layers.builtin", "surgery", "engines", "datasets", "report",
+    "models", "python_layers", "runs", "evaluation", "training", "experiments", "cli",
 ]  # fmt: skip
 
 

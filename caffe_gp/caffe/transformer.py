@@ -118,7 +118,10 @@ def read_image(path: str, new_height: int, new_width: int, color: bool) -> np.nd
         raise DataError(f"{path}: {error.strerror or error}") from None
     image = decode_image(content, cv2.IMREAD_COLOR if color else cv2.IMREAD_GRAYSCALE, path)
     if new_height and new_width:
-        image = cv2.resize(image, (new_width, new_height))
+        try:
+            image = cv2.resize(image, (new_width, new_height))
+        except cv2.error:
+            raise DataError(f"{path}: cannot be resized to {new_height} x {new_width}") from None
     return planes(image)
 
 

@@ -178,6 +178,10 @@ def _what_to_do(kind: str, found: Shapes, expected: Sequence[tuple[int, ...]]) -
         )
     if kind == "BatchNorm" and len(found) != len(expected):
         return ": a BatchNorm of another Caffe, which keeps more than mean, variance and scale factor"
+    if kind == "BN" and (len(found), len(expected)) == (4, 2):
+        return ": slope, bias, mean and variance, as PSPNet's BN has them: write bn_param { frozen: true }"
+    if kind == "BN" and (len(found), len(expected)) == (2, 4):
+        return ": scale and shift alone, as SegNet's BN has them: write bn_param { bn_mode: INFERENCE }"
     if len(found) == len(expected) - 1:
         return f": the file has no bias; write bias_term: false in the layer's {field}"
     if len(found) == len(expected) + 1:

@@ -91,6 +91,7 @@ def view_layers(net: Net) -> list[LayerView]:
             layer.type,
             tuple(blobs[k] for k in net._bottom_ids(i)),
             tuple(blobs[k] for k in net._top_ids(i)),
+            getattr(layer, "gives_diffs_to", None),  # our Python layers do
         )
         for i, (name, layer) in enumerate(zip(net._layer_names, net.layers))
     ]
@@ -125,7 +126,10 @@ _GRADIENT_TO_FIRST_BOTTOM_ONLY = {"Crop", "Python", "Filter", "BatchReindex", "R
 
 
 def _gradient_bottoms(layer: LayerView) -> tuple[str, ...]:
-    return layer.bottoms[:1] if layer.type in _GRADIENT_TO_FIRST_BOTTOM_ONLY else layer.bottoms
+    count = layer.gives_diffs_to
+    if count is None and layer.type in _GRADIENT_TO_FIRST_BOTTOM_ONLY:
+        count = 1
+    return layer.bottoms[:count]
 
 
 def _gradient_path(layers: Sequence[LayerView], blob: str, written: int, score: str, made: int) -> list[int]:

@@ -36,12 +36,16 @@ class Layer(Protocol):
 
 
 class LayerView(NamedTuple):
-    """One layer of a net, or of its description: its type and the names of the blobs it reads and makes."""
+    """One layer of a net, or of its description: its type and the names of the blobs it reads and makes.
+
+    gives_diffs_to   how many of its bottoms get a diff, of those of a built net whose layer says so
+    """
 
     name: str
     type: str
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
+    gives_diffs_to: int | None = None
 
 
 class Net(Protocol):

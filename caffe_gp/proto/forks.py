@@ -183,6 +183,15 @@ def fork_of(name: str) -> str:
     return next(iter(forks_of(words[:1])), "")
 
 
+def layer_types() -> dict[str, set[str]]:
+    """The layer types of each fork that BVLC Caffe does not have."""
+    found = {
+        fork: {word.split("/")[0] for word in words if word[0].isupper() and word not in _VALUES}
+        for fork, words in _WORDS.items()
+    }
+    return {fork: kinds for fork, kinds in found.items() if kinds}
+
+
 def foreign_names(message: Any) -> list[str]:
     """Names in a NetParameter or SolverParameter that BVLC Caffe does not have, as in ``FORKS``, in order."""
     return list(dict.fromkeys(_names(message)))

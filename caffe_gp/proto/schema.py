@@ -32,7 +32,8 @@ is repeated for MobileNet-YOLO's sake, ``engine`` has the values of all.
 Sources of the fork fields: DeepLab v1 (V1 types from 10000, hole, has_label), DeepLab v2 (ImageSegData,
 Interp, SegAccuracy, MatWrite, DenseCRF), CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet
 (BN with scale/shift fillers, Upsample, DenseImageData, class weights), PSPNet (BN with slope/bias fillers,
-ceil_mode).
+ceil_mode), DeconvNet (Unpooling, V1 types), ShuffleNet, MobileNet-YOLO (ReLU6, Upsample), waifu2x-caffe
+(CropCenter).
 """
 
 from __future__ import annotations
@@ -149,6 +150,10 @@ LayerParameter
     10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
     10004 dense_crf_param DenseCRFParameter; 10005 bn_param BNParameter
     10006 upsample_param UpsampleParameter; 10007 dense_image_data_param DenseImageDataParameter
+    # of classification and segmentation: 10100 to 10119
+    10100 shuffle_channel_param ShuffleChannelParameter; 10101 relu6_param ReLU6Parameter
+    10102 mish_param MishParameter; 10103 crop_center_param CropCenterParameter
+    10104 unpooling_param UnpoolingParameter
 
 # ---------------------------------------------------------------- layers of BVLC Caffe
 TransformationParameter
@@ -227,6 +232,7 @@ DropoutParameter
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2 MKL2017=3 MKLDNN=4
     10010 engine Engine ignored = DEFAULT; 10011 random_seed int64 ignored = -1        # NVIDIA
     1 dropout_ratio float = 0.5
+    10000 sample_weights_test bool = false                     # SegNet
 DummyDataParameter
     1 data_filler FillerParameter*; 6 shape BlobShape*; 2 num uint32*; 3 channels uint32*
     4 height uint32*; 5 width uint32*
@@ -356,14 +362,14 @@ MatWriteParameter                                              # DeepLab v2
 DenseCRFParameter                                              # DeepLab v2
     1 max_iter int32 = 10; 2 pos_xy_std float*; 3 pos_w float*; 4 bi_xy_std float*
     5 bi_rgb_std float*; 6 bi_w float*; 7 output_probability bool = true
-BNParameter                                 # SegNet, ENet: 1..3; PSPNet: 4..8; a third kind: 9, 10
+BNParameter                                 # SegNet, ENet: 1..3; PSPNet: 4..8; an ENet port: 9, 10
     enum BNMode LEARN=0 INFERENCE=1
     enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
     1 scale_filler FillerParameter; 2 shift_filler FillerParameter; 3 bn_mode BNMode = LEARN
     4 slope_filler FillerParameter; 5 bias_filler FillerParameter; 6 momentum float = 0.9
     7 eps float = 1e-5; 8 frozen bool = false; 9 scale float; 10 shift float
     11 engine Engine = DEFAULT
-UpsampleParameter                                              # SegNet, ENet
+UpsampleParameter                                              # SegNet, ENet; YOLO's has scale alone
     1 scale uint32 = 2; 2 scale_h uint32; 3 scale_w uint32; 4 pad_out_h bool = false
     5 pad_out_w bool = false; 6 upsample_h uint32; 7 upsample_w uint32
 DenseImageDataParameter                                        # SegNet, ENet
@@ -371,6 +377,23 @@ DenseImageDataParameter                                        # SegNet, ENet
     5 new_height uint32 = 0; 6 new_width uint32 = 0; 7 is_color bool = true; 8 mean_file string
     9 root_folder string =; 10 mirror bool = false; 11 crop_width uint32 = 0
     12 crop_height uint32 = 0; 13 label_divide_factor uint32 = 1
+ShuffleChannelParameter                                        # ShuffleNet
+    1 group uint32 = 1
+ReLU6Parameter                                                 # MobileNet-YOLO's ReLUParameter
+    enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+    1 negative_slope float = 0; 2 engine Engine = DEFAULT
+MishParameter                                                  # the YOLO ports
+    enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+    1 engine Engine = DEFAULT
+CropCenterParameter                                            # waifu2x-caffe
+    1 crop_size uint32*
+UnpoolingParameter                                             # DeconvNet
+    enum UnpoolMethod MAX=0 AVE=1 TILE=2
+    enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+    1 unpool UnpoolMethod = MAX; 2 kernel_size uint32; 3 stride uint32 = 1; 4 pad uint32 = 0
+    5 kernel_h uint32; 6 kernel_w uint32; 7 stride_h uint32; 8 stride_w uint32; 9 pad_h uint32 = 0
+    10 pad_w uint32 = 0; 11 engine Engine = DEFAULT; 12 unpool_size uint32; 13 unpool_h uint32
+    14 unpool_w uint32
 
 # ---------------------------------------------------------------- messages of the forks that are only read
 # SSD: training, evaluation, data
@@ -656,6 +679,7 @@ V1LayerParameter
     enum LayerType DENSE_IMAGE_DATA=10210 RELU6=10211                          # SegNet; MobileNet-YOLO
     enum LayerType CROP=40 SIMPLE_FAST_MEANFIELD=41 MULTI_STAGE_MEANFIELD=42     # CRF-RNN
     enum LayerType IMAGE_SEG_DATA=10000 INTERP=10001 MAT_WRITE=10002 SEG_ACCURACY=10003    # DeepLab v1
+    enum LayerType BN=10100 UPSAMPLE=10101 UNPOOLING=10102                       # SegNet, DeconvNet
     enum DimCheckMode STRICT=0 PERMISSIVE=1
     2 bottom string*; 3 top string*; 4 name string; 32 include NetStateRule*
     33 exclude NetStateRule*; 5 type LayerType; 6 blobs BlobProto*; 1001 param string*

@@ -14,7 +14,7 @@ from .batch_norm import BLOBS, STATISTICS, has_scale_and_bias
 from .upgrade_v0 import upgrade_v0
 
 # fmt: off
-#: V1 enum name -> V2 type string, CRF-RNN's three included.
+#: V1 enum name -> V2 type string, those of forks included.
 V1_TYPES = {
     "NONE": "", "ABSVAL": "AbsVal", "ACCURACY": "Accuracy", "ARGMAX": "ArgMax", "BNLL": "BNLL",
     "CONCAT": "Concat", "CONTRASTIVE_LOSS": "ContrastiveLoss", "CONVOLUTION": "Convolution", "DATA": "Data",
@@ -34,7 +34,7 @@ V1_TYPES = {
     "CROP": "Crop", "SIMPLE_FAST_MEANFIELD": "SimpleFastMeanfield",
     "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
     "IMAGE_SEG_DATA": "ImageSegData", "INTERP": "Interp", "MAT_WRITE": "MatWrite",
-    "SEG_ACCURACY": "SegAccuracy",
+    "SEG_ACCURACY": "SegAccuracy", "BN": "BN", "UPSAMPLE": "Upsample", "UNPOOLING": "Unpooling",
 }
 # fmt: on
 

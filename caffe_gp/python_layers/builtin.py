@@ -8,6 +8,7 @@
 
 ``param_str`` is JSON: the set fields of the fork's own parameter message. Names and parameter blobs are those
 of the fork's layers, so the same weights load. They compute with numpy what the embedded Caffe computes.
+``gives_diffs_to`` says how many of a layer's bottoms get a diff, where that is not the first alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,21 @@ from typing import Any, Sequence
 from caffe_gp.crf import MeanFieldParameters
 from caffe_gp.images.interpolation import Interp, resampling_matrix
 from caffe_gp.python_layers.base import Layer
+from caffe_gp.python_layers.segmentation import (
+    AxpyLayer,
+    BNLayer,
+    CropCenterLayer,
+    MishLayer,
+    ReLU6Layer,
+    ShuffleChannelLayer,
+    UnpoolingLayer,
+    UpsampleLayer,
+)
+
+__all__ = [
+    "AxpyLayer", "BNLayer", "CropCenterLayer", "InterpLayer", "MishLayer", "MultiStageMeanfieldLayer",
+    "ReLU6Layer", "ShuffleChannelLayer", "UnpoolingLayer", "UpsampleLayer",
+]  # fmt: skip
 
 
 class InterpLayer(Layer):
@@ -59,6 +75,8 @@ class MultiStageMeanfieldLayer(Layer):
     scores (N, L, H, W). ``blobs``: spatial weights, bilateral weights, compatibilities, (1, 1, L, L) each;
     their diffs are overwritten, not added to. The key ``learn`` (default true): whether to compute these.
     """
+
+    gives_diffs_to = 2
 
     def setup(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
         """Read the parameters, create and fill the matrices. ValueError for values that make no sense."""

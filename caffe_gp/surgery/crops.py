@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Tuple
 
-from caffe_gp.surgery.positions import IDENTITY, Axis, chain, layer_axes
+from caffe_gp.surgery.positions import IDENTITY, Axis, chain, layer_axes, placed_bottoms
 
 Version = Tuple[str, int]  # a blob's name and the index of the layer that last wrote it
 Maps = Dict[Version, Tuple[Axis, Axis]]  # for rows and columns, from where a blob's positions come from
@@ -35,8 +35,8 @@ def align_legacy_crops(net: Any, changes: list[str]) -> None:
             maps.setdefault(version, {version: IDENTITY})
         if _is_legacy(layer):
             _align(layer, maps[bottoms[0]], maps[bottoms[1]], changes)
-        # A Crop's second bottom only lends its size.
-        above = _behind(layer, [maps[version] for version in bottoms[: 1 if layer.type == "Crop" else None]])
+        placed = placed_bottoms(layer)
+        above = _behind(layer, [maps[version] for version in bottoms if version[0] in placed])
         for name in layer.top:
             versions[name] = (name, i)
             maps[name, i] = above or {(name, i): IDENTITY}

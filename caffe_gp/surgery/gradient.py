@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from caffe_gp.proto import messages as pb
-from caffe_gp.surgery.layers import blob_count, free_name
+from caffe_gp.surgery.layers import blob_count, bn_keeps_statistics, free_name, listed
 
 # Fields of a layer that only training or a phase choice needs and that would stand in the way.
 _TRAINING_FIELDS = ("loss_weight", "include", "exclude", "phase", "propagate_down")
@@ -29,6 +29,31 @@ def clean_layers(net: Any, changes: list[str]) -> None:
             if descriptor.message_type is not None and "engine" in descriptor.message_type.fields_by_name:
                 if value.HasField("engine"):
                     value.ClearField("engine")
+    _clean_batch_norms(net, changes)
+    drops = [layer.name for layer in net.layer if layer.dropout_param.sample_weights_test]
+    if drops:
+        changes.append(f"sample_weights_test: dropout stays on, so every pass differs ({listed(drops)})")
+
+
+def _clean_batch_norms(net: Any, changes: list[str]) -> None:
+    """Freeze PSPNet's, whose backward at TEST would not be the derivative; tell of SegNet's that learn."""
+    frozen, learning = [], []
+    for layer in net.layer:
+        if layer.type != "BN":
+            continue
+        param = layer.bn_param
+        if not bn_keeps_statistics(layer):
+            learning += [layer.name] if param.bn_mode == pb.BNParameter.LEARN else []
+        elif not param.frozen:
+            param.frozen = True
+            frozen.append(layer.name)
+    if frozen:
+        changes.append(f"BN layers frozen, so that their backward is the derivative: {listed(frozen)}")
+    if learning:
+        changes.append(
+            "bn_mode LEARN takes the statistics of each batch, so what an image gets depends on the others "
+            f"in its batch: {listed(learning)}"
+        )
 
 
 def add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str:

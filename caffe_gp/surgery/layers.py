@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
+from caffe_gp.errors import NetError
 from caffe_gp.proto.batch_norm import BLOBS, has_scale_and_bias
+from caffe_gp.proto.bn import keeps_statistics
+
+#: Convolutions with one group for each channel, by the names that forks gave them.
+DEPTHWISE = ("DepthwiseConvolution", "ConvolutionDepthwise")
 
 
 def blob_count(layer: Any) -> int:
@@ -12,7 +17,7 @@ def blob_count(layer: Any) -> int:
     own_bottom = (
         1 if len(layer.bottom) < 2 else 0
     )  # Scale and Bias may read their factor from a second bottom
-    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution"):
+    if layer.type in ("Convolution", "Deconvolution", *DEPTHWISE):
         return 1 + layer.convolution_param.bias_term
     if layer.type == "BatchNorm" and has_scale_and_bias(layer.batch_norm_param):
         return BLOBS
@@ -24,9 +29,19 @@ def blob_count(layer: Any) -> int:
         return own_bottom + layer.scale_param.bias_term
     if layer.type == "Bias":
         return own_bottom
+    if layer.type == "BN":
+        return 4 if bn_keeps_statistics(layer) else 2
     fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
     count = fixed.get(layer.type, len(layer.param))
     return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
+
+
+def bn_keeps_statistics(layer: Any) -> bool:
+    """Whether a BN is of PSPNet's kind. NetError where that cannot be told."""
+    try:
+        return keeps_statistics(layer)
+    except ValueError as error:
+        raise NetError(f"layer '{layer.name}' (BN): {error}") from None
 
 
 def free_name(layers: Iterable[Any], wanted: str) -> str:

@@ -12,10 +12,12 @@ from typing import Any, Sequence
 from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto import read_weights
 from caffe_gp.proto.batch_norm import has_scale_and_bias
+from caffe_gp.surgery.layers import DEPTHWISE, blob_count
 
 # Layers without parameters whose tops have as many channels as their first bottom.
 _SAME_CHANNELS = {
-    *("Clip", "Crop", "Dropout", "Eltwise", "Interp", "LRN", "Pooling", "ReLU", "Softmax", "Split"),
+    *("Axpy", "Clip", "Crop", "Dropout", "Eltwise", "Interp", "LRN", "Mish", "Pooling", "ReLU", "ReLU6"),
+    *("ShuffleChannel", "Softmax", "Split", "UnPooling", "Unpooling", "Upsample"),
 }
 
 
@@ -46,8 +48,10 @@ def param_shapes(net: Any) -> dict[str, list[tuple[int, ...]]]:
 def _layer(layer: Any, bottoms: list[int]) -> tuple[list[tuple[int, ...]], int]:
     """(parameter shapes, channels of the tops) of a layer whose bottoms have so many channels."""
     channels = bottoms[0]
-    if layer.type in ("Convolution", "Deconvolution"):
+    if layer.type in ("Convolution", "Deconvolution", *DEPTHWISE):
         return _convolution(layer, channels)
+    if layer.type == "BN":
+        return [(1, channels, 1, 1)] * blob_count(layer), channels
     if layer.type == "BatchNorm":
         of_its_own = [(channels,)] * 2 if has_scale_and_bias(layer.batch_norm_param) else []
         return [(channels,), (channels,), (1,), *of_its_own], channels
@@ -68,14 +72,13 @@ def _convolution(layer: Any, channels: int) -> tuple[list[tuple[int, ...]], int]
         kernel = (param.kernel_size[0], param.kernel_size[-1])
     else:
         kernel = (param.kernel_h, param.kernel_w)
-    if param.group < 1:
-        raise NetError(
-            f"layer '{layer.name}': convolution_param.group must be at least 1, found {param.group}"
-        )
+    group = channels if layer.type in DEPTHWISE else param.group
+    if group < 1:
+        raise NetError(f"layer '{layer.name}': convolution_param.group must be at least 1, found {group}")
     outer, inner = param.num_output, channels
     if layer.type == "Deconvolution":
         outer, inner = inner, outer
-    blobs: list[tuple[int, ...]] = [(outer, inner // param.group, *kernel)]
+    blobs: list[tuple[int, ...]] = [(outer, inner // group, *kernel)]
     if param.bias_term:
         blobs.append((param.num_output,))
     return blobs, param.num_output

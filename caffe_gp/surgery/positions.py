@@ -6,10 +6,13 @@ axis,
     Convolution, Pooling, Im2col   a = 1/stride      b = (pad - (extent - 1)/2) / stride
     Deconvolution                  a = stride        b = (extent - 1)/2 - pad
     Crop                           a = 1             b = -offset
+    CropCenter                     a = 1             b = -crop_size
     Interp                         a = zoom          b = zoom * pad_beg
+    Upsample with one bottom       a = scale         b = (scale - 1)/2
+    Unpooling without a mask       a = stride        b = 0 (MAX), (kernel - 1)/2 (AVE, TILE)
     one value a position           a = 1             b = 0
 
-with extent = dilation * (kernel - 1) + 1.
+with extent = dilation * (kernel - 1) + 1. What goes by a pooling's mask lies as that pooling's bottom does.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Sequence
 
 from caffe_gp.errors import NetError
+from caffe_gp.images.unpooling import MAX, Unpooling, Upsample
+from caffe_gp.surgery.layers import DEPTHWISE
 
 POSITION_WISE = frozenset(
-    "AbsVal BN BNLL BatchNorm Bias Clip Concat Dropout ELU Eltwise Exp LRN Log MVN PReLU Power ReLU Scale "
-    "Sigmoid Softmax Split Swish TanH Threshold".split()
+    "AbsVal BN BNLL BatchNorm Bias Clip Concat Dropout ELU Eltwise Exp LRN Log MVN Mish PReLU Power ReLU "
+    "ReLU6 Scale ShuffleChannel Sigmoid Softmax Split Swish TanH Threshold".split()
 )
 
 
-_KEEP_POSITIONS = ("MultiStageMeanfield", "Normalize")
+_KEEP_POSITIONS = ("Axpy", "MultiStageMeanfield", "Normalize")
+UNPOOLINGS = ("Upsample", "Unpooling", "UnPooling")
 
 
 class Axis(NamedTuple):
@@ -58,10 +64,14 @@ def position_map(net: Any, data: str, score: str) -> tuple[Axis, Axis] | None:
     Of several bottoms the first counts, as for ``crops``.
     """
     maps: dict[str, tuple[Axis, Axis]] = {}
+    pooled: dict[str, tuple[Axis, Axis]] = {}  # by mask, where the blob lies that was pooled
     for layer in net.layer:
-        bottoms = layer.bottom[:1] if layer.type == "Crop" else layer.bottom
-        known = [maps[bottom] for bottom in bottoms if bottom in maps]
+        known = [maps[bottom] for bottom in placed_bottoms(layer) if bottom in maps]
         step = layer_axes(layer)
+        if is_masked(layer):
+            known, step = [pooled[mask] for mask in layer.bottom[1:] if mask in pooled], IDENTITY
+        elif layer.type == "Pooling" and known:
+            pooled.update((mask, known[0]) for mask in layer.top[1:])
         for top in layer.top:
             maps.pop(top, None)
             if not layer.bottom and top == data:
@@ -71,6 +81,18 @@ def position_map(net: Any, data: str, score: str) -> tuple[Axis, Axis] | None:
                 if rows is not None and columns is not None:
                     maps[top] = rows, columns
     return maps.get(score)
+
+
+def placed_bottoms(layer: Any) -> Sequence[str]:
+    """The bottoms that a layer's tops lie over; others lend a size or factors."""
+    if layer.type == "Crop":
+        return layer.bottom[:1]
+    return layer.bottom[1:] if layer.type == "Axpy" else layer.bottom
+
+
+def is_masked(layer: Any) -> bool:
+    """Whether the layer puts values where the mask of a pooling, its second bottom, says."""
+    return layer.type in UNPOOLINGS and len(layer.bottom) == 2
 
 
 def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
@@ -91,13 +113,35 @@ def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
         if not all(per_axis):
             return None
         return tuple(Axis(Fraction(1), Fraction(-values[0])) for values in per_axis)  # type: ignore[return-value]
-    if layer.type in ("Convolution", "DepthwiseConvolution", "Im2col"):
+    if layer.type == "CropCenter":
+        cut = layer.crop_center_param.crop_size
+        return tuple(Axis(Fraction(1), Fraction(-n)) for n in cut[2:]) if len(cut) == 4 else None  # type: ignore
+    if layer.type in UNPOOLINGS and not is_masked(layer):
+        return _enlarged(layer)
+    if layer.type in ("Convolution", *DEPTHWISE, "Im2col"):
         return tuple(_down(*window) for window in conv_windows(layer))  # type: ignore[return-value]
     if layer.type == "Deconvolution":
         return tuple(_up(*window) for window in conv_windows(layer))  # type: ignore[return-value]
     if layer.type == "Pooling" and not layer.pooling_param.global_pooling:
         return tuple(_down(*window) for window in pool_windows(layer))  # type: ignore[return-value]
     return None
+
+
+def _enlarged(layer: Any) -> tuple[Axis, Axis] | None:
+    try:
+        if layer.type == "Upsample":
+            factors = Upsample(False, **plain_fields(layer.upsample_param)).factors
+            return _up(factors[0], factors[0], 0), _up(factors[1], factors[1], 0)
+        rule = Unpooling(False, **plain_fields(layer.unpooling_param))
+    except ValueError:  # the layer will say it
+        return None
+    extents = (1, 1) if rule.unpool == MAX else rule.kernel
+    return _up(extents[0], rule.strides[0], 0), _up(extents[1], rule.strides[1], 0)
+
+
+def plain_fields(message: Any) -> dict[str, Any]:
+    """The set fields of a message, none of which holds another."""
+    return {field.name: value for field, value in message.ListFields()}
 
 
 def _down(extent: int, stride: int, pad: int) -> Axis:

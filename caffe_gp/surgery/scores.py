@@ -18,9 +18,9 @@ _MEASURES = ("Accuracy", "SegAccuracy", "ArgMax")
 _REARRANGE = ("Reshape", "Permute", "Flatten", "Split")
 # Types whose top may be class scores although no layer says so.
 _SCORE_MAKERS = frozenset(
-    "Convolution Deconvolution InnerProduct Eltwise Crop Interp Upsample Unpooling MultiStageMeanfield "
-    "DenseCRF Concat Scale Bias Power BatchNorm BN Dropout Pooling ReLU PReLU ELU Reshape Permute Flatten "
-    "Split Slice DepthwiseConvolution Reduction Python".split()
+    "Convolution Deconvolution InnerProduct Eltwise Crop CropCenter Interp Upsample Unpooling UnPooling Axpy "
+    "MultiStageMeanfield DenseCRF Concat Scale Bias Power BatchNorm BN Dropout Pooling ReLU ReLU6 PReLU ELU "
+    "Reshape Permute Flatten Split Slice DepthwiseConvolution ConvolutionDepthwise Reduction Python".split()
 )
 
 _LISTED = 20  # names in a message

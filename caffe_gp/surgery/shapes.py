@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Callable, Optional, Sequence, Tuple
 
 from caffe_gp.images.interpolation import Interp
+from caffe_gp.images.unpooling import Unpooling, Upsample
 from caffe_gp.surgery.inputs import data_shape
-from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
+from caffe_gp.surgery.layers import DEPTHWISE
+from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, plain_fields, pool_windows
 
 Dim = Optional[int]
 Shape = Tuple[Dim, ...]
@@ -30,6 +32,8 @@ def blob_shapes(net: Any, data: str = "", size: Sequence[int] = ()) -> dict[str,
                     shapes[top] = (*shape.dim[:2], *(size if top == data else (None, None)))
         elif not layer.bottom and layer.top:
             shapes[layer.top[0]] = data_shape(layer)
+        elif layer.type == "Slice" and layer.bottom and layer.bottom[0] in shapes:
+            shapes.update(zip(layer.top, _slices(layer, shapes[layer.bottom[0]])))
         elif layer.bottom and all(bottom in shapes for bottom in layer.bottom):
             shape = _top_shape(layer, [shapes[bottom] for bottom in layer.bottom])
             if shape is not None:
@@ -43,6 +47,8 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
         return first[0], _sum([shape[1] for shape in bottoms]), *first[2:]
     if layer.type in POSITION_WISE or layer.type in ("Normalize", "MultiStageMeanfield"):
         return first
+    if layer.type == "Axpy" and len(bottoms) == 3:
+        return bottoms[1]
     if not first:
         return None
     if layer.type == "Tile":
@@ -58,6 +64,21 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     if layer.type == "Flatten" and layer.flatten_param.axis == 1 and layer.flatten_param.end_axis == -1:
         return first[0], product(first[1:])
     return None
+
+
+def _slices(layer: Any, bottom: Shape) -> list[Shape]:
+    """The tops of a Slice; none where they do not follow."""
+    param, tops = layer.slice_param, len(layer.top)
+    axis = param.slice_dim if param.HasField("slice_dim") else param.axis
+    if not -len(bottom) <= axis < len(bottom):
+        return []
+    axis %= len(bottom)
+    whole = bottom[axis]
+    parts: list[Dim] = [None if whole is None else whole // tops] * tops
+    if param.slice_point:
+        ends = [0, *param.slice_point, whole]
+        parts = [None if end is None else end - (start or 0) for start, end in zip(ends, ends[1:])]
+    return [(*bottom[:axis], part, *bottom[axis + 1 :]) for part in parts]
 
 
 def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
@@ -108,29 +129,55 @@ def _crop(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
 
 
 def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
-    fields = {part.name: value for part, value in layer.interp_param.ListFields()}
     size = bottoms[0][2:]
     if None in size:
         return *bottoms[0][:2], None, None
     try:
-        return *bottoms[0][:2], *Interp(**fields).output_size([n or 0 for n in size])
+        return *bottoms[0][:2], *Interp(**plain_fields(layer.interp_param)).output_size(
+            [n or 0 for n in size]
+        )
     except ValueError:  # the layer will say it
         return *bottoms[0][:2], None, None
 
 
-def _enlarged(layer: Any, bottoms: Sequence[Shape]) -> Shape:
-    return *bottoms[0][:2], None, None
+def _upsample(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    size: tuple[Dim, Dim] = (None, None)
+    try:
+        rule = Upsample(len(bottoms) == 2, **plain_fields(layer.upsample_param))
+        if rule.upsample_h is not None or None not in bottoms[0][2:]:
+            size = rule.output_size([n or 0 for n in bottoms[0][2:]])
+    except ValueError:  # the layer will say it
+        pass
+    return *bottoms[0][:2], *size
+
+
+def _unpooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
+    size: tuple[Dim, Dim] = (None, None)
+    try:
+        size = Unpooling(len(bottoms) == 2, **plain_fields(layer.unpooling_param)).output_size
+    except ValueError:  # the layer will say it
+        pass
+    return *bottoms[0][:2], *size
+
+
+def _crop_center(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
+    cut = layer.crop_center_param.crop_size
+    if len(cut) != 4:
+        return None
+    return tuple(None if n is None else n - 2 * part for n, part in zip(bottoms[0], cut))
 
 
 _SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape | None]] = {
     "Convolution": _convolution,
-    "DepthwiseConvolution": _convolution,
+    **dict.fromkeys(DEPTHWISE, _convolution),
     "Deconvolution": _deconvolution,
     "Pooling": _pooling,
     "Crop": _crop,
     "Interp": _interp,
-    "Upsample": _enlarged,
-    "Unpooling": _enlarged,
+    "CropCenter": _crop_center,
+    "Upsample": _upsample,
+    "Unpooling": _unpooling,
+    "UnPooling": _unpooling,
 }
 
 

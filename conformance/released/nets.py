@@ -107,22 +107,25 @@ def imagenet(shared: Path) -> np.ndarray:
     return _loaded(samples(shared, "imagenet"), mean=(104.0, 117.0, 123.0), resize=(227, 227))
 
 
-def _voc(shared: Path, count: int) -> list[Path]:
+def voc(shared: Path, count: int, **settings: Any) -> np.ndarray:
+    """The first VOC photographs of the list, preprocessed so."""
     names = (shared / "voc2012/lists/available_of_346.txt").read_text().split()[:count]
-    return [shared / "voc2012/VOCdevkit/VOC2012/JPEGImages" / f"{name}.jpg" for name in names]
+    folder = shared / "voc2012/VOCdevkit/VOC2012/JPEGImages"
+    return _loaded([folder / f"{name}.jpg" for name in names], **settings)
 
 
 def voc257(shared: Path) -> np.ndarray:
     """Four VOC photographs stretched to 257 x 257."""
-    return _loaded(_voc(shared, 4), mean=(127.5,), resize=(257, 257))
+    return voc(shared, 4, mean=(127.5,), resize=(257, 257))
 
 
 def voc513(shared: Path) -> np.ndarray:
     """Two VOC photographs, longer side 513, padded to 513 x 513."""
-    return _loaded(_voc(shared, 2), mean=(128.0,), resize=513, pad_to=(513, 513))
+    return voc(shared, 2, mean=(128.0,), resize=513, pad_to=(513, 513))
 
 
-def _street(shared: Path, width: int, height: int) -> np.ndarray:
+def street_of(shared: Path, width: int, height: int) -> np.ndarray:
+    """The Cityscapes photograph that comes with ENet, of another size."""
     path = shared / TIMO / "example_image/munich_000000_000019_leftImg8bit.png"
     image = cv2.imread(str(path))
     assert image is not None, path
@@ -132,12 +135,12 @@ def _street(shared: Path, width: int, height: int) -> np.ndarray:
 
 def street(shared: Path) -> np.ndarray:
     """The Cityscapes photograph that comes with ENet, resized as its demo does it."""
-    return _street(shared, 1024, 512)
+    return street_of(shared, 1024, 512)
 
 
 def street512(shared: Path) -> np.ndarray:
     """The same for the lane net, whose train file tells mean and scale."""
-    return (_street(shared, 512, 512) - 127.5) * np.float32(0.007843)
+    return (street_of(shared, 512, 512) - 127.5) * np.float32(0.007843)
 
 
 # ---- nets

@@ -116,11 +116,14 @@ SAYINGS = {
     ],
     "enet_deploy.prototxt": [["loads"], ["loads and runs", "(1, 19, 512, 1024)"]],
     "enet_train_encoder.prototxt": [
-        ["UnknownLayerTypeError", "layer 'data'", "'DenseImageData'"],
+        [
+            "NetError",
+            "layer 'data' (DenseImageData): label_divide_factor 8, labels smaller than their images",
+        ],
         ["loads and runs", "'deconv_encoder6_0_0' (1, 19, 64, 128)"],
     ],
     "enet_train_encoder_decoder.prototxt": [
-        ["UnknownLayerTypeError", "layer 'data'", "'DenseImageData'"],
+        ["DataError", "layer 'data' (DenseImageData)", "cannot open the list ENet/dataset/train_fine"],
         ["loads and runs", "(1, 19, 512, 1024)"],
     ],
     "mobilenet_yolov3_lite_train.prototxt": [["PrototxtError", ":20:5:", "'resize_param'", "SSD"]] * 2,

@@ -14,7 +14,7 @@ import scipy.io
 from PIL import Image
 
 from caffe_gp import proto
-from caffe_gp.caffe import mode
+from caffe_gp.caffe import memory, mode
 from caffe_gp.caffe.net import Net
 from caffe_gp.errors import DataError, NetError
 from caffe_gp.images import reading
@@ -653,3 +653,11 @@ def test_hdf5_output_replaces_no_device(tmp_path):
     with pytest.raises(DataError, match="no regular file"):
         net.forward()
     assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_image_is_not_resized_to_what_memory_does_not_hold(images):
+    folder, _ = images
+    with pytest.raises(NetError, match="an image resized to 4000000000 x 4000000000 needs"):
+        image_net(folder, "new_height: 4000000000 new_width: 4000000000")
+    with memory.shapes_only(), pytest.raises(DataError, match="cannot be resized to 4000000000 x 4000000000"):
+        image_net(folder, "new_height: 4000000000 new_width: 4000000000")

@@ -94,12 +94,6 @@ def test_convolutions_of_small_images_come_out_as_without_the_fast_path(monkeypa
         assert_close(quick, plain)
 
 
-def test_depthwise_convolution_has_a_group_for_each_channel():
-    x, weight = RNG.randn(1, 3, 5, 5), RNG.randn(3, 1, 3, 3)
-    text = 'type: "DepthwiseConvolution" convolution_param { num_output: 3 kernel_size: 3 bias_term: false }'
-    check_layer(text, [x], lambda v, w: convolve(v, w, None, 1, 0, 1, 3), params=[weight])
-
-
 @pytest.mark.parametrize("spatial", [(6,), (4, 3, 5)])
 def test_convolution_over_one_and_three_axes(spatial):
     x, weight = RNG.randn(2, 2, *spatial), RNG.randn(3, 2, *[2] * len(spatial))
@@ -454,27 +448,6 @@ def test_interp_crops_by_negative_pads_and_gives_deeplabs_sizes():
         Run('type: "Interp"', [np.zeros((1, 1, 3, 3))])
 
 
-def test_upsample_inverts_the_pooling_mask():
-    x = RNG.permutation(2 * 3 * 4 * 6).reshape(2, 3, 4, 6) / 10.0
-    pooled = Run('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', [x], num_top=2)
-    values, mask = pooled.data
-    run = Run('type: "Upsample" upsample_param { scale: 2 }', [values, mask])
-    (y,) = run.data
-    kept = y != 0
-    assert kept.sum() <= values.size
-    np.testing.assert_array_equal(y[kept], x.astype(np.float32)[kept])
-    assert np.sort(y[kept]).tolist() == np.sort(values[values != 0]).tolist()
-    dy = RNG.randn(*y.shape).astype(np.float32)
-    run.top[0].diff[...] = dy
-    run.layer.backward(run.top, [True, False], run.bottom)
-    np.testing.assert_array_equal(
-        run.bottom[0].diff,
-        np.take_along_axis(dy.reshape(2, 3, -1), mask.reshape(2, 3, -1).astype(int), 2).reshape(values.shape),
-    )
-    with pytest.raises(NetError, match="mask"):
-        Run('type: "Upsample" upsample_param { upsample_h: 2 upsample_w: 2 }', [values, mask])
-
-
 def test_im2col():
     x = RNG.randn(2, 3, 5, 6)
 
@@ -499,39 +472,6 @@ def test_im2col_over_one_and_three_axes(spatial, kernel):
         return np.stack(windows, 2).reshape(2, -1, *out)
 
     check_layer(f'type: "Im2col" convolution_param {{ kernel_size: {kernel} stride: 2 }}', [x], formula)
-
-
-def bn(x, scale, shift):
-    mean, var = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
-    return (x - mean) / np.sqrt(var + 1e-9) * scale + shift
-
-
-def test_bn_of_segnet():
-    x, scale, shift = RNG.randn(3, 2, 4, 5), RNG.randn(1, 2, 1, 1), RNG.randn(1, 2, 1, 1)
-    check_layer(
-        'type: "BN" bn_param { bn_mode: INFERENCE }', [x], lambda v, a, b: v * a + b, params=[scale, shift]
-    )
-    check_layer('type: "BN"', [x], bn, params=[scale, shift])
-
-
-def test_bn_of_pspnet_keeps_running_statistics():
-    x = RNG.randn(4, 2, 3, 3)
-    text = 'type: "BN" bn_param { slope_filler { value: 1 } bias_filler { value: 0 } momentum: 0.9 }'
-    train = Run(text, [x], phase=0)
-    assert_close(train.layer.blobs[2].data.ravel(), 0.1 * x.mean((0, 2, 3)))
-    assert_close(train.layer.blobs[3].data.ravel(), 0.9 + 0.1 * x.var((0, 2, 3)))
-    test = Run(
-        text,
-        [x],
-        phase=1,
-        params=[
-            np.ones((1, 2, 1, 1)),
-            np.zeros((1, 2, 1, 1)),
-            np.full((1, 2, 1, 1), 0.5),
-            np.full((1, 2, 1, 1), 4.0),
-        ],
-    )
-    assert_close(test.data[0], (x - 0.5) / np.sqrt(4 + 1e-5))
 
 
 # ---- fillers

@@ -100,6 +100,14 @@ def test_fork_parameters():
     x = L.Input(shape=dict(dim=[1, 2, 3, 3]))
     layer = to_proto(L.Interp(x, zoom_factor=8)).layer[1]
     assert layer.interp_param.zoom_factor == 8
+    # MobileNet-YOLO's relu6_param is of the type of ReLU's parameters there.
+    assert to_proto(L.ReLU(x, negative_slope=0.5)).layer[1].relu_param.negative_slope == 0.5
+    assert to_proto(L.ReLU6(x, negative_slope=0.5)).layer[1].relu6_param.negative_slope == 0.5
+    assert to_proto(L.ShuffleChannel(x, group=2)).layer[1].shuffle_channel_param.group == 2
+    layer = to_proto(L.Unpooling(x, kernel_size=2, unpool_size=4, unpool=P.Unpooling.TILE)).layer[1]
+    assert layer.unpooling_param.unpool == P.Unpooling.TILE
+    layer = to_proto(L.CropCenter(x, crop_size=[0, 0, 1, 1])).layer[1]
+    assert list(layer.crop_center_param.crop_size) == [0, 0, 1, 1]
 
 
 def test_deep_nets_do_not_exhaust_the_stack():

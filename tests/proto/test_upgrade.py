@@ -329,3 +329,15 @@ def test_reading_for_a_phase(shared_data):
     assert "accuracy" in [layer.name for layer in test.layer]
     assert "accuracy" not in [layer.name for layer in train.layer]
     assert issubclass(NetError, CaffeGPError)
+
+
+def test_types_of_deconvnet_and_segnet_in_the_old_dialect():
+    net = proto.parse_net_param(
+        'layers { name: "b" type: BN bottom: "x" top: "b" bn_param { bn_mode: INFERENCE } }'
+        'layers { name: "s" type: UPSAMPLE bottom: "b" bottom: "m" top: "s" upsample_param { scale: 2 } }'
+        'layers { name: "u" type: UNPOOLING bottom: "s" bottom: "n" top: "u" unpooling_param { '
+        "unpool: TILE kernel_size: 2 stride: 2 unpool_size: 14 } }"
+    )
+    assert [layer.type for layer in net.layer] == ["BN", "Upsample", "Unpooling"]
+    assert net.layer[2].unpooling_param.unpool == pb.UnpoolingParameter.TILE
+    assert net.layer[2].unpooling_param.unpool_size == 14

@@ -156,8 +156,8 @@ def test_forks_layers_are_replaced_for_bvlc() -> None:
 
 
 def test_a_fork_s_layer_that_we_have_no_stand_in_for_is_refused() -> None:
-    text = NET.replace('type: "DepthwiseConvolution"', 'type: "BN"')
-    with pytest.raises(NetError, match="layer 'conv': stock BVLC Caffe has no layer type 'BN'"):
+    text = NET.replace('type: "DepthwiseConvolution"', 'type: "DenseCRF"')
+    with pytest.raises(NetError, match="layer 'conv': stock BVLC Caffe has no layer type 'DenseCRF'"):
         prepare(proto.parse_net_param(text), engine="bvlc")
 
 

@@ -1,11 +1,14 @@
-"""Smooth activations: Sigmoid, TanH, Swish, ELU and BNLL."""
+"""Smooth activations: Sigmoid, TanH, Swish, Mish, ELU and BNLL."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import scaled
-from caffe_gp.caffe.layers.neuron_base import ElementwiseLayer
+from caffe_gp.caffe.layers.neuron_base import ElementwiseLayer, NeuronLayer
 from caffe_gp.caffe.layers.registry import register
 
 
@@ -53,6 +56,33 @@ class SwishLayer(ElementwiseLayer):
             raise self.error("backward needs a forward pass of the same shape first")
         inner = y * self._beta
         return (1 - inner).mul_(self._sigmoid).add_(inner)
+
+
+@register("Mish")
+class MishLayer(NeuronLayer):
+    """``x tanh(log(1 + exp(x)))``; in place the input is kept aside, so that the gradient is right."""
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._input: torch.Tensor | None = None
+
+    def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """The input, in place."""
+        return bottom[0].count if bottom[0] is top[0] else 0
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data_tensor
+        self._input = x.clone() if bottom[0] is top[0] else None
+        top[0].data_tensor = torch.nn.functional.mish(x)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """``dy (t + x s (1 - t^2))`` with t the tanh above and s the sigmoid of x."""
+        if not propagate_down[0]:
+            return
+        dy = top[0].diff_tensor
+        x = self._input if bottom[0] is top[0] else bottom[0].data_tensor
+        if x is None or x.shape != dy.shape:
+            raise self.error("backward needs a forward pass of the same shape first")
+        bottom[0].diff_tensor = torch.ops.aten.mish_backward(dy, x)
 
 
 @register("ELU")

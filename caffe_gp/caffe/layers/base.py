@@ -47,6 +47,7 @@ class Layer:
     """
 
     type: str = "Python"
+    not_derivative = ""  # where ``backward`` is not the derivative, as in the fork; for docs/layers.md
     exact_num_bottom: int | None = None
     min_bottom: int | None = None
     max_bottom: int | None = None

@@ -1,4 +1,4 @@
-"""Convolution, Deconvolution and DepthwiseConvolution, over any number of spatial axes."""
+"""Convolution, Deconvolution and the depthwise Convolutions of forks, over any number of spatial axes."""
 
 from __future__ import annotations
 
@@ -367,10 +367,21 @@ class ConvolutionLayer(_Filters):
 
 @register("DepthwiseConvolution")
 class DepthwiseConvolutionLayer(ConvolutionLayer):
-    """A fork's Convolution with one group for each channel; ``group`` in the prototxt is ignored."""
+    """The forks' Convolution with one group for each channel, so that ``group`` may be left out."""
 
     def _groups(self, channels: int) -> int:
+        param = self.layer_param.convolution_param
+        if param.HasField("group") and param.group != channels:
+            raise self.error(
+                f"has one group for each of the {channels} channels of its bottom, found group "
+                f"{param.group}: leave it out, or use a Convolution"
+            )
         return channels
+
+
+@register("ConvolutionDepthwise")
+class ConvolutionDepthwiseLayer(DepthwiseConvolutionLayer):
+    """The same layer by the name that ShuffleNet's fork and others gave it."""
 
 
 @register("Deconvolution")

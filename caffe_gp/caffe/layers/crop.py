@@ -1,4 +1,4 @@
-"""Crop: a window of bottom 0 with the size of bottom 1."""
+"""Crop, a window with the size of another blob, and CropCenter, which cuts the same from both ends."""
 
 from __future__ import annotations
 
@@ -64,4 +64,39 @@ class CropLayer(Layer):
         if propagate_down[0]:
             dx = torch.zeros_like(bottom[0].data_tensor)
             dx[tuple(self._window)] = top[0].diff_tensor
+            bottom[0].diff_tensor = dx
+
+
+@register("CropCenter")
+class CropCenterLayer(Layer):
+    """``crop_size``, one for each axis, is cut from both ends of the axis."""
+
+    exact_num_bottom = 1
+    exact_num_top = 1
+    reshapes_by_shape = True
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._cut = list(self.layer_param.crop_center_param.crop_size)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """What is left of every axis, at least 1."""
+        shape = bottom[0].shape
+        if len(self._cut) != len(shape):
+            raise self.error(
+                f"crop_size must be given once for each of the {len(shape)} axes of the bottom, found "
+                f"{len(self._cut)} value(s)"
+            )
+        if any(2 * cut >= size for cut, size in zip(self._cut, shape)):
+            raise self.error(f"crop_size {self._cut} on both ends leaves nothing of the shape {shape}")
+        self._window = tuple(slice(cut, size - cut) for cut, size in zip(self._cut, shape))
+        top[0].reshape(*(part.stop - part.start for part in self._window))
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].data_tensor = bottom[0].data_tensor[self._window].clone()
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Zeros around the top's diff."""
+        if propagate_down[0]:
+            dx = torch.zeros_like(bottom[0].data_tensor)
+            dx[self._window] = top[0].diff_tensor
             bottom[0].diff_tensor = dx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +27,8 @@ class SoftmaxWithLossLayer(NormalizedLossLayer):
     """Cross-entropy of the softmax along ``softmax_param.axis`` with integer labels.
 
     The optional second top holds the probabilities. Probabilities below FLT_MIN count as FLT_MIN.
+    SegNet's ``loss_param { weight_by_label_freqs: true class_weighting: w ... }``: each position counts w, of
+    its label, times. The normaliser is the number of positions all the same.
     """
 
     exact_num_top = None
@@ -35,10 +38,20 @@ class SoftmaxWithLossLayer(NormalizedLossLayer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.read_loss_param(pb.LossParameter.VALID)
         self._prob = Blob()
+        param = self.layer_param.loss_param
+        self._class_weights = list(param.class_weighting) if param.weight_by_label_freqs else None
+        for weight in self._class_weights or ():
+            if not math.isfinite(weight):
+                raise self.error(f"class_weighting must be finite numbers, found {weight:g}")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
         self._read_positions(bottom, self.layer_param.softmax_param.axis)
+        if self._class_weights is not None and len(self._class_weights) != self._classes:
+            raise self.error(
+                "weight_by_label_freqs needs class_weighting once for each class: found "
+                f"{len(self._class_weights)} weight(s) for {self._classes} classes"
+            )
         self._prob.reshape_like(bottom[0])
         if len(top) > 1:
             top[1].reshape_like(bottom[0])
@@ -47,34 +60,38 @@ class SoftmaxWithLossLayer(NormalizedLossLayer):
         """``-sum log p[label] / normaliser``."""
         prob = softmax(bottom[0].data_tensor, self._axis)
         self._prob.data_tensor = prob
-        label, valid, count = self._labels(bottom[1])
+        label, weight, count = self._labels(bottom[1])
         picked = prob.reshape(self._outer, self._classes, self._inner).gather(1, label)
         losses = picked.clamp_(min=FLT_MIN).log_().neg_()
-        if valid is not None:
-            losses.mul_(valid)
+        if weight is not None:
+            losses.mul_(weight)
         top[0].data_tensor = losses.sum() / self.normalizer(self._outer, self._inner, count)
         if len(top) > 1:
             top[1].share_data(self._prob)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """``(p - onehot) * loss_weight / normaliser``, zero where the label is ignored."""
+        """``(p - onehot) * weight * loss_weight / normaliser``, zero where the label is ignored."""
         self.refuse_label_diff(propagate_down)
         if not propagate_down[0]:
             return
-        label, valid, count = self._labels(bottom[1])
+        label, weight, count = self._labels(bottom[1])
         grad = self._prob.data_tensor.reshape(self._outer, self._classes, self._inner).clone()
         grad.scatter_add_(1, label, grad.new_full((1, 1, 1), -1.0).expand_as(label))
         scale = loss_scale(top[0]) / self.normalizer(self._outer, self._inner, count)
-        grad.mul_(scale if valid is None else scale * valid)
+        grad.mul_(scale if weight is None else scale * weight)
         bottom[0].diff_tensor = grad.view(bottom[0].shape)
 
     def _labels(self, blob: Blob) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-        """Labels (outer, 1, inner), the mask of those that count (None: all) and their number."""
+        """Labels (outer, 1, inner), how much each counts (None: 1), and the number of those not ignored."""
         label = self.class_labels(blob, self._classes, self._ignored).reshape(self._outer, 1, self._inner)
-        if self._ignored is None:
-            return label, None, label.numel()
-        valid = label != self._ignored
-        return label * valid, valid, int(valid.sum())
+        valid = None if self._ignored is None else label != self._ignored
+        count = label.numel() if valid is None else int(valid.sum())
+        if valid is not None:
+            label = label * valid
+        if self._class_weights is None:
+            return label, valid, count
+        weight = torch.tensor(self._class_weights, device=label.device)[label]
+        return label, weight if valid is None else weight * valid, count
 
 
 @register("MultinomialLogisticLoss")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.caffe import memory
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.batches import BatchLayer
 from caffe_gp.caffe.layers.registry import register
@@ -16,22 +17,30 @@ from caffe_gp.errors import DataError, quoted
 from caffe_gp.proto import messages as pb
 
 
-class _ListedImages(BatchLayer):
-    """A list of images with something beside each, taken in order or shuffled, again and again."""
+class ListedImages(BatchLayer):
+    """A list of images with something beside each, taken in order or shuffled, again and again.
+
+    field   of the layer's parameters
+    """
+
+    field = "image_data_param"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Read the list, and one batch's shapes from its first image."""
-        self.param = self.layer_param.image_data_param
+        self.param = getattr(self.layer_param, self.field)
         if bool(self.param.new_height) != bool(self.param.new_width):
             raise self.error(
                 "new_height and new_width must be set together, found "
                 f"{self.param.new_height} and {self.param.new_width}"
             )
         self.batch_size = self.check_batch_size(self.param.batch_size)
+        size = self.param.new_height, self.param.new_width
+        channels = 3 if self.param.is_color else 1
+        memory.need(memory.BYTES * channels * size[0] * size[1], f"an image resized to {size[0]} x {size[1]}")
         lines = self.read_lines(self.param.source)
         self._entries = [(number, *self.entry(number, line)) for number, line in lines]
         self._next = 0
-        self._rng = new_rng() if self.param.shuffle or self.param.rand_skip else None
+        self._rng = new_rng() if self.draws else None
         if self._rng is not None and self.param.shuffle:
             self._rng.shuffle(self._entries)
         if self._rng is not None and self.param.rand_skip:
@@ -42,6 +51,11 @@ class _ListedImages(BatchLayer):
                 )
         self.transformer = DataTransformer(self.layer_param.transform_param, self.phase, self.data_error)
         self.shape_tops(top)
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is left to chance."""
+        return bool(self.param.shuffle or self.param.rand_skip)
 
     def entry(self, number: int, line: str) -> tuple[str, Any]:
         """(image path, what stands beside it) of a line."""
@@ -70,19 +84,25 @@ class _ListedImages(BatchLayer):
         """A DataError that names the line of the list."""
         return self.data_error(f"{self.param.source}:{number}: {message}")
 
+    def check_exists(self, number: int, path: str) -> None:
+        """DataError unless there is a file ``root_folder + path``."""
+        full = self.param.root_folder + path
+        if "\0" in full or not os.path.exists(full):
+            raise self.line_error(number, f"could not load {quoted(path)}: there is no such file")
+
     def image(self, number: int, path: str, color: bool) -> np.ndarray:
         """The image file ``root_folder + path`` as uint8 (C, H, W)."""
-        name, path = path, self.param.root_folder + path
-        if "\0" in path or not os.path.exists(path):
-            raise self.line_error(number, f"could not load {quoted(name)}: there is no such file")
+        self.check_exists(number, path)
         try:
-            return read_image(path, self.param.new_height, self.param.new_width, color)
+            return read_image(
+                self.param.root_folder + path, self.param.new_height, self.param.new_width, color
+            )
         except DataError as error:
             raise self.line_error(number, f"could not load {error}") from None
 
 
 @register("ImageData")
-class ImageDataLayer(_ListedImages):
+class ImageDataLayer(ListedImages):
     """Images and integer labels from lines ``path label``.
 
     Tops: data (batch, C, H, W), BGR 0..255 before ``transform_param``; label (batch,).
@@ -126,7 +146,7 @@ class ImageDataLayer(_ListedImages):
 
 
 @register("ImageSegData")
-class ImageSegDataLayer(_ListedImages):
+class ImageSegDataLayer(ListedImages):
     """DeepLab's images with label maps, from lines ``image [labels]``.
 
     Tops: data (batch, C, crop, crop); label (batch, 1, crop, crop); data_dim (batch, 1, 1, 2), the height

@@ -1,4 +1,4 @@
-"""Activations that bend at zero: ReLU and PReLU."""
+"""Activations that bend at zero: ReLU, ReLU6 and PReLU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
-from caffe_gp.caffe.layers.neuron_base import NeuronLayer
+from caffe_gp.caffe.layers.neuron_base import ElementwiseLayer, NeuronLayer
 from caffe_gp.caffe.layers.registry import register
 
 
@@ -46,6 +46,29 @@ class ReLULayer(NeuronLayer):
             torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dy)
         else:
             bottom[0].diff_tensor = torch.ops.aten.threshold_backward(dy, x, 0)
+
+
+@register("ReLU6")
+class ReLU6Layer(ElementwiseLayer):
+    """``min(max(x, 0) + negative_slope * min(x, 0), 6)``; right in place too (for slopes >= 0)."""
+
+    copies = 2
+
+    def read_parameters(self) -> None:
+        """MobileNet-YOLO's ``relu6_param``; other forks' layer of this name has no parameters."""
+        if self.layer_param.relu_param.negative_slope:
+            raise self.error("reads negative_slope from relu6_param, found one in relu_param")
+        self._slope = self.layer_param.relu6_param.negative_slope
+        self.idempotent_in_place = not self._slope
+
+    def function(self, x: torch.Tensor) -> torch.Tensor:
+        if not self._slope:
+            return x.clamp(0, 6)
+        return torch.nn.functional.leaky_relu(x, self._slope).clamp_(max=6)
+
+    def derivative(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """1, or ``negative_slope`` where x <= 0; 0 from 6 on."""
+        return torch.where(x > 0, 1.0, self._slope).mul_(x < 6)
 
 
 @register("PReLU")

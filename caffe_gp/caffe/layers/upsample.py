@@ -1,82 +1,58 @@
-"""Upsample: SegNet's and ENet's unpooling by the mask of a MAX Pooling layer."""
+"""Upsample: SegNet's and ENet's unpooling by the mask of a MAX Pooling, and the YOLO ports' repetition."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
+from caffe_gp.caffe.layers.unpooling import MaskLayer
+from caffe_gp.images.unpooling import Upsample
 
 
 @register("Upsample")
-class UpsampleLayer(Layer):
-    """Bottoms: values and their indices h * W + w in the top; everything else in the top is zero.
+class UpsampleLayer(MaskLayer):
+    """Two layers of one name, which the number of their bottoms tells apart.
 
-    The top is ``upsample_h`` x ``upsample_w`` if given, else ``scale`` times the bottom minus
-    ``pad_out_h/w``.
+    Two bottoms, values and mask (SegNet, ENet): the values at the mask's places in a plane of zeros. The top
+    is ``upsample_h`` x ``upsample_w`` if given, else ``scale`` (2) times the bottom less ``pad_out_h/w``. The
+    fork keeps the size of its first image for all others; here it follows the bottom's.
+    One bottom (the YOLO ports): each value ``scale`` (1) x ``scale`` times.
     """
 
-    exact_num_bottom = 2
+    not_derivative = "where values of one place meet"
+    min_bottom = 1
+    max_bottom = 2
     exact_num_top = 1
 
-    def check_blob_counts(self, num_bottom: int, num_top: int) -> None:
-        """The YOLO forks have another layer of this name."""
-        if num_bottom == 1:
-            raise self.error(
-                "takes two bottoms, values and the mask of a MAX Pooling (SegNet's and ENet's layer); found "
-                "one, as the forks for YOLO have it, which repeat each value scale x scale times. That layer "
-                "is not available here; the same is a Deconvolution with kernel_size and stride of the "
-                "scale, num_output and group of the bottom's channels, bias_term: false, a weight_filler of "
-                "type 'constant' and value 1, and param { lr_mult: 0 }"
-            )
-        super().check_blob_counts(num_bottom, num_top)
-
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        param = self.layer_param.upsample_param
-        self._given = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
-        if (param.HasField("upsample_h")) != (param.HasField("upsample_w")):
-            raise self.error("upsample_h and upsample_w must be given together")
-        square = (param.scale, param.scale)
-        self._scale = (param.scale_h, param.scale_w) if param.HasField("scale_h") else square
-        self._pad_out = (param.pad_out_h, param.pad_out_w)
+        fields = {field.name: value for field, value in self.layer_param.upsample_param.ListFields()}
+        self._masked = len(bottom) == 2
+        with self.values_named():
+            self._rule = Upsample(self._masked, **fields)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """(N, C, unpooled H, unpooled W)."""
-        if len(bottom[0].shape) != 4 or bottom[0].shape != bottom[1].shape:
-            raise self.error(
-                f"values and mask must have one 4-D shape: {bottom[0].shape} and {bottom[1].shape}"
-            )
-        n, c, *sizes = bottom[0].shape
-        if self._given:
-            size = self._given
-        else:
-            size = tuple(s * k - p for s, k, p in zip(sizes, self._scale, self._pad_out))
-        if min(size) < 1:
-            raise self.error(f"the output size would be {size}")
-        top[0].reshape(n, c, *size)
+        """(N, C, height, width)."""
+        self.check_bottoms(bottom)
+        n, c, *size = bottom[0].shape
+        with self.values_named():
+            top[0].reshape(n, c, *self._rule.output_size(size))
+
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        return self.mask_workspace(bottom, top) if self._masked else 0
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        n, c, h, w = top[0].shape
-        index = self._index(bottom, h * w)
-        y = torch.zeros(n, c, h * w, device=index.device)
-        y.scatter_(2, index, bottom[0].data_tensor.reshape(n, c, -1))
-        top[0].data_tensor = y.view(n, c, h, w)
+        if self._masked:
+            self.unpool(bottom, top)
+            return
+        (n, c, h, w), (rows, columns) = bottom[0].shape, self._rule.factors
+        values = bottom[0].data_tensor.view(n, c, h, 1, w, 1)
+        top[0].data_tensor = values.expand(n, c, h, rows, w, columns).reshape(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Gather the diffs from the same places; the mask gets none."""
-        if propagate_down[0]:
-            n, c, h, w = top[0].shape
-            dy = top[0].diff_tensor.reshape(n, c, -1)
-            bottom[0].diff_tensor = dy.gather(2, self._index(bottom, h * w)).view(bottom[0].shape)
-
-    def _index(self, bottom: Sequence[Blob], limit: int) -> torch.Tensor:
-        index = bottom[1].data_tensor.flatten(2).to(torch.int64)
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < limit:
-            raise self.error(
-                f"the mask holds indices {int(index.min())}..{int(index.max())}, the output plane has "
-                f"{limit} places; set upsample_h and upsample_w to the size of the pooled blob"
-            )
-        return index
+        """Gathered from the mask's places; or the sum over what a value was repeated to."""
+        if propagate_down[0] and self._masked:
+            self.gather(top, bottom)
+        elif propagate_down[0]:
+            (n, c, h, w), (rows, columns) = bottom[0].shape, self._rule.factors
+            bottom[0].diff_tensor = top[0].diff_tensor.reshape(n, c, h, rows, w, columns).sum((3, 5))
