@@ -20,7 +20,7 @@ fork is ever parsed with this schema: ``load.py`` reads layer names and blobs, w
 Sources of the fork fields: DeepLab v1 (V1 types from 10000, hole, has_label), DeepLab v2 (ImageSegData,
 Interp, SegAccuracy, MatWrite, DenseCRF), CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet
 (BN with scale/shift fillers, Upsample, DenseImageData, class weights), PSPNet (BN with slope/bias fillers,
-ceil_mode).
+ceil_mode), SSD, TextBoxes, FaceBoxes, OpenCV, Fast R-CNN, R-FCN, PVANet and MobileNet-YOLO (detection).
 """
 
 from __future__ import annotations
@@ -93,6 +93,13 @@ LayerParameter
     10002 seg_accuracy_param SegAccuracyParameter; 10003 mat_write_param MatWriteParameter
     10004 dense_crf_param DenseCRFParameter; 10005 bn_param BNParameter
     10006 upsample_param UpsampleParameter; 10007 dense_image_data_param DenseImageDataParameter
+    # of detection: 10200 to 10219
+    10200 permute_param PermuteParameter; 10201 norm_param NormalizeParameter
+    10202 prior_box_param PriorBoxParameter; 10203 detection_output_param DetectionOutputParameter
+    10204 roi_pooling_param ROIPoolingParameter; 10205 psroi_pooling_param PSROIPoolingParameter
+    10206 proposal_param ProposalParameter; 10207 reorg_param ReorgParameter
+    10208 yolo_detection_output_param YoloDetectionOutputParameter
+    10209 yolov3_detection_output_param Yolov3DetectionOutputParameter
 
 # ---------------------------------------------------------------- layers of BVLC Caffe
 TransformationParameter
@@ -275,6 +282,59 @@ DenseImageDataParameter                                        # SegNet, ENet
     9 root_folder string =; 10 mirror bool = false; 11 crop_width uint32 = 0
     12 crop_height uint32 = 0; 13 label_divide_factor uint32 = 1
 
+# ---------------------------------------------------------------- layers of the forks: detection
+PermuteParameter                                               # SSD, with those up to ResizeParameter
+    1 order uint32*
+NormalizeParameter
+    1 across_spatial bool = true; 2 scale_filler FillerParameter; 3 channel_shared bool = true
+    4 eps float = 1e-10
+PriorBoxParameter                           # SSD, TextBoxes: 1..13; FaceBoxes: 14..16; OpenCV: from 10000
+    enum CodeType CORNER=1 CENTER_SIZE=2 CORNER_SIZE=3
+    1 min_size float*; 2 max_size float*; 3 aspect_ratio float*; 4 flip bool = true
+    5 clip bool = false; 6 variance float*; 7 img_size uint32; 8 img_h uint32; 9 img_w uint32
+    10 step float; 11 step_h float; 12 step_w float; 13 offset float = 0.5
+    14 fixed_size float*; 15 fixed_ratio float*; 16 density float*
+    10000 offset_h float*; 10001 offset_w float*; 10002 width float*; 10003 height float*
+    10004 additional_y_offset bool = false
+DetectionOutputParameter
+    enum CodeType CORNER=1 CENTER_SIZE=2 CORNER_SIZE=3         # that of PriorBoxParameter
+    1 num_classes uint32; 2 share_location bool = true; 3 background_label_id int32 = 0
+    4 nms_param NonMaximumSuppressionParameter; 5 save_output_param SaveOutputParameter
+    6 code_type CodeType = CORNER; 7 keep_top_k int32 = -1; 8 variance_encoded_in_target bool = false
+    9 confidence_threshold float; 10 visualize bool = false; 11 visualize_threshold float
+    12 save_file string
+NonMaximumSuppressionParameter
+    1 nms_threshold float = 0.3; 2 top_k int32; 3 eta float = 1
+SaveOutputParameter
+    1 output_directory string; 2 output_name_prefix string; 3 output_format string
+    4 label_map_file string; 5 name_size_file string; 6 num_test_image uint32
+    7 resize_param ResizeParameter
+ResizeParameter
+    enum Resize_mode WARP=1 FIT_SMALL_SIZE=2 FIT_LARGE_SIZE_AND_PAD=3
+    enum Pad_mode CONSTANT=1 MIRRORED=2 REPEAT_NEAREST=3
+    enum Interp_mode LINEAR=1 AREA=2 NEAREST=3 CUBIC=4 LANCZOS4=5
+    1 prob float = 1; 2 resize_mode Resize_mode = WARP; 3 height uint32 = 0; 4 width uint32 = 0
+    8 height_scale uint32 = 0; 9 width_scale uint32 = 0; 5 pad_mode Pad_mode = CONSTANT
+    6 pad_value float*; 7 interp_mode Interp_mode*
+ROIPoolingParameter                                            # Fast R-CNN
+    1 pooled_h uint32 = 0; 2 pooled_w uint32 = 0; 3 spatial_scale float = 1
+PSROIPoolingParameter                                          # R-FCN; required there: all
+    1 spatial_scale float; 2 output_dim int32; 3 group_size int32
+ProposalParameter                                              # PVANet
+    1 feat_stride uint32 = 16; 2 base_size uint32 = 16; 3 min_size uint32 = 16; 4 ratio float*
+    5 scale float*; 6 pre_nms_topn uint32 = 6000; 7 post_nms_topn uint32 = 300
+    8 nms_thresh float = 0.7
+ReorgParameter                                                 # MobileNet-YOLO, with those below
+    1 stride uint32; 2 reverse bool = false
+YoloDetectionOutputParameter
+    1 side uint32 = 13; 2 num_classes uint32 = 20; 3 num_box uint32 = 5; 4 coords uint32 = 4
+    5 confidence_threshold float = 0.01; 6 nms_threshold float = 0.45; 7 biases float*
+    8 label_map_file string
+Yolov3DetectionOutputParameter
+    1 num_classes uint32 = 20; 2 num_box uint32 = 3; 3 confidence_threshold float = 0.01
+    4 nms_threshold float = 0.45; 5 biases float*; 6 anchors_scale uint32*
+    7 mask_group_num uint32 = 2; 8 mask uint32*; 9 gaussian_box bool = false
+
 # ---------------------------------------------------------------- solvers
 SolverParameter
     enum SnapshotFormat HDF5=0 BINARYPROTO=1
@@ -350,8 +410,8 @@ V0LayerParameter
 #: Fields and enum values that forks added and this schema does not have: name -> fork, for error messages.
 FORKS_OF_UNKNOWN_FIELDS = {
     "SSD (weiliu89/caffe)": (
-        "annotated_data_param detection_evaluate_param detection_output_param multibox_loss_param "
-        "norm_param permute_param prior_box_param video_data_param resize_param noise_param distort_param "
+        "annotated_data_param detection_evaluate_param multibox_loss_param "
+        "video_data_param resize_param noise_param distort_param "
         "expand_param emit_constraint crop_h crop_w eval_type ap_version plateau_winsize"
     ),
     "DeepLab (xmyqsh/deeplab-v2 and others)": (
@@ -362,8 +422,8 @@ FORKS_OF_UNKNOWN_FIELDS = {
     "PSPNet (hszhao/PSPNet)": "bin_resize_param batch_reduction_param rand_resize rand_rotate rand_blur",
     "SegNet (alexgkendall/caffe-segnet)": "sample_weights_test",
     "ENet (TimoSaemann/caffe-enet)": "spatial_dropout_param",
-    "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "roi_pooling_param smooth_l1_loss_param",
-    "R-FCN (daijifeng001/caffe-rfcn)": "psroi_pooling_param box_annotator_ohem_param",
+    "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "smooth_l1_loss_param",
+    "R-FCN (daijifeng001/caffe-rfcn)": "box_annotator_ohem_param",
     "NVIDIA Caffe (NVcaffe)": (
         "forward_type backward_type forward_math backward_math default_forward_type default_backward_type "
         "global_grad_scale rampup_interval rampup_lr"
@@ -371,7 +431,7 @@ FORKS_OF_UNKNOWN_FIELDS = {
     "Intel Caffe": "mkl2017_param batch_norm_stats_batch_size compile_net_state bn_stats_batch_size",
     "Caffe OpenCL (Greentea)": "device buffer mergecrop_param affinity_param",
     "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)": (
-        "yolo_seg_param yolov3_param region_loss_param detection_yolov3_param mish_param reorg_param"
+        "yolo_seg_param yolov3_param region_loss_param detection_yolov3_param mish_param"
     ),
     "DeconvNet (HyeonwooNoh/caffe)": "unpooling_param upsampling_param",
     "waifu2x-caffe (lltcggie/caffe)": "crop_center_param",
@@ -381,16 +441,14 @@ FORKS_OF_UNKNOWN_FIELDS = {
 
 #: The same for layer types.
 FORKS_OF_UNKNOWN_TYPES = {
-    "SSD (weiliu89/caffe)": (
-        "AnnotatedData DetectionEvaluate DetectionOutput MultiBoxLoss Normalize Permute PriorBox VideoData"
-    ),
+    "SSD (weiliu89/caffe)": ("AnnotatedData DetectionEvaluate MultiBoxLoss VideoData"),
     "SegNet (alexgkendall/caffe-segnet)": "DenseImageData",
     "ENet (TimoSaemann/caffe-enet)": "SpatialDropout",
-    "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "ROIPooling SmoothL1Loss",
-    "R-FCN (daijifeng001/caffe-rfcn)": "PSROIPooling BoxAnnotatorOHEM",
+    "Faster R-CNN (rbgirshick/caffe-fast-rcnn)": "SmoothL1Loss",
+    "R-FCN (daijifeng001/caffe-rfcn)": "BoxAnnotatorOHEM",
     "PSPNet (hszhao/PSPNet)": "BinResize BatchReduction",
     "the YOLO ports (eric612/MobileNet-YOLO, ChenYingpeng/caffe-yolov3)": (
-        "YoloSeg Yolov3 RegionLoss DetectionOutput2 Yolov3DetectionOutput Mish Reorg"
+        "YoloSeg Yolov3 RegionLoss DetectionOutput2 Mish"
     ),
     "FlowNet (lmb-freiburg)": "Correlation FlowWarp Resample L1Loss",
     "DeconvNet (HyeonwooNoh/caffe)": "Unpooling Upsampling",

@@ -51,8 +51,6 @@ def test_unknown_field_names_line_column_and_near_names():
 @pytest.mark.parametrize(
     "line, fork",
     [
-        ("prior_box_param { }", "SSD"),
-        ("roi_pooling_param { }", "Faster R-CNN"),
         ("domain_transform_param { }", "DeepLab"),
         ("correlation_param { }", "FlowNet"),
         ("unpooling_param { unpool: MAX }", "DeconvNet"),
@@ -244,7 +242,7 @@ RELU = 'layer { name: "one" type: "ReLU" bottom: "x" top: "y" }\n'
     "text, says",
     [
         ("layer {\n insanity_param { low: 1 } name: 'two' }", "3:2: layer 'two': .* from another fork"),
-        ("layer { name: 'two' permute_param { order: 0 } }", "layer 'two': .*fork of Caffe: SSD"),
+        ("layer { name: 'two' correlation_param { } }", "layer 'two': .*fork of Caffe: FlowNet"),
         (
             f"layer {{ name: 'two'\n{RELU}",
             "3:1: layer 'two': a '}' is missing: 'layer' .* 'layer {' of line 2",
