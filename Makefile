@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-older-processors bvlc test-bvlc lint \
+.PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-forks test-older-processors bvlc test-bvlc lint \
     check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all test-on-bvlc \
     bvlc-recordings
 
@@ -96,6 +96,10 @@ prototxts: $(READY)  ## write prototxt/ and the table of docs/models.md again af
 
 test: $(READY)  ## the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) tests
+
+test-forks: $(READY)  ## the layers of Caffe's forks beside OpenCV 4, in an environment of its own
+	$(BIN)/python -m conformance.opencv
+	$(BIN)/python -m pytest -q tests/forks
 
 attacks: $(READY)  ## every abuse of files that is known, and what comes of it (docs/security.md)
 	$(BIN)/python -m attacks

@@ -21,7 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-from . import fcn32s, measure, opencv, report, workers
+from conformance import opencv
+
+from . import fcn32s, measure, report, workers
 from .measure import Setting
 
 BLOBS = ("data", "pool2", "pool3", "pool4")

@@ -8,8 +8,8 @@ import platform
 from pathlib import Path
 
 from caffe_gp.provenance import code_version, cpu_name, now
+from conformance import opencv
 
-from . import opencv
 from .folders import BVLC_ROOT
 
 # Of the processor's flags, those that decide which kernels are used.

@@ -9,7 +9,8 @@ import resource
 import subprocess
 import sys
 
-from . import opencv
+from conformance import opencv
+
 from .facts import core_type
 from .folders import BVLC_ROOT, ROOT
 from .measure import Setting
@@ -29,7 +30,7 @@ def why_missing(way: str) -> str:
     if way.startswith("bvlc") and not bvlc_is_here():
         return f"{way}: not measured, because `.cache/bvlc` is missing (`make bvlc`)"
     if way.startswith("opencv") and not opencv.version():
-        return f"{way}: not measured, because `.cache/opencv` is missing (`python -m benchmarks.opencv`)"
+        return f"{way}: not measured, because `.cache/opencv` is missing (`python -m conformance.opencv`)"
     return ""
 
 

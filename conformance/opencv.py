@@ -1,6 +1,6 @@
-"""OpenCV's dnn module as a peer, in an environment of its own: OpenCV 5 dropped its Caffe importer.
+"""OpenCV's dnn module in an environment of its own: OpenCV 5 dropped its Caffe importer.
 
-python -m benchmarks.opencv        makes .cache/opencv, where it is missing
+python -m conformance.opencv        makes .cache/opencv, where it is missing
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from .folders import ROOT
+from conformance.folders import ROOT
 
 VERSION = "4.14.0.94"
 ENVIRONMENT = ROOT / ".cache" / "opencv"
@@ -26,7 +26,7 @@ def make() -> bool:
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            print(f"OpenCV cannot be measured: {' '.join(command)}\n{done.stderr[-1000:]}", file=sys.stderr)
+            print(f"OpenCV cannot be had: {' '.join(command)}\n{done.stderr[-1000:]}", file=sys.stderr)
             return False
     return True
 
