@@ -1,8 +1,8 @@
 """Runs nets with OpenCV's dnn module; a program of its own, for the environment that has OpenCV 4.
 
 Each line of stdin names a folder with net.prototxt, inputs.npz (arrays by blob), layers.txt (names of layers,
-one a line) and perhaps net.caffemodel. The layers' tops go to outputs.npz as NAME:0, NAME:1, ...; the answer is
-a line, 'done' or what went wrong.
+one a line) and perhaps net.caffemodel. The layers' tops go to outputs.npz as NAME:0, NAME:1, ...; the answer
+is a line, 'done' or what went wrong.
 """
 
 from __future__ import annotations
