@@ -123,6 +123,16 @@ def test_roi_pooling_of_a_real_size():
     assert run.backward([dy], [True, False])[0].sum() == np.count_nonzero(run.layer._index.numpy() >= 0)
 
 
+def test_maxima_pass_over_what_is_no_number():
+    x = np.full((1, 1, 4, 4), np.nan)
+    x[0, 0, 1, 1], x[0, 0, 3, 3] = -7, -np.inf
+    run = Run(roi_pooling_text(2, 2, 1), [x, [[0, 0, 0, 3, 3]]])
+    least = np.finfo(np.float32).min
+    assert (run.data[0][0, 0] == np.float32([[-7, least], [least, least]])).all()
+    dx = run.backward([np.ones((1, 1, 2, 2))])[0]
+    assert dx.sum() == dx[0, 0, 1, 1] == 1
+
+
 # ---- PSROIPooling
 
 

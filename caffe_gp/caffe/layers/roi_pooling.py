@@ -14,6 +14,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
 _AT_ONCE = 1 << 22  # values that one step works on
+_LEAST = float(np.finfo(np.float32).min)
 
 
 Cells = tuple[int, int]  # of a region: down and across
@@ -91,7 +92,8 @@ class ROIPoolingLayer(_RegionLayer):
     """Top (R, C, pooled_h, pooled_w): the maximum of each cell of each region, 0 for one outside the image.
 
     Corners are multiplied by ``spatial_scale`` and rounded; the last row and column belong to the region,
-    which has one of both at least. The diff goes to the first maximum; regions get none.
+    which has one of both at least. The diff goes to the first maximum; regions get none. What is no number
+    is passed over, as in the fork: a cell of nothing else is the least float32.
     """
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -100,6 +102,7 @@ class ROIPoolingLayer(_RegionLayer):
         if min(self._cells) < 1:
             raise self.error(f"pooled_h and pooled_w must be given and positive, found {self._cells}")
         self.check_scale(param.spatial_scale)
+        # Of each maximum its place in the plane, -1 where there is none, (R, pooled_h, pooled_w, C).
         self._index: torch.Tensor | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -107,16 +110,16 @@ class ROIPoolingLayer(_RegionLayer):
         top[0].reshape(self.check_bottoms(bottom), bottom[0].shape[1], *self._cells)
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Of some channels the rows of a region, each cut into cells."""
-        height, width = bottom[0].shape[2:]
+        """The features with channels last, all rows of a region cut into cells; of some diffs the places."""
+        _, channels, height, _ = bottom[0].shape
         down, across = self._cells
-        one = across * height * max(width, down)
         regions = top[0].shape[0] * (16 + 16 * (down + across))
-        return 4 * max(one, min(_AT_ONCE, one * bottom[0].shape[1])) + regions
+        cut = 6 * channels * across * (height + down)
+        return bottom[0].count + regions + max(cut, 6 * min(_AT_ONCE, top[0].count))
 
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Where each maximum was."""
-        return 2 * top[0].count
+        return top[0].count
 
     def bounds(self, steps: np.ndarray, edge: np.ndarray) -> np.ndarray:
         return np.stack([np.floor(steps[:, :-1]), np.ceil(steps[:, 1:])]) + edge
@@ -127,66 +130,69 @@ class ROIPoolingLayer(_RegionLayer):
             corners = _rounded(corners * self._scale)
             sides = np.maximum(corners[:, 2:] - corners[:, :2] + 1, 1)
         windows = self.windows(bottom, corners[:, :2], sides, self._cells)
-        x = bottom[0].data_tensor
-        y = x.new_zeros(top[0].shape)
-        self._index = torch.full(top[0].shape, -1, dtype=torch.int64, device=x.device)
+        x = bottom[0].data_tensor.permute(0, 2, 3, 1).contiguous()
+        y = x.new_zeros(len(images), *self._cells, x.shape[3])
+        self._index = torch.full(y.shape, -1, dtype=torch.int32, device=x.device)
         for i, image in enumerate(images):
-            for channels in self._some_channels(windows, i, x.shape[1]):
-                _pool(x[image, channels], windows, i, y[i, channels], self._index[i, channels])
-        top[0].data_tensor = y
-
-    def _some_channels(self, windows: _Windows, i: int, channels: int) -> Iterator[slice]:
-        rows, columns = (int((part[1, i] - part[0, i]).max()) for part in (windows.rows, windows.columns))
-        height = int(windows.rows[1, i].max() - windows.rows[0, i].min())
-        values = self._cells[1] * max(height * columns, self._cells[0] * rows, 1)
-        step = max(_AT_ONCE // values, 1)
-        return (slice(first, first + step) for first in range(0, channels, step))
+            _pool(x[image], windows.rows[:, i], windows.columns[:, i], y[i], self._index[i])
+        top[0].data_tensor = y.permute(0, 3, 1, 2)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
             bottom[1].zero_diff()
         if not propagate_down[0]:
             return
-        dy, index = top[0].diff_tensor, self._index
+        dy, index = top[0].diff_tensor.permute(0, 2, 3, 1), self._index
         if index is None or index.shape != dy.shape:
             raise self.error("backward needs a forward pass of the same shape first")
         n, c, height, width = bottom[0].shape
-        images, _ = self.regions(bottom)
-        planes = torch.from_numpy(images).to(dy.device)[:, None] * c + torch.arange(c, device=dy.device)
-        places = planes[:, :, None, None] * (height * width) + index
-        there = index >= 0
-        dx = torch.zeros(n * c * height * width, device=dy.device)
-        bottom[0].diff_tensor = dx.scatter_add_(0, places[there], dy[there]).view(n, c, height, width)
+        first = torch.from_numpy(self.regions(bottom)[0] * (height * width)).to(dy.device)
+        dx = torch.zeros(bottom[0].count, device=dy.device)
+        step = max(_AT_ONCE // max(index[:1].numel(), 1), 1)
+        for start in range(0, len(dy), step):
+            part = slice(start, start + step)
+            places = index[part].clamp(min=0) + first[part, None, None, None]
+            places = places.mul_(c).add_(torch.arange(c, device=dy.device))
+            dx.scatter_add_(0, places.view(-1), dy[part].masked_fill(index[part] < 0, 0).reshape(-1))
+        bottom[0].diff_tensor = dx.view(n, height, width, c).permute(0, 3, 1, 2)
 
 
-def _pool(x: torch.Tensor, windows: _Windows, i: int, y: torch.Tensor, index: torch.Tensor) -> None:
-    """Write maxima of region ``i`` of some channels (c, H, W), and their places, into (c, cells, cells)."""
-    rows = _members(windows.rows[:, i], x.device)
-    columns = _members(windows.columns[:, i], x.device)
-    if rows is None or columns is None:
+def _pool(
+    x: torch.Tensor, rows: np.ndarray, columns: np.ndarray, y: torch.Tensor, index: torch.Tensor
+) -> None:
+    """Write the maxima of a region of an image (H, W, C), and their places, into (cells, cells, C).
+
+    rows, columns   of each cell the first, and the one behind the last, (2, cells)
+    """
+    down, across = (part[1] > part[0] for part in (rows, columns))
+    if not (down.any() and across.any()):
         return
-    first, last = int(rows.min()), int(rows.max()) + 1
+    first, last = rows[0][down].min(), rows[1].max()
+    width = x.shape[1]
+    places = torch.arange(first * width, last * width, dtype=torch.int32, device=x.device)
     # Along the rows, then across: of equal values the first in the first row wins.
-    values, place = x[:, first:last, columns].max(3)
-    place = columns.expand(*place.shape, -1).gather(3, place[..., None])[..., 0]
-    values, which = values[:, rows - first].max(2)
-    which = which[:, :, None]
-    place = place[:, rows - first].gather(2, which)[:, :, 0]
-    row = rows[:, :, None].expand(len(x), -1, -1, which.shape[3]).gather(2, which)[:, :, 0]
-    full = [part[1, i] > part[0, i] for part in windows]
-    empty = torch.from_numpy(~(full[0][:, None] & full[1])).to(x.device)
+    values, places = _greatest(x[first:last], places.view(-1, width, 1), columns, 1)
+    values, places = _greatest(values, places, np.maximum(rows - first, 0), 0)
+    empty = torch.from_numpy(~(down[:, None] & across)).to(x.device)[:, :, None]
     y.copy_(values.masked_fill_(empty, 0))
-    index.copy_((row * x.shape[2] + place).masked_fill_(empty, -1))
+    index.copy_(places.masked_fill_(empty, -1))
 
 
-def _members(window: np.ndarray, device: torch.device) -> torch.Tensor | None:
-    """(cells, most) rows or columns of each cell, its last one repeated; None if all cells are empty."""
-    start, end = window
-    most = int((end - start).max())
-    if most < 1:
-        return None
-    last = np.maximum(end - 1, 0)[:, None]
-    return torch.from_numpy(np.minimum(start[:, None] + np.arange(most), last)).to(device)
+def _greatest(
+    values: torch.Tensor, places: torch.Tensor, spans: np.ndarray, axis: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first maximum of each span, (2, cells), along an axis, and the place that belongs to it."""
+    start, last = spans[0], np.minimum(np.maximum(spans[1] - 1, 0), values.shape[axis] - 1)
+    shape = list(values.shape)
+    shape[axis] = len(start)
+    best = torch.full(shape, _LEAST, device=values.device)
+    found = torch.full(shape, -1, dtype=torch.int32, device=values.device)
+    for k in range(int((last - start).max()) + 1):  # a span that is over shows its last member again
+        members = torch.from_numpy(np.minimum(start + k, last)).to(values.device)
+        some, where = values.index_select(axis, members), places.index_select(axis, members)
+        found = torch.where(some > best, where, found)
+        best = torch.where(some > best, some, best)
+    return best, found
 
 
 @register("PSROIPooling")
