@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
 
 import caffe_gp.caffe as caffe
-from caffe_gp import proto
+from caffe_gp import engines, proto
 from caffe_gp.caffe.layers import roi_pooling
+from caffe_gp.caffe.layers.proposal import base_anchors
 from caffe_gp.errors import NetError, OutOfMemoryError
 from tests.caffe.layer_harness import Run, assert_close
 
@@ -246,3 +248,248 @@ def test_a_pooling_that_asks_for_too_much(monkeypatch):
     )
     with pytest.raises(OutOfMemoryError, match="'pool'"):
         caffe.Net.from_param(proto.parse_net_param(text), caffe.TEST)
+
+
+# ---- proposals
+
+PVANET = 'type: "Proposal" proposal_param {{ ratio: 0.5 ratio: 1 ratio: 2 scale: 8 scale: 16 scale: 32 {} }}'
+PY_FASTER_RCNN = """type: "Python" python_param {{ module: "rpn.proposal_layer" layer: "ProposalLayer"
+    param_str: "{}" }}"""
+
+
+def test_anchors_are_those_of_py_faster_rcnn():
+    expected = [
+        (-84, -40, 99, 55), (-176, -88, 191, 103), (-360, -184, 375, 199),
+        (-56, -56, 71, 71), (-120, -120, 135, 135), (-248, -248, 263, 263),
+        (-36, -80, 51, 95), (-80, -168, 95, 183), (-168, -344, 183, 359),
+    ]  # fmt: skip
+    assert base_anchors(16, (0.5, 1, 2), (8, 16, 32), np.round).tolist() == [list(row) for row in expected]
+    assert base_anchors(16, (1,), (1,), np.round).tolist() == [[0, 0, 15, 15]]
+
+
+def proposals(probability, deltas, info, stride, anchors, pre, post, threshold, least, drop):
+    """Place by place, anchor by anchor."""
+    height, width = probability.shape[2:]
+    found = []
+    for y, x, a in itertools.product(range(height), range(width), range(len(anchors))):
+        x1, y1, x2, y2 = anchors[a] + np.array([x, y] * 2) * stride
+        w, h = x2 - x1 + 1, y2 - y1 + 1
+        d = deltas[0, 4 * a : 4 * a + 4, y, x]
+        cx, cy = d[0] * w + x1 + w / 2, d[1] * h + y1 + h / 2
+        pw, ph = np.exp(d[2]) * w, np.exp(d[3]) * h
+        box = [cx - pw / 2, cy - ph / 2, cx + pw / 2, cy + ph / 2]
+        box = [min(max(v, 0), size - 1) for v, size in zip(box, (info[1], info[0]) * 2)]
+        score = probability[0, len(anchors) + a, y, x]
+        if box[2] - box[0] + 1 < least[1] or box[3] - box[1] + 1 < least[0]:
+            if drop:
+                continue
+            score = 0
+        found.append((score, box))
+    found.sort(key=lambda pair: -pair[0])
+    kept = []
+    for score, box in found[:pre]:
+        areas = [(b[2] - b[0] + 1) * (b[3] - b[1] + 1) for b in (box, *(other for _, other in kept))]
+        for (_, other), area in zip(kept, areas[1:]):
+            sides = [min(box[i + 2], other[i + 2]) - max(box[i], other[i]) + 1 for i in (0, 1)]
+            shared = max(sides[0], 0) * max(sides[1], 0)
+            if shared / (areas[0] + area - shared) > threshold:
+                break
+        else:
+            kept.append((score, box))
+    return kept[:post]
+
+
+@pytest.mark.parametrize("python", [True, False])
+@pytest.mark.parametrize("phase", [0, 1])
+def test_proposals(python, phase):
+    rng = np.random.RandomState(6)
+    probability = rng.permutation(18 * 5 * 7).reshape(1, 18, 5, 7) / 1000
+    deltas = rng.randn(1, 36, 5, 7) * 0.4
+    anchors = base_anchors(16, (0.5, 1, 2), (8, 16, 32), np.round)
+    if python:
+        text, info = PY_FASTER_RCNN.format("'feat_stride': 16"), [80, 112, 1.5]
+        pre, post = ((12000, 2000), (6000, 300))[phase]
+        options = {"pre": pre, "post": post, "threshold": 0.7, "least": (24, 24), "drop": True}
+    else:
+        rest = "feat_stride: 16 min_size: 20 pre_nms_topn: 250 post_nms_topn: 40 nms_thresh: 0.6"
+        text, info = PVANET.format(rest), [80, 112, 1.5, 0.5]
+        options = {"pre": 250, "post": 40, "threshold": 0.6, "least": (30, 10), "drop": False}
+    run = Run(text, [probability, deltas, [info]], num_top=2, phase=phase)
+    kept = proposals(probability, deltas, info, 16, anchors, **options)
+    assert len(kept) > 20
+    rois, scores = run.data
+    assert_close(rois, np.array([[0, *box] for _, box in kept]))
+    assert_close(scores.ravel(), [score for score, _ in kept])
+    assert scores.shape == ((len(kept), 1, 1, 1) if python else (len(kept),))
+    for blob in run.bottom:
+        blob.diff[...] = 3
+    assert not any(diff.any() for diff in run.backward([np.ones(blob.shape) for blob in run.top]))
+
+
+def test_tops_before_a_forward():
+    bottoms = 'bottom: "p" bottom: "d" bottom: "i"'
+    inputs = "".join(
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }} '
+        for name, shape in (("p", (1, 18, 2, 2)), ("d", (1, 36, 2, 2)), ("i", (1, 4)))
+    )
+    layer = f'layer {{ name: "a" {bottoms} top: "r" {PVANET.format("")} }}'
+    net = caffe.Net.from_param(proto.parse_net_param(inputs + layer), caffe.TEST)
+    assert net.blobs["r"].shape == (300, 5)
+    net.forward()
+    assert 0 < net.blobs["r"].shape[0] < 300
+
+
+def test_what_is_no_number_is_no_proposal():
+    probability, deltas = np.full((1, 18, 3, 3), 0.5), np.zeros((1, 36, 3, 3))
+    deltas[0, :, 0] = np.nan
+    deltas[0, :, 1] = np.inf
+    probability[0, :, 2, 0] = np.nan
+    python = PY_FASTER_RCNN.format("'feat_stride': 16")
+    for text, info in ((python, [48, 48, 0.1]), (PVANET.format(""), [48, 48, 1, 1])):
+        rois = Run(text, [probability, deltas, [info]]).data[0]
+        assert len(rois) and np.isfinite(rois).all()
+    nothing = Run(python, [probability, deltas, [[48, 48, 100]]])
+    assert nothing.top[0].shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    "text, scales",
+    [
+        ("'feat_stride': 16", 3),
+        ('{\\"feat_stride\\": 16}', 3),
+        ("feat_stride: 16", 3),
+        ("'feat_stride': 16\\n'scales': [4, 8, 16, 32]", 4),
+        ("{'feat_stride': 16, 'scales': !!python/tuple [4.0, 8]}", 2),
+        ("'scales': (8,), 'feat_stride': 16.0", 1),
+    ],
+)
+def test_param_str(text, scales):
+    bottoms = [np.zeros((1, 6 * scales, 2, 2)), np.zeros((1, 12 * scales, 2, 2)), [[32, 32, 0.1]]]
+    assert Run(PY_FASTER_RCNN.format(text), bottoms).data[0].shape[1] == 5
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("", "param_str: feat_stride is missing"),
+        ("'scales': [8]", "feat_stride is missing"),
+        ("'feat_stride': 0", "feat_stride must be positive and finite"),
+        ("'feat_stride': nan", "feat_stride must be positive and finite"),
+        ("'feat_stride': [16, 8]", "feat_stride is missing, or more than one"),
+        ("'feat_stride': 16, 'scales': []", "scales must be positive"),
+        ("'feat_stride': sixteen", "could not convert"),
+        ("'feat_stride': 16, 'ratios': [1]", "no parameter 'ratios'"),
+        ("'feat_stride': 16 16", "cannot read"),
+        ("{'feat_stride': {}}", "cannot read"),
+        ("!!python/object:os.system", "cannot read"),
+    ],
+)
+def test_a_param_str_that_is_none(text, says):
+    bottoms = [np.zeros((1, 18, 2, 2)), np.zeros((1, 36, 2, 2)), [[32, 32, 1]]]
+    refused(f"{says}.*expected \"'feat_stride': 16\"", PY_FASTER_RCNN.format(text), bottoms)
+
+
+@pytest.mark.parametrize(
+    "rest, says",
+    [
+        ("feat_stride: 0", "feat_stride and nms_thresh must be positive and finite, found 0, 0.7"),
+        ("nms_thresh: nan", "found 16, nan"),
+        ("nms_thresh: -1", "found 16, -1"),
+        ("pre_nms_topn: 0", "must be positive, found 0, 300"),
+        ("post_nms_topn: 0", "must be positive, found 6000, 0"),
+        ("base_size: 0", "base_size, ratio and scale must be positive"),
+        ("scale: inf", "base_size, ratio and scale must be positive"),
+        ("scale: 64", r"12 anchors need probabilities \(1, 24, H, W\) .*found \(1, 18, 2, 2\)"),
+    ],
+)
+def test_parameters_of_proposals(rest, says):
+    bottoms = [np.zeros((1, 18, 2, 2)), np.zeros((1, 36, 2, 2)), [[32, 32, 1, 1]]]
+    refused(says, PVANET.format(rest), bottoms)
+    refused("needs a ratio and a scale", 'type: "Proposal" proposal_param { ratio: 1 }', bottoms)
+
+
+@pytest.mark.parametrize("text", [PVANET.format(""), PY_FASTER_RCNN.format("'feat_stride': 16")])
+def test_bottoms_of_proposals(text):
+    probability, deltas, info = np.zeros((1, 18, 2, 2)), np.zeros((1, 36, 2, 2)), np.zeros((1, 5))
+    refused("of the image, found shape", text, [probability, deltas, info])
+    for pair in (
+        (np.zeros((2, 18, 2, 2)), np.zeros((2, 36, 2, 2))),
+        (probability, np.zeros((1, 36, 2, 3))),
+        (probability[0], deltas[0]),
+        (np.zeros((1, 9, 2, 2)), deltas),
+    ):
+        refused("9 anchors need probabilities", text, [*pair, info])
+
+
+# ---- whose layer it is
+
+NET = """
+    input: "p" input_shape { dim: 1 dim: 18 dim: 2 dim: 2 }
+    input: "d" input_shape { dim: 1 dim: 36 dim: 2 dim: 2 }
+    input: "i" input_shape { dim: 1 dim: 3 }
+    layer { name: "proposal" bottom: "p" bottom: "d" bottom: "i" top: "rois" """
+NET += PY_FASTER_RCNN.format("'feat_stride': 16") + "}"
+OWN = """
+import caffe
+open({ran!r}, "w").close()
+class ProposalLayer(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(7, 5)
+    def forward(self, bottom, top): top[0].data[...] = 7
+    def backward(self, top, propagate_down, bottom): pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A prototxt; modules of this name that a test imports are forgotten after it."""
+    for name in [name for name in sys.modules if name.split(".")[0] == "rpn"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "net.prototxt").write_text(NET)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.split(".")[0] == "rpn"]:
+        del sys.modules[name]
+
+
+def write_own(folder):
+    """A module of the user's; the file that it makes when it is run."""
+    (folder / "rpn").mkdir()
+    (folder / "rpn/__init__.py").write_text("")
+    (folder / "rpn/proposal_layer.py").write_text(OWN.format(ran=str(folder / "ran")))
+    return folder / "ran"
+
+
+def test_without_a_module_of_that_name_the_built_in_layer_runs(folder):
+    net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+    assert net.layers[-1].type == "PythonProposal" and "rpn" not in sys.modules
+    net.blobs["i"].data[...] = [32, 32, 0.1]
+    net.forward()
+    assert net.blobs["rois"].data.shape[1] == 5
+
+
+def test_the_users_own_goes_first(folder):
+    ran = write_own(folder)
+    net = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+    net.forward()
+    assert ran.exists() and (net.blobs["rois"].data == 7).all()
+
+
+def test_the_built_in_layer_needs_no_leave_and_the_users_own_does(folder):
+    """As a file of another's: whatever lies beside it is not imported."""
+    with_score = (
+        NET
+        + """
+        layer { name: "s" type: "InnerProduct" bottom: "rois" top: "s" inner_product_param { num_output: 2 } }
+        layer { name: "prob" type: "Softmax" bottom: "s" top: "prob" }"""
+    )
+    (folder / "net.prototxt").write_text(with_score)
+    ran = write_own(folder)
+
+    def prepared(allowed):
+        options = {"engine": "torch", "inputs": {"d": 0, "i": np.array([32, 32, 0.1])}}
+        return engines.prepare_net(folder / "net.prototxt", allow_python_layers=allowed, **options)
+
+    kinds = {layer.name: layer.type for layer in prepared(()).net.layer}
+    assert kinds["proposal"] == "PythonProposal" and not ran.exists()
+    kinds = {layer.name: layer.type for layer in prepared(("rpn.proposal_layer",)).net.layer}
+    assert kinds["proposal"] == "Python"

@@ -11,7 +11,14 @@ from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.errors import UnknownLayerTypeError
 from caffe_gp.proto import schema
-from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
+from caffe_gp.python_layers.users import (
+    BUILT_IN,
+    folders_for,
+    is_there,
+    layer_class,
+    modules_of,
+    report_errors,
+)
 
 _REGISTRY: dict[str, type[Layer]] = {}
 L = TypeVar("L", bound=type[Layer])
@@ -56,9 +63,12 @@ def _hint(layer_type: str, known: list[str]) -> str:
 def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
     """The layer for a LayerParameter whose type is registered, or the user's class for ``Python``.
 
-    source  the prototxt: a user's module may lie beside it
+    source  the prototxt: a user's module may lie beside it, and goes before a layer that is built in for it
     """
     if layer_param.type == "Python":
+        module, name = layer_param.python_param.module, layer_param.python_param.layer
+        if (module, name) in BUILT_IN and not is_there(module, folders_for(source)):
+            return _REGISTRY[BUILT_IN[module, name]](layer_param, phase)
         return _create_python_layer(layer_param, phase, source)
     return _REGISTRY[layer_param.type](layer_param, phase)
 
