@@ -49,10 +49,6 @@ class DetectionRows(Layer):
         """There is no gradient."""
         return False
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if any(propagate_down):
-            raise self.error("has no gradient; start the backward pass below it")
-
 
 class _Candidates(NamedTuple):
     """Boxes by image, class and descending score."""
@@ -194,6 +190,10 @@ class DetectionOutputLayer(DetectionRows):
             centre = t[:, :2] * size + (low + high) / 2
             half = np.exp(t[:, 2:]) * size / 2
             return np.concatenate([centre - half, centre + half], 1)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if any(propagate_down):
+            raise self.error("has no gradient; start the backward pass below it")
 
 
 _WRITES = ("output_directory", "label_map_file", "name_size_file")  # all of them, and SSD writes files
