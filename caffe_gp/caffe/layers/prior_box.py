@@ -131,7 +131,7 @@ class PriorBoxLayer(Layer):
         if cut and not self._opencv:
             log.warning(
                 "layer '%s' (PriorBox): sizes lose what is behind the point, as in SSD's Caffe: %g counts "
-                "as %d. In OpenCV they keep it: with offset_h: 0.5 offset_w: 0.5 this is OpenCV's layer",
+                "as %d. OpenCV keeps it; so does this layer with offset_h and offset_w in place of offset",
                 self.name,
                 cut[0],
                 int(cut[0]),
