@@ -14,7 +14,19 @@ from caffe_gp.proto import read_weights
 
 # Layers without parameters whose tops have as many channels as their first bottom.
 _SAME_CHANNELS = {
-    *("Clip", "Crop", "Dropout", "Eltwise", "Interp", "LRN", "Pooling", "ReLU", "Softmax", "Split"),
+    *(
+        "Clip",
+        "Crop",
+        "Dropout",
+        "Eltwise",
+        "Interp",
+        "LRN",
+        "Pooling",
+        "ReLU",
+        "ROIPooling",
+        "Softmax",
+        "Split",
+    ),
 }
 
 
@@ -51,6 +63,10 @@ def _layer(layer: Any, bottoms: list[int]) -> tuple[list[tuple[int, ...]], int]:
         return [(channels,), (channels,), (1,)], channels
     if layer.type == "Scale":
         return [(channels,)] * (2 if layer.scale_param.bias_term else 1), channels
+    if layer.type == "Normalize":
+        return [() if layer.norm_param.channel_shared else (channels,)], channels
+    if layer.type == "PSROIPooling":
+        return [], layer.psroi_pooling_param.output_dim
     if layer.type == "MultiStageMeanfield":
         return [(1, 1, channels, channels)] * 3, channels
     if layer.type in _SAME_CHANNELS or layer.type == "Tile" and layer.tile_param.axis != 1:
