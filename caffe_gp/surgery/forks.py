@@ -20,11 +20,22 @@ FORK_TYPES = (
     "SegAccuracy",
     "MatWrite",
     "AutoCrop",
+    "PriorBox",
+    "DetectionOutput",
+    "ROIPooling",
+    "PSROIPooling",
+    "Proposal",
+    "PythonProposal",
+    "Reorg",
+    "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
 )
 # Fork type: the field with its parameters, and our layer in caffe_gp.python_layers.
 _IN_PYTHON = {
     "Interp": ("interp_param", "InterpLayer"),
     "MultiStageMeanfield": ("multi_stage_meanfield_param", "MultiStageMeanfieldLayer"),
+    "Permute": ("permute_param", "PermuteLayer"),
+    "Normalize": ("norm_param", "NormalizeLayer"),
 }
 
 
@@ -36,7 +47,7 @@ def replace(net: Any, changes: list[str]) -> None:
     for layer in net.layer:
         if layer.type in _IN_PYTHON:
             field, name = _IN_PYTHON[layer.type]
-            parameters = {part.name: value for part, value in getattr(layer, field).ListFields()}
+            parameters = _fields(getattr(layer, field))
             if layer.type == "MultiStageMeanfield":
                 parameters["learn"] = False  # guided perturbations train nothing
             changes.append(f"layer '{layer.name}': {layer.type} runs as our Python layer {name}")
@@ -52,3 +63,14 @@ def replace(net: Any, changes: list[str]) -> None:
                 f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
                 "run this net with engine 'torch', or cut it below that layer with score="
             )
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """The fields that are set, for JSON."""
+    return {part.name: _value(value) for part, value in message.ListFields()}
+
+
+def _value(value: Any) -> Any:
+    if hasattr(value, "ListFields"):
+        return _fields(value)
+    return value if isinstance(value, (bool, int, float, str)) else [_value(one) for one in value]
