@@ -137,7 +137,7 @@ class _Writer:
         own_field = f"{_PARAM_NAMES.get(fn.type_name, '')}_param"
         own_param = getattr(layer, own_field, None)
         for name, value in fn.params.items():
-            if not name.endswith("param") and own_param is not None and hasattr(own_param, name):
+            if own_param is not None and hasattr(own_param, name):
                 assign_proto(own_param, name, value)
             elif hasattr(layer, name):
                 assign_proto(layer, name, value)
