@@ -8,8 +8,8 @@ import numpy as np
 
 from caffe_gp.errors import NetError
 
-#: Pairs of boxes that one call compares at most, some ten seconds' work. SSD300 takes some millions an image.
-MOST_PAIRS = 1 << 31
+#: Pairs of boxes that one call compares at most, a few seconds' work. SSD300 takes some millions an image.
+MOST_PAIRS = 1 << 29
 #: Values that ``kept`` takes besides its arguments, for each box.
 WORKSPACE = 36
 

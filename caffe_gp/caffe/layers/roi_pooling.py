@@ -14,6 +14,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
 _AT_ONCE = 1 << 22  # values that one step works on
+_MOST_WORK = 1 << 34  # values that are looked at; 2000 regions in training are some 2^32
 _LEAST = float(np.finfo(np.float32).min)
 
 
@@ -73,6 +74,14 @@ class _RegionLayer(Layer):
             found.append(np.clip(bounds, 0, size).astype(np.int64))
         return _Windows(*found)
 
+    def check_work(self, values: int) -> None:
+        """NetError where the regions cover more values than any net's do."""
+        if values > _MOST_WORK:
+            raise self.error(
+                f"the regions cover {int(values):,} values, and at most {_MOST_WORK:,} are pooled in a pass; "
+                "use fewer or smaller regions"
+            )
+
     def bounds(self, steps: np.ndarray, edge: np.ndarray) -> np.ndarray:
         """First row and the one behind the last, (2, R, cells), of cells that begin at steps from an edge."""
         raise NotImplementedError
@@ -110,12 +119,12 @@ class ROIPoolingLayer(_RegionLayer):
         top[0].reshape(self.check_bottoms(bottom), bottom[0].shape[1], *self._cells)
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """The features with channels last, all rows of a region cut into cells; of some diffs the places."""
+        """The features with channels last, the rows of some regions cut into cells; places of some diffs."""
         _, channels, height, _ = bottom[0].shape
         down, across = self._cells
-        regions = top[0].shape[0] * (16 + 16 * (down + across))
-        cut = 6 * channels * across * (height + down)
-        return bottom[0].count + regions + max(cut, 6 * min(_AT_ONCE, top[0].count))
+        regions = top[0].shape[0] * (24 + 16 * (down + across))
+        one = channels * across * max(height, down)
+        return bottom[0].count + regions + 6 * max(one, min(_AT_ONCE, max(one, 1) * top[0].shape[0]))
 
     def kept(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Where each maximum was."""
@@ -130,12 +139,33 @@ class ROIPoolingLayer(_RegionLayer):
             corners = _rounded(corners * self._scale)
             sides = np.maximum(corners[:, 2:] - corners[:, :2] + 1, 1)
         windows = self.windows(bottom, corners[:, :2], sides, self._cells)
-        x = bottom[0].data_tensor.permute(0, 2, 3, 1).contiguous()
-        y = x.new_zeros(len(images), *self._cells, x.shape[3])
+        _, channels, height, width = bottom[0].shape
+        x = bottom[0].data_tensor.permute(0, 2, 3, 1).reshape(-1, channels)
+        y = x.new_zeros(len(images), *self._cells, channels)
         self._index = torch.full(y.shape, -1, dtype=torch.int32, device=x.device)
-        for i, image in enumerate(images):
-            _pool(x[image], windows.rows[:, i], windows.columns[:, i], y[i], self._index[i])
+        for some in self._alike(windows, channels):
+            rows, columns = windows.rows[:, some], windows.columns[:, some]
+            values, places = _maxima(x, images[some] * (height * width), rows, columns, width)
+            which = torch.from_numpy(some).to(x.device)
+            y[which], self._index[which] = values, places
         top[0].data_tensor = y.permute(0, 3, 1, 2)
+
+    def _alike(self, windows: _Windows, channels: int) -> Iterator[np.ndarray]:
+        """Regions of about the same size, some at a time, without those that are outside the image.
+
+        NetError where all of them are too much work.
+        """
+        heights = windows.rows[1].max(1, initial=0) - windows.rows[0].min(1, initial=2**31)
+        wide = (windows.columns[1] - windows.columns[0]).max(1, initial=0)
+        tall = (windows.rows[1] - windows.rows[0]).max(1, initial=0)
+        inside = (wide > 0) & (tall > 0)
+        self.check_work((heights * wide)[inside].sum() * self._cells[1] * channels)
+        size = np.frexp(np.stack([heights, wide, tall]))[1]  # equal: at most a factor of 2 apart
+        for alike in np.unique(size[:, inside], axis=1).T:
+            found = np.flatnonzero(inside & (size == alike[:, None]).all(0))
+            values = self._cells[1] * max(int(heights[found].max()), self._cells[0]) * channels
+            step = max(_AT_ONCE // max(values, 1), 1)
+            yield from (found[start : start + step] for start in range(0, len(found), step))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
@@ -157,42 +187,56 @@ class ROIPoolingLayer(_RegionLayer):
         bottom[0].diff_tensor = dx.view(n, height, width, c).permute(0, 3, 1, 2)
 
 
-def _pool(
-    x: torch.Tensor, rows: np.ndarray, columns: np.ndarray, y: torch.Tensor, index: torch.Tensor
-) -> None:
-    """Write the maxima of a region of an image (H, W, C), and their places, into (cells, cells, C).
-
-    rows, columns   of each cell the first, and the one behind the last, (2, cells)
-    """
-    down, across = (part[1] > part[0] for part in (rows, columns))
-    if not (down.any() and across.any()):
-        return
-    first, last = rows[0][down].min(), rows[1].max()
-    width = x.shape[1]
-    places = torch.arange(first * width, last * width, dtype=torch.int32, device=x.device)
-    # Along the rows, then across: of equal values the first in the first row wins.
-    values, places = _greatest(x[first:last], places.view(-1, width, 1), columns, 1)
-    values, places = _greatest(values, places, np.maximum(rows - first, 0), 0)
-    empty = torch.from_numpy(~(down[:, None] & across)).to(x.device)[:, :, None]
-    y.copy_(values.masked_fill_(empty, 0))
-    index.copy_(places.masked_fill_(empty, -1))
-
-
-def _greatest(
-    values: torch.Tensor, places: torch.Tensor, spans: np.ndarray, axis: int
+def _maxima(
+    x: torch.Tensor, first: np.ndarray, rows: np.ndarray, columns: np.ndarray, width: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first maximum of each span, (2, cells), along an axis, and the place that belongs to it."""
-    start, last = spans[0], np.minimum(np.maximum(spans[1] - 1, 0), values.shape[axis] - 1)
-    shape = list(values.shape)
-    shape[axis] = len(start)
-    best = torch.full(shape, _LEAST, device=values.device)
-    found = torch.full(shape, -1, dtype=torch.int32, device=values.device)
-    for k in range(int((last - start).max()) + 1):  # a span that is over shows its last member again
-        members = torch.from_numpy(np.minimum(start + k, last)).to(values.device)
-        some, where = values.index_select(axis, members), places.index_select(axis, members)
-        found = torch.where(some > best, where, found)
-        best = torch.where(some > best, some, best)
-    return best, found
+    """Maxima of the cells of some regions, and their places in the plane, (regions, cells, cells, C).
+
+    x               pixels of all images, (pixels, C)
+    first           of each region the first pixel of its image
+    rows, columns   of each cell the first, and the one behind the last, (2, regions, cells)
+    """
+    top, bottom = rows[0].min(1), rows[1].max(1) - 1
+    height = int((bottom - top).max()) + 1
+    row = np.minimum(top[:, None] + np.arange(height), bottom[:, None])
+    lines = _tensor(first[:, None] + row * width, x)[:, :, None]
+    # Along the rows, then across: of equal values the first in the first row wins.
+    race = _Race((len(first), height, columns.shape[2], x.shape[1]), x)
+    for column in _members(columns):
+        places = lines + _tensor(column, x)[:, None]
+        race.enter(x[places], (places - _tensor(first, x)[:, None, None])[..., None])
+    cut = _Race((len(first), rows.shape[2], columns.shape[2], x.shape[1]), x)
+    which = torch.arange(len(first), device=x.device)[:, None]
+    for row in _members(rows):
+        line = _tensor(np.maximum(row - top[:, None], 0), x)
+        cut.enter(race.best[which, line], race.places[which, line])
+    inside = (rows[1] > rows[0])[:, :, None] & (columns[1] > columns[0])[:, None]
+    outside = _tensor(~inside, x)[..., None]
+    return cut.best.masked_fill_(outside, 0), cut.places.masked_fill_(outside, -1)
+
+
+class _Race:
+    """The greatest of values that come one after the other, and where it was."""
+
+    def __init__(self, shape: tuple[int, ...], like: torch.Tensor) -> None:
+        self.best = torch.full(shape, _LEAST, device=like.device)
+        self.places = torch.full(shape, -1, dtype=torch.int32, device=like.device)
+
+    def enter(self, values: torch.Tensor, places: torch.Tensor) -> None:
+        better = values > self.best
+        self.best = torch.where(better, values, self.best)
+        self.places = torch.where(better, places.to(torch.int32), self.places)
+
+
+def _members(windows: np.ndarray) -> Iterator[np.ndarray]:
+    """First, second, ... row or column of each cell, (regions, cells); of one that is over the last again."""
+    start, last = windows[0], np.maximum(windows[1] - 1, 0)
+    for k in range(max(int((last - start).max()) + 1, 1)):
+        yield np.minimum(start + k, last)
+
+
+def _tensor(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(values).to(like.device)
 
 
 @register("PSROIPooling")
@@ -267,6 +311,7 @@ class PSROIPoolingLayer(_RegionLayer):
         lengths = [np.maximum(part[1] - part[0], 0) for part in (windows.rows, windows.columns)]
         counts = lengths[0][:, :, None] * lengths[1][:, None]
         ends = np.cumsum(counts.sum((1, 2)))
+        self.check_work(ends[-1] * self._dim if len(ends) else 0)
         first = 0
         while first < len(images):
             before = ends[first - 1] if first else 0
