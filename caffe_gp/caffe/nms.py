@@ -8,8 +8,8 @@ import numpy as np
 
 from caffe_gp.errors import NetError
 
-#: Pairs of boxes that one call compares at most, a few seconds' work. SSD300 takes some millions an image.
-MOST_PAIRS = 1 << 29
+#: Pairs of boxes that one call compares at most, a second's work. SSD300 takes some millions an image.
+MOST_PAIRS = 1 << 28
 #: Values that ``kept`` takes besides its arguments, for each box.
 WORKSPACE = 36
 
@@ -37,7 +37,7 @@ def kept(
 
     remedy     how to have fewer boxes, or fewer that stay, for a message
 
-    A box whose coordinates are no numbers overlaps nothing. NetError where that takes more than MOST_PAIRS.
+    A box whose coordinates are not finite overlaps nothing. NetError where that takes more than MOST_PAIRS.
     """
     found = np.zeros(len(boxes), bool)
     left = MOST_PAIRS
@@ -84,6 +84,7 @@ class _Race:
             area = (x2 - x1 + self._extra) * (y2 - y1 + self._extra)
         self._area = np.where((x2 < x1) | (y2 < y1), np.float32(0), area)
         self._greatest = np.zeros_like(self._area)  # overlap with a kept box
+        self._room = np.empty((3, *self._area.shape), np.float32)  # memory anew each time would take longer
 
     def first(self) -> bool:
         """Find the next box of each lane; False if no lane has any."""
@@ -106,11 +107,13 @@ class _Race:
             setattr(self, name, np.take_along_axis(getattr(self, name), order, 1))
         self._sides = [np.take_along_axis(side, order, 1) for side in self._sides]
         self._next = self.open.argmax(1)
+        self._room = np.empty((3, *self.open.shape), np.float32)
 
     def _take(self, lanes: np.ndarray) -> None:
         for name in ("open", "lanes", "_places", "_area", "_greatest", "_next"):
             setattr(self, name, getattr(self, name)[lanes])
         self._sides = [side[lanes] for side in self._sides]
+        self._room = self._room[:, : len(self._next)]
 
     def winners(self) -> np.ndarray:
         """Places of the boxes found."""
@@ -120,13 +123,24 @@ class _Race:
         """Close the boxes found, and those that overlap them too much, or one before if the limit falls."""
         rows = np.arange(len(self._next))
         self.open[rows, self._next] = False
-        own = [side[rows, self._next, None] for side in self._sides]
         with np.errstate(all="ignore"):
-            width = np.minimum(self._sides[2], own[2]) - np.maximum(self._sides[0], own[0]) + self._extra
-            height = np.minimum(self._sides[3], own[3]) - np.maximum(self._sides[1], own[1]) + self._extra
-            shared = width * height
-            overlap = shared / (self._area[rows, self._next, None] + self._area - shared)
-        overlap[~((width > 0) & (height > 0))] = 0
+            overlap = self._overlap(rows)
         if falling:
             overlap = np.maximum(self._greatest, overlap, out=self._greatest)
         self.open &= overlap < limit if below else overlap <= limit
+
+    def _overlap(self, rows: np.ndarray) -> np.ndarray:
+        """Of all boxes with the one found in their lane; what is no number counts as none."""
+        shared, other, spare = self._room
+        for axis, part in enumerate((shared, other)):
+            low, high = self._sides[axis], self._sides[axis + 2]
+            np.minimum(high, high[rows, self._next, None], out=part)
+            part -= np.maximum(low, low[rows, self._next, None], out=spare)
+            if self._extra:
+                part += self._extra
+            np.fmax(part, 0, out=part)
+        shared *= other
+        np.add(self._area, self._area[rows, self._next, None], out=other)
+        other -= shared
+        shared /= other
+        return np.fmax(shared, 0, out=shared)

@@ -59,9 +59,8 @@ def test_of_equal_boxes_the_first_stays_unless_they_may_overlap_wholly():
 def test_boxes_inside_out_or_not_finite():
     odd = np.float32([[1, 1, 0, 0], [0, 0, 0, 0], [np.nan] * 4, [-np.inf, 0, np.inf, 1], [0, np.nan, 1, 1]])
     assert nms.kept(odd, np.zeros(5, int), 0.5, remedy="").all()
-    # Two boxes without end overlap by inf / inf, which is below no threshold.
-    endless = np.tile(np.float32([-np.inf, 0, np.inf, 1]), (2, 1))
-    assert nms.kept(endless, np.zeros(2, int), 0.5, remedy="").tolist() == [True, False]
+    endless = np.tile(np.float32([-np.inf, 0, np.inf, 1]), (2, 1))  # inf / inf
+    assert nms.kept(endless, np.zeros(2, int), 0.5, remedy="").all()
 
 
 @pytest.mark.parametrize("lanes, count", [(1, 30_000), (30_000, 1), (200, 150)])

@@ -15,6 +15,7 @@ from caffe_gp.caffe.layers.registry import register
 
 _AT_ONCE = 1 << 22  # values that one step works on
 _MOST_WORK = 1 << 34  # values that are looked at; 2000 regions in training are some 2^32
+_OF_A_PIXEL = 16  # values that take as long as finding their place
 _LEAST = float(np.finfo(np.float32).min)
 
 
@@ -74,12 +75,12 @@ class _RegionLayer(Layer):
             found.append(np.clip(bounds, 0, size).astype(np.int64))
         return _Windows(*found)
 
-    def check_work(self, values: int) -> None:
-        """NetError where the regions cover more values than any net's do."""
-        if values > _MOST_WORK:
+    def check_work(self, pixels: int, channels: int) -> None:
+        """NetError where the regions' cells cover more pixels than any net's do."""
+        if pixels * (channels + _OF_A_PIXEL) > _MOST_WORK:
             raise self.error(
-                f"the regions cover {int(values):,} values, and at most {_MOST_WORK:,} are pooled in a pass; "
-                "use fewer or smaller regions"
+                f"the regions cover {int(pixels):,} pixels of {channels} channels, more than are pooled in a "
+                "pass; use fewer or smaller regions"
             )
 
     def bounds(self, steps: np.ndarray, edge: np.ndarray) -> np.ndarray:
@@ -159,7 +160,7 @@ class ROIPoolingLayer(_RegionLayer):
         wide = (windows.columns[1] - windows.columns[0]).max(1, initial=0)
         tall = (windows.rows[1] - windows.rows[0]).max(1, initial=0)
         inside = (wide > 0) & (tall > 0)
-        self.check_work((heights * wide)[inside].sum() * self._cells[1] * channels)
+        self.check_work((heights * wide)[inside].sum() * self._cells[1], channels)
         size = np.frexp(np.stack([heights, wide, tall]))[1]  # equal: at most a factor of 2 apart
         for alike in np.unique(size[:, inside], axis=1).T:
             found = np.flatnonzero(inside & (size == alike[:, None]).all(0))
@@ -311,7 +312,7 @@ class PSROIPoolingLayer(_RegionLayer):
         lengths = [np.maximum(part[1] - part[0], 0) for part in (windows.rows, windows.columns)]
         counts = lengths[0][:, :, None] * lengths[1][:, None]
         ends = np.cumsum(counts.sum((1, 2)))
-        self.check_work(ends[-1] * self._dim if len(ends) else 0)
+        self.check_work(ends[-1] if len(ends) else 0, self._dim)
         first = 0
         while first < len(images):
             before = ends[first - 1] if first else 0
