@@ -18,7 +18,6 @@ _MOST_WORK = 1 << 34  # values that are looked at; 2000 regions in training are 
 _OF_A_PIXEL = 16  # values that take as long as finding their place
 _LEAST = float(np.finfo(np.float32).min)
 
-
 Cells = tuple[int, int]  # of a region: down and across
 
 
@@ -79,7 +78,7 @@ class _RegionLayer(Layer):
         """NetError where the regions' cells cover more pixels than any net's do."""
         if pixels * (channels + _OF_A_PIXEL) > _MOST_WORK:
             raise self.error(
-                f"the regions cover {int(pixels):,} pixels of {channels} channels, more than are pooled in a "
+                f"the regions cover {pixels:,} pixels of {channels} channels, more than are pooled in a "
                 "pass; use fewer or smaller regions"
             )
 
@@ -140,8 +139,8 @@ class ROIPoolingLayer(_RegionLayer):
             corners = _rounded(corners * self._scale)
             sides = np.maximum(corners[:, 2:] - corners[:, :2] + 1, 1)
         windows = self.windows(bottom, corners[:, :2], sides, self._cells)
-        _, channels, height, width = bottom[0].shape
-        x = bottom[0].data_tensor.permute(0, 2, 3, 1).reshape(-1, channels)
+        n, channels, height, width = bottom[0].shape
+        x = bottom[0].data_tensor.permute(0, 2, 3, 1).reshape(n * height * width, channels)
         y = x.new_zeros(len(images), *self._cells, channels)
         self._index = torch.full(y.shape, -1, dtype=torch.int32, device=x.device)
         for some in self._alike(windows, channels):
@@ -160,10 +159,13 @@ class ROIPoolingLayer(_RegionLayer):
         wide = (windows.columns[1] - windows.columns[0]).max(1, initial=0)
         tall = (windows.rows[1] - windows.rows[0]).max(1, initial=0)
         inside = (wide > 0) & (tall > 0)
-        self.check_work((heights * wide)[inside].sum() * self._cells[1], channels)
+        self.check_work(int((heights * wide)[inside].sum()) * self._cells[1], channels)
         size = np.frexp(np.stack([heights, wide, tall]))[1]  # equal: at most a factor of 2 apart
-        for alike in np.unique(size[:, inside], axis=1).T:
-            found = np.flatnonzero(inside & (size == alike[:, None]).all(0))
+        kind = np.where(inside, size[0] << 12 | size[1] << 6 | size[2], -1)
+        order = np.argsort(kind, kind="stable")
+        for found in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
+            if not inside[found].any():
+                continue
             values = self._cells[1] * max(int(heights[found].max()), self._cells[0]) * channels
             step = max(_AT_ONCE // max(values, 1), 1)
             yield from (found[start : start + step] for start in range(0, len(found), step))
@@ -312,7 +314,7 @@ class PSROIPoolingLayer(_RegionLayer):
         lengths = [np.maximum(part[1] - part[0], 0) for part in (windows.rows, windows.columns)]
         counts = lengths[0][:, :, None] * lengths[1][:, None]
         ends = np.cumsum(counts.sum((1, 2)))
-        self.check_work(ends[-1] if len(ends) else 0, self._dim)
+        self.check_work(int(ends[-1]) if len(ends) else 0, self._dim)
         first = 0
         while first < len(images):
             before = ends[first - 1] if first else 0
