@@ -30,6 +30,13 @@ def _conv(param: str) -> str:
     return on_data("Convolution", f"convolution_param {{ {param} }}")
 
 
+def _noise(top: str, most: float, *dims: int) -> str:
+    """A DummyData layer of random numbers from 0 up."""
+    shape = " ".join(f"dim: {n}" for n in dims)
+    param = f'shape {{ {shape} }} data_filler {{ type: "uniform" max: {most} }}'
+    return f'layer {{ name: "{top}" type: "DummyData" top: "{top}" dummy_data_param {{ {param} }} }}\n'
+
+
 def _net(name: str, idea: str, text: Content, expected: str = "NetError") -> Attack:
     return Attack(name, idea, written(f"{name}.prototxt", text), NETS, expected)
 
@@ -65,6 +72,17 @@ _GREEDY = {
     "upsample_of_one_bottom": on_data("Upsample", "upsample_param { scale: 3000 }"),
     "unpooling": on_data(
         "Unpooling", "unpooling_param { unpool: AVE kernel_size: 1 unpool_h: 26000 unpool_w: 26000 }"
+    ),
+    "roi_pooling": data(1, 1, 8, 8)
+    + _noise("r", 0, 1, 5)
+    + _layer(
+        "ROIPooling", "roi_pooling_param { pooled_h: 9000 pooled_w: 9000 }", bottoms='bottom: "d" bottom: "r"'
+    ),
+    "density": on_data(
+        "PriorBox", "prior_box_param { fixed_size: 1 density: 9000 }", bottoms='bottom: "d" bottom: "d"'
+    ),
+    "density_overflow": on_data(
+        "PriorBox", "prior_box_param { fixed_size: 1 density: 3e38 }", bottoms='bottom: "d" bottom: "d"'
     ),
     "tile": on_data("Tile", "tile_param { axis: 1 tiles: 12000000 }"),
     "pooling": on_data("Pooling", "pooling_param { pool: AVE kernel_size: 30000 pad: 29999 stride: 29999 }"),
@@ -116,6 +134,16 @@ _WRONG = {
         "SoftmaxWithLoss",
         f"loss_param {{ weight_by_label_freqs: true {'class_weighting: nan ' * 9999}}}",
         bottoms='bottom: "d" bottom: "d"',
+    ),
+    "permute_axes": on_data("Permute", f"permute_param {{ order: {_BIG} order: 0 }}"),
+    "reorg_stride": on_data("Reorg", f"reorg_param {{ stride: {_BIG} }}"),
+    "min_size_nan": on_data(
+        "PriorBox", "prior_box_param { min_size: nan }", bottoms='bottom: "d" bottom: "d"'
+    ),
+    "nms_threshold_nan": on_data(
+        "DetectionOutput",
+        "detection_output_param { num_classes: 2 nms_param { nms_threshold: nan } }",
+        bottoms='bottom: "d" bottom: "d" bottom: "d"',
     ),
     "exp_overflow": on_data("Exp", "exp_param { base: 2 shift: 1e30 }"),
     "input_without_shape": 'layer { name: "d" type: "Input" top: "d" }' + _layer("ArgMax"),
@@ -185,12 +213,14 @@ def _reading(kind: str, what: str) -> Attack:
     return Attack(f"source_{what}_{kind}", f"{kind} reads what is no file of its kind", make, NETS, expected)
 
 
-def _python(name: str, module: str) -> Attack:
+def _python(name: str, module: str, layer: str = "X") -> Attack:
     """A module beside the prototxt, which leaves a trace if it runs."""
 
     def make(folder: Path) -> Path:
-        (folder / "evil.py").write_text(f"open({str(folder / HARM)!r}, 'w')\n")
-        net = on_data("Python", f'python_param {{ module: "{module}" layer: "X" }}')
+        (folder / "rpn").mkdir()
+        for path in ("evil.py", "rpn/__init__.py", "rpn/proposal_layer.py"):
+            (folder / path).write_text(f"open({str(folder / HARM)!r}, 'w')\n")
+        net = on_data("Python", f'python_param {{ module: "{module}" layer: "{layer}" }}')
         return written("net.prototxt", net)(folder)
 
     return Attack(name, "a layer of type Python runs a module in the tools", make, ("tool",), "NetError")
@@ -332,6 +362,44 @@ _SLOW = [
     ),
 ]
 
+# Boxes that are all kept, so that each is compared with each, and regions of the whole plane.
+_BOXES = 150_000
+_SLOW += [
+    _net(
+        "many_boxes",
+        "boxes that suppress no other",
+        _noise("l", 0, 1, 4 * _BOXES)
+        + _noise("c", 1, 1, _BOXES)
+        + _noise("p", 1e6, 1, 2, 4 * _BOXES)
+        + _layer(
+            "DetectionOutput",
+            "detection_output_param { num_classes: 1 background_label_id: -1 "
+            "nms_param { nms_threshold: 0.99 } }",
+            bottoms='bottom: "l" bottom: "c" bottom: "p"',
+        ),
+    ),
+    _net(
+        "many_regions",
+        "regions of the whole plane",
+        data(1, 1, 1000, 1000)
+        + _noise("r", 0.9, 200_000, 5)
+        + _layer(
+            "ROIPooling",
+            "roi_pooling_param { pooled_h: 1 pooled_w: 1 spatial_scale: 2000 }",
+            bottoms='bottom: "d" bottom: "r"',
+        ),
+    ),
+    _net(
+        "many_ratios",
+        "aspect ratios that all differ",
+        lambda: on_data(
+            "PriorBox",
+            "prior_box_param { min_size: 3 " + " ".join(f"aspect_ratio: {i}" for i in range(2, 60_000)) + "}",
+            bottoms='bottom: "d" bottom: "d"',
+        ),
+    ),
+]
+
 _TEXTS = [
     _net("env_name", "a variable of the environment in a layer's name",
          on_data("ReLU").replace('"t"', '"${CAFFE_GP_ATTACK}"'), "PrototxtError"),
@@ -365,6 +433,7 @@ ATTACKS = [
     _python("python_beside", "evil"),
     _python("python_relative", ".evil"),
     _python("python_dots", "os..path"),
+    _python("python_built_in", "rpn.proposal_layer", "ProposalLayer"),
     _python("python_of_ours", "caffe_gp.python_layers.evil"),
     _writing("HDF5Output", 'hdf5_output_param {{ file_name: "{}" }}'),
     _writing("MatWrite", 'mat_write_param {{ prefix: "{}" }}'),

@@ -9,8 +9,6 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer
 from caffe_gp.caffe.memory import BYTES
 
-_SHARING = ("Split", "Reshape", "Flatten")  # their tops use their bottoms' memory
-
 
 class _Wired(Protocol):
     """Layers and blobs, and which belong together: see ``Construction``."""
@@ -25,7 +23,7 @@ class _Wired(Protocol):
 
 def own_bytes(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
     """Of the layer's parameters, its tops where they are no other blob's memory, and what it keeps."""
-    tops = [] if layer.type in _SHARING else [blob for blob in top if all(blob is not b for b in bottom)]
+    tops = [] if layer.shares_memory else [blob for blob in top if all(blob is not b for b in bottom)]
     return BYTES * (sum(blob.count for blob in [*layer.blobs, *tops]) + layer.kept(bottom, top))
 
 
@@ -60,6 +58,6 @@ class ByteCounts:
             blob
             for i, bottoms in enumerate(net.bottom_index)
             for blob, need in zip(bottoms, net.bottom_need_backward[i])
-            if need and i >= first and net.need_backward[i] and net.layers[i].type not in _SHARING
+            if need and i >= first and net.need_backward[i] and not net.layers[i].shares_memory
         }
         return BYTES * sum(net.blobs[i].count for i in wanted)

@@ -211,13 +211,17 @@ class Net:
 
         Raises OutOfMemoryError where the net, so shaped, may not take what it needs.
         """
-        for i, layer in enumerate(self.layers):
+        self._reshape_layers(0, len(self.layers))
+        self._sized = self._input_shapes()
+
+    def _reshape_layers(self, start: int, end: int) -> None:
+        """Shape layers ``start`` up to, not including, ``end``."""
+        for i in range(start, end):
             try:
-                reshape_layer(layer, self._bottoms[i], self._tops[i])
+                reshape_layer(self.layers[i], self._bottoms[i], self._tops[i])
             except FOREIGN as error:
                 raise self._named(error, i) from error.__cause__ or error
         self._need(self._byte_counts.forward(), "a forward")
-        self._sized = self._input_shapes()
 
     def _input_shapes(self) -> tuple[Any, ...]:
         return tuple(self._blobs[i].shape for i in self._inputs)
@@ -258,6 +262,7 @@ class Net:
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             try:
                 reshape_layer(layer, bottom, top)
+                shapes = [blob.shape for blob in top]
                 if changes is not None:
                     changes.before(i, end)
                 if self._rectified[i] and i < end and not watched:
@@ -270,6 +275,8 @@ class Net:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:
                 raise self._named(error, i) from error.__cause__ or error
+            if [blob.shape for blob in top] != shapes:  # only then known: as many rows as were found
+                self._reshape_layers(i + 1, end + 1)
             if self.debug_info:
                 debug_info.log_forward(self, i)
             for function in after:

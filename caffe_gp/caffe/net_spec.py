@@ -138,7 +138,7 @@ class _Writer:
         own_field = f"{_PARAM_NAMES.get(fn.type_name, '')}_param"
         own_param = getattr(layer, own_field, None) or own_parameters(layer)
         for name, value in fn.params.items():
-            if not name.endswith("param") and own_param is not None and hasattr(own_param, name):
+            if own_param is not None and hasattr(own_param, name):
                 assign_proto(own_param, name, value)
             elif name in own_fields.names() and isinstance(value, Mapping):
                 _assign_all(own_fields.value(layer, name), value)

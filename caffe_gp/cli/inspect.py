@@ -43,6 +43,7 @@ from caffe_gp.proto import messages as pb
 from caffe_gp.proto.text import expand_variables, parse_message, read_text
 from caffe_gp.proto.upgrade import V1_TYPES
 from caffe_gp.proto.upgrade_v0 import V0_TYPES
+from caffe_gp.python_layers.users import use_built_in
 from caffe_gp.surgery.layers import blob_count, listed
 from caffe_gp.surgery.param_shapes import param_shapes, shared_layers
 from caffe_gp.surgery.prepare import prepare
@@ -319,6 +320,8 @@ def _shapes(net: Any) -> dict[str, list]:
         names = {layer.name for layer in net.layer}
         brought = {layer.type for layer in net.layer if not layer.bottom}
         prepared = net if brought and brought <= {"Input", "Parameter", "DummyData"} else prepare(net).net
+        prepared = pb.NetParameter.FromString(prepared.SerializePartialToString())
+        use_built_in(prepared, ())
         python = [layer.name for layer in prepared.layer if layer.type == "Python"]
         if python:
             raise NetError(f"layer '{python[0]}' is in Python, which is not run here") from None

@@ -16,7 +16,7 @@ from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, UsageError, with_source
-from caffe_gp.python_layers.users import check_allowed, report_errors_of_net
+from caffe_gp.python_layers.users import check_allowed, report_errors_of_net, use_built_in
 from caffe_gp.surgery.prepare import Prepared, prepare
 
 IN_MEMORY = "<NetParameter>"  # the name in messages of a net that no file describes
@@ -209,6 +209,8 @@ def prepare_net(
             inputs=inputs,
             engine=resolve(engine),
         )
+        if resolve(engine) == "torch":
+            use_built_in(prepared.net, allow_python_layers)
         check_allowed(prepared.net, allow_python_layers)
     except CaffeGPError as error:
         raise with_source(error, source) from error

@@ -42,6 +42,7 @@ class TruncatedPass:
                 f"no layer leads from blob '{blob}' to the score blob '{score}'; perturb a blob that the "
                 "score is computed from"
             )
+        _refuse_finders(layers, set(reads_blob), blob, score, made)
         self.first_reader, self.score_maker = layers[between[0]].name, layers[made].name
         self._backward_runs = _runs(between)
         self._forward_runs = _runs(reads_blob)
@@ -122,14 +123,39 @@ def _downstream(layers: Sequence[LayerView], blob: str, writer: int) -> list[int
 
 
 # Layers that read their further bottoms without ever writing a diff to them.
-_GRADIENT_TO_FIRST_BOTTOM_ONLY = {"Crop", "Python", "Filter", "BatchReindex", "Reshape"}
+_GRADIENT_TO_FIRST_BOTTOM_ONLY = {
+    *("Crop", "Python", "Filter", "BatchReindex", "Reshape", "ROIPooling", "PSROIPooling"),
+}
+# Layers that find boxes, in each pass other ones: a row each. They send no gradient back.
+_FINDERS = {
+    *("Proposal", "PythonProposal", "DetectionOutput", "YoloDetectionOutput", "Yolov3DetectionOutput"),
+}
 
 
 def _gradient_bottoms(layer: LayerView) -> tuple[str, ...]:
+    if layer.type in _FINDERS:
+        return ()
     count = layer.gives_diffs_to
     if count is None and layer.type in _GRADIENT_TO_FIRST_BOTTOM_ONLY:
         count = 1
     return layer.bottoms[:count]
+
+
+def _refuse_finders(
+    layers: Sequence[LayerView], reads_blob: set[int], blob: str, score: str, made: int
+) -> None:
+    """NetError if scores are those of regions that are found from the blob's values."""
+    needed = {score}
+    for i in range(made, -1, -1):
+        if needed.intersection(layers[i].tops):
+            needed.update(layers[i].bottoms)
+            if i in reads_blob and layers[i].type in _FINDERS:
+                raise NetError(
+                    f"layer '{layers[i].name}' ({layers[i].type}) finds regions from blob '{blob}', in every "
+                    f"pass other ones, and '{score}' has their scores: labels before and after would be of "
+                    "different regions. Perturb a blob that it does not depend on, or put an Input with "
+                    "regions in the layer's place"
+                )
 
 
 def _gradient_path(layers: Sequence[LayerView], blob: str, written: int, score: str, made: int) -> list[int]:

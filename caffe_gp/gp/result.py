@@ -7,6 +7,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from caffe_gp.errors import NetError
 from caffe_gp.gp import encodings
 
 
@@ -98,6 +99,11 @@ class Opinions:
             self.confidence = np.empty((self._count, *confidence.shape), confidence.dtype)
             if self._keep:
                 self.probabilities = np.empty((self._count, *y.shape), y.dtype)
+        if labels.shape != self.labels.shape[1:]:
+            raise NetError(
+                f"a pass made labels of shape {labels.shape}, the one before of {self.labels.shape[1:]}: "
+                "labels of different things cannot be compared"
+            )
         self.labels[self._done], self.confidence[self._done] = labels, confidence
         if self.probabilities is not None:
             self.probabilities[self._done] = y

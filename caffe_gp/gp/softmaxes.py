@@ -9,7 +9,7 @@ from caffe_gp.gp.pycaffe import LayerView
 # Layers that hand on, rearrange or measure what they read, without combining it with anything else.
 _HAND_ON = frozenset(
     "Split Reshape Flatten Permute Slice Interp Crop CropCenter Upsample Log ArgMax Accuracy SegAccuracy "
-    "MatWrite Silence HDF5Output".split()
+    "MatWrite Silence HDF5Output DetectionOutput".split()
 )
 _AVERAGE = frozenset("Eltwise Pooling Concat Power Dropout".split())
 TO_PROBABILITIES = ("Softmax", "Sigmoid")

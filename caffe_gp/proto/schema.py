@@ -32,8 +32,8 @@ is repeated for MobileNet-YOLO's sake, ``engine`` has the values of all.
 Sources of the fork fields: DeepLab v1 (V1 types from 10000, hole, has_label), DeepLab v2 (ImageSegData,
 Interp, SegAccuracy, MatWrite, DenseCRF), CRF-RNN (MultiStageMeanfield, V1 types 40..42), SegNet and ENet
 (BN with scale/shift fillers, Upsample, DenseImageData, class weights), PSPNet (BN with slope/bias fillers,
-ceil_mode), DeconvNet (Unpooling, V1 types), ShuffleNet, MobileNet-YOLO (ReLU6, Upsample), waifu2x-caffe
-(CropCenter).
+ceil_mode), DeconvNet (Unpooling, V1 types), ShuffleNet, waifu2x-caffe (CropCenter), SSD, TextBoxes,
+FaceBoxes, OpenCV, Fast R-CNN, R-FCN, PVANet and MobileNet-YOLO (detection, ReLU6, Upsample).
 """
 
 from __future__ import annotations
@@ -154,6 +154,13 @@ LayerParameter
     10100 shuffle_channel_param ShuffleChannelParameter; 10101 relu6_param ReLU6Parameter
     10102 mish_param MishParameter; 10103 crop_center_param CropCenterParameter
     10104 unpooling_param UnpoolingParameter
+    # of detection: 10200 to 10219
+    10200 permute_param PermuteParameter; 10201 norm_param NormalizeParameter
+    10202 prior_box_param PriorBoxParameter; 10203 detection_output_param DetectionOutputParameter
+    10204 roi_pooling_param ROIPoolingParameter; 10205 psroi_pooling_param PSROIPoolingParameter
+    10206 proposal_param ProposalParameter; 10207 reorg_param ReorgParameter
+    10208 yolo_detection_output_param YoloDetectionOutputParameter
+    10209 yolov3_detection_output_param Yolov3DetectionOutputParameter
 
 # ---------------------------------------------------------------- layers of BVLC Caffe
 TransformationParameter
@@ -451,8 +458,6 @@ MultiBoxLossParameter
     18 ignore_cross_boundary_bbox bool = false; 19 bp_inside bool = false
     20 mining_type MiningType = MAX_NEGATIVE; 21 nms_param NonMaximumSuppressionParameter
     22 sample_size int32 = 64; 23 use_prior_for_nms bool = false
-NonMaximumSuppressionParameter
-    1 nms_threshold float = 0.3; 2 top_k int32; 3 eta float = 1
 DetectionEvaluateParameter
     1 num_classes uint32; 2 background_label_id uint32 = 0; 3 overlap_threshold float = 0.5
     4 evaluate_difficult_gt bool = true; 5 name_size_file string; 6 resize_param ResizeParameter
@@ -628,6 +633,52 @@ RandomResizeParameter
 RandomAspectRatioParameter
     1 min_area_ratio float = 0.5; 2 max_area_ratio float = 1; 3 aspect_ratio_change float = 1
     4 max_attempt uint32 = 10; 5 resize_param ResizeParameter
+
+# ---------------------------------------------------------------- layers of the forks: detection
+PermuteParameter                                               # SSD, with those up to SaveOutputParameter
+    1 order uint32*
+NormalizeParameter
+    1 across_spatial bool = true; 2 scale_filler FillerParameter; 3 channel_shared bool = true
+    4 eps float = 1e-10
+PriorBoxParameter                           # SSD, TextBoxes: 1..13; FaceBoxes: 14..16; OpenCV: from 10000
+    enum CodeType CORNER=1 CENTER_SIZE=2 CORNER_SIZE=3
+    1 min_size float*; 2 max_size float*; 3 aspect_ratio float*; 4 flip bool = true
+    5 clip bool = false; 6 variance float*; 7 img_size uint32; 8 img_h uint32; 9 img_w uint32
+    10 step float; 11 step_h float; 12 step_w float; 13 offset float = 0.5
+    14 fixed_size float*; 15 fixed_ratio float*; 16 density float*
+    10000 offset_h float*; 10001 offset_w float*; 10002 width float*; 10003 height float*
+    10004 additional_y_offset bool = false
+DetectionOutputParameter
+    enum CodeType CORNER=1 CENTER_SIZE=2 CORNER_SIZE=3         # that of PriorBoxParameter
+    1 num_classes uint32; 2 share_location bool = true; 3 background_label_id int32 = 0
+    4 nms_param NonMaximumSuppressionParameter; 5 save_output_param SaveOutputParameter
+    6 code_type CodeType = CORNER; 7 keep_top_k int32 = -1; 8 variance_encoded_in_target bool = false
+    9 confidence_threshold float; 10 visualize bool = false; 11 visualize_threshold float
+    12 save_file string
+NonMaximumSuppressionParameter
+    1 nms_threshold float = 0.3; 2 top_k int32; 3 eta float = 1
+SaveOutputParameter
+    1 output_directory string; 2 output_name_prefix string; 3 output_format string
+    4 label_map_file string; 5 name_size_file string; 6 num_test_image uint32
+    7 resize_param ResizeParameter
+ROIPoolingParameter                                            # Fast R-CNN
+    1 pooled_h uint32 = 0; 2 pooled_w uint32 = 0; 3 spatial_scale float = 1
+PSROIPoolingParameter                                          # R-FCN; required there: all
+    1 spatial_scale float; 2 output_dim int32; 3 group_size int32
+ProposalParameter                                              # PVANet
+    1 feat_stride uint32 = 16; 2 base_size uint32 = 16; 3 min_size uint32 = 16; 4 ratio float*
+    5 scale float*; 6 pre_nms_topn uint32 = 6000; 7 post_nms_topn uint32 = 300
+    8 nms_thresh float = 0.7
+ReorgParameter                                                 # MobileNet-YOLO, with those below
+    1 stride uint32; 2 reverse bool = false
+YoloDetectionOutputParameter
+    1 side uint32 = 13; 2 num_classes uint32 = 20; 3 num_box uint32 = 5; 4 coords uint32 = 4
+    5 confidence_threshold float = 0.01; 6 nms_threshold float = 0.45; 7 biases float*
+    8 label_map_file string
+Yolov3DetectionOutputParameter
+    1 num_classes uint32 = 20; 2 num_box uint32 = 3; 3 confidence_threshold float = 0.01
+    4 nms_threshold float = 0.45; 5 biases float*; 6 anchors_scale uint32*
+    7 mask_group_num uint32 = 2; 8 mask uint32*; 9 gaussian_box bool = false
 
 # ---------------------------------------------------------------- solvers
 SolverParameter

@@ -16,6 +16,8 @@ from __future__ import annotations
 import json
 from typing import Any, Sequence
 
+import numpy as np
+
 from caffe_gp.crf import MeanFieldParameters
 from caffe_gp.images.interpolation import Interp, resampling_matrix
 from caffe_gp.python_layers.base import Layer
@@ -66,6 +68,69 @@ class InterpLayer(Layer):
             rows, columns = self._crop
             bottom[0].diff[...] = 0
             bottom[0].diff[:, :, rows, columns] = self._rows.T @ (top[0].diff @ self._columns)
+
+
+class PermuteLayer(Layer):
+    """SSD's Permute: axis i of the top is axis ``order[i]`` of the bottom, then come the others."""
+
+    def setup(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """Read the order. ValueError for one that does not suit the bottom's axes."""
+        order, axes = json.loads(self.param_str).get("order", []), bottom[0].data.ndim
+        if len(set(order)) != len(order) or not all(axis < axes for axis in order):
+            raise ValueError(f"order {order} does not suit {axes} axes")
+        self._order = [*order, *(axis for axis in range(axes) if axis not in order)]
+
+    def reshape(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """The bottom's dimensions in the new order."""
+        shape = bottom[0].data.shape
+        top[0].reshape(*[shape[axis] for axis in self._order])
+
+    def forward(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """The values in the new order."""
+        top[0].data[...] = bottom[0].data.transpose(self._order)
+
+    def backward(self, top: Sequence[Any], propagate_down: Sequence[bool], bottom: Sequence[Any]) -> None:
+        """And back."""
+        if propagate_down[0]:
+            bottom[0].diff[...] = top[0].diff.transpose(np.argsort(self._order))
+
+
+class NormalizeLayer(Layer):
+    """SSD's Normalize, with its gradient: see the embedded Caffe's layer. ``blobs[0]``: the scale."""
+
+    def setup(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """Create the scale. ValueError for a filler that makes random numbers."""
+        fields = json.loads(self.param_str)
+        self._across, self._eps = fields.get("across_spatial", True), fields.get("eps", 1e-10)
+        filler = fields.get("scale_filler", {"value": 1.0})
+        if filler.get("type", "constant") != "constant":
+            raise ValueError(f"scale_filler must be of type 'constant' here, found {filler['type']!r}")
+        channels = bottom[0].data.shape[1:2]
+        self.blobs.add_blob(*() if fields.get("channel_shared", True) else channels)
+        self.blobs[0].data[...] = filler.get("value", 0.0)
+
+    def reshape(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """The bottom's shape."""
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom: Sequence[Any], top: Sequence[Any]) -> None:
+        """The scale times x by its norm."""
+        self._x = bottom[0].data.copy()  # what works in place behind this layer may overwrite it
+        self._axes = tuple(range(1, self._x.ndim)) if self._across else (1,)
+        self._norm = np.sqrt((self._x**2).sum(self._axes, keepdims=True) + np.float32(self._eps))
+        top[0].data[...] = self._x / self._norm * self._scale()
+
+    def _scale(self) -> np.ndarray:
+        return self.blobs[0].data.reshape((1, -1) + (1,) * (self._x.ndim - 2))
+
+    def backward(self, top: Sequence[Any], propagate_down: Sequence[bool], bottom: Sequence[Any]) -> None:
+        """The diff of the scale is added to."""
+        dy, scale = top[0].diff.copy(), self.blobs[0]
+        others = tuple(axis for axis in range(dy.ndim) if axis != 1 or scale.data.ndim == 0)
+        scale.diff[...] += (top[0].data * dy).sum(others).reshape(scale.data.shape) / scale.data
+        if propagate_down[0]:
+            along = (self._x * dy).sum(self._axes, keepdims=True) / self._norm**2
+            bottom[0].diff[...] = self._scale() * (dy - self._x * along) / self._norm
 
 
 class MultiStageMeanfieldLayer(Layer):

@@ -18,6 +18,8 @@ from caffe_gp.errors import CaffeGPError, NetError, did_you_mean
 from caffe_gp.python_layers.python2 import hint
 
 _OURS = "caffe_gp.python_layers."
+#: Modules and classes that released prototxts name, and the type that the embedded Caffe has for them.
+BUILT_IN = {("rpn.proposal_layer", "ProposalLayer"): "PythonProposal"}
 _METHODS = ("setup", "reshape", "forward", "backward")
 
 
@@ -54,6 +56,32 @@ def check_allowed(net: Any, allowed: Sequence[str] | None) -> None:
                 f"layer '{layer.name}' (Python) runs the code of the Python module {module[:60]!r}. If you "
                 f"trust it, allow it: --allow-python-layers {module[:60]}"
             )
+
+
+def use_built_in(net: Any, allowed: Sequence[str] | None) -> None:
+    """Give the Python layers that the embedded Caffe has built in, and no leave to run, its type for them."""
+    if allowed is None:
+        return
+    for layer in net.layer:
+        named = layer.python_param.module, layer.python_param.layer
+        if layer.type == "Python" and named in BUILT_IN and named[0] not in allowed:
+            layer.type = BUILT_IN[named]
+
+
+def is_there(module: str, folders: Sequence[str]) -> bool:
+    """Whether there is such a module; nothing is imported to find out."""
+    if module in sys.modules:
+        return True
+    path, name = None, ""
+    with modules_of(folders):
+        for part in module.split("."):
+            name = f"{name}.{part}".lstrip(".")
+            specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+            spec = next((spec for spec in specs if spec is not None), None)
+            if spec is None:
+                return False
+            path = spec.submodule_search_locations or ()
+    return True
 
 
 def layer_class(where: str, python_param: Any, folders: Sequence[str], base: type) -> Any:

@@ -23,6 +23,8 @@ _IN_PYTHON = {
     "Unpooling": ("unpooling_param", "UnpoolingLayer"),
     "UnPooling": ("unpooling_param", "UnpoolingLayer"),
     "Upsample": ("upsample_param", "UpsampleLayer"),
+    "Permute": ("permute_param", "PermuteLayer"),
+    "Normalize": ("norm_param", "NormalizeLayer"),
 }
 
 

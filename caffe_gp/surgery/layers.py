@@ -31,7 +31,10 @@ def blob_count(layer: Any) -> int:
         return own_bottom
     if layer.type == "BN":
         return 4 if bn_keeps_statistics(layer) else 2
-    fixed = {"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3}
+    fixed = {
+        **{"BatchNorm": 3, "PReLU": 1, "Parameter": 1, "LSTM": 3, "RNN": 5, "MultiStageMeanfield": 3},
+        "Normalize": 1,
+    }
     count = fixed.get(layer.type, len(layer.param))
     return count + 1 if layer.type in ("LSTM", "RNN") and len(layer.bottom) > 2 else count
 

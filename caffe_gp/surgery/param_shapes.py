@@ -17,7 +17,7 @@ from caffe_gp.surgery.layers import DEPTHWISE, blob_count
 # Layers without parameters whose tops have as many channels as their first bottom.
 _SAME_CHANNELS = {
     *("Axpy", "Clip", "Crop", "Dropout", "Eltwise", "Interp", "LRN", "Mish", "Pooling", "ReLU", "ReLU6"),
-    *("ShuffleChannel", "Softmax", "Split", "UnPooling", "Unpooling", "Upsample"),
+    *("ROIPooling", "ShuffleChannel", "Softmax", "Split", "UnPooling", "Unpooling", "Upsample"),
 }
 
 
@@ -57,6 +57,10 @@ def _layer(layer: Any, bottoms: list[int]) -> tuple[list[tuple[int, ...]], int]:
         return [(channels,), (channels,), (1,), *of_its_own], channels
     if layer.type == "Scale":
         return [(channels,)] * (2 if layer.scale_param.bias_term else 1), channels
+    if layer.type == "Normalize":
+        return [() if layer.norm_param.channel_shared else (channels,)], channels
+    if layer.type == "PSROIPooling":
+        return [], layer.psroi_pooling_param.output_dim
     if layer.type == "MultiStageMeanfield":
         return [(1, 1, channels, channels)] * 3, channels
     if layer.type in _SAME_CHANNELS or layer.type == "Tile" and layer.tile_param.axis != 1:

@@ -199,7 +199,7 @@ class _Search:
                 passes = blob in self._probabilities or bool(self._probabilities.intersection(layer.bottoms))
             if passes:
                 left += [(bottom, i) for bottom in reversed(layer.bottoms)]
-            elif layer.bottoms:
+            elif layer.bottoms and layer.type != "PriorBox":
                 found[blob] = None
         return list(found)
 

@@ -54,6 +54,8 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     if layer.type == "Tile":
         axis, tiles = layer.tile_param.axis % len(first), layer.tile_param.tiles
         return *first[:axis], product([first[axis], tiles]), *first[axis + 1 :]
+    if layer.type == "Permute":
+        return _permuted(list(layer.permute_param.order), first)
     if layer.type in _SPATIAL and len(first) == 4:
         return _SPATIAL[layer.type](layer, bottoms)
     if layer.type == "InnerProduct":
@@ -89,6 +91,12 @@ def _reshaped(dims: Shape, bottom: Shape) -> Shape | None:
         rest, values = product([dim for dim in kept if dim != -1]), product(bottom)
         kept[kept.index(-1)] = values // rest if values and rest else None
     return tuple(kept)
+
+
+def _permuted(order: Sequence[int], bottom: Shape) -> Shape | None:
+    if len(set(order)) != len(order) or any(axis >= len(bottom) for axis in order):
+        return None  # the layer will say it
+    return tuple(bottom[axis] for axis in (*order, *(i for i in range(len(bottom)) if i not in order)))
 
 
 def _convolution(layer: Any, bottoms: Sequence[Shape]) -> Shape:

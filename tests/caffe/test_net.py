@@ -489,8 +489,8 @@ def test_errors_of_torch_name_net_layer_and_shapes():
 
 
 def test_a_layer_of_a_fork_names_the_fork_and_what_to_do():
-    with pytest.raises(UnknownLayerTypeError, match="'x'.*PriorBox.*SSD.*Python"):
-        net(DATA + layer("x", "PriorBox", "data", "x"))
+    with pytest.raises(UnknownLayerTypeError, match="'x'.*Correlation.*FlowNet.*Python"):
+        net(DATA + layer("x", "Correlation", "data", "x"))
 
 
 # ---- bad nets: a NetError that names the layer, whatever a library below raises

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.caffe import NetSpec, to_proto
+from caffe_gp.caffe import NetSpec, draw, to_proto
 from caffe_gp.caffe import layers as L
 from caffe_gp.caffe import params as P
 from caffe_gp.caffe.net import Net
@@ -108,6 +108,39 @@ def test_fork_parameters():
     assert layer.unpooling_param.unpool == P.Unpooling.TILE
     layer = to_proto(L.CropCenter(x, crop_size=[0, 0, 1, 1])).layer[1]
     assert list(layer.crop_center_param.crop_size) == [0, 0, 1, 1]
+
+
+def test_a_detector_of_ssd(tmp_path):
+    """Every layer by its name, and messages in messages; the net runs, and can be drawn."""
+
+    def conv(bottom, outputs):
+        return L.Convolution(
+            bottom, num_output=outputs, kernel_size=3, pad=1, weight_filler=dict(type="xavier")
+        )
+
+    n = NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 3, 32, 32]))
+    n.norm = L.Normalize(conv(n.data, 8), across_spatial=False, scale_filler=dict(value=20.0))
+    n.loc = L.Flatten(L.Permute(conv(n.norm, 8), order=[0, 2, 3, 1]))
+    n.classes = L.Reshape(L.Permute(conv(n.norm, 6), order=[0, 2, 3, 1]), shape=dict(dim=[0, -1, 3]))
+    n.conf = L.Flatten(L.Softmax(n.classes, axis=2))
+    n.priors = L.PriorBox(n.norm, n.data, min_size=[8.0], max_size=[12.0], variance=[0.1, 0.1, 0.2, 0.2])
+    n.out = L.DetectionOutput(
+        *(n.loc, n.conf, n.priors),
+        num_classes=3,
+        nms_param=dict(nms_threshold=0.45, top_k=400),
+        code_type=P.PriorBox.CENTER_SIZE,
+        keep_top_k=10,
+    )
+    proto_text = str(n.to_proto())
+    assert (
+        "norm_param" in proto_text and "top_k: 400" in proto_text and "code_type: CENTER_SIZE" in proto_text
+    )
+    (tmp_path / "net.prototxt").write_text(proto_text)
+    net = Net(str(tmp_path / "net.prototxt"), pb.TEST)
+    assert net.forward()["out"].shape == (1, 1, 10, 7)
+    draw.draw_net_to_file(n.to_proto(), str(tmp_path / "net.raw"), "TB")
+    assert "DetectionOutput" in (tmp_path / "net.raw").read_text()
 
 
 def test_deep_nets_do_not_exhaust_the_stack():

@@ -82,7 +82,7 @@ def test_fork_fields_have_numbers_of_their_own():
     numbers = {name: field.number for name, field in pb.LayerParameter.DESCRIPTOR.fields_by_name.items()}
     bvlc_s_last = 148  # clip_param
     forks = {name for name, number in numbers.items() if number > bvlc_s_last}
-    assert {"interp_param", "bn_param", "upsample_param", "unpooling_param", "relu6_param"} <= forks
+    assert {"interp_param", "bn_param", "upsample_param", "unpooling_param", "prior_box_param"} <= forks
     assert min(numbers[name] for name in forks) >= schema.FORK_NUMBERS
     assert pb.InterpParameter().zoom_factor == 1
     assert pb.ImageDataParameter().label_type == pb.ImageDataParameter.IMAGE

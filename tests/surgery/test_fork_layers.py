@@ -104,6 +104,55 @@ def test_mean_field(caffe, tmp_path) -> None:
             assert abs(found - slope) <= 1e-3 * np.linalg.norm(diff) * np.linalg.norm(direction)
 
 
+@pytest.mark.parametrize(
+    "order, whole", (((0, 2, 3, 1), (0, 2, 3, 1)), ((3, 1), (3, 1, 0, 2)), ((), (0, 1, 2, 3)))
+)
+def test_permute(caffe, tmp_path, order: tuple, whole: tuple) -> None:
+    net = python_net(
+        caffe, tmp_path, "PermuteLayer", {"order": order} if order else {}, {"data": (2, 3, 4, 5)}
+    )
+    rng = np.random.RandomState(0)
+    x = rng.randn(2, 3, 4, 5).astype(np.float32)
+    net.blobs["data"].data[...] = x
+    net.forward()
+    np.testing.assert_array_equal(net.blobs["top"].data, x.transpose(whole))
+    dy = rng.randn(*net.blobs["top"].data.shape).astype(np.float32)
+    net.blobs["top"].diff[...] = dy
+    net.backward()
+    np.testing.assert_array_equal(net.blobs["data"].diff.transpose(whole), dy)
+
+
+@pytest.mark.parametrize("across", (True, False))
+@pytest.mark.parametrize("shared", (True, False))
+def test_normalize(caffe, tmp_path, across: bool, shared: bool) -> None:
+    """Values; the gradient of an equal scale, times each channel's own in front, as SSD has it."""
+    parameters = {"across_spatial": across, "channel_shared": shared, "scale_filler": {"value": 20.0}}
+    net = python_net(caffe, tmp_path, "NormalizeLayer", parameters, {"data": (2, 3, 4, 5)})
+    scale = net.params["layer"][0]
+    assert scale.data.shape == (() if shared else (3,)) and (scale.data == 20).all()
+    rng = np.random.RandomState(0)
+    x, dy = rng.randn(2, 3, 4, 5), rng.randn(2, 3, 4, 5)
+    scale.data[...] = s = np.float32(2) if shared else np.float32([2, -3, 0.5])
+    s = s.reshape(1, -1, 1, 1)
+    axes = (1, 2, 3) if across else (1,)
+
+    def unit(v):
+        return v / np.sqrt((v**2).sum(axes, keepdims=True))
+
+    net.blobs["data"].data[...] = x
+    net.forward()
+    np.testing.assert_allclose(net.blobs["top"].data, s * unit(x), atol=1e-5)
+    net.blobs["top"].diff[...] = dy
+    net.backward()
+    for direction in rng.randn(4, *x.shape):
+        slope = ((unit(x + 1e-6 * direction) - unit(x - 1e-6 * direction)) * dy).sum() / 2e-6
+        np.testing.assert_allclose(
+            (net.blobs["data"].diff / s * direction).sum(), slope, rtol=1e-3, atol=1e-3
+        )
+    summed = (unit(x) * dy).sum((0, 1, 2, 3) if shared else (0, 2, 3))
+    np.testing.assert_allclose(scale.diff, summed, rtol=1e-4, atol=1e-4)
+
+
 def test_weights_before_training(caffe, tmp_path) -> None:
     parameters = {"num_iterations": 2, "spatial_filter_weight": 3, "bilateral_filter_weights_str": "1 2 3 4"}
     shapes = {"unary": (1, 4, 5, 5), "Q0": (1, 4, 5, 5), "image": (1, 3, 5, 5)}
@@ -117,6 +166,31 @@ def test_weights_before_training(caffe, tmp_path) -> None:
 
 
 # ---- the surgery
+
+SSD = """
+layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 8 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 6 kernel_size: 3 pad: 1 } }
+layer { name: "norm" type: "Normalize" bottom: "conv" top: "norm"
+        norm_param { across_spatial: false channel_shared: false scale_filler { value: 20 } } }
+layer { name: "last" type: "Permute" bottom: "norm" top: "last"
+        permute_param { order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "classes" type: "InnerProduct" bottom: "last" top: "classes"
+        inner_product_param { num_output: 4 axis: 3 } }
+layer { name: "score" type: "Permute" bottom: "classes" top: "score" permute_param { order: 0 order: 3 } }
+"""
+
+
+def ssd_files(tmp_path) -> tuple[str, str]:
+    """The same with layers of SSD."""
+    rng = np.random.RandomState(0)
+    shapes = {"conv": [(6, 3, 3, 3), (6,)], "norm": [(6,)], "classes": [(4, 6), (4,)]}
+    net = proto.parse_net_param(SSD)
+    arrays = {name: [rng.randn(*s).astype(np.float32) for s in of] for name, of in shapes.items()}
+    proto.write_text(net, str(tmp_path / "net.prototxt"))
+    proto.write_caffemodel(str(tmp_path / "net.caffemodel"), net, arrays)
+    return str(tmp_path / "net.prototxt"), str(tmp_path / "net.caffemodel")
+
 
 NET = """
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 33 dim: 25 } } }
@@ -161,16 +235,17 @@ def test_a_fork_s_layer_that_we_have_no_stand_in_for_is_refused() -> None:
         prepare(proto.parse_net_param(text), engine="bvlc")
 
 
-def test_the_stand_ins_compute_what_the_embedded_layers_compute(tmp_path) -> None:
+@pytest.mark.parametrize(("made", "score", "size"), ((files, "pred", (33, 25)), (ssd_files, "score", (9, 8))))
+def test_the_stand_ins_compute_what_the_embedded_layers_compute(tmp_path, made, score, size) -> None:
     """One net and one weight file, forward, backward and labels, natively and as prepared for BVLC Caffe."""
     pytest.importorskip("torch", reason="the embedded Caffe needs torch")
-    prototxt, caffemodel = files(tmp_path)
+    prototxt, caffemodel = made(tmp_path)
     stock = prepare(proto.read_net_param(prototxt), engine="bvlc").net
     proto.write_text(stock, str(tmp_path / "stock.prototxt"))
-    image = np.random.RandomState(1).randn(1, 3, 33, 25).astype(np.float32) * 40
+    image = np.random.RandomState(1).randn(1, 3, *size).astype(np.float32) * 40
     results, diffs = [], []
     for path in (prototxt, str(tmp_path / "stock.prototxt")):
-        net = engines.load_net(path, caffemodel, engine="torch", score="pred")
+        net = engines.load_net(path, caffemodel, engine="torch", score=score)
         results.append(GuidedPerturbation(net)(image, [0.5]))
         diffs.append(np.array(net.net.blobs["data"].diff))
     np.testing.assert_array_equal(results[0].base_labels, results[1].base_labels)
@@ -328,3 +403,33 @@ def test_a_batch_norm_of_another_kind_is_told(tmp_path) -> None:
     words = "without the scale and bias" if ENGINE == "torch" else "no weights for layer.*bn_scale"
     with pytest.raises(WeightsError, match=words):
         engines.load_net(prototxt, str(tmp_path / "three.caffemodel"), engine=ENGINE)
+
+
+def test_gp_of_a_net_with_layers_of_ssd_on_this_engine(tmp_path) -> None:
+    """The labels are those of the formulas; a step of GP raises the confidence."""
+    prototxt, caffemodel = ssd_files(tmp_path)
+    net = engines.load_net(prototxt, caffemodel, engine=ENGINE)
+    with proto.read_weights(caffemodel) as weights:
+        arrays = weights.as_dict()
+    image = np.random.RandomState(1).randn(1, 3, 9, 8).astype(np.float32) * 4
+    result = GuidedPerturbation(net)(image, [0.0, 0.02])
+    net.net.blobs["data"].data[...] = image
+    net.net.forward()
+    conv = np.array(net.net.blobs["conv"].data, np.float64)
+    scale = arrays["norm"][0].reshape(1, 6, 1, 1)
+    unit = conv / np.sqrt((conv**2).sum(1, keepdims=True)) * scale
+    expected = np.einsum("kc,nchw->nkhw", arrays["classes"][0], unit) + arrays["classes"][1].reshape(
+        1, 4, 1, 1
+    )
+    found = np.array(net.net.blobs["score"].data)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_array_equal(result.base_labels, found.argmax(1))
+    np.testing.assert_array_equal(result.labels[0], result.base_labels)
+    assert result.confidence[1].mean() > result.base_confidence.mean()
+
+
+@pytest.mark.parametrize("kind", ("PriorBox", "DetectionOutput", "ROIPooling", "Proposal", "Reorg"))
+def test_other_layers_of_detectors_are_refused_for_bvlc(kind: str) -> None:
+    text = SSD.replace('type: "Normalize"', f'type: "{kind}"')
+    with pytest.raises(NetError, match=f"layer 'norm': stock BVLC Caffe has no layer type '{kind}'"):
+        prepare(proto.parse_net_param(text), engine="bvlc", score="score")

@@ -56,6 +56,7 @@ class Layer:
     max_top: int | None = None
     equal_num_bottom_top = False
     auto_top_blobs = False  # missing tops are made up, unnamed (loss layers)
+    shares_memory = False  # whether its tops' data are its bottom's memory
     copies = 0  # of the first bottom, that a pass makes besides the blobs (measured)
     # Whether ``forward`` and ``backward`` heed ``window`` and ``diff_window``: see ``fast.changes``.
     computes_parts = False

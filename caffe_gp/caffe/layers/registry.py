@@ -12,7 +12,14 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.errors import NetError, UnknownLayerTypeError
 from caffe_gp.proto import forks, own_fields
 from caffe_gp.proto import messages as pb
-from caffe_gp.python_layers.users import folders_for, layer_class, modules_of, report_errors
+from caffe_gp.python_layers.users import (
+    BUILT_IN,
+    folders_for,
+    is_there,
+    layer_class,
+    modules_of,
+    report_errors,
+)
 
 _REGISTRY: dict[str, type[Layer]] = {}
 L = TypeVar("L", bound=type[Layer])
@@ -79,10 +86,14 @@ def _hint(layer: Any, known: list[str]) -> str:
 def create_layer(layer_param: Any, phase: int, source: str = "") -> Layer:
     """The layer for a LayerParameter whose type is registered, or the user's class for ``Python``.
 
-    source  the prototxt: a user's module may lie beside it
+    source  the prototxt: a user's module may lie beside it, and goes before a layer that is built in for it
     """
     if layer_param.type == "Python":
-        where, folders = f"layer '{layer_param.name}' (Python)", folders_for(source)
+        module, name = layer_param.python_param.module, layer_param.python_param.layer
+        folders = folders_for(source)
+        if (module, name) in BUILT_IN and not is_there(module, folders):
+            return _REGISTRY[BUILT_IN[module, name]](layer_param, phase)
+        where = f"layer '{layer_param.name}' (Python)"
         with importable_as_caffe():
             cls = layer_class(where, layer_param.python_param, folders, Layer)
         return _create_users_layer(cls, layer_param, phase, folders)

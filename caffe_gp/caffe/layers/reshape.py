@@ -15,6 +15,7 @@ class _SameMemoryLayer(Layer):
 
     exact_num_bottom = 1
     exact_num_top = 1
+    shares_memory = True
 
     def new_shape(self, shape: tuple[int, ...], bottom: Blob) -> tuple[int, ...]:
         """Shape of the top for a bottom of this shape."""

@@ -19,6 +19,7 @@ class SplitLayer(Layer):
     exact_num_bottom = 1
     min_top = 1
     reshapes_by_shape = True
+    shares_memory = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob in top:
