@@ -179,6 +179,8 @@ def _either(forks: Sequence[str]) -> str:
 
 def fork_of(name: str) -> str:
     """The forks that a layer type, or the name of a field or enum value, is from; '' if none is known."""
+    if name in BVLC_TYPES:
+        return ""
     words = [word for word in _KNOWN if word.split("/")[0].rpartition(".")[2] == name]
     return next(iter(forks_of(words[:1])), "")
 
