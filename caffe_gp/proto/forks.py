@@ -32,6 +32,11 @@ SSD (weiliu89/caffe)
     transform_param.noise_param transform_param.distort_param transform_param.expand_param
     transform_param.emit_constraint transform_param.crop_h transform_param.crop_w eval_type ap_version
     plateau_winsize show_per_class_result
+FaceBoxes (lippman1125/faceboxes_lqy)
+    prior_box_param.fixed_size prior_box_param.fixed_ratio prior_box_param.density
+OpenCV's importer
+    prior_box_param.additional_y_offset prior_box_param.offset_h prior_box_param.offset_w
+    prior_box_param.width prior_box_param.height
 DeepLab v2 (deeplab-public-ver2)
     ImageSegData Interp SegAccuracy MatWrite MatRead DenseCRF DomainTransform UniqueLabel interp_param
     seg_accuracy_param mat_write_param mat_read_param dense_crf_param domain_transform_param
@@ -179,6 +184,8 @@ def _either(forks: Sequence[str]) -> str:
 
 def fork_of(name: str) -> str:
     """The forks that a layer type, or the name of a field or enum value, is from; '' if none is known."""
+    if name in BVLC_TYPES:
+        return ""
     words = [word for word in _KNOWN if word.split("/")[0].rpartition(".")[2] == name]
     return next(iter(forks_of(words[:1])), "")
 

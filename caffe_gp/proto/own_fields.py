@@ -61,6 +61,11 @@ def value(layer: Any, name: str) -> Any:
     return layer.Extensions[_FIELDS[name]]
 
 
+def of(layer: Any) -> list[str]:
+    """The fields that a LayerParameter has of those that were added."""
+    return [field.name for field, _ in layer.ListFields() if field.is_extension]
+
+
 def bracketed(text: str) -> str:
     """A prototxt as protobuf reads it."""
     if not any(name in text for name in _FIELDS):

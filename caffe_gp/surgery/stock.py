@@ -7,6 +7,7 @@ from typing import Any, Sequence
 from caffe_gp.errors import NetError
 from caffe_gp.proto import forks as known
 from caffe_gp.proto import messages as pb
+from caffe_gp.proto import own_fields
 from caffe_gp.proto.batch_norm import BLOBS, SMALLEST_EPS, STATISTICS, has_scale_and_bias
 from caffe_gp.surgery import forks
 from caffe_gp.surgery.layers import free_name
@@ -28,7 +29,7 @@ def make_stock(net: Any, changes: list[str]) -> dict[str, str]:
         if layer.type == "BatchNorm" and has_scale_and_bias(layer.batch_norm_param):
             layers.append(_split(layer, [*layers, *net.layer], changes))
             parts[layers[-1].name] = layer.name
-        elif layer.type not in known.BVLC_TYPES:
+        elif known.fork_of(layer.type) or own_fields.of(layer):  # of other types, Caffe says so itself
             raise NetError(
                 f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
                 "run this net with engine 'torch', or cut it below that layer with score="

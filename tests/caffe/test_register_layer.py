@@ -71,6 +71,11 @@ def test_the_documented_layer_computes(documented, tmp_path):
 
 def test_guided_perturbations_go_through_it(documented, tmp_path):
     net = engines.load_net(file(tmp_path))
+    random = np.random.RandomState(0)
+    for blobs in net.net.params.values():
+        for blob in blobs:
+            blob.data[...] = 0.4 * random.randn(*blob.data.shape)
+    net.net.params[net.prepared.probe][0].data[...] = 0
     image = np.random.RandomState(1).randn(1, 3, 8, 6).astype(np.float32)
     result = GuidedPerturbation(net)(image, [0.0, 0.01], keep_probabilities=True)
     blobs = net.net.blobs
