@@ -186,7 +186,7 @@ def fork_of(name: str) -> str:
     """The forks that a layer type, or the name of a field or enum value, is from; '' if none is known."""
     if name in BVLC_TYPES:
         return ""
-    words = [word for word in _KNOWN if word.split("/")[0].rpartition(".")[2] == name]
+    words = sorted(word for word in _KNOWN if word.split("/")[0].rpartition(".")[2] == name)
     return next(iter(forks_of(words[:1])), "")
 
 

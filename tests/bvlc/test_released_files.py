@@ -126,7 +126,10 @@ SAYINGS = {
         ["DataError", "layer 'data' (DenseImageData)", "cannot open the list ENet/dataset/train_fine"],
         ["loads and runs", "(1, 19, 512, 1024)"],
     ],
-    "mobilenet_yolov3_lite_train.prototxt": [["PrototxtError", ":20:5:", "'resize_param'", "SSD"]] * 2,
+    "mobilenet_yolov3_lite_train.prototxt": [
+        ["UnknownLayerTypeError", "'YoloSegLoss' has the unknown type 'YoloSeg'", "MobileNet-YOLO"],
+        ["NetError", "which blob holds the class scores?", "a layer of type YoloSeg"],
+    ],
     "enet_deploy_final.prototxt": [["loads"]],
     "mobilenet_yolov3_lite_deploy.prototxt": [["loads"]],
     "cifar10_full_solver.prototxt": [["SGD", "max_iter 60000"], ["snapshot prefix"]],
@@ -135,7 +138,10 @@ SAYINGS = {
     "lenet_consolidated_solver.prototxt": [["SGD", "max_iter 10000"], ["snapshot prefix"]],
     "enet_solver_encoder.prototxt": [["Adam", "multistep"], ["snapshot prefix"]],
     "enet_solver_encoder decoder.prototxt": [["Adam", "multistep"], ["snapshot prefix"]],
-    "mobilenet_yolov3_lite_solver.prototxt": [["PrototxtError", ":24:1:", "'eval_type'", "SSD"]] * 2,
+    "mobilenet_yolov3_lite_solver.prototxt": [
+        ["RMSProp", "multistep", "max_iter 50000"],
+        ["PrototxtError", "eval_type is a field of SSD", "changes how it trains"],
+    ],
     "compressed_SqueezeNet.net": [
         ["PrototxtError", "binary file"],
         ["WeightsError", "compressed_SqueezeNet.net"],

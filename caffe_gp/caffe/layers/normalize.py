@@ -29,6 +29,7 @@ class NormalizeLayer(Layer):
     exact_num_top = 1
     reshapes_by_shape = True
     copies = 1
+    not_derivative = "with a scale a channel"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         param = self.layer_param.norm_param
