@@ -111,6 +111,7 @@ def test_roi_pooling_takes_any_number_of_regions():
     run.bottom[0].reshape(1, 2, 0, 6)
     run.forward()
     assert not run.data[0].any()
+    assert run.backward([np.ones((1, 2, 2, 2))])[0].size == 0
 
 
 def test_roi_pooling_of_a_real_size():

@@ -173,7 +173,7 @@ class ROIPoolingLayer(_RegionLayer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
             bottom[1].zero_diff()
-        if not propagate_down[0]:
+        if not propagate_down[0] or not bottom[0].count:
             return
         dy, index = top[0].diff_tensor.permute(0, 2, 3, 1), self._index
         if index is None or index.shape != dy.shape:
