@@ -187,7 +187,7 @@ def _upsample(site: Site) -> Written:
         return _module("Upsample", scale_factor=int(max(times)), mode="nearest")
     size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
     scale = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale, param.scale)
-    made = _own(modules.Unpool, size, scale, (param.pad_out_h, param.pad_out_w))
+    made = _own(modules.Unpool, size, scale, (int(param.pad_out_h), int(param.pad_out_w)))
     made.call = "{m}({0}, {1})"
     return made
 
@@ -465,7 +465,7 @@ def _batch_norm(site: Site) -> Written:
     if len(site.blobs) != 3:
         raise NotMapped(f"{len(site.blobs)} blobs; expected 3")
     if param.HasField("use_global_stats") and not param.use_global_stats:
-        return _normalised(site, param.eps, {}, affine=False, track_running_stats=False)
+        return _own(modules.BatchStatistics, param.eps)
     divisor = site.blobs[2].reshape(())
     factor = 1 / divisor if divisor else divisor
     mean, variance = (blob.reshape(-1) * factor for blob in site.blobs[:2])

@@ -73,6 +73,19 @@ class MVN(nn.Module):
         return y
 
 
+class BatchStatistics(nn.Module):
+    """Normalise each channel by the mean and variance that it has in this batch."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        axes = [0, *range(2, x.dim())]
+        y = x - x.mean(axes, keepdim=True)
+        return y / ((y * y).mean(axes, keepdim=True) + self.eps).sqrt()
+
+
 class MaxPoolWithMask(nn.MaxPool2d):
     """Maxima, and where in its plane each was: y * W + x."""
 
