@@ -40,7 +40,7 @@ def examples_of(net: Any, source: Source, first: list[np.ndarray], scale: float)
     """``first``, and a second one of another shape if the net has one input and takes it so."""
     found = Examples([first], [_computed(net, source, first)], {})
     for axes in ({0: "N", 2: "H", 3: "W"}, {0: "N"}, {2: "H", 3: "W"}):
-        if len(first) > 1 or max(axes) >= first[0].ndim:
+        if len(first) > 1 or max(axes) >= first[0].ndim or source.fixed.intersection(axes):
             continue
         shape = tuple(
             n + (1 if i == 0 else _LARGER) if i in axes else n for i, n in enumerate(first[0].shape)

@@ -11,6 +11,7 @@ import torch
 from caffe_gp.export import modules
 from caffe_gp.export.names import called, literal
 from caffe_gp.proto import messages as pb
+from caffe_gp.proto.batch_norm import SMALLEST_EPS, STATISTICS, has_scale_and_bias
 
 Shape = Sequence[int]
 
@@ -27,6 +28,7 @@ class Site:
     layer    the embedded Caffe's, set up: what it found no fault with is not checked again here
     bottoms, tops   shapes
     blobs    its parameters
+    compute  what it makes of its bottoms' shapes, for layers that need no more
     """
 
     param: Any
@@ -34,6 +36,7 @@ class Site:
     bottoms: list[Shape]
     tops: list[Shape]
     blobs: list[torch.Tensor]
+    compute: Callable[[], torch.Tensor]
 
     def axis(self, axis: int) -> int:
         """Counted from the front."""
@@ -48,12 +51,14 @@ class Written:
     module   source that makes its module; '' where it needs none
     state    the module's parameters, by their names in it
     helper   class of ``modules`` that the module is of
+    fixes    axes of the net's input along which it is right for the exported size only
     """
 
     call: str
     module: str = ""
     state: dict[str, torch.Tensor] = field(default_factory=dict)
     helper: type | None = None
+    fixes: tuple[int, ...] = ()
 
 
 WRITERS: dict[str, Callable[[Site], Written]] = {}
@@ -170,24 +175,36 @@ def _pooling(site: Site) -> Written:
     named: dict[str, Any] = {"padding": pad} if any(pad) else {}
     if not rounds_down:
         named["ceil_mode"] = True
-    if average:
-        return _module("AvgPool2d", kernel, stride, **named)
     if len(site.tops) > 1:
-        return _own(modules.MaxPoolWithMask, kernel, stride, **named)
-    return _module("MaxPool2d", kernel, stride, **named)
+        made = _own(modules.MaxPoolWithMask, kernel, stride, **named)
+    else:
+        made = _module("AvgPool2d" if average else "MaxPool2d", kernel, stride, **named)
+    if any(s > k for s, k in zip(stride, kernel)):
+        made.fixes = (2, 3)  # of other sizes the last windows may lie outside
+    return made
 
 
 @_writes("Upsample")
 def _upsample(site: Site) -> Written:
     param = site.param.upsample_param
     if len(site.bottoms) == 1:
-        times = {top / bottom for top, bottom in zip(site.tops[0][2:], site.bottoms[0][2:])}
-        if len(times) > 1 or not max(times).is_integer():
-            raise NotMapped(f"it enlarges by {sorted(times)}; expected one whole number")
-        return _module("Upsample", scale_factor=int(max(times)), mode="nearest")
+        times = tuple(top // bottom for top, bottom in zip(site.tops[0][2:], site.bottoms[0][2:]))
+        return _module("Upsample", scale_factor=times, mode="nearest")
     size = (param.upsample_h, param.upsample_w) if param.HasField("upsample_h") else None
     scale = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale, param.scale)
     made = _own(modules.Unpool, size, scale, (int(param.pad_out_h), int(param.pad_out_w)))
+    made.call = "{m}({0}, {1})"
+    return made
+
+
+@_writes("Unpooling", "UnPooling")
+def _unpooling(site: Site) -> Written:
+    param = site.param.unpooling_param
+    if len(site.bottoms) == 1 or param.unpool != pb.UnpoolingParameter.MAX:
+        raise NotMapped("AVE, TILE or no mask; expected MAX and a mask")
+    if site.bottoms[0] != site.bottoms[1]:
+        raise NotMapped("a mask of more channels than the values have")
+    made = _own(modules.Unpool, tuple(site.tops[0][2:]), None, None)
     made.call = "{m}({0}, {1})"
     return made
 
@@ -216,6 +233,12 @@ def _prelu(site: Site) -> Written:
     return _module("PReLU", len(slopes), state={"weight": slopes})
 
 
+@_writes("ReLU6")
+def _relu6(site: Site) -> Written:
+    slope = site.param.relu6_param.negative_slope
+    return Written(f"F.leaky_relu({{0}}, {literal(slope)}).clamp(max=6)") if slope else _module("ReLU6")
+
+
 @_writes("ELU")
 def _elu(site: Site) -> Written:
     return _module("ELU", site.param.elu_param.alpha)
@@ -223,6 +246,8 @@ def _elu(site: Site) -> Written:
 
 @_writes("Dropout")
 def _dropout(site: Site) -> Written:
+    if site.param.dropout_param.sample_weights_test:
+        raise NotMapped("sample_weights_test: it draws random numbers")
     ratio = site.param.dropout_param.dropout_ratio
     return _module("Dropout", ratio) if 0 <= ratio <= 1 else Written("{0}")
 
@@ -231,7 +256,6 @@ for _type, _name in {
     "Sigmoid": "Sigmoid",
     "TanH": "Tanh",
     "BNLL": "Softplus",
-    "ReLU6": "ReLU6",
     "Mish": "Mish",
 }.items():
     WRITERS[_type] = lambda site, name=_name: _module(name)  # type: ignore[misc]
@@ -329,7 +353,9 @@ def _slice(site: Site) -> Written:
     axis = param.slice_dim if param.HasField("slice_dim") else site.axis(param.axis)
     if len(site.tops) == 1:
         return Written("{0}")
-    return Written(f"{{0}}.split({[top[axis] for top in site.tops]}, {axis})")
+    parts = [top[axis] for top in site.tops]
+    fixes = () if axis == 1 else (0,) if axis == 0 else (2, 3)
+    return Written(f"{{0}}.split({parts}, {axis})", fixes=fixes)
 
 
 @_writes("Split")
@@ -348,6 +374,13 @@ def _crop(site: Site) -> Written:
         for i, offset in enumerate(offsets, axis)
     ]
     return Written(f"{{0}}[{', '.join(window)}]" if axis < rank else "{0}")
+
+
+@_writes("CropCenter")
+def _crop_center(site: Site) -> Written:
+    cuts = site.param.crop_center_param.crop_size
+    window = [f"{cut}:{{0}}.shape[{i}] - {cut}" if cut else ":" for i, cut in enumerate(cuts)]
+    return Written(f"{{0}}[{', '.join(window)}]")
 
 
 @_writes("Tile")
@@ -384,6 +417,17 @@ def _permute(site: Site) -> Written:
     order = list(site.param.permute_param.order)
     order += [i for i in range(len(site.bottoms[0])) if i not in order]
     return Written(f"{{0}}.permute({', '.join(map(str, order))})")
+
+
+@_writes("ShuffleChannel")
+def _shuffle_channel(site: Site) -> Written:
+    return _own(modules.ShuffleChannel, site.param.shuffle_channel_param.group)
+
+
+@_writes("Reorg")
+def _reorg(site: Site) -> Written:
+    param = site.param.reorg_param
+    return _own(modules.Reorg, param.stride, param.reverse)
 
 
 # ---- factors, sums and statistics
@@ -448,6 +492,23 @@ def _parameter(site: Site) -> Written:
     return made
 
 
+@_writes("PriorBox")
+def _prior_box(site: Site) -> Written:
+    boxes = site.compute().clone()
+    made = _own(modules.Constant, tuple(boxes.shape), state={"value": boxes})
+    made.call, made.fixes = "{m}()", (2, 3)
+    return made
+
+
+@_writes("Normalize")
+def _normalize(site: Site) -> Written:
+    param, scale = site.param.norm_param, site.blobs[0]
+    rank = len(site.bottoms[0])
+    scale = scale.reshape(1, -1, *(1,) * (rank - 2)) if scale.dim() else scale
+    axes = tuple(range(1, rank)) if param.across_spatial else (1,)
+    return _own(modules.Normalize, tuple(scale.shape), axes, param.eps, state={"weight": scale})
+
+
 def _normalised(site: Site, eps: float, state: dict[str, torch.Tensor], **named: Any) -> Written:
     """A BatchNorm of torch.nn."""
     rank, channels = len(site.bottoms[0]), site.bottoms[0][1]
@@ -462,14 +523,33 @@ def _normalised(site: Site, eps: float, state: dict[str, torch.Tensor], **named:
 @_writes("BatchNorm")
 def _batch_norm(site: Site) -> Written:
     param = site.param.batch_norm_param
-    if len(site.blobs) != 3:
-        raise NotMapped(f"{len(site.blobs)} blobs; expected 3")
-    if param.HasField("use_global_stats") and not param.use_global_stats:
+    has_own = has_scale_and_bias(param)
+    if param.HasField("use_global_stats") and not param.use_global_stats and not has_own:
         return _own(modules.BatchStatistics, param.eps)
     divisor = site.blobs[2].reshape(())
     factor = 1 / divisor if divisor else divisor
     mean, variance = (blob.reshape(-1) * factor for blob in site.blobs[:2])
-    return _normalised(site, param.eps, {"running_mean": mean, "running_var": variance}, affine=False)
+    state = {"running_mean": mean, "running_var": variance}
+    if not has_own:
+        return _normalised(site, param.eps, state, affine=False)
+    state["weight"], state["bias"] = (blob.reshape(-1) for blob in site.blobs[STATISTICS:])
+    return _normalised(site, max(param.eps, SMALLEST_EPS), state)
+
+
+@_writes("BN")
+def _bn(site: Site) -> Written:
+    param, (scale, shift, *statistics) = site.param.bn_param, site.blobs
+    if len(site.tops) > 1:
+        raise NotMapped("tops with the statistics of the batch")
+    if statistics:
+        mean, variance = (blob.reshape(-1) for blob in statistics)
+        state = {"running_mean": mean, "running_var": variance}
+        return _normalised(site, param.eps, {**state, "weight": scale.reshape(-1), "bias": shift.reshape(-1)})
+    state = {"weight": scale, "bias": shift}
+    made = _own(modules.Scale, tuple(scale.shape), True, state=state)
+    if param.bn_mode != pb.BNParameter.INFERENCE:
+        raise NotMapped("bn_mode: LEARN, which normalises by the statistics of the batch")
+    return made
 
 
 @_writes("LRN")

@@ -135,3 +135,43 @@ class Interp(nn.Module):
         if self.zoom is not None:
             n = n + (n - 1) * (self.zoom - 1)
         return n
+
+
+class Normalize(nn.Module):
+    """weight x / n, where n is the root of eps plus the sum of squares over the axes."""
+
+    def __init__(self, shape: Any, axes: Any, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.axes, self.eps = axes, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / ((x * x).sum(self.axes, keepdim=True) + self.eps).sqrt() * self.weight
+
+
+class ShuffleChannel(nn.Module):
+    """Of C channels in g groups, channel i of group j becomes channel i g + j."""
+
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(1, (self.group, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class Reorg(nn.Module):
+    """Blocks of pixels to channels in darknet's order; ``reverse``: channels to blocks."""
+
+    def __init__(self, stride: int, reverse: bool) -> None:
+        super().__init__()
+        self.stride, self.reverse = stride, reverse
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        s = self.stride
+        n, c, height, width = x.shape
+        if self.reverse:
+            y = x.reshape(n, s, s, c // s**2, height, width).permute(0, 3, 4, 1, 5, 2)
+            return y.reshape(n, c // s**2, height * s, width * s)
+        y = x.reshape(n, c // s**2, height, s, width, s).permute(0, 3, 5, 1, 2, 4)
+        return y.reshape(n, c * s**2, height // s, width // s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Iterator, Sequence
 
 import torch
@@ -26,6 +27,7 @@ class Source:
     state   the state dict of its Net
     scores  module that makes probabilities of an output -> blob that it reads: probabilities that are 0 and 1
             tell little of what they were made from
+    fixed   axes of the inputs along which it is right for the exported size only
     """
 
     text: str
@@ -33,6 +35,7 @@ class Source:
     outputs: list[str]
     state: dict[str, torch.Tensor]
     scores: dict[str, str]
+    fixed: set[int]
 
 
 def source_of(net: Any, param: Any, ends: Sequence[str]) -> Source:
@@ -54,6 +57,7 @@ def source_of(net: Any, param: Any, ends: Sequence[str]) -> Source:
     renamed: dict[str, str] = {}
     shared: dict[Any, str] = {}  # module of the layer that had these parameters first
     scores: dict[str, str] = {}
+    fixed: set[int] = set()
     missing = []
     for layer, site in _sites(net, param):
         if layer.type == "Input":
@@ -62,7 +66,9 @@ def source_of(net: Any, param: Any, ends: Sequence[str]) -> Source:
             written = write(site)
         except NotMapped as error:
             missing.append((layer, str(error)))
+        if missing:
             continue
+        fixed.update(written.fixes)
         bottoms = [of_blob[blob] for blob in layer.bottom]
         for top in layer.top:
             if top not in of_blob:
@@ -112,7 +118,7 @@ def source_of(net: Any, param: Any, ends: Sequence[str]) -> Source:
         arguments=arguments,
         body="\n".join(f"        {line}" for line in [*body, f"return {returned}"]),
     )
-    return Source(text, inputs, list(ends), _apart(state), scores)
+    return Source(text, inputs, list(ends), _apart(state), scores, fixed)
 
 
 def _apart(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -138,7 +144,16 @@ def _sites(net: Any, param: Any) -> Iterator[tuple[Any, Site]]:
             (i, one) for i, (one, name) in built if name == layer.name and one.layer_param.type == layer.type
         )
         bottoms, tops = ([blob.shape for blob in blobs] for blobs in (net._bottoms[i], net._tops[i]))
-        yield layer, Site(one.layer_param, one, bottoms, tops, [blob.data_tensor for blob in one.blobs])
+        compute = partial(_top_of, one, net._bottoms[i], net._tops[i])
+        yield (
+            layer,
+            Site(one.layer_param, one, bottoms, tops, [blob.data_tensor for blob in one.blobs], compute),
+        )
+
+
+def _top_of(layer: Any, bottoms: Any, tops: Any) -> torch.Tensor:
+    layer.forward(bottoms, tops)
+    return tops[0].data_tensor
 
 
 _FILE = '''"""A Caffe net as a PyTorch module, exported by caffe_gp {version}.
