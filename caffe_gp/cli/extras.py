@@ -13,6 +13,7 @@ EXTRAS = {
     "lmdb": ("lmdb",),
     "draw": ("pydot",),
     "completion": ("shtab",),
+    "export": ("safetensors", "onnx", "onnxruntime"),
 }
 
 

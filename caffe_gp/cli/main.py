@@ -23,6 +23,7 @@ COMMANDS = {
     "fetch": "get, check and list the released weights and the data sets",
     "train": "train a net by a Caffe solver file, or one of this project's nets again",
     "convert": "make a caffemodel of the weights of another framework",
+    "export": "write a net as a PyTorch module that needs no caffe_gp, or as ONNX",
     "inspect": "say what a prototxt or a weights file holds, and which known nets it fits",
     "prepare": "print a net's prototxt as it is prepared for guided perturbations",
     "submit": "label VOC2012's test images and pack what its evaluation server scores",

@@ -38,6 +38,24 @@ Options = Any
 def add_net(parser: argparse.ArgumentParser) -> None:
     """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --input, engine."""
     group = parser.add_argument_group("net")
+    add_files(group)
+    add_score(group)
+    add_state(group)
+    add_input(group)
+    add_defines(group)
+    add_allowed_modules(group)
+    add_max_memory(group)
+    add_engine(group)
+    group.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same label maps bit for bit run after run on one machine, GPUs too, where that is slower "
+        "(embedded Caffe; on the CPU it is so anyway, for one number of --threads)",
+    )
+
+
+def add_files(group: Options) -> None:
+    """--model, --list-models, --prototxt, --caffemodel, --allow-missing-weights."""
     group.add_argument(
         "--model",
         metavar="NAME",
@@ -51,19 +69,6 @@ def add_net(parser: argparse.ArgumentParser) -> None:
         "--allow-missing-weights",
         action="store_true",
         help="run a net of which the weights lack layers; these keep the values of their fillers",
-    )
-    add_score(group)
-    add_state(group)
-    add_input(group)
-    add_defines(group)
-    add_allowed_modules(group)
-    add_max_memory(group)
-    add_engine(group)
-    group.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="the same label maps bit for bit run after run on one machine, GPUs too, where that is slower "
-        "(embedded Caffe; on the CPU it is so anyway, for one number of --threads)",
     )
 
 

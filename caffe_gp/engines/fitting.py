@@ -51,7 +51,7 @@ def check_weights(path: str, params: Mapping[str, Any], prepared: Prepared, allo
         if name in params:
             _check_shapes(f"{path}: layer '{name}'", types[name].type, blobs, params[name])
     missing = [name for name in params if name not in stored and name != prepared.probe]
-    if len(missing) == len(params) - 1 and missing:
+    if len(missing) == len(params) - (prepared.probe in params) and missing:
         raise WeightsError(
             f"{path}: no layer in this file has the name of a layer of the net "
             f"({', '.join(missing[:5])}, ...): these are another net's weights"

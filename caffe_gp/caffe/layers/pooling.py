@@ -87,9 +87,14 @@ class PoolingLayer(Layer):
         for blob in top:
             blob.reshape(n, c, *self._out)
 
+    @property
+    def geometry(self) -> Geometry:
+        """Of the windows; a global one's kernel is the image."""
+        return Geometry(self._kernel, self._stride, self._pad)
+
     def reached(self, window: Window, top: Blob) -> Window:
         """Of the windows those that overlap this part of the images."""
-        return Geometry(self._kernel, self._stride, self._pad).reached(window, self._out)
+        return self.geometry.reached(window, self._out)
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
@@ -112,9 +117,8 @@ class PoolingLayer(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self._index: torch.Tensor | None = None
         if self._is_fast(bottom, top):
-            geometry = Geometry(self._kernel, self._stride, self._pad)
-            if self._fast is None or self._fast.geometry != geometry:
-                self._fast = MaxPooling(geometry)
+            if self._fast is None or self._fast.geometry != self.geometry:
+                self._fast = MaxPooling(self.geometry)
             self._fast.forward(bottom[0], top[0], self.window)
             return
         self._fast = None
