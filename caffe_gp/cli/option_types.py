@@ -8,9 +8,20 @@ import re
 from typing import Any
 
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.feeding import MEAN_SUFFIXES
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.images.inputs import read_array
+
+
+def number_or_auto(text: str) -> float | str:
+    """A finite number, or 'auto'."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {AUTO}") from None
 
 
 def mean(text: str) -> tuple[float, ...] | str:
