@@ -98,6 +98,14 @@ def number(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number above 0 and below 1."""
+    value = number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share, above 0 and below 1, found '{text}'")
+    return value
+
+
 def factor(text: str) -> float:
     """A finite number other than 0."""
     value = number(text)

@@ -223,7 +223,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--eps-share",
-        type=option_types.number,
+        type=option_types.share,
         default=SHARE,
         metavar="S",
         help="of --eps auto: the share of the confidence gap that the step is to close",
@@ -432,7 +432,10 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     for needed in ("prototxt", "caffemodel"):
         if needed not in options:
             raise UsageError(f"without --model, --{needed} is needed (--list-models prints the models)")
-    return kind(**{"eps": AUTO, **options})
+    settings = kind(**{"eps": AUTO, **options})
+    if settings.eps == AUTO:
+        settings.prepare()  # a net that cannot be read is told before any folder is made
+    return settings
 
 
 def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Result:

@@ -29,7 +29,7 @@ _FACTOR = 4.0
 _FURTHER = 3  # values more where the sweep holds no answer
 _MOST_SWEEPS = 5
 _MOST_ROUNDS = 5
-_TOLERANCE = 0.01  # of the share that is closed
+_TOLERANCE = 0.04  # of the share that is to be closed
 _LEAST_GAP = 1e-6  # a net that is this sure has nothing to gain
 _LEAST_RISE = 0.01  # of the gap: less is no answer to the step
 # Where the confidence never rises so far, this share of its highest rise is taken: on the nets that were
@@ -172,7 +172,7 @@ class _Search:
         for _ in range(_MOST_ROUNDS):
             eps, closed = self.values()
             at = int(np.argmax(closed >= aim))
-            if at == 0 or abs(closed[at - 1 : at + 1] - aim).min() <= _TOLERANCE:
+            if at == 0 or abs(closed[at - 1 : at + 1] - aim).min() <= _TOLERANCE * aim:
                 break
             (low, high), (below, above) = eps[at - 1 : at + 1], closed[at - 1 : at + 1]
             before = len(eps)
