@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_method(parser)
     group = parser.add_argument_group("output")
     options.add_crf(group)
+    options.add_switch(group)
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
     options.add_save(group, ())
     options.add_quiet(group)
@@ -59,15 +60,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate what the folder does not hold yet; print the table."""
-    settings = _settings(options.given(args))
+    settings = settings_of(options.given(args))
     options.check_output(settings.out)
     run = options.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(printable(table(run)))
 
 
-def _settings(given: dict[str, Any]) -> Evaluation:
-    """DataError or WeightsError where files have to be fetched first."""
+def settings_of(given: dict[str, Any]) -> Evaluation:
+    """The evaluation that options ask for. DataError or WeightsError where files have to be fetched first."""
     data = segmentation.get(given.pop("data"), given.pop("data_folder", None))
     if "ids" in given:
         data = data.listed(given.pop("ids"))

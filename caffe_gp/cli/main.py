@@ -17,6 +17,7 @@ from caffe_gp.errors import did_you_mean
 COMMANDS = {
     "run": "label images with a Caffe net, before and after guided perturbations",
     "evaluate": "score a net on a set of images with ground truth, before and after",
+    "tune": "find the eps with the highest mean IU on labelled images",
     "classify": "classify a test set, before and after perturbations towards neighbours' classes",
     "demo": "measure and show guided perturbations on the built-in digit scenes: about 3 minutes",
     "reproduce": "the paper's tables and figures, by name, beside the paper's own numbers",

@@ -8,9 +8,20 @@ import re
 from typing import Any
 
 from caffe_gp.errors import DataError, did_you_mean
+from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.feeding import MEAN_SUFFIXES
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.images.inputs import read_array
+
+
+def number_or_auto(text: str) -> float | str:
+    """A finite number, or 'auto'."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return number(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {AUTO}") from None
 
 
 def mean(text: str) -> tuple[float, ...] | str:
@@ -84,6 +95,14 @@ def number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"expected a number, found '{text}'")
+    return value
+
+
+def share(text: str) -> float:
+    """A number above 0 and below 1."""
+    value = number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a share, above 0 and below 1, found '{text}'")
     return value
 
 

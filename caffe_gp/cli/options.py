@@ -12,6 +12,7 @@ from caffe_gp import engines
 from caffe_gp.cli import option_types
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import CaffeGPError, UsageError
+from caffe_gp.evaluation.choose_eps import AUTO, IMAGES, SHARE
 from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
@@ -21,8 +22,6 @@ from caffe_gp.models import zoo
 
 _MAX_BYTES = "CAFFE_GP_MAX_BYTES"  # which the embedded Caffe reads
 _PROBE = 1 << 12  # bytes that a folder must take
-# Grey levels to try where no eps is known.
-SWEEP = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RESUMES = "The same command resumes where this one stopped."
 
 Given = TypeVar("Given", bound=NetSettings)
@@ -221,11 +220,25 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("method")
     group.add_argument(
         "--eps",
-        type=option_types.number,
+        type=option_types.number_or_auto,
         nargs="+",
         metavar="E",
-        help="step sizes, in units of the blob (grey levels at the input); several cost one backward "
-        "(default: the model's)",
+        help="step sizes, in units of the blob (grey levels at the input); several cost one backward. auto: "
+        "chosen without labels, docs/choosing_eps.md (default: the model's at the input, else auto)",
+    )
+    group.add_argument(
+        "--eps-share",
+        type=option_types.share,
+        default=SHARE,
+        metavar="S",
+        help="of --eps auto: the share of the confidence gap that the step is to close",
+    )
+    group.add_argument(
+        "--eps-images",
+        type=option_types.count,
+        default=IMAGES,
+        metavar="N",
+        help="of --eps auto: it is chosen on the first N images of the run",
     )
     add_blob(group)
     group.add_argument("--encoding", choices=ENCODINGS, default="onehot", help="label encoding")
@@ -330,6 +343,15 @@ def add_save(group: Options, default: Sequence[str]) -> None:
     )
 
 
+def add_switch(group: Options) -> None:
+    """--switch."""
+    group.add_argument(
+        "--switch",
+        action="store_true",
+        help="score as well, at each pixel, the label of the surer of both passes",
+    )
+
+
 def add_crf(group: Options) -> None:
     """--crf."""
     group.add_argument(
@@ -388,6 +410,10 @@ def add_quiet(group: Options) -> None:
 def given(args: argparse.Namespace) -> dict[str, Any]:
     """The options that were given or have a default, by name."""
     found = {name: value for name, value in vars(args).items() if value is not None}
+    if AUTO in found.get("eps", ()):
+        if len(found["eps"]) > 1:
+            raise UsageError("--eps auto chooses one step: give it alone, or give numbers")
+        found["eps"] = AUTO
     if found.get("crf") == "none":
         del found["crf"]
     if "save" in found:
@@ -407,33 +433,14 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     fetched first.
     """
     if "model" in options:
-        name = options.pop("model")
-        model = zoo.get(name)
-        if "eps" not in options and model.eps is None:
-            sweep = _sweep(options["blob"], options.get("scale", model.feed.scale))
-            raise UsageError(
-                f"model '{name}' has no eps of its own ({model.eps_source}): give --eps; {sweep}"
-            )
-        return kind.of_model(name, **options)
+        return kind.of_model(options.pop("model"), **options)
     for needed in ("prototxt", "caffemodel"):
         if needed not in options:
             raise UsageError(f"without --model, --{needed} is needed (--list-models prints the models)")
-    if "eps" not in options:
-        scale = kind(**options, eps=[1.0]).prepare()[1].scale
-        raise UsageError(f"without --model, --eps is needed: {_sweep(options['blob'], scale)}")
-    return kind(**options)
-
-
-def _sweep(blob: str, scale: float) -> str:
-    """Steps to try at a blob, in words; ``scale`` of the images."""
-    if blob != "data":
-        steps = "0.001 0.01 0.1 1 10"
-        return f"in units of blob '{blob}'; several cost one backward pass, so try --eps {steps}"
-    steps = " ".join(f"{level * scale:.3g}" for level in SWEEP)
-    return (
-        f"several cost one backward pass, so try --eps {steps} ({SWEEP[0]:g} to {SWEEP[-1]:g} grey levels, "
-        f"for images that are multiplied by {scale:.6g})"
-    )
+    settings = kind(**{"eps": AUTO, **options})
+    if settings.eps == AUTO:
+        settings.prepare()  # a net that cannot be read is told before any folder is made
+    return settings
 
 
 def on_engine(engine: str, function: Callable[..., Result], *args: Any) -> Result:

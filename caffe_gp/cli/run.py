@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", required=True, metavar="DIR", help="folder for results.json and pictures")
     options.add_save(group, images.ImageRun.save)
     options.add_crf(group)
+    options.add_switch(group)
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
     options.add_quiet(group)
     options.add_work(parser)

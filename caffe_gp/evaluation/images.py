@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from caffe_gp.errors import DataError
+from caffe_gp.evaluation.choose_eps import IMAGES, SHARE
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.evaluation.settings import RunSettings, required
@@ -22,7 +23,7 @@ class ImageRun(RunSettings):
     images    files, folders and lists; labels: folder of the ground truth
     save      any of ``image_outputs.SAVE_CHOICES``
     palette   file with the colours of label maps
-    crf, label_255   as for an ``Evaluation``
+    crf, label_255, eps_share, eps_images, switch   as for an ``Evaluation``
     """
 
     images: list[str] = field(default_factory=required)
@@ -31,6 +32,9 @@ class ImageRun(RunSettings):
     save: tuple[str, ...] = ("labels", "overlay", "changed", "panel")
     crf: Any = None
     label_255: int | str | None = None
+    eps_share: float = SHARE
+    eps_images: int = IMAGES
+    switch: bool = False
 
     def evaluation(self) -> Evaluation:
         """The same as an evaluation of these files. DataError for images and labels that are not there."""
@@ -39,7 +43,8 @@ class ImageRun(RunSettings):
         data = ImageFiles.of(find_images(self.images), self.labels)
         palette = read_palette(self.palette) if self.palette else None
         given = {one.name: getattr(self, one.name) for one in fields(RunSettings)}
-        own = {name: getattr(self, name) for name in ("save", "crf", "label_255")}
+        names = ("save", "crf", "label_255", "eps_share", "eps_images", "switch")
+        own = {name: getattr(self, name) for name in names}
         return Evaluation(**given, **own, data=data, palette=palette)
 
 

@@ -122,11 +122,17 @@ class Labeller:
 
     def maps(self, result: GPResult, i: int, canvas: Canvas) -> list[np.ndarray]:
         """Label maps of image ``i`` in its own pixels: base, then for every eps (or just class numbers)."""
-        maps = [labels[i] for labels in [result.base_labels, *result.labels]]
-        if result.base_labels.ndim == 3:
-            placing = self.net.prepared.placing
-            maps = [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
-        return maps
+        return self._in_image([labels[i] for labels in [result.base_labels, *result.labels]], canvas)
+
+    def switched_maps(self, result: GPResult, i: int, canvas: Canvas) -> list[np.ndarray]:
+        """For every eps, the label of the surer of both passes at each pixel."""
+        return self._in_image([labels[i] for labels in result.switched_labels], canvas)
+
+    def _in_image(self, maps: Sequence[np.ndarray], canvas: Canvas) -> list[np.ndarray]:
+        if maps[0].ndim != 2:
+            return list(maps)
+        placing = self.net.prepared.placing
+        return [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
 
 
 def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, classes: int) -> dict[str, Any]:

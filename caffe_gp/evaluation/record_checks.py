@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Mapping, Sequence
 
 from caffe_gp.errors import quoted
+from caffe_gp.evaluation.calibration import check_sums
 from caffe_gp.evaluation.confusion import IGNORE
 from caffe_gp.files.fields import MOST, integer, items, mapping, need, number, sha256, text
 from caffe_gp.runs.records import Schema
@@ -65,6 +66,21 @@ def _check_image_head(head: Mapping[str, Any]) -> None:
         _check_names(head["class_names"], "class_names", classes)
     need(isinstance(head.get("background_counts"), bool), "background_counts: expected true or false")
     _check_made(head, _ORIGIN)
+    if "eps_choice" in head["made"]:
+        _check_choice(head["made"]["eps_choice"])
+
+
+def _check_choice(value: Any) -> None:
+    """How eps was chosen without labels."""
+    choice = mapping(value, "eps_choice")
+    for name in ("eps", "gap_closed", "share", "base_confidence"):
+        number(choice.get(name), f"eps_choice.{name}")
+    integer(choice.get("passes"), "eps_choice.passes", 1)
+    text(choice.get("note"), "eps_choice.note")
+    need(bool(_check_names(choice.get("images"), "eps_choice.images")), "eps_choice.images: none")
+    for point in items(choice.get("curve"), "eps_choice.curve"):
+        for name in ("eps", "confidence", "gap_closed"):
+            number(mapping(point, "eps_choice.curve").get(name), f"eps_choice.curve.{name}")
 
 
 def _check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
@@ -77,6 +93,7 @@ def _check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> N
         sha256(record["truth_sha256"], "truth_sha256")
     _check_files(record)
     _check_seconds(record)
+    _check_calibration(record, has_truth, classes)
     for suffix in ("", "_crf"):
         names = [f"base{suffix}", f"gp{suffix}"]
         if suffix and key.get("crf") is None:
@@ -90,6 +107,27 @@ def _check_image_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> N
             _check_counts(base, after, names, classes if has_truth else 0, pixels)
         for entry in () if suffix else (base, *after):
             number(entry.get("confidence"), "confidence", 0, 1 + _ROUNDING)
+    switched = "gp_switched" in record
+    need(
+        switched == (key.get("switch") is True and "label" not in record["base"]),
+        "gp_switched: expected where, and only where, the key has switch",
+    )
+    if switched:
+        name = "gp_switched"
+        after = [mapping(one, name) for one in items(record[name], name, len(key["eps"]))]
+        _check_counts(record["base"], after, ["base", name], classes if has_truth else 0, pixels)
+
+
+def _check_calibration(record: Mapping[str, Any], has_truth: bool, classes: int) -> None:
+    """Sums that records of earlier versions do not have."""
+    gp = record.get("gp")
+    entries = [record.get("base"), *(gp if isinstance(gp, list) else ())]
+    sums = [entry["calibration"] for entry in entries if isinstance(entry, dict) and "calibration" in entry]
+    need(len(sums) in (0, len(entries)), "calibration: expected before and at every eps, or nowhere")
+    counted = {check_sums(one, has_truth, classes) for one in sums}
+    need(len(counted) <= 1, "calibration.pixels: expected the same before and at every eps")
+    labels = any(isinstance(entry, dict) and "label" in entry for entry in entries)
+    need(not (sums and labels), "calibration: the net labels whole images")
 
 
 def _check_files(record: Mapping[str, Any]) -> None:

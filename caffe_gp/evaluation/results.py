@@ -17,8 +17,9 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError, quoted
+from caffe_gp.evaluation import calibration, choose_eps
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
-from caffe_gp.evaluation.confusion import ConfusionMatrix
+from caffe_gp.evaluation.confusion import ConfusionMatrix, class_iu
 from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import read_label_png
@@ -29,6 +30,11 @@ from caffe_gp.runs.task import Record
 
 # Beyond so many images the bootstrap draws groups of them: the same spread, in bounded memory.
 _BOOTSTRAP_GROUPS = 10_000
+
+_AT_ONCE = 1000  # images whose matrices are looked at together
+# Of the gains of single images, in points: the histogram's inner edges, and which quantiles are reported.
+_EDGES = (-10, -5, -2, -1, -0.5, -0.1, 0.1, 0.5, 1, 2, 5, 10)
+_QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 _OF_ALL_PARTS = ("model", "method", "preprocessing", "data", "engine")
 _OF_A_PART = ("date", "code_version", "command", "engine", "images")
@@ -48,6 +54,10 @@ class RunResults:
     base, after   (N, C, C) and (E, N, C, C) int64: each image's confusion matrix, before and after
     base_crf, after_crf   the same behind the CRF, or None
     changed, fixed, broken   (E, N) int64: pixels whose label changed; that became right; that became wrong
+    has_switched  whether the labels of the surer of both passes were scored too
+    calibration   1 + E lists, base first, of each image's ``calibration.sums_of``; none where records are of
+                  an earlier version: without_calibration of them
+    eps_choice    how eps was chosen where that was without labels: ``EpsChoice.record()``; else None
     confidence    (1 + E, N) float64: mean of the largest probability of an image's pixels, base first
     seconds       by step ('forward', 'backward', ...): (N,) float64
     origin        dict: ``results.json`` and ``provenance.json`` in one
@@ -72,6 +82,16 @@ class RunResults:
             per_eps_crf = [[record["gp_crf"][k] for record in records] for k in range(len(self.eps))]
             self._counts["base_crf"] = self._matrices([record["base_crf"] for record in records])
             self._counts["after_crf"] = [self._matrices(part) for part in per_eps_crf]
+        self.has_switched = "gp_switched" in records[0]
+        if self.has_switched:
+            per_eps_switched = [[one["gp_switched"][k] for one in records] for k in range(len(self.eps))]
+            self._counts["after_switched"] = [self._matrices(part) for part in per_eps_switched]
+        self.without_calibration = sum("calibration" not in entry for entry in base)
+        self.calibration: list[list[dict[str, Any]]] = []
+        if not self.without_calibration:
+            self.calibration = [[entry["calibration"] for entry in part] for part in [base, *per_eps]]
+        self.iterations = head["key"].get("iterations", 1)
+        self.eps_choice: dict[str, Any] | None = head["made"].get("eps_choice")
         self.changed, self.fixed, self.broken = (
             np.array([[entry.get(name, 0) for entry in part] for part in per_eps], np.int64)
             for name in ("changed_pixels", "fixed_pixels", "broken_pixels")
@@ -100,18 +120,21 @@ class RunResults:
         """Like ``after``, behind the CRF; None without."""
         return np.stack([self._dense(part) for part in self._counts["after_crf"]]) if self.has_crf else None
 
-    def at(self, eps: float, crf: bool = False) -> np.ndarray:
-        """(N, C, C) int64 at one eps. DataError for an eps that was not computed."""
-        return self._dense(self._at(eps, crf))
+    def at(self, eps: float, crf: bool = False, switched: bool = False) -> np.ndarray:
+        """(N, C, C) int64 at one eps. DataError for an eps that was not computed.
+
+        crf: behind the CRF; switched: of the surer of both passes at each pixel
+        """
+        return self._dense(self._at(eps, crf, switched))
 
     def label_map(self, item: str, eps: float | None = None) -> np.ndarray:
         """(H, W) uint8 labels of an image, before or at one eps; DataError if they were not asked for."""
         variant = "base" if eps is None else f"eps_{eps:g}"
         return read_label_png(self.folder / "labels" / variant / f"{item}.png")
 
-    def total(self, eps: float | None = None, crf: bool = False) -> ConfusionMatrix:
+    def total(self, eps: float | None = None, crf: bool = False, switched: bool = False) -> ConfusionMatrix:
         """The confusion matrix of the whole set: before the perturbation, or at one eps."""
-        counts = self._at(eps, crf)
+        counts = self._at(eps, crf, switched)
         out = ConfusionMatrix(self.classes)
         out.matrix += np.asarray(counts.sum(axis=0), np.int64).reshape(self.classes, self.classes)
         return out
@@ -120,14 +143,34 @@ class RunResults:
         """Mean IU and the other measures of the sum of (N, C, C) matrices."""
         return ConfusionMatrix.from_state(matrices.sum(axis=0)).measures()
 
-    def gain(self, eps: float, crf: bool = False, samples: int = 2000, level: float = 0.95) -> Gain:
+    def image_gains(self, eps: float) -> np.ndarray:
+        """(N,) float64: by how much each image's own mean IU rises at ``eps``; nan where none is."""
+        base, after, gains = self._at(None, False), self._at(eps, False), []
+        for first in range(0, len(self.ids), _AT_ONCE):
+            one, other = (self._dense(part[first : first + _AT_ONCE]) for part in (base, after))
+            counted = one.any(axis=(1, 2))
+            part = np.full(len(one), np.nan)
+            part[counted] = np.nanmean(class_iu(other[counted]), axis=1)
+            part[counted] -= np.nanmean(class_iu(one[counted]), axis=1)
+            gains.append(part)
+        return np.concatenate(gains)
+
+    def gain(
+        self,
+        eps: float,
+        crf: bool = False,
+        samples: int = 2000,
+        level: float = 0.95,
+        switched: bool = False,
+    ) -> Gain:
         """Gain in mean IU at ``eps`` over the base (``crf``: both behind the CRF), with its interval."""
         from scipy import sparse
 
         groups = min(len(self.ids), _BOOTSTRAP_GROUPS)
         of_image = np.arange(len(self.ids)) % groups
         select = sparse.csr_matrix((np.ones(len(self.ids), np.int64), (of_image, range(len(self.ids)))))
-        first, second = (self._dense(select @ self._at(value, crf)) for value in (None, eps))
+        pair = self._at(None, crf), self._at(eps, crf, switched)
+        first, second = (self._dense(select @ counts) for counts in pair)
         return paired_gain(first, second, samples=samples, level=level)
 
     @property
@@ -135,10 +178,12 @@ class RunResults:
         """What a reported number must say: settings, net, data, engine, code versions, machines."""
         return self._folder.reports()
 
-    def _at(self, eps: float | None, crf: bool) -> Any:
-        suffix = "_crf" if crf else ""
+    def _at(self, eps: float | None, crf: bool, switched: bool = False) -> Any:
+        suffix = "_switched" if switched else "_crf" if crf else ""
         if crf and not self.has_crf:
             raise DataError(f"{self.folder}: this run was without a CRF")
+        if switched and (crf or eps is None or not self.has_switched):
+            raise DataError(f"{self.folder}: labels were not switched in this run, at these settings")
         if eps is None:
             return self._counts[f"base{suffix}"]
         if float(eps) not in self.eps:
@@ -175,7 +220,8 @@ def read_run(folder: Path | str) -> RunResults:
     ordered = in_order(run, parts)
     found = RunResults(run, parts[0][0], ordered)
     if run.is_reported():
-        check_reported(run, ordered, _about(found, parts, ordered))
+        chosen = {} if found.eps_choice is None else {"eps_choice": found.eps_choice}
+        check_reported(run, ordered, {**_about(found, parts, ordered), **chosen})
     return found
 
 
@@ -249,6 +295,8 @@ def write_reports(folder: RunFolder, kind: str, parts: Sequence[Part]) -> RunRes
         "records_sha256": digest(ordered),
         "summary": _summary(run),
     }
+    if run.eps_choice is not None:
+        results["eps_choice"] = run.eps_choice
     if kind == "images":
         results["records"] = [_with_eps(record, run.eps) for record in ordered]
     folder.write_reports(results, _about(run, parts, ordered))
@@ -300,26 +348,50 @@ def _with_eps(record: Record, eps: Sequence[float]) -> Record:
 def _summary(run: RunResults) -> dict[str, Any]:
     rows = []
     for k, eps in enumerate(run.eps):
-        row = {"eps": eps, **_scores(run, k + 1, eps, False)}
+        row = {"eps": eps, "passes": 1 + 2 * run.iterations, **_scores(run, k + 1, eps, False)}
         if run.labels_pixels:
             row["changed_pixels"] = int(run.changed[k].sum()) / int(run.sizes.prod(axis=1).sum())
         if "mean_iu" in row:
             row["gain"] = run.gain(eps).points()
+            row["image_gains"] = _spread(100 * run.image_gains(eps))
             row["fixed_pixels"], row["broken_pixels"] = int(run.fixed[k].sum()), int(run.broken[k].sum())
+        if run.has_switched:
+            row["switched"] = _scores(run, None, eps, False, True)
+            if "mean_iu" in row["switched"]:
+                row["switched"]["gain"] = run.gain(eps, switched=True).points()
         if run.has_crf:
             row["crf"] = _scores(run, None, eps, True)
             if "mean_iu" in row["crf"]:
                 row["crf"]["gain"] = run.gain(eps, crf=True).points()
         rows.append(row)
-    base = _scores(run, 0, None, False)
+    base = {"passes": 1, **_scores(run, 0, None, False)}
     if run.has_crf:
         base["crf"] = _scores(run, None, None, True)
     return {"base": base, "gp": rows}
 
 
-def _scores(run: RunResults, row: int | None, eps: float | None, crf: bool) -> dict[str, Any]:
+def _spread(gains: np.ndarray) -> dict[str, Any]:
+    """Quantiles and a histogram of the gains of single images, in percentage points."""
+    counted = gains[~np.isnan(gains)]
+    edges = [-np.inf, *_EDGES, np.inf]
+    return {
+        "images": len(counted),
+        "better": float(np.mean(counted > 0)),
+        "worse": float(np.mean(counted < 0)),
+        "quantiles": {
+            f"{q:g}": float(value) for q, value in zip(_QUANTILES, np.quantile(counted, _QUANTILES))
+        },
+        "histogram": {"edges": list(_EDGES), "images": np.histogram(counted, edges)[0].tolist()},
+    }
+
+
+def _scores(
+    run: RunResults, row: int | None, eps: float | None, crf: bool, switched: bool = False
+) -> dict[str, Any]:
     scores: dict[str, Any] = {} if row is None else {"confidence": float(run.confidence[row].mean())}
-    total = run.total(eps, crf) if run.has_truth else None
+    if row is not None and run.calibration:
+        scores.update(calibration.measures(run.calibration[row]))
+    total = run.total(eps, crf, switched) if run.has_truth else None
     if total is not None and total.matrix.any():  # otherwise every pixel is void
         scores.update(total.measures())
         if not run.background_counts:
@@ -327,11 +399,16 @@ def _scores(run: RunResults, row: int | None, eps: float | None, crf: bool) -> d
     return scores
 
 
+_SHORT = {"expected_calibration_error": "ECE", "negative_log_likelihood": "NLL", "entropy": "entropy"}
+
+
 def table(run: RunResults) -> str:
     """Mean IU, pixel accuracy, gain with its 95 % interval and confidence of every eps, as lines of text."""
     summary = run.origin["summary"]
     rows = [("base", summary["base"]), *((f"GP, eps {row['eps']:g}", row) for row in summary["gp"])]
-    rows += [(f"{name} + CRF", row["crf"]) for name, row in rows if "crf" in row]
+    every = [(f"{name}, switched", row["switched"]) for name, row in rows if "switched" in row]
+    every += [(f"{name} + CRF", row["crf"]) for name, row in rows if "crf" in row]
+    rows += every
     lines = []
     for name, row in rows:
         parts = [f"{name:<24}"]
@@ -347,9 +424,29 @@ def table(run: RunResults) -> str:
             parts.append(f"changed {100 * row['changed_pixels']:.2f} % of the pixels")
         if "confidence" in row:
             parts.append(f"confidence {row['confidence']:.4f}")
+        parts += [f"{short} {row[name]:.4f}" for name, short in _SHORT.items() if name in row]
         lines.append("  ".join(parts))
     if run.has_truth and "mean_iu" not in summary["base"]:
         lines.append("mean IU is undefined: every pixel of the label maps is 255 (void)")
+    lines += [_image_line(row) for row in summary["gp"] if "image_gains" in row]
+    if run.without_calibration and run.labels_pixels and run.without_calibration < len(run.ids):
+        lines.append(
+            f"ECE, NLL and entropy: not in the records of {run.without_calibration} image(s), which an "
+            "earlier version computed; in an empty folder they are computed for all"
+        )
+    if run.eps_choice is not None:
+        lines.append(choose_eps.words(run.eps_choice))
+    lines.append(f"passes of the net an image: 1 for the base, {1 + 2 * run.iterations} for one eps")
     seconds = {kind.replace("_", " "): values.mean() for kind, values in run.seconds.items()}
     times = ", ".join(f"{kind} {value:.3f} s" for kind, value in seconds.items())
     return "\n".join([*lines, f"{len(run.ids)} image(s); each: {times}", f"more in {run.folder}"])
+
+
+def _image_line(row: dict[str, Any]) -> str:
+    """The gains of single images at one eps."""
+    gains = row["image_gains"]
+    low, middle, high = (gains["quantiles"][name] for name in ("0.05", "0.5", "0.95"))
+    return (
+        f"single images, eps {row['eps']:g}: mean IU {middle:+.2f} (median; 5 and 95 %: {low:+.2f} .. "
+        f"{high:+.2f}), better {100 * gains['better']:.0f} %, worse {100 * gains['worse']:.0f} %"
+    )

@@ -11,12 +11,25 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
 from caffe_gp.errors import DataError, UsageError, did_you_mean
 from caffe_gp.evaluation import results
+from caffe_gp.evaluation.choose_eps import (
+    AUTO,
+    SHARE,
+    EpsChoice,
+    WithoutLabels,
+    check_choice,
+    find_eps,
+    words,
+)
+from caffe_gp.evaluation.choose_eps import (
+    IMAGES as EPS_IMAGES,
+)
 from caffe_gp.evaluation.confusion import add_sparse
 from caffe_gp.evaluation.image_outputs import LEFT_OUT, SAVE_CHOICES, set_aside
 from caffe_gp.evaluation.labelled_images import LabelledImages, check_files, check_not_masks, hashes
@@ -47,6 +60,10 @@ class Evaluation(RunSettings):
     palette   (n, 3) uint8 RGB, the colours of label maps in pictures; None: VOC's
     label_255 what 255 is in ground truth: 'void', or the number of a class; None: void, but label maps of
               nothing besides 0 and 255 are refused
+    eps       'auto' has it chosen without labels: so that it closes ``eps_share`` of the confidence gap of
+              the first ``eps_images`` images (see ``choose_eps``)
+    eps_choice   how it was chosen; set by ``evaluate``
+    switch    score as well, at each pixel, the label of the surer of both passes
     """
 
     data: LabelledImages = field(default_factory=required)
@@ -54,8 +71,20 @@ class Evaluation(RunSettings):
     save: tuple[str, ...] = ()
     palette: np.ndarray | None = None
     label_255: int | str | None = None
+    eps_share: float = SHARE
+    eps_images: int = EPS_IMAGES
+    eps_choice: EpsChoice | None = None
+    switch: bool = False
 
     def check(self) -> None:
+        if self.eps == AUTO:
+            check_choice(self.eps_share, self.eps_images)
+            if self.encoding == "ground-truth":
+                raise UsageError(
+                    "eps 'auto' is chosen without labels, encoding 'ground-truth' needs them: give eps"
+                )
+            replace(self, eps=[1.0]).check()
+            return
         super().check()
         self.crf_settings()
         unknown = [kind for kind in self.save if kind not in SAVE_CHOICES]
@@ -67,6 +96,9 @@ class Evaluation(RunSettings):
             raise UsageError(f"label_255 is 'void' or the number of a class, found {self.label_255!r}")
         if not self.data.ids:
             raise DataError(f"set '{self.data.name}' holds no images")
+
+    def eps_source(self) -> str:
+        return super().eps_source() if self.eps_choice is None else "chosen without labels"
 
     def crf_settings(self) -> Any:
         """The CRF's parameters, a ``CRFSettings`` or None; UsageError for an unknown preset."""
@@ -99,6 +131,9 @@ def evaluate(
     settings = settings.with_workers()
     if settings.cluster is not None:
         settings = replace(settings, data=settings.data.absolute())
+    if settings.eps == AUTO:
+        choice = chosen_eps(settings, kind)
+        settings = replace(settings, eps=[choice.eps], eps_choice=choice)
     task = SegmentationTask.of(settings, kind)
     score = _RunningScore(settings.eps)
 
@@ -114,6 +149,30 @@ def evaluate(
         parts = folder.parts()
         _set_aside(folder, parts, settings.quiet)
         return results.write_reports(folder, kind, parts)
+
+
+def chosen_eps(settings: Evaluation, kind: str = "segmentation") -> EpsChoice:
+    """The eps that ``evaluate`` chooses for settings whose eps is 'auto'; their label maps are not read.
+
+    Every round of the search is a run of its own, in the folder 'choice' of the run, so that it resumes.
+    Raises what ``find_eps`` and ``evaluate`` do.
+    """
+    images = WithoutLabels.first(settings.data, settings.eps_images)
+    out = settings.out if settings.by_key else Path(settings.out) / "choice"
+    plain: dict[str, Any] = {"save": (), "crf": None, "label_255": None, "palette": None, "switch": False}
+    rounds = replace(settings, data=images, out=out, by_key=True, eps=[1.0], quiet=True, **plain)
+    if not settings.quiet:
+        say(f"  choosing eps on the first {len(images.ids)} image(s), without labels")
+
+    def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:
+        base, *after = evaluate(replace(rounds, eps=list(steps)), kind).confidence.mean(axis=1)
+        return base, after
+
+    found = find_eps(measure, settings.unit(), settings.eps_share)
+    found = replace(found, images=images.ids)
+    if not settings.quiet:
+        say(f"  {words(found.record())}")
+    return found
 
 
 def _set_aside(folder: RunFolder, parts: Sequence[Part], quiet: bool) -> None:
@@ -192,6 +251,8 @@ def _key(settings: Evaluation, kind: str) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "threads": settings.threads if settings.device == "cpu" else None,
     }
+    if settings.switch:
+        key["switch"] = True
     if isinstance(settings.label_255, int):
         key["label_255"] = settings.label_255
     if kind == "images":  # which ones they are is left open: more may be added to a run later

@@ -11,12 +11,14 @@ import numpy as np
 
 from caffe_gp import engines, provenance
 from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
+from caffe_gp.evaluation.calibration import sums_of
 from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.progress import say
@@ -76,7 +78,7 @@ class SegmentationWorker:
 
     def head(self) -> dict[str, Any]:
         """First line of this worker's file of records: the key and where the records come from."""
-        settings, classes = self._settings, self._labeller.classes
+        settings, classes, choice = self._settings, self._labeller.classes, self._settings.eps_choice
         return {
             "key": self._key,
             "classes": classes,
@@ -87,6 +89,7 @@ class SegmentationWorker:
                 "process": os.getpid(),
                 **self._resolved.origin(self._labeller.net),
                 "data": settings.data.describe(),
+                **({} if choice is None else {"eps_choice": choice.record()}),
             },
         }
 
@@ -116,8 +119,15 @@ class SegmentationWorker:
         self, batch: Batch, canvases: Sequence[Canvas], truths: Sequence[np.ndarray | None]
     ) -> list[Record]:
         crf = None if self._settings.crf is None else _BehindCRF(self._settings, self._labeller, canvases)
+        trust = _Trust(self._labeller, canvases, truths)
+
+        def watch(k: int, probabilities: np.ndarray) -> None:
+            for watcher in (trust, crf):
+                if watcher is not None:
+                    watcher(k, probabilities)
+
         keep = "probabilities" in self._settings.save
-        result = self._labeller.label(canvases, truths, keep_probabilities=keep, on_probabilities=crf)
+        result = self._labeller.label(canvases, truths, keep_probabilities=keep, on_probabilities=watch)
         if result.base_labels.ndim != 3 and self._kind == "segmentation":
             raise CaffeGPError("this net labels whole images; evaluations are of nets that label pixels")
         self._check_moved(result)
@@ -125,7 +135,7 @@ class SegmentationWorker:
         if said and not self._settings.quiet:
             say(f"  {said}")
         return [
-            self._record(item, canvas, truth, result, i, crf)
+            self._record(item, canvas, truth, result, i, crf, trust)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))
         ]
 
@@ -137,6 +147,7 @@ class SegmentationWorker:
         result: GPResult,
         i: int,
         crf: _BehindCRF | None,
+        trust: _Trust,
     ) -> Record:
         settings, classes = self._settings, self._labeller.classes
         height, width = canvas.image.shape[:2]
@@ -145,6 +156,8 @@ class SegmentationWorker:
         scores = [scores_of(labels, truth, maps[0], classes) for labels in maps]
         for entry, confidence in zip(scores, [result.base_confidence, *result.confidence]):
             entry["confidence"] = float(confidence[i].mean())
+        for entry, sums in zip(scores, trust.sums):
+            entry["calibration"] = sums[i]
         seconds = {kind: passes / len(result.base_labels) for kind, passes in result.seconds.items()}
         record: Record = {
             "item": item,
@@ -162,6 +175,9 @@ class SegmentationWorker:
             ]
             seconds["crf"] = crf.seconds[i]
         record["base"], *record["gp"] = scores
+        if settings.switch and maps[0].ndim == 2:
+            switched = self._labeller.switched_maps(result, i, canvas)
+            record["gp_switched"] = [scores_of(labels, truth, maps[0], classes) for labels in switched]
         for name in CHANGES:
             for base in ("base", "base_crf"):
                 record.get(base, {}).pop(name, None)
@@ -187,6 +203,37 @@ class SegmentationWorker:
                 "are not scaled as it expects, or a layer passes no gradient; 'caffe_gp run' on one of them "
                 "says more"
             )
+
+
+class _Trust:
+    """Watches the probabilities of a batch and sums what calibration is made of, on the canvas' pixels.
+
+    sums   for base and every eps: ``calibration.sums_of`` of each image; none of nets that label whole images
+    """
+
+    def __init__(
+        self, labeller: Labeller, canvases: Sequence[Canvas], truths: Sequence[np.ndarray | None]
+    ) -> None:
+        self._labeller, self._canvases = labeller, canvases
+        self._truths = [
+            truth if truth is None else labeller.preprocess.labels_to_canvas(truth, canvas)
+            for truth, canvas in zip(truths, canvases)
+        ]
+        self.sums: list[list[dict[str, Any]]] = []
+
+    def __call__(self, k: int, probabilities: np.ndarray) -> None:
+        if probabilities.ndim != 4:
+            return
+        self.sums.append([])
+        placing = self._labeller.net.prepared.placing
+        for y, canvas, truth in zip(probabilities, self._canvases, self._truths):
+            shape = canvas.data.shape[1:]
+            height, width = canvas.valid
+            # Where label maps have no label there is nothing to trust either.
+            inside = place_labels(np.zeros(y.shape[1:], np.uint8), shape, placing) != IGNORE
+            maps = place_maps(y, shape, placing)[:, :height, :width]
+            cut = None if truth is None else truth[:height, :width]
+            self.sums[-1].append(sums_of(maps, cut, inside[:height, :width]))
 
 
 class _BehindCRF:

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Sequence, TypeVar
 import caffe_gp
 from caffe_gp import engines, proto, provenance
 from caffe_gp.errors import DataError, UsageError
+from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.feeding import Mean, preprocess
 from caffe_gp.files.fields import integer
 from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
@@ -35,6 +36,7 @@ def required() -> Any:
 class NetSettings:
     """The names are those of the command line options; ``model`` only names the net in the results.
 
+    eps         step sizes, in units of the blob; 'auto' where a run may choose it (see ``Evaluation``)
     score       blob of class scores, None: found
     stages, level   of the net's state, for layers with include or exclude rules
     inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
@@ -49,7 +51,7 @@ class NetSettings:
 
     prototxt: str
     caffemodel: str
-    eps: list[float]
+    eps: Any  # a list of numbers, or AUTO
     model: str | None = None
     score: str | None = None
     stages: Sequence[str] = ()
@@ -81,15 +83,14 @@ class NetSettings:
     def of_model(cls: type[Given], name: str, **given: Any) -> Given:
         """The settings for a net of the zoo: what is not ``given`` (or None) is the model's or the default.
 
-        Raises UsageError for an unknown name, or when eps (or caffemodel) is needed because the model has
-        none; WeightsError when the weights are neither given nor in ``places.models_folder()``.
+        A model without eps, or perturbed at an inner blob, leaves it 'auto'. Raises UsageError for an unknown
+        name; WeightsError when the weights are neither given nor in ``places.models_folder()``.
         """
         model = zoo.get(name)
         given = {key: value for key, value in given.items() if value is not None}
-        if "eps" not in given:
-            if model.eps is None:
-                raise UsageError(f"model '{name}' has no eps of its own ({model.eps_source}): give eps")
-            given["eps"] = [model.eps]
+        if "eps" not in given:  # the model's is in units of its input
+            known = model.eps is not None and given.get("blob", "data") == "data"
+            given["eps"] = [model.eps] if known else AUTO
         if "caffemodel" not in given:
             given["caffemodel"] = str(weights.require(name))
         own = {"model": name, "prototxt": str(model.prototxt()), "score": model.score, **model.feed_options()}
@@ -131,7 +132,11 @@ class NetSettings:
         return prepared, preprocess(self, prepared)
 
     def check_eps(self) -> None:
-        """UsageError if two steps would get one name in files and tables."""
+        """UsageError if two steps would get one name in files and tables, and for steps to be chosen."""
+        if isinstance(self.eps, str):
+            raise UsageError(
+                f"eps {self.eps!r}: only a run over images ('{AUTO}') chooses it; give numbers here"
+            )
         if not self.eps or len({f"{eps:g}" for eps in self.eps}) < len(self.eps):
             raise UsageError(
                 "results are named after eps in six digits, so there must be values, and values must differ "
@@ -148,6 +153,16 @@ class NetSettings:
         model = zoo.get(self.model) if self.model is not None else None
         return model.eps_source if model is not None and self.eps == [model.eps] else "given"
 
+    def unit(self) -> float:
+        """A step to begin a search with: a grey level at the input, 1 at an inner blob."""
+        prepared, feed = self.prepare()
+        return abs(feed.scale) if self._blob(prepared) == prepared.data else 1.0
+
+    def _blob(self, prepared: Prepared) -> str:
+        """The name of the blob to perturb: 'data' is the input, unless a layer makes a blob of that name."""
+        made = {top for layer in prepared.net.layer for top in layer.top}
+        return prepared.data if self.blob == "data" and "data" not in made else self.blob
+
     def _input_shape(self) -> tuple[int | None, ...] | None:
         """The canvas' shape where it is fixed, so that a net of one size is built for it at once."""
         size = self.pad_to or (self.resize if isinstance(self.resize, tuple) else None)
@@ -155,7 +170,6 @@ class NetSettings:
 
     def _method(self, prepared: Prepared) -> dict[str, Any]:
         """The method's settings as they will be used."""
-        made = {top for layer in prepared.net.layer for top in layer.top}
         encodings.checked_threshold(self.encoding, self.threshold)
         steps.check_step(self.step)
         # Only where they are not the default, so that older runs can be resumed.
@@ -164,7 +178,7 @@ class NetSettings:
             more["threshold"] = self.threshold
         return {
             "eps": [float(eps) for eps in self.eps],
-            "blob": prepared.data if self.blob == "data" and "data" not in made else self.blob,
+            "blob": self._blob(prepared),
             "score": prepared.score,
             "encoding": self.encoding,
             "inject": encodings.check_choice(self.encoding, self.inject),

@@ -17,6 +17,7 @@ class Results(TypedDict, total=False):
     classes, class_names    of the net's scores; names are null where nobody told them
     records_sha256   over all records without their seconds, in the order of the items
     summary      the scores
+    eps_choice   how eps was chosen where that was without labels (images, segmentation)
     tuning       the scores on the images that eps was chosen on (classification)
     records      what was found of each image (images)
     name, title, warnings   of an experiment, which has fields of its own besides
@@ -30,6 +31,7 @@ class Results(TypedDict, total=False):
     class_names: list[str] | None
     records_sha256: str
     summary: dict[str, Any]
+    eps_choice: dict[str, Any]
     tuning: dict[str, Any]
     records: list[dict[str, Any]]
     name: str

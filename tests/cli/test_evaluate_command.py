@@ -69,15 +69,9 @@ def test_table_and_files(run, case, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (
-            (),
-            "--eps is needed: several cost one backward pass, so try --eps 0.25 0.5 1 2 4 8 (",
-        ),
-        (
-            ("--scale", 0.01),
-            "--eps 0.0025 0.005 0.01 0.02 0.04 0.08 (0.25 to 8 grey levels, for images that are",
-        ),
-        (("--blob", "conv1"), "in units of blob 'conv1'; several cost one backward pass"),
+        (("--eps", "auto", "2"), "--eps auto chooses one step"),
+        (("--eps-share", "1.5"), "--eps-share: expected a share, above 0 and below 1, found '1.5'"),
+        (("--eps-images", "0"), "--eps-images: expected a whole number of at least 1"),
         (("--eps", "1", "--ids", "nothing.txt"), "nothing.txt: no such list"),
         (("--eps", "1", "--data", "voc2013-val"), "unknown data set 'voc2013-val'; did you mean voc2012-val"),
         (("--eps", "1", "--batch-size", "0"), "--batch-size: expected a whole number of at least 1"),
@@ -87,6 +81,39 @@ def test_table_and_files(run, case, tmp_path):
 def test_bad_input_is_one_message(run, tmp_path, options, message):
     _, stderr = run(tmp_path / "out", *options, code=2)
     assert message in stderr and "Traceback" not in stderr and not (tmp_path / "out").exists()
+
+
+def test_a_step_that_nobody_knows_is_chosen_without_labels(run, case, tmp_path):
+    options = ("--eps-images", 6, "--limit", 8, "--switch")
+    stdout, stderr = run(tmp_path / "out", *options)
+    report = json.loads((tmp_path / "out" / "results.json").read_text())
+    choice = report["eps_choice"]
+    assert report["key"]["eps"] == [choice["eps"]] and len(choice["images"]) == 6
+    said = f"eps {choice['eps']:g} was chosen without labels: it closes {choice['gap_closed']:.3f} of the"
+    assert said in stdout and said in stderr and "choosing eps on the first 6 image(s)" in stderr
+    assert (
+        "switched" in stdout and "ECE" in stdout and "passes of the net an image: 1 for the base, 3" in stdout
+    )
+    again, _ = run(tmp_path / "out", *options, "--eps", "auto")
+    assert again == stdout
+    run(tmp_path / "scaled", "--eps-images", 6, "--limit", 8, "--eps-share", 0.1)
+    less = json.loads((tmp_path / "scaled" / "results.json").read_text())["eps_choice"]
+    assert less["eps"] < choice["eps"] and less["gap_closed"] == pytest.approx(0.1, rel=0.05)
+
+
+def test_tune_names_the_best_step_of_those_given(command, case, tmp_path):
+    words = arguments(case, tmp_path / "out", "--limit", 10, "--eps", 1, 4, 16)
+    stdout, _ = command("tune", *words)
+    found = read_run(tmp_path / "out")
+    gains = {eps: found.gain(eps) for eps in found.eps}
+    best = max(gains, key=lambda eps: gains[eps].gain)
+    if gains[best].gain > 0:
+        assert f"best eps by mean IU: {best:g}, gain {100 * gains[best].gain:+.2f} (" in stdout
+        assert "for images that did not choose it (5-fold cross-validation)" in stdout
+    else:
+        assert "best eps: none" in stdout
+    stdout, _ = command("tune", *arguments(case, tmp_path / "auto", "--limit", 6))
+    assert len(read_run(tmp_path / "auto").eps) == 7 and "best eps" in stdout
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -236,7 +236,9 @@ def test_lenet_by_name(run_plain, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (("--model", "fcn-16s"), "'fcn-16s' has no eps of its own (not stated in the paper"),
+        (("--model", "fcn-16s"), "the weights of 'fcn-16s' are not there"),
+        (("--model", "fcn-16s", "--eps", "auto", "1"), "--eps auto chooses one step: give it alone"),
+        (("--model", "fcn-16s", "--eps", "car"), "--eps: expected a number, found 'car', or auto"),
         (("--model", "fcn8s"), "unknown model 'fcn8s'; did you mean fcn-8s"),
         (
             ("--model", "fcn-32s"),
