@@ -25,6 +25,8 @@ from caffe_gp.errors import CaffeGPError
 from conformance import closeness, folders
 from conformance.every import nets, record
 from conformance.opencv import OpenCV, OpenCVError
+from conformance.released import nets as released
+from conformance.released import other_files  # noqa: F401  (has ENet's module spatial_dropout)
 
 HEADING = "## Every net\n"
 HEAD = f"""{HEADING}
@@ -40,11 +42,14 @@ the weights are random. Random diffs at the outputs go back to the image.
   makes. For BVLC Caffe also norm of a - b / norm of b of the diff at the image, each engine on its own
   activations: the gradients of ReLU and MAX pooling jump. Both run the file as it is, or what they lack is
   named. For OpenCV depthwise convolutions get their group, and an Interp with a shrink_factor its size.
-  "Above", [forks.md](forks.md): the net is compared there, with other layers in place of what BVLC Caffe lacks.
+  "Above", [forks.md](forks.md): the net is compared there, with other layers for what BVLC Caffe lacks.
 
 | repository | prototxt, caffemodel | loads | forward | backward | judge | remark |
 |---|---|---|---|---|---|---|
 """
+
+# Of the images that data layers would bring.
+SHAPES = {net.prototxt: net.input_shape for net in released.NETS.values()}
 
 
 def opened(row: nets.Row, shared: Path) -> tuple[str, nets.Pass]:
@@ -56,11 +61,9 @@ def opened(row: nets.Row, shared: Path) -> tuple[str, nets.Pass]:
         return f"yes, {len(found.net.layers)} layers", found
     except CaffeGPError as error:
         try:
-            loaded = engines.load_net(path, caffemodel or None, engine="torch", allow_missing_weights=True)
-            loaded.close() if hasattr(loaded, "close") else None
-            return f"prepared; as it is: {said(error, shared)}", nets.Pass(
-                loaded.prepared.net, caffemodel, shared
-            )
+            loaded = engines.load_net(path, engine="torch", input_shape=SHAPES.get(row.prototxt))
+            found = nets.Pass(loaded.prepared.net, caffemodel, shared)
+            return f"prepared; as it is: {said(error, shared)}", found
         except CaffeGPError:
             raise error from None
 
@@ -157,7 +160,7 @@ def line(row: nets.Row, shared: Path, cv: OpenCV | None, write_jobs: bool) -> st
         loads, found = opened(row, shared)
     except CaffeGPError as error:
         refused = f"{type(error).__name__}: {said(error, shared)}"
-        return f"| {start} | {files} | {refused} | - | - | none | {row.remark} |"
+        return f"| {start} | {files} | {refused} | - | - | {elsewhere(row) or 'none'} | {row.remark} |"
     try:
         ours, forward = found.forward(), "yes"
     except CaffeGPError as error:
@@ -177,16 +180,16 @@ def line(row: nets.Row, shared: Path, cv: OpenCV | None, write_jobs: bool) -> st
         if not row.caffemodel:
             found.net.save(str(weights))
         if write_jobs:
-            job = {
-                "text": found.text,
-                "caffemodel": row.caffemodel,
-                "inputs": found.inputs,
-                "compared": found.compared,
-                "signals": found.signals(),
-                "start": found.start,
-                "image": found.net.inputs[0],
-            }
-            (record.JOBS / f"{row.name}.job").write_bytes(pickle.dumps(job, protocol=4))
+            record.write_job(
+                record.JOBS / f"{row.name}.npz",
+                text=found.text,
+                caffemodel=row.caffemodel,
+                start=found.start,
+                image=found.net.inputs[0],
+                compared=found.compared,
+                inputs=found.inputs,
+                signals=found.signals(),
+            )
             return row.name
         judged = [bvlc_judges(row, ours, diff)]
         judged += [opencv_judges(cv, row, found, ours, weights)] if cv else []
