@@ -145,6 +145,10 @@ faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc)
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.forks.compare --write-inputs
 	tools/in_bvlc.sh python3 -m conformance.forks.record
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.forks.compare --table docs/forks.md
+	$(BIN)/python -m conformance.opencv
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.every.compare --write-jobs
+	tools/in_bvlc.sh python3 -m conformance.every.record
+	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.every.compare --table docs/compatibility.md
 	$(BIN)/python -m conformance.layers --table docs/layers.md
 
 docker: $(IMAGES:%=image-%)  ## build Docker images (IMAGES="torch bvlc cpu", MODELS="fcn-32s": weights inside)

@@ -184,11 +184,11 @@ def _fill(loaded: engines.GPNet, types: Mapping[str, str], size: float) -> None:
         if name != loaded.prepared.probe:
             random = np.random.RandomState(zlib.crc32(name.encode()))
             shapes = [tuple(blob.data.shape) for blob in blobs]
-            for blob, values in zip(blobs, _values(types[name], shapes, random)):
+            for blob, values in zip(blobs, random_values(types[name], shapes, random)):
                 blob.data[...] = np.asarray(values) / (size if name in readers else 1)
 
 
-def _values(kind: str, shapes: Sequence[tuple], random: np.random.RandomState) -> list[Any]:
+def random_values(kind: str, shapes: Sequence[tuple], random: np.random.RandomState) -> list[Any]:
     noise = [0.1 * random.standard_normal(shape) for shape in shapes]
     if kind == "BatchNorm":
         return [noise[0], random.uniform(0.7, 1.4, shapes[1]), 1]

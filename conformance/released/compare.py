@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from conformance import agreement, closeness, folders, recordings
+from conformance.every.compare import HEADING
 from conformance.released import nets, other_files, record
 from conformance.released.judge import judge
 
@@ -158,8 +159,12 @@ def main() -> int:
             backward=closeness.BACKWARD_LIMIT,
             labels=1 / closeness.LABELS_LIMIT,
         )
+        # The rest of the page is written by conformance.every.compare.
+        page = options.table.read_text() if options.table.exists() else ""
+        _, heading, rest = page.partition(f"\n{HEADING}")
+        text = head + "\n".join(lines) + "\n" + OTHER_HEAD + "\n".join(others) + "\n"
         partial = options.table.with_name(options.table.name + ".partial")
-        partial.write_text(head + "\n".join(lines) + "\n" + OTHER_HEAD + "\n".join(others) + "\n")
+        partial.write_text(text + heading + rest)
         os.replace(partial, options.table)
     print(f"{len(lines)} nets, {bad} disagree")
     return 1 if bad else 0
