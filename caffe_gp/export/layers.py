@@ -202,10 +202,9 @@ def _unpooling(site: Site) -> Written:
     param = site.param.unpooling_param
     if len(site.bottoms) == 1 or param.unpool != pb.UnpoolingParameter.MAX:
         raise NotMapped("AVE, TILE or no mask; expected MAX and a mask")
-    if site.bottoms[0] != site.bottoms[1]:
-        raise NotMapped("a mask of more channels than the values have")
     made = _own(modules.Unpool, tuple(site.tops[0][2:]), None, None)
-    made.call = "{m}({0}, {1})"
+    channels, more = site.bottoms[0][1], site.bottoms[1][1]
+    made.call = "{m}({0}, {1})" if channels == more else f"{{m}}({{0}}, {{1}}[:, :{channels}])"
     return made
 
 

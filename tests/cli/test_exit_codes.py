@@ -111,6 +111,20 @@ NONSENSE = {
         "net.prototxt out.caffemodel --model": ("fcn-32s", "nope"),
         "net.prototxt empty --model fcn-32s": ("",),
     },
+    "export": {
+        "": ("", "--torch out.py"),
+        "--prototxt net.prototxt --caffemodel net.caffemodel": (
+            "",
+            "--torch out.pt",
+            "--onnx out.py",
+            "--torch file/out.py",
+            "--torch /proc/x.py",
+            "--torch out.py --end nope",
+            "--torch out.py --input-size 0",
+            "--torch out.py --image nowhere.png",
+        ),
+        "--model": ("nope --torch out.py",),
+    },
     "inspect": {"": ("", "nowhere", ".", "empty/..", "image.png")},
     "prepare": {
         "": ("", "nowhere.prototxt", ".", "image.png"),

@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("safetensors")
+
+import torch
 
 from caffe_gp import engines
 from caffe_gp.engines.module import wrap_module
@@ -172,11 +174,11 @@ def test_guided_perturbations_of_the_module_are_those_of_the_net(tmp_path):
     export_net(
         model.prototxt(), caffemodel, torch_file=tmp_path / "net.py", ends=[model.score], size=(48, 64)
     )
-    images, eps = nets.images("digits"), nets.EPS * model.feed.scale
+    images, eps = nets.images("digits"), 4 * nets.EPS * model.feed.scale
     loaded = engines.load_net(str(model.prototxt()), str(caffemodel), engine="torch", score=model.score)
     theirs = GuidedPerturbation(loaded)(images, eps)
     ours = GuidedPerturbation(wrap_module(imported(tmp_path / "net.py").load(), images))(images, eps)
     assert np.array_equal(ours.base_labels, theirs.base_labels)
-    assert np.array_equal(ours.labels, theirs.labels)
-    assert np.any(theirs.labels[0] != theirs.base_labels)
+    assert np.mean(ours.labels == theirs.labels) > 0.999
+    assert np.mean(theirs.labels[0] != theirs.base_labels) > 0.05
     assert np.mean(ours.perturbation == theirs.perturbation) > 0.999

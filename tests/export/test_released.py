@@ -48,6 +48,7 @@ NETS = [
         False,
     ),
     ("szad670401+HyperLPR/mini", "mini", "ssd0_concat1 flatten0 concat0", False),
+    ("zbzb00zbzb+vision_lane_detection/deploy_three_class", "_iter_60000", "prob", False),
     ("lltcggie+waifu2x-caffe/scale2.0x_model", "noise0_scale2.0x_model.json", "/conv_post", True),
     ("WeChatCV+opencv_3rdparty/sr", "sr", "fc", True),
     ("wangxuewen99+Super-Resolution/ESPCN_mat", "espcn_iter_1000", "conv3", True),
