@@ -8,10 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch")
-pytest.importorskip("safetensors")
-
 import torch
 
 from caffe_gp import engines
@@ -22,6 +18,8 @@ from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.models import zoo
 from conformance.networks import nets
 from tests.export.exported import exported, imported, net_text
+
+pytest.importorskip("safetensors")
 
 pytestmark = pytest.mark.skipif(engines.resolve() == "bvlc", reason="of the embedded Caffe")
 
