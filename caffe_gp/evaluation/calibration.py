@@ -15,9 +15,8 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import NetError
+from caffe_gp.errors import DataError, NetError
 from caffe_gp.files.fields import integer, items, mapping, need, number
-from caffe_gp.gp.encodings import most_confident
 from caffe_gp.images.label_maps import IGNORE
 
 BINS = 15  # of equal width over 0..1; the last one holds 1
@@ -35,30 +34,35 @@ def sums_of(y: np.ndarray, truth: np.ndarray | None, inside: np.ndarray | None =
     truth   (H, W) integers, 255 where nothing is counted; None: without ground truth
     inside  (H, W) bool: False where there is no score, so nothing is counted
     Returns pixels; entropy and nll, sums over them in nats; bins: [bin, pixels, right, sum of confidence] of
-    each bin that holds a pixel. Raises NetError where the probabilities are none.
+    each bin that holds a pixel. Raises NetError where the probabilities are none,
+    DataError for labels of no class.
     """
     counted = np.ones(y.shape[1:], bool) if inside is None else inside
     if truth is not None:
         counted = counted & (truth != IGNORE)
     pixels = int(np.count_nonzero(counted))
-    sums: dict[str, Any] = {"pixels": pixels, "entropy": _short(_entropy(y)[counted].sum(dtype=np.float64))}
+    entropy = _entropy(y)[counted].sum(dtype=np.float64)
+    if not np.isfinite(entropy):
+        raise NetError("the net's probabilities hold NaN: its scores are not finite, nothing can be scored")
+    sums: dict[str, Any] = {"pixels": pixels, "entropy": _short(entropy)}
     if truth is None:
         return sums
-    labels, confidence = (one[0][counted] for one in most_confident(y[np.newaxis]))
-    if not np.isfinite(confidence).all():
-        raise NetError(
-            "the net's probabilities hold NaN: its scores are not finite, so nothing can be scored"
-        )
-    wanted = truth[counted]
-    of_truth = y[(wanted.astype(np.intp), *np.nonzero(counted))]
+    if pixels and not 0 <= truth[counted].min() <= truth[counted].max() < len(y):
+        raise DataError(f"ground truth: labels must be 0..{len(y) - 1}, found {truth[counted].max()}")
+    confidence = y.max(axis=0)
+    places = np.flatnonzero(counted)
+    of_truth = np.ravel(y).take(truth.ravel()[places].astype(np.int64) * counted.size + places)
+    right = np.zeros(counted.shape, bool)
+    right.flat[places] = of_truth == confidence[counted]
+    for label in range(len(y) - 1):  # of a tie the smaller class is the label
+        right &= ~((y[label] == confidence) & (truth > label))
     sums["nll"] = _short(-np.log(np.maximum(of_truth, _LEAST)).sum(dtype=np.float64))
+    confidence, right = confidence[counted], right[counted]
     of_bin = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
     count = np.bincount(of_bin, minlength=BINS)
-    right = np.bincount(of_bin[labels == wanted], minlength=BINS)
+    hits = np.bincount(of_bin[right], minlength=BINS)
     sure = np.bincount(of_bin, weights=confidence, minlength=BINS)
-    sums["bins"] = [
-        [k, int(count[k]), int(right[k]), _short(sure[k])] for k in np.flatnonzero(count).tolist()
-    ]
+    sums["bins"] = [[k, int(count[k]), int(hits[k]), _short(sure[k])] for k in np.flatnonzero(count).tolist()]
     return sums
 
 

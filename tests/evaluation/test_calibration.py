@@ -74,6 +74,13 @@ def test_a_sure_net_and_an_impossible_label():
     assert check_sums(wrong, True, 2) == 4
 
 
+def test_of_a_tie_the_smaller_class_is_the_label():
+    y = np.full((3, 1, 3), 0.2, np.float32)
+    y[1:] = 0.4
+    sums = sums_of(y, np.array([[0, 1, 2]], np.uint8))
+    assert [(count, right) for _, count, right, _ in sums["bins"]] == [(3, 1)]
+
+
 def test_nothing_counted_and_no_truth():
     y, truth = made(0)
     assert measures([sums_of(y, np.full_like(truth, 255))]) == {}
@@ -81,9 +88,12 @@ def test_nothing_counted_and_no_truth():
     inside = np.zeros(truth.shape, bool)
     inside[3:] = True
     assert sums_of(y, truth, inside) == sums_of(y[:, 3:], truth[3:])
+    with pytest.raises(DataError, match="labels must be 0..4, found 7"):
+        sums_of(y, np.full_like(truth, 7))
     y[0, 4, 4] = np.nan
-    with pytest.raises(NetError, match="NaN"):
-        sums_of(y, truth)
+    for given in (truth, None):
+        with pytest.raises(NetError, match="NaN"):
+            sums_of(y, given)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation import segmentation
 from caffe_gp.evaluation.choose_eps import WithoutLabels, find_eps, words
 from caffe_gp.evaluation.results import read_run, table
-from caffe_gp.evaluation.segmentation import chosen_eps, evaluate
+from caffe_gp.evaluation.segmentation import Evaluation, chosen_eps, evaluate
+from caffe_gp.evaluation.settings import NetSettings
 from tests.evaluation import tiny_run
 
 pytestmark = pytest.mark.engine
@@ -159,3 +160,38 @@ def test_bad_settings(case, tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         evaluate(auto(case, tmp_path / "run", **options))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("eps", None, "eps_choice.eps"),
+        ("images", [], "eps_choice.images"),
+        ("curve", [{"eps": 1}], "eps_choice.curve"),
+        ("gap_closed", 0.5, "not made of this folder's records"),
+    ],
+)
+def test_an_edited_choice_is_noticed(case, tmp_path, name, value, message):
+    out = tmp_path / "run"
+    evaluate(auto(case, out))
+    (path,) = (out / "records").glob("*.jsonl")
+    head, *records = map(json.loads, path.read_text().splitlines())
+    head["made"]["eps_choice"][name] = value
+    path.write_text("".join(json.dumps(line) + "\n" for line in [head, *records]))
+    with pytest.raises(DataError, match=message):
+        read_run(out)
+
+
+def test_runs_that_share_a_folder_choose_there_too(case, tmp_path):
+    found = evaluate(auto(case, tmp_path / "runs", by_key=True))
+    assert found.folder.parent == tmp_path / "runs" and found.eps_choice["eps"] == found.eps[0]
+    assert found.eps == evaluate(auto(case, tmp_path / "run")).eps
+
+
+def test_models_without_eps_and_inner_blobs_leave_it_to_the_run(case, tmp_path):
+    files = {"caffemodel": "w", "data": case[1], "out": tmp_path}
+    assert Evaluation.of_model("fcn-32s", **files).eps == [0.55]
+    assert Evaluation.of_model("fcn-32s", blob="pool3", **files).eps == "auto"
+    assert Evaluation.of_model("fcn-16s", **files).eps == "auto"
+    with pytest.raises(UsageError, match="only a run over images"):
+        NetSettings.of_model("fcn-16s", caffemodel="w").resolve()
