@@ -1,4 +1,7 @@
-"""Every net of the zoo, at full width on a small image with random weights, exported and compared."""
+"""Nets of the zoo, at full width on a small image with random weights, exported and compared.
+
+The others differ from these in their last layers only; docs/export.md has the errors of all.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ from conformance.networks import nets
 pytestmark = pytest.mark.skipif(engines.resolve() == "bvlc", reason="of the embedded Caffe")
 
 
-@pytest.fixture(params=sorted(set(nets.SIZES)))
+NAMES = ("camvid", "cifar10", "crfasrnn-coco", "deeplab-coco-largefov", "deeplab-resnet101", "fcn-8s", "lenet")
+
+
+@pytest.fixture(params=NAMES)
 def net(request, tmp_path):
     """(name, prototxt, caffemodel) of a net with random weights."""
     path = tmp_path / "net.caffemodel"
