@@ -19,7 +19,15 @@ from conformance.networks import nets
 pytestmark = pytest.mark.skipif(engines.resolve() == "bvlc", reason="of the embedded Caffe")
 
 
-NAMES = ("camvid", "cifar10", "crfasrnn-coco", "deeplab-coco-largefov", "deeplab-resnet101", "fcn-8s", "lenet")
+NAMES = (
+    "camvid",
+    "cifar10",
+    "crfasrnn-coco",
+    "deeplab-coco-largefov",
+    "deeplab-resnet101",
+    "fcn-8s",
+    "lenet",
+)
 
 
 @pytest.fixture(params=NAMES)
