@@ -41,8 +41,9 @@ the weights are random. Random diffs at the outputs go back to the image.
 - *judge*: max|a - b| / max|b| of the outputs, the largest; of what DetectionOutput reads in place of what it
   makes. For BVLC Caffe also norm of a - b / norm of b of the diff at the image, each engine on its own
   activations: the gradients of ReLU and MAX pooling jump. Both run the file as it is, or what they lack is
-  named. For OpenCV depthwise convolutions get their group, and an Interp with a shrink_factor its size.
-  "Above", [forks.md](forks.md): the net is compared there, with other layers for what BVLC Caffe lacks.
+  named. For OpenCV depthwise convolutions get their group, an Interp with a shrink_factor its size, and the
+  last two bottoms of Axpy change places. "Above" and [forks.md](forks.md): there the net is compared with
+  other layers for what BVLC Caffe lacks.
 
 | repository | prototxt, caffemodel | loads | forward | backward | judge | remark |
 |---|---|---|---|---|---|---|
@@ -82,6 +83,8 @@ def as_opencv_reads_it(found: nets.Pass) -> str:
     for layer in param.layer:
         if layer.type == "ConvolutionDepthwise":
             layer.convolution_param.group = layer.convolution_param.num_output
+        if layer.type == "Axpy":  # it adds the second bottom, not the third
+            layer.bottom[1], layer.bottom[2] = layer.bottom[2], layer.bottom[1]
         if layer.interp_param.HasField("shrink_factor"):
             layer.interp_param.Clear()
             layer.interp_param.height, layer.interp_param.width = found.net.blobs[layer.top[0]].shape[2:]
@@ -94,15 +97,15 @@ def worst(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> float:
     return max(closeness.relative_error(a, b) for a, b in pairs)
 
 
-def opencv_judges(
-    cv: OpenCV, row: nets.Row, found: nets.Pass, ours: dict[str, np.ndarray], weights: Path
-) -> str:
+def opencv_judges(cv: OpenCV, found: nets.Pass, ours: dict[str, np.ndarray], weights: Path) -> str:
     """Its number, or what it says."""
     makers = {top: name for name, tops in found.net.top_names.items() for top in tops}
     places = {name: list(found.net.top_names[makers[name]]).index(name) for name in ours}
     try:
         tops = cv.forward(as_opencv_reads_it(found), found.inputs, [makers[name] for name in ours], weights)
     except OpenCVError as error:
+        if "extractCustomParams" in str(error):
+            return "OpenCV: its fields are unknown"
         kind = re.search(r'of type "(\w+)"', str(error))
         return f"OpenCV: no {kind[1]}" if kind else f"OpenCV: {said(error, Path('/'))}"
     return f"OpenCV {worst(ours, {name: tops[makers[name]][places[name]] for name in ours}):.1e}"
@@ -192,7 +195,8 @@ def line(row: nets.Row, shared: Path, cv: OpenCV | None, write_jobs: bool) -> st
             )
             return row.name
         judged = [bvlc_judges(row, ours, diff)]
-        judged += [opencv_judges(cv, row, found, ours, weights)] if cv else []
+        if cv and not loads.startswith("prepared"):
+            judged.append(opencv_judges(cv, found, ours, weights))
         judged += [elsewhere(row)] if elsewhere(row) else []
     return f"| {start} | {files} | {loads} | {forward} | {backward} | {'<br>'.join(judged)} | {row.remark} |"
 

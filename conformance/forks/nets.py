@@ -192,9 +192,9 @@ def random_values(kind: str, shapes: Sequence[tuple], random: np.random.RandomSt
     noise = [0.1 * random.standard_normal(shape) for shape in shapes]
     if kind == "BatchNorm":
         return [noise[0], random.uniform(0.7, 1.4, shapes[1]), 1]
-    if kind == "BN":  # PSPNet's: slope, bias, mean, variance
+    if kind == "BN" and len(shapes) == 4:  # PSPNet's: slope, bias, mean, variance
         return [random.uniform(0.8, 1.2, shapes[0]), *noise[1:3], random.uniform(0.7, 1.4, shapes[3])]
-    if kind == "Scale":
+    if kind in ("Scale", "BN"):
         return [random.uniform(0.8, 1.2, shapes[0]), *noise[1:]]
     # Half of what ReLU asks for: short-cuts add up.
     deviation = np.sqrt(1 / np.prod(shapes[0][1:]))
