@@ -43,6 +43,7 @@ _FROM = {
     "evaluate": "evaluation.segmentation",
     "load_model": "models.load",
     "load_net": "engines",
+    "wrap_module": "engines.module",
 }
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "load_model",
     "load_net",
     "models",
+    "wrap_module",
 ]
 
 
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from caffe_gp import models as models
     from caffe_gp.engines import GPNet as GPNet
     from caffe_gp.engines import load_net as load_net
+    from caffe_gp.engines.module import wrap_module as wrap_module
     from caffe_gp.errors import CaffeGPError as CaffeGPError
     from caffe_gp.errors import DataError as DataError
     from caffe_gp.errors import DownloadError as DownloadError

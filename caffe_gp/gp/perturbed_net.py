@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence, cast
+from typing import Any, Mapping, Sequence, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from caffe_gp.one_thread import OneThread
 class PerturbedNet:
     """What every guided perturbation needs of a net.
 
-    net     a ``caffe.Net`` of either engine, or what ``engines.load_net`` returns
+    net     a ``caffe.Net`` of either engine, or what ``load_net``, ``load_model`` or ``wrap_module`` return
     score   blob of class scores, (N, C, H, W) or (N, C); default: the bottom of the net's last Softmax, or
             its only output
     blob    the blob to perturb: the input ('data', whatever its name is) or an inner one ('pool3')
@@ -29,6 +29,8 @@ class PerturbedNet:
         for what, name in (("blob", blob), ("score", score)):
             if name is not None and not isinstance(name, str) or name == "":
                 raise DataError(f"{what} must be the name of a blob, found {name!r}")
+        loaded: Any = getattr(net, "net", None)
+        net = loaded if hasattr(loaded, "net") else net  # a LoadedModel holds a loaded net
         score, image_blob = score or getattr(net, "score", None), getattr(net, "data", None)
         self._other_inputs: Mapping[str, np.ndarray] = getattr(net, "other_inputs", {})
         self.net: Net = getattr(net, "net", cast(Net, net))
