@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 
-from attacks import images, nets, runs, weights  # noqa: E402
+from attacks import images, kernels, nets, runs, weights  # noqa: E402
 from attacks.child import LOADS, Outcome, attempt  # noqa: E402
 from attacks.idea import HARM, SECRET, Attack  # noqa: E402
 from attacks.readers import READERS, readers_for  # noqa: E402
@@ -109,32 +109,16 @@ def _get_ready() -> None:
     logging.disable(logging.CRITICAL)
     os.environ["CAFFE_GP_ATTACK"] = SECRET
     with tempfile.TemporaryDirectory(prefix="attacks-") as scratch:
-        tiny, mean_field = Path(scratch) / "tiny.prototxt", Path(scratch) / "mean_field.prototxt"
-        fast = Path(scratch) / "fast.prototxt"
-        tiny.write_text(_TINY)
-        mean_field.write_text(_MEAN_FIELD)
-        READERS["net"](tiny)
-        # Compiles what stays on the disk; in this process numba's threads would stand in the way of forks.
-        attempt(lambda: READERS["net"](mean_field), Path(scratch))
-        fast.write_text(_FAST)
-        attempt(lambda: READERS["net"](fast), Path(scratch))
+        path = Path(scratch) / "net.prototxt"
+        path.write_text(_TINY)
+        READERS["net"](path)
+        for text in kernels.NETS:
+            path.write_text(text)
+            # Not in this process, where numba's threads would stand in the way of forks.
+            attempt(lambda: READERS["net"](path), Path(scratch))
 
 
 _TINY = nets.on_data("Convolution", "convolution_param { num_output: 2 kernel_size: 3 }")
-# numba compiles its kernels for the first one.
-_MEAN_FIELD = nets.on_data(
-    "MultiStageMeanfield",
-    "multi_stage_meanfield_param { num_iterations: 1 theta_alpha: 1 theta_beta: 1 theta_gamma: 1 "
-    "spatial_filter_weight: 1 bilateral_filter_weight: 1 }",
-    bottoms='bottom: "d" bottom: "d" bottom: "d"',
-)
-
-
-# So it does for large convolutions and poolings.
-_FAST = """force_backward: true input: "d" input_shape { dim: 1 dim: 64 dim: 66 dim: 66 }
-layer { type: "Convolution" bottom: "d" top: "c" convolution_param { num_output: 64 kernel_size: 3 pad: 1 } }
-layer { type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
-"""
 
 
 def _baseline(scratch: Path) -> int:

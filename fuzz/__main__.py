@@ -58,7 +58,7 @@ def replay(target: str, files: Sequence[str]) -> int:
     """Give a target the files, or all that is kept for it, once; 1 if one of them is a finding."""
     from fuzz.corpus import write_seeds
     from fuzz.limits import bounded
-    from fuzz.targets import TARGETS
+    from fuzz.targets import TARGETS, compile_kernels
 
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
@@ -66,6 +66,7 @@ def replay(target: str, files: Sequence[str]) -> int:
     here, act, failed = os.getcwd(), bounded(TARGETS[target].run), 0
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         os.chdir(folder)
+        compile_kernels()
         if not paths:
             write_seeds(target, Path("seeds"))
             paths = sorted(Path("seeds").resolve().iterdir())

@@ -19,7 +19,7 @@ import torch
 with atheris.instrument_imports(include=["caffe_gp"]):
     from fuzz import mutate
     from fuzz.limits import bounded
-    from fuzz.targets import TARGETS
+    from fuzz.targets import TARGETS, compile_kernels
 
 
 def main() -> None:
@@ -46,6 +46,7 @@ def main() -> None:
         hooks["custom_mutator"] = mutated
         if target.grammar != "json":
             hooks["custom_crossover"] = crossed
+    compile_kernels()
     atheris.Setup([sys.argv[0], *options, corpus], bounded(target.run), **hooks)
     atheris.Fuzz()
 

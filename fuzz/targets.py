@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from attacks import readers
+from attacks import kernels, readers
 from caffe_gp import caffe, proto
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError
@@ -34,6 +34,14 @@ class Target(NamedTuple):
     about: str
     grammar: Any | str | None = None
     damage: float = 0.0
+
+
+def compile_kernels() -> None:
+    """Let numba compile what no input is to be blamed for; in the current folder."""
+    path = Path("kernels.prototxt")
+    for text in kernels.NETS:
+        path.write_text(text)
+        readers.net(path)
 
 
 def _each(data: bytes, *opened_by: Callable[[Path], object], name: str = "input") -> None:
