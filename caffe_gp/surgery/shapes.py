@@ -72,7 +72,7 @@ def _slices(layer: Any, bottom: Shape) -> list[Shape]:
     """The tops of a Slice; none where they do not follow."""
     param, tops = layer.slice_param, len(layer.top)
     axis = param.slice_dim if param.HasField("slice_dim") else param.axis
-    if not -len(bottom) <= axis < len(bottom):
+    if not tops or not -len(bottom) <= axis < len(bottom):
         return []
     axis %= len(bottom)
     whole = bottom[axis]

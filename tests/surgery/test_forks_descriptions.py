@@ -215,6 +215,12 @@ def test_slices(fields, tops, shapes):
     assert [found[top] for top in tops.split() if top in found] == shapes
 
 
+def test_a_slice_without_tops():
+    """Fuzzing found it."""
+    text = layer("s", "Slice").replace('top: "s"', "")
+    assert "s" not in blob_shapes(net_of(text))
+
+
 def test_bn_of_no_known_kind():
     for fields in ("scale: 1 scale_filler { }", "scale_filler { } slope_filler { }"):
         with pytest.raises(NetError, match=r"layer 'y' \(BN\): bn_param"):
