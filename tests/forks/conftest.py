@@ -6,13 +6,12 @@ from typing import Iterator
 
 import pytest
 
-from conformance import opencv as environment
-from tests.forks.harness import OpenCV
+from conformance.opencv import OpenCV, version
 
 
 @pytest.fixture(scope="session")
 def opencv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenCV]:
-    if not environment.version():
+    if not version():
         pytest.skip("OpenCV 4, the last with a Caffe importer, is not here: make test-forks")
     started = OpenCV(tmp_path_factory.mktemp("opencv"))
     yield started
