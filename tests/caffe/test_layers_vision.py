@@ -84,7 +84,7 @@ def test_convolutions_of_small_images_come_out_as_without_the_fast_path(monkeypa
 
     def found(optimize: str) -> list[np.ndarray]:
         monkeypatch.setenv(fast.VARIABLE, optimize)
-        run = Run(text, [x], params=params)
+        run = Run(text, [x], params=params, phase=pb.TEST)
         way = run.layer._way(run.bottom[0], run.top[0])
         assert isinstance(way, FewPatches) if optimize != "0" else way is None
         dy = np.random.RandomState(0).randn(*run.top[0].shape)

@@ -22,9 +22,10 @@ class FewPatches(Way):
 
     @classmethod
     def suits(cls, filters: Filters, learns: bool) -> bool:
-        """Kernels of 1 x 1 need no patches in oneDNN."""
+        """Kernels of 1 x 1 need no patches in oneDNN. Weights learn from batches: too many."""
         geometry = filters.geometry
-        return max(geometry.kernel) > 1 and max(geometry.dilation) == 1 and filters.group == 1
+        small = max(geometry.kernel) > 1 and max(geometry.dilation) == 1 and filters.group == 1
+        return small and not learns
 
     def pays(self, blob: Blob, out: Blob) -> bool:
         """While there are few values in the patches."""
