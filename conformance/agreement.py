@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,16 @@ def sampled(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             array = np.append(chosen, np.abs(flat).max()).astype(np.float32)
         small[key] = array
     return small
+
+
+def golden(theirs: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+    """The part of a recording that is committed."""
+    found = {key: theirs[key] for key in ("score", "diff", "base", "moved")}
+    return {
+        "images": fingerprint(images),
+        "own_change": theirs["own_change"],
+        "arrays": sampled(found),
+    }
 
 
 @dataclass

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 import re
 import sys
 from collections import Counter
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from caffe_gp.caffe.layers import Layer, layer_type_list
 from caffe_gp.caffe.layers.registry import registered
+from caffe_gp.files.atomic import write_text
 from caffe_gp.proto import forks
 from caffe_gp.surgery.forks import REPLACED
 from caffe_gp.surgery.layers import DEPTHWISE
@@ -124,9 +124,7 @@ def main() -> int:
     if options.table is None:
         sys.stdout.write(page())
         return 0
-    partial = options.table.with_name(options.table.name + ".partial")
-    partial.write_text(page(), encoding="utf-8")
-    os.replace(partial, options.table)
+    write_text(options.table, page())
     return 0
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Mapping, NamedTuple, Sequence
 
+from caffe_gp.files.atomic import write_text
 from conformance.closeness import BACKWARD_LIMIT, FORWARD_LIMIT
 from conformance.outcome import FLOOR, Outcome
 
@@ -57,6 +57,4 @@ def write(path: Path, found: Sequence[Row], refused: int) -> None:
     lines += [
         f"| {row.name} | {row.cases} | {row.forward:.1e} | {row.backward:.1e} | {row.bad} |" for row in found
     ]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, HEAD + "\n".join(lines) + "\n")

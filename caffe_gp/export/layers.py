@@ -12,6 +12,7 @@ from caffe_gp.export import modules
 from caffe_gp.export.names import called, literal
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.batch_norm import SMALLEST_EPS, STATISTICS, has_scale_and_bias
+from caffe_gp.proto.set_fields import set_fields
 
 Shape = Sequence[int]
 
@@ -211,7 +212,7 @@ def _unpooling(site: Site) -> Written:
 @_writes("Interp")
 def _interp(site: Site) -> Written:
     param = site.param.interp_param
-    given = {descriptor.name: value for descriptor, value in param.ListFields()}
+    given = set_fields(param)
     shrink, zoom = given.get("shrink_factor"), given.get("zoom_factor")
     size = (param.height, param.width) if shrink is None and zoom is None else None
     return _own(modules.Interp, size, shrink, zoom, (-param.pad_beg, -param.pad_end))

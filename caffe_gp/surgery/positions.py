@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Sequence
 
 from caffe_gp.errors import NetError
 from caffe_gp.images.unpooling import MAX, Unpooling, Upsample
+from caffe_gp.proto.set_fields import set_fields
 from caffe_gp.surgery.layers import DEPTHWISE
 
 POSITION_WISE = frozenset(
@@ -130,18 +131,13 @@ def layer_axes(layer: Any) -> tuple[Axis, Axis] | None:
 def _enlarged(layer: Any) -> tuple[Axis, Axis] | None:
     try:
         if layer.type == "Upsample":
-            factors = Upsample(False, **plain_fields(layer.upsample_param)).factors
+            factors = Upsample(False, **set_fields(layer.upsample_param)).factors
             return _up(factors[0], factors[0], 0), _up(factors[1], factors[1], 0)
-        rule = Unpooling(False, **plain_fields(layer.unpooling_param))
+        rule = Unpooling(False, **set_fields(layer.unpooling_param))
     except ValueError:  # the layer will say it
         return None
     extents = (1, 1) if rule.unpool == MAX else rule.kernel
     return _up(extents[0], rule.strides[0], 0), _up(extents[1], rule.strides[1], 0)
-
-
-def plain_fields(message: Any) -> dict[str, Any]:
-    """The set fields of a message, none of which holds another."""
-    return {field.name: value for field, value in message.ListFields()}
 
 
 def _down(extent: int, stride: int, pad: int) -> Axis:

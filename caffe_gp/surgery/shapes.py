@@ -6,9 +6,10 @@ from typing import Any, Callable, Optional, Sequence, Tuple
 
 from caffe_gp.images.interpolation import Interp
 from caffe_gp.images.unpooling import Unpooling, Upsample
+from caffe_gp.proto.set_fields import set_fields
 from caffe_gp.surgery.inputs import data_shape
 from caffe_gp.surgery.layers import DEPTHWISE
-from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, plain_fields, pool_windows
+from caffe_gp.surgery.positions import POSITION_WISE, conv_windows, pool_windows
 
 Dim = Optional[int]
 Shape = Tuple[Dim, ...]
@@ -141,9 +142,7 @@ def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     if None in size:
         return *bottoms[0][:2], None, None
     try:
-        return *bottoms[0][:2], *Interp(**plain_fields(layer.interp_param)).output_size(
-            [n or 0 for n in size]
-        )
+        return *bottoms[0][:2], *Interp(**set_fields(layer.interp_param)).output_size([n or 0 for n in size])
     except ValueError:  # the layer will say it
         return *bottoms[0][:2], None, None
 
@@ -151,7 +150,7 @@ def _interp(layer: Any, bottoms: Sequence[Shape]) -> Shape:
 def _upsample(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     size: tuple[Dim, Dim] = (None, None)
     try:
-        rule = Upsample(len(bottoms) == 2, **plain_fields(layer.upsample_param))
+        rule = Upsample(len(bottoms) == 2, **set_fields(layer.upsample_param))
         if rule.upsample_h is not None or None not in bottoms[0][2:]:
             size = rule.output_size([n or 0 for n in bottoms[0][2:]])
     except ValueError:  # the layer will say it
@@ -162,7 +161,7 @@ def _upsample(layer: Any, bottoms: Sequence[Shape]) -> Shape:
 def _unpooling(layer: Any, bottoms: Sequence[Shape]) -> Shape:
     size: tuple[Dim, Dim] = (None, None)
     try:
-        size = Unpooling(len(bottoms) == 2, **plain_fields(layer.unpooling_param)).output_size
+        size = Unpooling(len(bottoms) == 2, **set_fields(layer.unpooling_param)).output_size
     except ValueError:  # the layer will say it
         pass
     return *bottoms[0][:2], *size

@@ -22,6 +22,7 @@ import numpy as np
 
 from caffe_gp import engines, proto
 from caffe_gp.errors import CaffeGPError
+from caffe_gp.files.atomic import write_text
 from conformance import closeness, folders
 from conformance.every import nets, record
 from conformance.opencv import OpenCV, OpenCVError
@@ -221,9 +222,7 @@ def main() -> int:
             cv.close()
     if options.table:
         before = options.table.read_text(encoding="utf-8").partition(f"\n{HEADING}")[0]
-        partial = options.table.with_name(options.table.name + ".partial")
-        partial.write_text(f"{before}\n{HEAD}" + "\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(partial, options.table)
+        write_text(options.table, f"{before}\n{HEAD}" + "\n".join(lines) + "\n")
     return 0
 
 

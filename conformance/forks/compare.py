@@ -9,7 +9,6 @@ Usage:
 from __future__ import annotations
 
 import argparse
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.files.atomic import write_text
 from conformance import agreement, closeness, folders, recordings
 from conformance.forks import nets, record
 from conformance.forks.judge import UNPOOLING_LABELS_LIMIT, judge
@@ -55,16 +55,6 @@ def write_inputs(shared: Path) -> None:
     record.INPUTS.mkdir(parents=True, exist_ok=True)
     for make in {net.images for net in nets.NETS.values()}:
         np.save(record.INPUTS / f"{make.__name__}.npy", make(shared))
-
-
-def golden(theirs: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
-    """The part of a recording that is committed."""
-    found = {key: theirs[key] for key in ("score", "diff", "base", "moved")}
-    return {
-        "images": agreement.fingerprint(images),
-        "own_change": theirs["own_change"],
-        "arrays": agreement.sampled(found),
-    }
 
 
 def row(name: str, verdict: agreement.Verdict, shared: Path, theirs: dict[str, Any]) -> str:
@@ -109,7 +99,7 @@ def main() -> int:
         lines.append(row(name, verdict, shared, theirs))
         print(lines[-1], flush=True)
         bad += not verdict.agrees()
-        goldens[name] = golden(theirs, images)
+        goldens[name] = agreement.golden(theirs, images)
     if options.write_goldens:
         recordings.save(GOLDENS, goldens, compress=True)
         print(f"{GOLDENS.name}: {GOLDENS.stat().st_size:,} bytes")
@@ -119,9 +109,7 @@ def main() -> int:
             backward=closeness.BACKWARD_LIMIT,
             labels=1 / UNPOOLING_LABELS_LIMIT,
         )
-        partial = options.table.with_name(options.table.name + ".partial")
-        partial.write_text(head + "\n".join(lines) + "\n")
-        os.replace(partial, options.table)
+        write_text(options.table, head + "\n".join(lines) + "\n")
     print(f"{len(lines)} nets, {bad} disagree")
     return 1 if bad else 0
 

@@ -8,7 +8,6 @@ Usage:
 from __future__ import annotations
 
 import argparse
-import os
 import pickle
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.files.atomic import write_text
 from caffe_gp.models import zoo
 from conformance import agreement, closeness, folders, recordings
 from conformance.agreement import Verdict
@@ -107,9 +107,7 @@ def main() -> int:
             backward=closeness.BACKWARD_LIMIT,
             labels=LABELS_LIMIT,
         )
-        partial = options.table.with_name(options.table.name + ".partial")
-        partial.write_text(head + "\n".join(lines) + "\n")
-        os.replace(partial, options.table)
+        write_text(options.table, head + "\n".join(lines) + "\n")
     print(f"{len(lines)} nets, {bad} disagree")
     return 1 if bad else 0
 

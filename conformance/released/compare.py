@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.files.atomic import write_text
 from conformance import agreement, closeness, folders, recordings
 from conformance.every.compare import HEADING
 from conformance.released import nets, other_files, record
@@ -31,16 +32,6 @@ def write_inputs(shared: Path) -> None:
     record.INPUTS.mkdir(parents=True, exist_ok=True)
     for make in {net.images for net in nets.NETS.values()}:
         np.save(record.INPUTS / f"{make.__name__}.npy", make(shared))
-
-
-def golden(theirs: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
-    """The part of a recording that is committed."""
-    found = {key: theirs[key] for key in ("score", "diff", "base", "moved")}
-    return {
-        "images": agreement.fingerprint(images),
-        "own_change": theirs["own_change"],
-        "arrays": agreement.sampled(found),
-    }
 
 
 def row(net: nets.Released, shared: Path, ours: dict, theirs: dict, earlier: dict) -> tuple[str, bool]:
@@ -144,7 +135,7 @@ def main() -> int:
         lines.append(line)
         bad += not good
         if not net.same_as:
-            goldens[net.name] = golden(theirs, images)
+            goldens[net.name] = agreement.golden(theirs, images)
     if options.write_goldens:
         recordings.save(GOLDENS, goldens, compress=True)
         print(f"{GOLDENS.name}: {GOLDENS.stat().st_size:,} bytes")
@@ -163,9 +154,7 @@ def main() -> int:
         page = options.table.read_text() if options.table.exists() else ""
         _, heading, rest = page.partition(f"\n{HEADING}")
         text = head + "\n".join(lines) + "\n" + OTHER_HEAD + "\n".join(others) + "\n"
-        partial = options.table.with_name(options.table.name + ".partial")
-        partial.write_text(text + heading + rest)
-        os.replace(partial, options.table)
+        write_text(options.table, text + heading + rest)
     print(f"{len(lines)} nets, {bad} disagree")
     return 1 if bad else 0
 

@@ -11,8 +11,6 @@ from caffe_gp.caffe.fast.wide_padding import WidePadding
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 
 _ALL: tuple[type[Way], ...] = (WinogradLayer, Pointwise, PatchProduct, FewPatches, WidePadding)
-
-
 _MOST_STRIDE = 1 << 10  # torch's functions fail with huge ones
 
 

@@ -38,11 +38,8 @@ class FewPatches(Way):
     def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
         """Of all places."""
         kernel, stride, pad, _ = self.filters.geometry
-        x, weight, bias = (
-            blob.data_tensor.contiguous(),
-            self.filters.weight.data_tensor,
-            self.filters.bias_tensor(),
-        )
+        x, weight = blob.data_tensor.contiguous(), self.filters.weight.data_tensor
+        bias = self.filters.bias_tensor()
         out.data_tensor = torch.ops.aten.thnn_conv2d(x, weight, kernel, bias, stride, pad)
         return True
 

@@ -11,6 +11,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.images.interpolation import Interp
+from caffe_gp.proto.set_fields import set_fields
 
 
 @register("Interp")
@@ -21,7 +22,7 @@ class InterpLayer(Layer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        fields = {field.name: value for field, value in self.layer_param.interp_param.ListFields()}
+        fields = set_fields(self.layer_param.interp_param)
         try:
             self._rule = Interp(**fields)
         except ValueError as error:

@@ -12,6 +12,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.images.unpooling import AVE, MAX, Unpooling, Windows
+from caffe_gp.proto.set_fields import set_fields
 
 
 class MaskLayer(Layer):
@@ -95,7 +96,7 @@ class UnpoolingLayer(MaskLayer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        fields = {field.name: value for field, value in self.layer_param.unpooling_param.ListFields()}
+        fields = set_fields(self.layer_param.unpooling_param)
         self._masked = len(bottom) == 2
         with self.values_named():
             self._rule = Unpooling(self._masked, **fields)

@@ -8,6 +8,7 @@ from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.caffe.layers.unpooling import MaskLayer
 from caffe_gp.images.unpooling import Upsample
+from caffe_gp.proto.set_fields import set_fields
 
 
 @register("Upsample")
@@ -26,7 +27,7 @@ class UpsampleLayer(MaskLayer):
     exact_num_top = 1
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        fields = {field.name: value for field, value in self.layer_param.upsample_param.ListFields()}
+        fields = set_fields(self.layer_param.upsample_param)
         self._masked = len(bottom) == 2
         with self.values_named():
             self._rule = Upsample(self._masked, **fields)
