@@ -11,6 +11,7 @@ from caffe_gp.evaluation.classification import Classification, ClassificationTas
 from caffe_gp.evaluation.classification_examples import Example, examples
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.report import figures, pictures
+from caffe_gp.report.colours import GREY
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Table, points, signed
 
 FIXED, BROKEN = 4, 2  # rows of the examples, as in the paper's Figure 16
@@ -70,8 +71,8 @@ def curve(run: ClassificationResults, x_title: str, variants: Sequence[Variant] 
         axes = figure.add_subplot(1, 1, 1)
         figures.curves_axes(axes, x_title, "accuracy (%)")
         base = 100 * run.accuracy()
-        axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
-        axes.axvline(0, color=figures.GREY, linewidth=0.6)
+        axes.axhline(base, color=GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+        axes.axvline(0, color=GREY, linewidth=0.6)
         shown = run.variants if variants is None else variants
         for variant, (colour, look) in zip(shown, figures.looks()):
             steps = sorted({0.0, *run.eps})

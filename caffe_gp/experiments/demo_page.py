@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.datasets.class_names import DIGIT_SCENES
 from caffe_gp.datasets.digit_scenes import PALETTE
 from caffe_gp.experiments.demo import Gallery
-from caffe_gp.report import pictures, plots
+from caffe_gp.report import panels, pictures, plots
+from caffe_gp.report.colours import BROKEN, FIXED, OTHER
 from caffe_gp.report.page import data_uri, render
+from caffe_gp.report.panels import Cell
 
 # Table 4 of the paper, FCN-32s: gain over 62.1 and time over .12 s.
 PAPER_GAINS = {"data": "+2.6", "pool2": "+2.5", "pool3": "+2.5", "pool4": "+2.2"}
@@ -50,9 +53,9 @@ def html(results: dict[str, Any], gallery: Gallery) -> str:
         blobs=blobs,
         groups=[_group(name, gallery) for name in GROUPS if gallery.groups.get(name)],
         colours={
-            "fixed": _css(pictures.FIXED),
-            "broken": _css(pictures.BROKEN),
-            "other": _css(pictures.OTHER),
+            "fixed": FIXED.colour,
+            "broken": BROKEN.colour,
+            "other": OTHER.colour,
         },
         classes=[
             (name, _css(_COLOURS[label][::-1])) for label, name in enumerate(results["data"]["classes"])
@@ -66,26 +69,29 @@ def html(results: dict[str, Any], gallery: Gallery) -> str:
 
 def scene_pictures(scene: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
     """The six pictures of a scene, (title, (H, W, 3) uint8 BGR) each."""
-    image = scene["image"]
+    image, size = scene["image"], panels.cell_size(scene["image"].shape, 6)
+    changes = pictures.Changes.of(scene["base"], scene["gp"], scene["truth"])
     return [
         ("image", image),
-        ("ground truth", pictures.overlay(image, scene["truth"], _COLOURS, alpha=0.65)),
-        ("base", pictures.overlay(image, scene["base"], _COLOURS, alpha=0.65)),
-        ("base + GP", pictures.overlay(image, scene["gp"], _COLOURS, alpha=0.65)),
-        ("changed", pictures.changed_map(scene["base"], scene["gp"], scene["truth"])),
+        ("ground truth", pictures.overlay(image, scene["truth"], _COLOURS, size)),
+        ("base", pictures.overlay(image, scene["base"], _COLOURS, size)),
+        ("base + GP", pictures.overlay(image, scene["gp"], _COLOURS, size)),
+        ("changed", pictures.changed(image, changes, size)),
         ("perturbation", pictures.amplify(scene["perturbation"])),
     ]
 
 
-def picture(gallery: Gallery, rows: int = 3, height: int = 192) -> np.ndarray:
+def picture(gallery: Gallery, rows: int = 3) -> np.ndarray:
     """A panel for the README, (H, W, 3) uint8 BGR: the successes with most pixels right after GP."""
     successes = [gallery.scenes[i] for i in gallery.groups["successes"]]
     successes.sort(key=lambda scene: -int(np.count_nonzero(scene["gp"] == scene["truth"])))
-    panels = []
-    for k, scene in enumerate(successes[:rows]):
-        cells = [(title if k == 0 else "", cell) for title, cell in scene_pictures(scene)]
-        panels.append(pictures.panel(cells, height=height))
-    return pictures.stack(panels)
+    shown = successes[:rows]
+    drawn = [
+        [Cell("" if k else title, one) for title, one in scene_pictures(scene)]
+        for k, scene in enumerate(shown)
+    ]
+    maps = [scene[name] for scene in shown for name in ("truth", "base", "gp")]
+    return panels.grid(drawn, [*pictures.legend_of(maps, DIGIT_SCENES, _COLOURS), FIXED, BROKEN, OTHER])
 
 
 def _group(name: str, gallery: Gallery) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from caffe_gp.experiments import cells, chosen_images
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY, OURS, PAPER
 from caffe_gp.report.experiment_report import Report, Table, points
 
 NAME, TITLE = "figure10", "Figure 10: the step eps"
@@ -72,12 +73,12 @@ def _draw(axes: Any, net: Net, found: dict[str, Any]) -> None:
         chosen_images.with_base(found["eps"], [base + gain[side] for gain in found["gain"]], base)[1]
         for side in ("low", "high")
     )
-    axes.fill_between(x, low, high, color=figures.BLUE, alpha=0.18, linewidth=0)
-    axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
-    axes.plot(x, y, "o-", color=figures.BLUE, label="base + GP")
+    axes.fill_between(x, low, high, color=OURS, alpha=0.18, linewidth=0)
+    axes.axhline(base, color=GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+    axes.plot(x, y, "o-", color=OURS, label="base + GP")
     top = max(range(len(y)), key=y.__getitem__)
     look = {"markersize": 8, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none"}
     axes.plot([x[top]], [y[top]], "o", label=f"best: {y[top]:.2f} at eps {x[top]:g}", **look)
     if net.eps is not None:
-        axes.axvline(net.eps, color=figures.VERMILION, linestyle=":", label=f"paper's eps {net.eps:g}")
+        axes.axvline(net.eps, color=PAPER, linestyle=":", label=f"paper's eps {net.eps:g}")
     axes.legend(frameon=False, loc="best")

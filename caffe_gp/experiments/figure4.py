@@ -16,8 +16,10 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
+from caffe_gp.report.colours import BROKEN, FIXED, GREY
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
+from caffe_gp.report.pictures import Changes
 
 NAME, TITLE = "figure4", "Figures 4 and 15: corrected and broken pixels"
 ROWS = 6
@@ -96,12 +98,12 @@ def _cells(bench: Bench, run: RunResults, eps: float, item: str) -> list[Picture
     image, truth = chosen_images.photograph(bench.data(), item), bench.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
     names, colours = run.class_names, bench.data().colours
-    fixed, broken, _ = chosen_images.changes(base, after, truth)
+    changes = Changes.of(base, after, truth)
     return [
         Picture(image),
         *(figures.labelled(image, labels, names, colours) for labels in (truth, base, after)),
-        figures.marked(image, [(fixed, figures.BLUE)]),
-        figures.marked(image, [(broken, figures.VERMILION)]),
+        figures.changed(image, changes.only("fixed")),
+        figures.changed(image, changes.only("broken")),
     ]
 
 
@@ -110,9 +112,10 @@ def _distances(bench: Bench, run: RunResults, eps: float) -> dict[str, np.ndarra
     counts = {kind: np.zeros(_FARTHEST + 1, np.int64) for kind in KINDS}
     for item in run.ids:
         truth, base = bench.data().truth(item), run.label_map(item)
-        fixed, broken, _ = chosen_images.changes(base, run.label_map(item, eps), truth)
+        changes = Changes.of(base, run.label_map(item, eps), truth)
         counted = truth != IGNORE
-        masks = {"all": counted, "wrong": counted & (base != truth), "fixed": fixed, "broken": broken}
+        masks = {"all": counted, "wrong": counted & (base != truth)}
+        masks.update(fixed=changes.fixed, broken=changes.broken)
         bins = np.minimum(boundary_distance(truth), _FARTHEST).astype(np.int64)
         for kind, mask in masks.items():
             counts[kind] += np.bincount(bins[mask], minlength=_FARTHEST + 1)
@@ -141,10 +144,10 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 def _draw(counts: dict[str, np.ndarray]) -> Any:
     looks = {
-        "all": (figures.GREY, "-"),
+        "all": (GREY, "-"),
         "wrong": ("black", ":"),
-        "fixed": (figures.BLUE, "-"),
-        "broken": (figures.VERMILION, "--"),
+        "fixed": (FIXED.colour, "-"),
+        "broken": (BROKEN.colour, "--"),
     }
     with figures.style():
         figure = figures.new(2.8, 4.5)

@@ -17,8 +17,10 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY, LINES
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
+from caffe_gp.report.pictures import Changes
 
 NAME, TITLE = "figure6", "Figure 6: a patch across eps"
 COLUMNS = 9  # at most so many steps, 0 included, in the first picture
@@ -148,7 +150,7 @@ def _look(
     result = labeller.label([canvas], [None], on_probabilities=watch)
     truth = labeller.preprocess.labels_to_canvas(data.truth(item), canvas)
     base, after = result.base_labels[0], result.labels[steps.index(eps)][0]
-    fixed, _, _ = chosen_images.changes(base, after, truth)
+    fixed = Changes.of(base, after, truth).fixed
     rows, columns = inside_net.grid(gp, coarse)
     return _Seen(labeller, canvas, rows, columns, np.stack(scores), result.perturbation[0][0]), fixed, truth
 
@@ -263,7 +265,7 @@ def _strip(
     ]
     area = seen.area(centre[0], centre[1], patch.around)
     inner = seen.area(patch.row, patch.column, patch.apart)
-    boxes = [(*_box(area), _PATCH_COLOUR), (*_box(inner), figures.SKY)]
+    boxes = [(*_box(area), _PATCH_COLOUR), (*_box(inner), LINES[5])]
 
     def favoured(eps: float, part: tuple[slice, slice]) -> Picture:
         classes = _on_pixels(seen, _at(seen, steps, eps).argmax(axis=0), part).astype(np.uint8)
@@ -288,7 +290,7 @@ def _strip(
         classes.append(favoured(eps, area))
     heats = [figures.heat(lead, -largest, largest, "PuOr") for lead in leads]
     for cell in [*classes, *heats]:
-        cell.boxes = [(*_box(inner, area), figures.SKY)]
+        cell.boxes = [(*_box(inner, area), LINES[5])]
     name = names[patch.label]
     return figures.sheet(
         [
@@ -319,7 +321,7 @@ def _curves(
             figures.curves_axes(
                 axes, "eps" if i == 3 else "", "score" if j == 1 else "", f"position ({i}, {j})"
             )
-            axes.axvline(0, color=figures.GREY, linewidth=0.6)
+            axes.axvline(0, color=GREY, linewidth=0.6)
             for label, (colour, look) in zip(top, figures.looks()):
                 values = seen.scores[order, label, row, column]
                 true = label == patch.label

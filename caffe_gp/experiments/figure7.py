@@ -14,6 +14,7 @@ from caffe_gp.experiments.suites import Net
 from caffe_gp.report import figures
 from caffe_gp.report.experiment_report import Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
+from caffe_gp.report.pictures import Changes
 
 NAME, TITLE = "figure7", "Figures 7 and 12 to 14: successes and failures"
 # Which of the paper's figures shows which net.
@@ -88,13 +89,12 @@ def _cells(bench: Bench, run: RunResults, eps: float, item: str) -> list[Picture
     image, truth = chosen_images.photograph(bench.data(), item), bench.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
     names, colours = run.class_names, bench.data().colours
-    fixed, broken, other = chosen_images.changes(base, after, truth)
     return [
         Picture(image),
         figures.labelled(image, truth, names, colours),
         figures.labelled(image, base, names, colours),
         figures.labelled(image, after, names, colours),
-        figures.marked(image, [(other, "#000000"), (fixed, figures.BLUE), (broken, figures.VERMILION)]),
+        figures.changed(image, Changes.of(base, after, truth)),
     ]
 
 
@@ -102,6 +102,5 @@ def _caption(bench: Bench, net: Net, eps: float) -> str:
     paper = f" The paper's {PAPER[net.name]}." if bench.suite.paper and net.name in PAPER else ""
     return (
         f"{net.title}, eps {eps:g}: the images with the most pixels corrected (above) and broken (below) by "
-        f"guided perturbations. Last column: corrected pixels blue, broken ones orange, wrong before and "
-        f"after black.{paper}"
+        f"guided perturbations.{paper}"
     )

@@ -9,6 +9,7 @@ from caffe_gp.experiments import cells, chosen_images
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY
 from caffe_gp.report.experiment_report import Report, Table, points
 
 NAME, TITLE = "figure8", "Figure 8: label distributions"
@@ -73,8 +74,8 @@ def _draw(numbers: dict[str, Any], base: float) -> Any:
         figure = figures.new(3.0, 5.0)
         axes = figure.add_subplot(1, 1, 1)
         figures.curves_axes(axes, "eps (units of the input)", "mean IU (%)")
-        axes.axhline(base, color=figures.GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
-        axes.axvline(0, color=figures.GREY, linewidth=0.6)
+        axes.axhline(base, color=GREY, linestyle="--", linewidth=0.9, label=f"base {base:.2f}")
+        axes.axvline(0, color=GREY, linewidth=0.6)
         for (encoding, title), (colour, look) in zip(ENCODINGS.items(), figures.looks()):
             found = numbers[encoding]
             x, y = chosen_images.with_base(found["eps"], found["mean_iu"], base)

@@ -14,6 +14,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp import error_signal, label_distribution
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY, OURS, PAPER
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Row, Table
 
 NAME, TITLE = "figure9", "Figure 9: error signals of one-hot and uniform labels"
@@ -97,9 +98,9 @@ def _draw(found: dict[tuple[str, str], np.ndarray]) -> Any:
     with figures.style():
         figure = figures.new(3.6)
         for row, (shape, y) in enumerate(OUTPUTS.items()):
-            panels = [("Softmax output", np.array(y), figures.GREY)]
-            panels.append(("signal of the one-hot label (GP)", found[shape, "onehot"], figures.BLUE))
-            panels.append(("signal of the uniform label", found[shape, "uniform"], figures.VERMILION))
+            panels = [("Softmax output", np.array(y), GREY)]
+            panels.append(("signal of the one-hot label (GP)", found[shape, "onehot"], OURS))
+            panels.append(("signal of the uniform label", found[shape, "uniform"], PAPER))
             for column, (title, values, colour) in enumerate(panels):
                 axes = figure.add_subplot(2, 3, 3 * row + column + 1)
                 _bars(axes, values, colour, f"{shape}: {title}")

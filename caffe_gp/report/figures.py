@@ -20,18 +20,15 @@ import numpy as np
 
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.files.atomic import write_bytes
+from caffe_gp.images.label_maps import IGNORE, full_palette
 from caffe_gp.report import pictures
+from caffe_gp.report.colours import LINES, VOID, Kind
 
 WIDTH = 7.0  # inches: the text width of a two-column page
 DPI = 200
 FONT, SMALL = 8, 7  # points
 _CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
-# Okabe and Ito's colours, for all kinds of colour vision; and line styles that need no colour.
-BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
-    *("#E69F00", "#56B4E9", "#5b6470"),
-)
-COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
+# Line styles that need no colour.
 _STYLES = ("o-", "s--", "^-.", "D:", "v-", "x--")
 
 _STYLE: dict[str, Any] = {
@@ -76,7 +73,7 @@ def new(height: float, width: float = WIDTH) -> Any:
 def looks() -> Iterator[tuple[str, str]]:
     """Colour and style of a first line, a second, ...: 36 different ones, again and again."""
     for shift in itertools.count():
-        for i, colour in enumerate(COLOURS):
+        for i, colour in enumerate(LINES):
             yield colour, _STYLES[(i + shift) % len(_STYLES)]
 
 
@@ -131,13 +128,15 @@ class PictureRow:
     heading: str = ""
 
 
-def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0) -> Any:
-    """A figure of rows of pictures; returns the matplotlib figure.
+def sheet(
+    rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0, legend: Sequence[Kind] = ()
+) -> Any:
+    """A figure of rows of pictures, a legend below; returns the matplotlib figure.
 
     tallest   height that a picture may have, as a share of its column's width; higher ones are scaled down
     """
     with style():
-        return _Sheet(rows, width, tallest).figure
+        return _Sheet(rows, width, tallest, legend).figure
 
 
 class _Sheet:
@@ -145,13 +144,17 @@ class _Sheet:
 
     _LINE, _GAP, _MARGIN, _DROP = 0.15, 0.05, 0.04, 0.045
 
-    def __init__(self, rows: Sequence[PictureRow], width: float, tallest: float) -> None:
+    def __init__(
+        self, rows: Sequence[PictureRow], width: float, tallest: float, legend: Sequence[Kind]
+    ) -> None:
         self.width, self._tallest = width, tallest
         self._lines: list[tuple[float, float, str, dict]] = []
         self._placed: list[tuple[float, float, float, float, Picture]] = []
+        self._swatches: list[tuple[float, float, Kind]] = []
         self._top = self._MARGIN
         for row in rows:
             self._row(row)
+        self._legend(legend)
         self.figure = new(self._top + self._MARGIN - self._GAP, width)
         self._draw()
 
@@ -173,6 +176,20 @@ class _Sheet:
             self._placed.append((left + (cell - width) / 2, self._top, width, height, picture))
         self._top += height + self._GAP
 
+    def _legend(self, entries: Sequence[Kind]) -> None:
+        """Swatches and names, in as many lines as they need."""
+        left = self._MARGIN
+        for entry in entries:
+            needs = _CHARACTER * len(entry.name) + 2 * self._LINE
+            if left > self._MARGIN and left + needs > self.width:
+                left, self._top = self._MARGIN, self._top + self._LINE
+            self._swatches.append((left, self._top, entry))
+            name = left + 0.9 * self._LINE, self._top + self._LINE - self._DROP
+            self._lines.append((*name, entry.name, {"fontsize": SMALL}))
+            left += needs
+        if entries:
+            self._top += self._LINE + self._GAP
+
     def _write(self, lefts: Sequence[float], texts: Sequence[str], **look: Any) -> None:
         """Texts beside each other, their first lines on one level."""
         for left, text in zip(lefts, texts):
@@ -181,7 +198,22 @@ class _Sheet:
         self._top += max(text.count("\n") + 1 for text in texts) * self._LINE
 
     def _draw(self) -> None:
-        total = self.figure.get_figheight()
+        from matplotlib.patches import Rectangle
+
+        total, side = self.figure.get_figheight(), 0.65 * self._LINE
+        for left, top, entry in self._swatches:
+            striped = entry.colour == VOID.colour
+            self.figure.add_artist(
+                Rectangle(
+                    (left / self.width, 1 - (top + self._LINE - self._DROP) / total),
+                    side / self.width,
+                    side / total,
+                    facecolor="white" if striped else entry.colour,
+                    edgecolor=VOID.colour,
+                    hatch="//////" if striped else None,
+                    linewidth=0.4,
+                )
+            )
         for left, top, text, look in self._lines:
             self.figure.text(
                 left / self.width, 1 - top / total, text, va="baseline", linespacing=1.05, **look
@@ -238,20 +270,22 @@ def labelled(
     image: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
-    colours: Sequence[tuple[int, int, int]] = (),
+    palette: Sequence[tuple[int, int, int]] = (),
 ) -> Picture:
-    """A label map as a picture: its colours over the dimmed photograph, class names written on the areas.
+    """A label map as a picture: ``pictures.overlay``, with class names written on the areas.
 
     image (H, W, 3) uint8 BGR, labels (H, W) with 255 for void, names of the classes, their colours (red,
-    green, blue; default: VOC's). Names make it readable without telling the palette's colours apart; the
-    first class, mostly background, goes unnamed.
+    green, blue; default: VOC's). Names make it readable without telling the palette's colours apart;
+    background, which shows the photograph, goes unnamed.
     """
-    import cv2
+    given = palette_of(palette)
+    named = np.where(full_palette(given).any(axis=1)[labels], labels, IGNORE)
+    return Picture(pictures.overlay(image, labels, given), list(_class_texts(named, names)))
 
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-    palette = np.array(colours, np.uint8) if len(colours) else None
-    mixed = 0.3 * grey + 0.7 * pictures.colourise(labels, palette).astype(np.float32)
-    return Picture(mixed.astype(np.uint8), list(_class_texts(labels, names)))
+
+def palette_of(colours: Sequence[tuple[int, int, int]]) -> np.ndarray | None:
+    """Colours (red, green, blue) as ``pictures`` takes them; None, which is VOC's, for none."""
+    return np.array(colours, np.uint8) if len(colours) else None
 
 
 def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str, float, float]]:
@@ -260,7 +294,7 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
 
     areas = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
     for label in np.argsort(-areas, kind="stable"):
-        if label == 0 or areas[label] < _SMALLEST_NAMED * labels.size:
+        if areas[label] < _SMALLEST_NAMED * labels.size:
             continue
         inside = (labels == label).astype(np.uint8)
         room = cv2.distanceTransform(
@@ -270,16 +304,9 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
         yield names[label], float(x), float(y)
 
 
-def marked(image: np.ndarray, masks: Sequence[tuple[np.ndarray, str]]) -> Picture:
-    """The pixels of masks (H, W) bool in a colour each over a pale photograph."""
-    import cv2
-
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-    pale = np.repeat(180 + 0.28 * grey, 3, axis=2)
-    for mask, colour in masks:
-        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
-        pale[mask] = (blue, green, red)
-    return Picture(pale.astype(np.uint8))
+def changed(image: np.ndarray, changes: pictures.Changes) -> Picture:
+    """``pictures.changed`` as a cell."""
+    return Picture(pictures.changed(image, changes))
 
 
 def heat(values: np.ndarray, low: float, high: float, name: str) -> Picture:

@@ -167,17 +167,6 @@ def test_images_are_ranked_by_rule():
     assert chosen_images.best(run, 0.5) == chosen_images.Picked("b", 9, 1)
 
 
-def test_changes_against_each_pixel():
-    random = np.random.RandomState(1)
-    base, after, truth = (random.choice([0, 1, 2, 255], (9, 11)).astype(np.uint8) for _ in range(3))
-    found = chosen_images.changes(base, after, truth)
-    for y, x in np.ndindex(9, 11):
-        b, a, t = base[y, x], after[y, x], truth[y, x]
-        counts = b != a and t != 255
-        expected = (counts and a == t, counts and b == t, counts and t not in (a, b))
-        assert tuple(mask[y, x] for mask in found) == expected
-
-
 def test_boundary_distance_by_brute_force():
     truth = np.zeros((14, 17), np.uint8)
     truth[4:9, 5:12] = 1

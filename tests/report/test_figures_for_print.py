@@ -55,12 +55,7 @@ def test_sheets_keep_proportions():
     assert min(p.y0 for p in places) >= 0 and max(p.y1 for p in places) <= 1
 
 
-def test_marked_pixels_and_heat():
-    image = np.full((4, 5, 3), 200, np.uint8)
-    mask = np.zeros((4, 5), bool)
-    mask[1, 2] = True
-    found = figures.marked(image, [(mask, "#0072B2")]).image
-    assert tuple(found[1, 2]) == (0xB2, 0x72, 0x00) and (found[~mask] > 220).all()
+def test_heat():
     # PuOr: orange below, white in the middle, purple above.
     low, middle, high = figures.heat(np.array([[-1.0, 0.0, 1.0]]), -1, 1, "PuOr").image[0].astype(int)
     assert low[2] > low[0] and high[0] > high[2] and middle.min() > 240
