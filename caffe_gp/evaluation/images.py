@@ -12,6 +12,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.evaluation.choose_eps import IMAGES, SHARE
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.evaluation.segmentation_page import evaluate_with_page
 from caffe_gp.evaluation.settings import RunSettings, required
 from caffe_gp.images.inputs import ImageFiles, find_images, read_palette
 
@@ -48,10 +49,10 @@ class ImageRun(RunSettings):
         return Evaluation(**given, **own, data=data, palette=palette)
 
 
-def run(settings: ImageRun) -> RunResults:
-    """Do what the settings say, write ``results.json`` and return the results.
+def run(settings: ImageRun, page: bool = False) -> RunResults:
+    """Do what the settings say, write ``results.json`` (and with ``page`` index.html) and return the results.
 
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
-    return evaluate(settings.evaluation(), kind="images")
+    return (evaluate_with_page if page else evaluate)(settings.evaluation(), "images")

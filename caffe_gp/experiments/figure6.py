@@ -17,8 +17,9 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
+from caffe_gp.report.claims import Claim, share
 from caffe_gp.report.colours import GREY, LINES
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
 from caffe_gp.report.pictures import Changes
 
@@ -86,18 +87,34 @@ def run(bench: Bench) -> Report:
     folder = bench.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)
     figures.save(_strip(seen, patch, truth, steps, shown, names, data.colours), folder, NAME)
-    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores")
+    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores", plot=True)
     order = np.argsort([0.0, *steps])
+    columns = {"negative": steps[0], "zero": 0.0, "chosen": eps}
     table = Table(
         f"Lead of the true class ({names[patch.label]}) over the best other one",
-        ["position", f"eps {steps[0]:g}", "eps 0", f"eps {eps:g}"],
+        ["position", *(f"eps {value:g}" for value in columns.values())],
     )
-    positions = {}
+    positions, leads = {}, []
     for i, j, row, column in _positions(patch):
         scores = seen.scores[order][:, top, row, column]
         positions[f"{i},{j}"] = {names[c]: scores[:, k].tolist() for k, c in enumerate(top)}
-        at = [_at(seen, steps, value)[:, row, column] for value in (steps[0], 0.0, eps)]
-        table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
+        at = [_at(seen, steps, value)[:, row, column] for value in columns.values()]
+        leads.append([float(_lead(scores, patch.label)) for scores in at])
+        table.add(f"({i}, {j})", *(f"{lead:+.2f}" for lead in leads[-1]))
+    negative, zero, chosen = np.array(leads).T
+    claim = Claim(
+        "A positive eps raises the true class's score over the others' in a whole neighbourhood, a negative "
+        "one lowers it.",
+        "Section 3.1.1, Figure 6",
+        f"mean lead of the true class's score at 3 x 3 positions, eps {steps[0]:g}, 0 and {eps:g}",
+        "shown, no value",
+        ", ".join(f"{values.mean():+.2f}" for values in (negative, zero, chosen)),
+        *share(
+            int((chosen > zero).sum() + (negative < zero).sum()),
+            2 * len(zero),
+            "At each position the lead rises with eps > 0 and falls with eps < 0.",
+        ),
+    )
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
     return cells.report(
         bench,
@@ -105,9 +122,10 @@ def run(bench: Bench) -> Report:
         TITLE,
         [net],
         [found],
+        [claim],
         [table],
         [
-            (
+            Figure(
                 NAME,
                 f"{caption}. Above: the image and the classes that the scores before upsampling "
                 "favour; red the patch below, blue the 3 x 3 positions of the next picture. Below, for each "
@@ -115,7 +133,7 @@ def run(bench: Bench) -> Report:
                 "patch, the favoured class at each position, and the lead of the true class's score over "
                 "the best other one.",
             ),
-            (
+            Figure(
                 f"{NAME}_scores",
                 f"{caption}: scores before upsampling of the {len(top)} classes that are highest on average, "
                 "at the 3 x 3 positions.",

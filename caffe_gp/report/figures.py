@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from caffe_gp.errors import CaffeGPError
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.images.label_maps import IGNORE, full_palette
 from caffe_gp.report import pictures
-from caffe_gp.report.colours import LINES, VOID, Kind
+from caffe_gp.report.colours import GREY, LINES, OURS, PAPER, VOID, Kind
 
 WIDTH = 7.0  # inches: the text width of a two-column page
+PLOT = 4.6  # inches: lines, whose text stays readable on a page for a telephone
 DPI = 200
 FONT, SMALL = 8, 7  # points
 _CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
@@ -44,6 +45,8 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "caffe_gp",
 }
 _SMALLEST_NAMED = 0.02  # share of a picture that a class needs to have its name written on it
 
@@ -77,13 +80,19 @@ def looks() -> Iterator[tuple[str, str]]:
             yield colour, _STYLES[(i + shift) % len(_STYLES)]
 
 
-def save(figure: Any, folder: Path, name: str) -> None:
-    """Write ``folder/name.png`` and ``.pdf``; each appears only when it is complete."""
+def save(figure: Any, folder: Path, name: str, plot: bool = False) -> None:
+    """Write ``folder/name.png`` and ``.pdf``; each appears only when it is complete.
+
+    plot   also as ``.svg``, which a page shows instead: for lines, not for photographs
+    """
     # Without dates: the same numbers give the same files.
-    for kind, metadata in (("png", {"Software": "caffe_gp"}), ("pdf", {"CreationDate": None})):
+    kinds: dict[str, dict[str, Any]] = {"png": {"Software": "caffe_gp"}, "pdf": {"CreationDate": None}}
+    if plot:
+        kinds["svg"] = {"Date": None}
+    for kind, metadata in kinds.items():
         stream = io.BytesIO()
         with style():
-            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata, transparent=kind == "svg")
         write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
 
 
@@ -93,6 +102,45 @@ def curves_axes(axes: Any, x_title: str, y_title: str, title: str = "") -> None:
     axes.set_ylabel(y_title)
     axes.set_title(title)
     axes.grid(True, alpha=0.25, linewidth=0.5)
+
+
+@dataclass
+class Dot:
+    """A line of ``beside``.
+
+    ours    'gain', and 'low' and 'high' where there is an interval, as ``Gain.points()`` has them
+    paper   its value; either may be missing
+    """
+
+    name: str
+    ours: Mapping[str, float] = field(default_factory=dict)
+    paper: float | None = None
+
+
+def beside(dots: Sequence[Dot], x_title: str) -> Any:
+    """Values with their intervals below each other, the paper's beside ours: a matplotlib figure."""
+    with style():
+        figure = new(0.9 + 0.24 * len(dots), PLOT)
+        axes = figure.add_subplot(1, 1, 1)
+        curves_axes(axes, x_title, "")
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        for place, dot in enumerate(dots):
+            if "low" in dot.ours:
+                axes.plot([dot.ours["low"], dot.ours["high"]], [place] * 2, "-", color=OURS)
+            if dot.ours:
+                axes.plot([dot.ours["gain"]], [place], "o", color=OURS, label="ours")
+            if dot.paper is not None:
+                axes.plot([dot.paper], [place], "s", color=PAPER, markerfacecolor="none", label="paper")
+        axes.set_yticks(range(len(dots)))
+        axes.set_yticklabels([dot.name for dot in dots])
+        axes.set_ylim(len(dots) - 0.5, -0.5)
+        handles, names = axes.get_legend_handles_labels()
+        shown = dict(zip(names, handles))
+        axes.legend(
+            shown.values(), shown.keys(), frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2
+        )
+        figure.tight_layout()
+    return figure
 
 
 # ---- rows of pictures
@@ -106,12 +154,14 @@ class Picture:
     texts   (text, x, y): written on it, in pixels
     boxes   (left, top, width, height, colour): outlined on it, in pixels
     nearest show single pixels as squares instead of smoothing them
+    legend  what its colours mean; the sheet has them all below
     """
 
     image: np.ndarray
     texts: Sequence[tuple[str, float, float]] = ()
     boxes: Sequence[tuple[float, float, float, float, str]] = ()
     nearest: bool = False
+    legend: Sequence[Kind] = ()
 
 
 @dataclass
@@ -128,15 +178,13 @@ class PictureRow:
     heading: str = ""
 
 
-def sheet(
-    rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0, legend: Sequence[Kind] = ()
-) -> Any:
-    """A figure of rows of pictures, a legend below; returns the matplotlib figure.
+def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0) -> Any:
+    """A figure of rows of pictures, their legend below; returns the matplotlib figure.
 
     tallest   height that a picture may have, as a share of its column's width; higher ones are scaled down
     """
     with style():
-        return _Sheet(rows, width, tallest, legend).figure
+        return _Sheet(rows, width, tallest).figure
 
 
 class _Sheet:
@@ -144,9 +192,7 @@ class _Sheet:
 
     _LINE, _GAP, _MARGIN, _DROP = 0.15, 0.05, 0.04, 0.045
 
-    def __init__(
-        self, rows: Sequence[PictureRow], width: float, tallest: float, legend: Sequence[Kind]
-    ) -> None:
+    def __init__(self, rows: Sequence[PictureRow], width: float, tallest: float) -> None:
         self.width, self._tallest = width, tallest
         self._lines: list[tuple[float, float, str, dict]] = []
         self._placed: list[tuple[float, float, float, float, Picture]] = []
@@ -154,7 +200,8 @@ class _Sheet:
         self._top = self._MARGIN
         for row in rows:
             self._row(row)
-        self._legend(legend)
+        every = dict.fromkeys(kind for row in rows for cell in row.cells for kind in cell.legend)
+        self._legend(sorted(every, key=lambda kind: kind == VOID))
         self.figure = new(self._top + self._MARGIN - self._GAP, width)
         self._draw()
 
@@ -280,7 +327,10 @@ def labelled(
     """
     given = palette_of(palette)
     named = np.where(full_palette(given).any(axis=1)[labels], labels, IGNORE)
-    return Picture(pictures.overlay(image, labels, given), list(_class_texts(named, names)))
+    texts = list(_class_texts(named, names))
+    return Picture(
+        pictures.overlay(image, labels, given), texts, legend=pictures.legend_of([labels], names, given)
+    )
 
 
 def palette_of(colours: Sequence[tuple[int, int, int]]) -> np.ndarray | None:
@@ -306,7 +356,8 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
 
 def changed(image: np.ndarray, changes: pictures.Changes) -> Picture:
     """``pictures.changed`` as a cell."""
-    return Picture(pictures.changed(image, changes))
+    kinds = [kind for kind, mask in changes.kinds() if mask.any()]
+    return Picture(pictures.changed(image, changes), legend=kinds)
 
 
 def heat(values: np.ndarray, low: float, high: float, name: str) -> Picture:
