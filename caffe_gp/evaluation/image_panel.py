@@ -10,12 +10,11 @@ import numpy as np
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import panels, pictures
-from caffe_gp.report.colours import BROKEN, CHANGED, FIXED, OTHER, VOID
+from caffe_gp.report.colours import KINDS, VOID
 from caffe_gp.report.panels import Cell
 from caffe_gp.report.pictures import Changes, Size
 
 _COLUMNS = 4
-_ORDER = (FIXED, BROKEN, OTHER, CHANGED, VOID)  # in the legend
 
 
 @dataclass
@@ -81,7 +80,7 @@ def panel(
         rows.append(row)
     maps = [base, *seen.after, *([] if truth is None else [truth])]
     legend = pictures.legend_of(maps, names, palette)
-    return panels.grid(rows, [*legend, *(kind for kind in _ORDER if kind in kinds)], _COLUMNS, width)
+    return panels.grid(rows, [*legend, *(kind for kind in KINDS if kind in kinds)], _COLUMNS, width)
 
 
 def _scaled(window: tuple[slice, slice], shape: Sequence[int], size: Size) -> tuple[slice, slice]:

@@ -83,10 +83,8 @@ def _of_pixels(report: Report, run: RunResults, settings: Evaluation) -> None:
     if scored:
         figures.save(_histogram(row["image_gains"]), run.folder / _PICTURES, "gains", plot=True)
         counted = row["image_gains"]
-        caption = (
-            f"Gains of single images at eps {eps:g}: {100 * counted['better']:.0f} % of {counted['images']:,} "
-            f"get better, {100 * counted['worse']:.0f} % worse."
-        )
+        better, worse = (f"{100 * counted[name]:.0f} %" for name in ("better", "worse"))
+        caption = f"Gains of single images at eps {eps:g}: {better} get better, {worse} worse."
         report.figures.append(Figure(f"{_PICTURES}/gains", caption, heading="How the gain is spread"))
     report.tables.append(_scores(run))
     if scored:
@@ -102,7 +100,7 @@ def _claim(run: RunResults, eps: float) -> Claim:
         f"gain in mean IU (points) at eps {eps:g}, with its 95 % interval",
         "+0.8 to +3.0",
         f"{signed(gain.gain)} ({interval(gain.low, gain.high)})",
-        *above_zero(gain.low, gain.high),
+        *above_zero([gain]),
     )
 
 
@@ -203,14 +201,8 @@ def _histogram(spread: dict[str, Any]) -> Any:
         for place, count in enumerate(counts):
             colour = GREY if place == middle else FIXED.colour if place > middle else BROKEN.colour
             axes.barh(place, count, color=colour)
-            axes.annotate(
-                f"{count:,}",
-                (count, place),
-                (3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=figures.SMALL,
-            )
+            look = {"textcoords": "offset points", "va": "center", "fontsize": figures.SMALL}
+            axes.annotate(f"{count:,}", (count, place), (3, 0), **look)
         axes.set_yticks(range(len(names)))
         axes.set_yticklabels(names)
         figures.curves_axes(axes, "images", "gain in mean IU (points)")
@@ -228,20 +220,15 @@ def _scores(run: RunResults) -> Table:
     header += ["put right (pixels)", "broken (pixels)"] * scored + ["changed (%)", "confidence"]
     table = Table("Base and guided perturbations", header)
     rows = [("base", summary["base"]), *((f"GP, eps {row['eps']:g}", row) for row in summary["gp"])]
-    for more in ("switched", "crf"):
-        rows += [
-            (f"{name}, {'+ CRF' if more == 'crf' else more}", row[more]) for name, row in rows if more in row
-        ]
+    switched = [(f"{name}, switched", row["switched"]) for name, row in rows if "switched" in row]
+    rows += switched + [(f"{name} + CRF", row["crf"]) for name, row in rows if "crf" in row]
     for name, row in rows:
         cells: Row = [name]
         if scored:
             gain = row.get("gain")
             cells += [points(row["mean_iu"])]
-            cells += (
-                ["", ""]
-                if gain is None
-                else [f"{gain['gain']:+.2f}", f"{gain['low']:+.2f} to {gain['high']:+.2f}"]
-            )
+            sure = gain and f"{gain['low']:+.2f} to {gain['high']:+.2f}"
+            cells += [f"{gain['gain']:+.2f}", sure] if gain else ["", ""]
             cells += [points(row["pixel_accuracy"])]
             cells += [f"{row[kind]:,}" if kind in row else "" for kind in ("fixed_pixels", "broken_pixels")]
         cells += [points(row["changed_pixels"]) if "changed_pixels" in row else ""]
@@ -251,9 +238,8 @@ def _scores(run: RunResults) -> Table:
 
 def _classes(run: RunResults, eps: float) -> Table:
     """The IU of every class, in the net's order; of those that neither occur nor are predicted nothing."""
-    table = Table(
-        f"Class by class, eps {eps:g}", ["class", "base (IU, %)", "GP (IU, %)", "difference (points)"]
-    )
+    header = ["class", "base (IU, %)", "GP (IU, %)", "difference (points)"]
+    table = Table(f"Class by class, eps {eps:g}", header)
     before, after = run.total().iu, run.total(eps).iu
     for label, (first, second) in enumerate(zip(before, after)):
         if not (np.isnan(first) and np.isnan(second)):

@@ -29,7 +29,7 @@ def run(bench: Bench) -> Report:
     chosen = nets(bench.suite)
     numbers, runs, tables = {}, [], []
     with figures.style():
-        figure = figures.new(2.9 * len(chosen), figures.PLOT)
+        figure = figures.new(3.4 * len(chosen), figures.PLOT)
         for place, net in enumerate(chosen, 1):
             sweep = bench.run(net, net.grid)
             runs.append(sweep)
@@ -107,4 +107,4 @@ def _draw(axes: Any, net: Net, found: dict[str, Any]) -> None:
     axes.plot([x[top]], [y[top]], "o", label=f"best: {y[top]:.2f} at eps {x[top]:g}", **look)
     if net.eps is not None:
         axes.axvline(net.eps, color=PAPER_COLOUR, linestyle=":", label=f"paper's eps {net.eps:g}")
-    axes.legend(frameon=False, loc="best")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.08), ncol=2)

@@ -12,7 +12,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures, pictures
-from caffe_gp.report.claims import Claim
+from caffe_gp.report.claims import Claim, in_cases
 from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
 
@@ -61,7 +61,9 @@ def run(bench: Bench) -> Report:
         f"change of the responses at {first} and at {last}, % of their standard deviation",
         "shown, no value",
         f"{shares[first]:.1f} and {shares[last]:.1f}",
-        *share(grows, len(blobs) - 1, "Each layer's change is no smaller than that of the layer before it."),
+        *in_cases(
+            grows, len(blobs) - 1, "Each layer's change is no smaller than that of the layer before it."
+        ),
     )
     table.note = (
         "Root mean square of the change of all responses, as a share of their standard deviation, for "

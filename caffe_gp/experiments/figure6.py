@@ -17,7 +17,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
-from caffe_gp.report.claims import Claim, share
+from caffe_gp.report.claims import Claim, in_cases
 from caffe_gp.report.colours import GREY, LINES
 from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
@@ -109,7 +109,7 @@ def run(bench: Bench) -> Report:
         f"mean lead of the true class's score at 3 x 3 positions, eps {steps[0]:g}, 0 and {eps:g}",
         "shown, no value",
         ", ".join(f"{values.mean():+.2f}" for values in (negative, zero, chosen)),
-        *share(
+        *in_cases(
             int((chosen > zero).sum() + (negative < zero).sum()),
             2 * len(zero),
             "At each position the lead rises with eps > 0 and falls with eps < 0.",

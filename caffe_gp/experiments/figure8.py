@@ -9,7 +9,7 @@ from caffe_gp.experiments import cells, chosen_images
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.report import figures
-from caffe_gp.report.claims import Claim, Verdict, share
+from caffe_gp.report.claims import Claim, Verdict, in_cases
 from caffe_gp.report.colours import GREY
 from caffe_gp.report.colours import PAPER as PAPER_COLOUR
 from caffe_gp.report.experiment_report import Figure, Report, Row, Table, points
@@ -100,7 +100,7 @@ def _claims(numbers: dict[str, Any], base: float) -> list[Claim]:
             f"mean IU (%) of the base and at eps {min(onehot['eps']):g}",
             "shown, no value",
             f"{base:.2f} and {strongest:.2f}",
-            *share(sum(hurting), len(hurting), "Every negative step lowers the mean IU."),
+            *in_cases(sum(hurting), len(hurting), "Every negative step lowers the mean IU."),
         ),
     ]
 

@@ -14,7 +14,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp import error_signal, label_distribution
 from caffe_gp.report import figures
-from caffe_gp.report.claims import Claim, share
+from caffe_gp.report.claims import Claim, in_cases
 from caffe_gp.report.colours import GREY, OURS, PAPER
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Figure, Report, Row, Table
 
@@ -86,7 +86,7 @@ def run(bench: Bench) -> Report:
         "printed values that are met to their last digit",
         f"{digits} values",
         f"{met} of {digits}",
-        *share(met, digits, "Rounded or cut off, a value is the printed one."),
+        *in_cases(met, digits, "Rounded or cut off, a value is the printed one."),
     )
     return Report(
         NAME,

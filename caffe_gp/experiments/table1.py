@@ -7,7 +7,7 @@ from caffe_gp.experiments import cells
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.models import zoo
 from caffe_gp.report import figures
-from caffe_gp.report.claims import Claim, every_above_zero
+from caffe_gp.report.claims import Claim, above_zero
 from caffe_gp.report.experiment_report import Figure, Report, Row, Table, signed
 from caffe_gp.report.figures import Dot
 
@@ -69,7 +69,7 @@ def run(bench: Bench) -> Report:
         "gain in mean IU (points), net by net",
         "+2.6, +3.0, +2.1, +0.8, +2.2, +1.2",
         ", ".join(signed(gain.gain) for gain in gains),
-        *every_above_zero([(gain.low, gain.high) for gain in gains]),
+        *above_zero(gains),
     )
     return cells.report(
         bench,

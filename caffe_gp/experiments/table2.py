@@ -57,7 +57,7 @@ def run(bench: Bench) -> Report:
         "gain in mean IU (points)",
         f"{PAPER[1] - PAPER[0]:+.2f}",
         cells.gain_text(gain),
-        *above_zero(gain.low, gain.high),
+        *above_zero([gain]),
     )
     return Report(
         NAME,

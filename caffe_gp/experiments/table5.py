@@ -12,7 +12,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.models import zoo
 from caffe_gp.report import figures
-from caffe_gp.report.claims import Claim, every_above_zero
+from caffe_gp.report.claims import Claim, above_zero
 from caffe_gp.report.experiment_report import Figure, Report, Row, Table
 from caffe_gp.report.figures import Dot
 
@@ -75,7 +75,7 @@ def run(bench: Bench) -> Report:
         "gain in mean IU on top of the CRF (points), net by net",
         ", ".join(f"{four[3] - four[1]:+.1f}" for four in PAPER.values()),
         ", ".join(map(cells.gain_text, gains)),
-        *every_above_zero([(gain.low, gain.high) for gain in gains]),
+        *above_zero(gains),
     )
     return cells.report(
         bench,

@@ -1,14 +1,14 @@
 """A claim of the paper beside what was found: what a report page says first.
 
 Claim("GP improves every pretrained net", "Table 1", "gain in mean IU, points", "+0.8 to +3.0", "+2.72",
-      *above_zero(2.08, 3.34))
+      *above_zero([gain]))
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any, Iterable, Sequence, Tuple
+from typing import Any, Iterable, Protocol, Sequence, Tuple
 
 
 class Verdict(str, Enum):
@@ -53,23 +53,26 @@ class Claim:
         return cls(**{**record, "verdict": Verdict(record["verdict"])})
 
 
-def above_zero(low: float, high: float) -> Judged:
-    """A gain that should be positive, from its 95 % interval."""
-    return every_above_zero([(low, high)])
+class Interval(Protocol):
+    """A gain with its 95 % interval, such as an ``evaluation.bootstrap.Gain``."""
+
+    gain: float
+    low: float
+    high: float
 
 
-def every_above_zero(intervals: Sequence[tuple[float, float]]) -> Judged:
-    """Gains that should all be positive, from their 95 % intervals."""
-    every = len(intervals) > 1
-    rule = "Holds: {} 95 % interval lies above 0. Weakly: {} above 0, not the whole interval."
-    rule = rule.format("every" if every else "the", "some do, the others reach" if every else "it reaches")
-    rule += " Does not hold: " + ("one lies at or below 0." if every else "it lies at or below 0.")
-    if all(low > 0 for low, _ in intervals):
+def above_zero(gains: Sequence[Interval]) -> Judged:
+    """Gains that should all be positive."""
+    if len(gains) > 1:
+        rule = "Holds: every 95 % interval lies above 0. Weakly: every gain does, not every interval."
+    else:
+        rule = "Holds: the whole 95 % interval lies above 0. Weakly: the gain does, not the whole interval."
+    if all(gain.low > 0 for gain in gains):
         return Verdict.HOLDS, rule
-    return (Verdict.WEAKLY if all(high > 0 for _, high in intervals) else Verdict.NOT), rule
+    return (Verdict.WEAKLY if all(gain.gain > 0 for gain in gains) else Verdict.NOT), rule
 
 
-def share(met: int, of: int, rule: str) -> Judged:
+def in_cases(met: int, of: int, rule: str) -> Judged:
     """Some of several cases should be so: holds for all of them, weakly for more than half."""
     verdict = Verdict.HOLDS if met == of else Verdict.WEAKLY if 2 * met > of else Verdict.NOT
     return verdict, f"{rule} Holds: all. Weakly: more than half."

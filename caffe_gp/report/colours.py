@@ -32,6 +32,8 @@ GROUND = "#dedede"
 # Where nothing counts: drawn as stripes of this grey.
 VOID = Kind("#8c8c8c", "void")
 
+KINDS = (FIXED, BROKEN, OTHER, CHANGED, VOID)  # in the order of legends
+
 # Plots: ours and the paper's; lines of one plot (Okabe and Ito's colours, for all kinds of colour vision).
 OURS, PAPER = "#0072B2", "#D55E00"
 GREY = "#5b6470"

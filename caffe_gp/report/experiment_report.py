@@ -88,6 +88,7 @@ class Report:
 
     name        of the experiment; also its folder
     title       for people
+    opening     the figure above everything, if any
     claims      the paper's, each with its verdict
     warnings    sentences that must not be overlooked, such as that weights are stand-ins
     text        paragraphs
@@ -107,6 +108,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    opening: Figure | None = None
     closing: Closing | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     provenance: Any = None
@@ -134,6 +136,7 @@ class Report:
         page = render(
             "report.html",
             report=self,
+            opening=None if self.opening is None else _shown(folder, self.opening, "opening"),
             figures=[_shown(folder, one, f"plot{k}") for k, one in enumerate(self.figures)],
             files=self.files,
             provenance=json.dumps(self.provenance, indent=1, ensure_ascii=False),

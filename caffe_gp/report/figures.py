@@ -22,10 +22,10 @@ from caffe_gp.errors import CaffeGPError
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.images.label_maps import IGNORE, full_palette
 from caffe_gp.report import pictures
-from caffe_gp.report.colours import GREY, LINES, OURS, PAPER, VOID, Kind
+from caffe_gp.report.colours import GREY, KINDS, LINES, OURS, PAPER, VOID, Kind
 
 WIDTH = 7.0  # inches: the text width of a two-column page
-PLOT = 4.6  # inches: lines, whose text stays readable on a page for a telephone
+PLOT = 4.0  # inches: lines, whose text stays readable on a page for a telephone
 DPI = 200
 FONT, SMALL = 8, 7  # points
 _CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
@@ -187,6 +187,11 @@ def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0
         return _Sheet(rows, width, tallest).figure
 
 
+def _rank(kind: Kind) -> int:
+    """Where a legend has it: classes, then changes, then void."""
+    return KINDS.index(kind) if kind in KINDS else -1
+
+
 class _Sheet:
     """Geometry in inches from the top left corner."""
 
@@ -201,7 +206,7 @@ class _Sheet:
         for row in rows:
             self._row(row)
         every = dict.fromkeys(kind for row in rows for cell in row.cells for kind in cell.legend)
-        self._legend(sorted(every, key=lambda kind: kind == VOID))
+        self._legend(sorted(every, key=_rank))
         self.figure = new(self._top + self._MARGIN - self._GAP, width)
         self._draw()
 

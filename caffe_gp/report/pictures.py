@@ -192,7 +192,7 @@ def changed(image_bgr: np.ndarray, changes: Changes, size: Size | None = None) -
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def largest_region(mask: np.ndarray, least: float = 0.25) -> tuple[slice, slice] | None:
+def largest_region(mask: np.ndarray, least: float = 0.15) -> tuple[slice, slice] | None:
     """The window around the largest coherent part of a mask (H, W) bool, of the image's proportions.
 
     least   of the image's sides the window covers at least this share
