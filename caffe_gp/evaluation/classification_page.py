@@ -154,7 +154,9 @@ def write_page(run: ClassificationResults, task: ClassificationTask) -> Path:
     settings, data, folder = task.settings, run.origin["data"], task.folder.path
     net = settings.model or Path(settings.prototxt).name
     variant, eps = shown(run)
-    figures.save(curve(run, f"eps (units of {run.origin['method']['blob']})"), folder, "curve", plot=True)
+    figures.save(
+        curve(run, f"eps (units of {run.origin['method']['blob']})"), folder, "curve", figures.CURVES
+    )
     over = data["images"]["name"]
     drawn = [
         Figure("curve", f"Accuracy on {over} over eps. Negative steps go against the neighbours' classes.")

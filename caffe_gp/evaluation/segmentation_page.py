@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,21 +32,21 @@ _PICTURES = "page"  # folder of what the page shows
 def evaluate_with_page(settings: Evaluation, kind: str = "segmentation") -> RunResults:
     """``evaluate``, and the page beside its ``results.json``."""
     run = evaluate(settings, kind)
-    write_page(run, settings)
+    write_page(run, settings, kind)
     return run
 
 
-def write_page(run: RunResults, settings: Evaluation) -> Path:
+def write_page(run: RunResults, settings: Evaluation, kind: str = "segmentation") -> Path:
     """Write index.html, table.md and what they show into the run's folder; returns the page.
 
-    settings   those of the run: images whose panels it did not save are labelled once more
+    settings, kind   those of the run: images whose panels it did not save are labelled once more
     """
     net = settings.model or Path(settings.prototxt).name
     report = Report("run", f"{net} on {len(run.ids):,} image{'s' * (len(run.ids) != 1)}")
     report.provenance = {name: value for name, value in run.origin.items() if name != "records"}
     report.files = ("results.json", "provenance.json", "table.md")
     if run.labels_pixels:
-        _of_pixels(report, run, settings)
+        _of_pixels(report, run, settings, kind)
     else:
         report.tables.append(_classified(run))
         report.text.append("The class of every image and its probability, before and after.")
@@ -62,7 +62,7 @@ def featured(run: RunResults) -> float:
 # ---- nets that label pixels
 
 
-def _of_pixels(report: Report, run: RunResults, settings: Evaluation) -> None:
+def _of_pixels(report: Report, run: RunResults, settings: Evaluation, kind: str) -> None:
     eps = featured(run)
     row = run.origin["summary"]["gp"][run.eps.index(eps)]
     scored = "gain" in row
@@ -79,9 +79,13 @@ def _of_pixels(report: Report, run: RunResults, settings: Evaluation) -> None:
             f"At eps {eps:g} the labels of {100 * share:.2f} % of the pixels change. There is no ground "
             "truth (--labels), so nothing says whether they become right."
         )
-    report.figures += _images(run, settings, eps)
+    folder = _panels(run, settings, kind, eps)
+    if folder is None:
+        report.text.append("Without pictures: workers of a cluster have them (--save panel keeps them).")
+    else:
+        report.figures += _images(run, eps, folder)
     if scored:
-        figures.save(_histogram(row["image_gains"]), run.folder / _PICTURES, "gains", plot=True)
+        figures.save(_histogram(row["image_gains"]), run.folder / _PICTURES, "gains", ["svg"])
         counted = row["image_gains"]
         better, worse = (f"{100 * counted[name]:.0f} %" for name in ("better", "worse"))
         caption = f"Gains of single images at eps {eps:g}: {better} get better, {worse} worse."
@@ -125,10 +129,9 @@ def chosen(run: RunResults, eps: float) -> list[tuple[str, int]]:
     return found
 
 
-def _images(run: RunResults, settings: Evaluation, eps: float) -> list[Figure]:
-    """The panels of the images that are shown, in the folder of the page's pictures."""
+def _images(run: RunResults, eps: float, folder: Path) -> list[Figure]:
+    """The images that are shown, from the folder of their panels."""
     k, picked = run.eps.index(eps), chosen(run, eps)
-    folder = _panels(run, settings, eps, [run.ids[row] for _, row in picked])
     shown, rule = [], RULE if run.has_truth else "changed pixels"
     titles = {"best": f"Best images, by {rule}", "median": "The median image", "worst": "Worst images"}
     if not run.has_truth:
@@ -139,37 +142,36 @@ def _images(run: RunResults, settings: Evaluation, eps: float) -> list[Figure]:
         if run.has_truth:
             text = f"{run.fixed[k][row]:,} pixels put right, {run.broken[k][row]:,} broken"
         file = f"{_PICTURES}/image{place}"
-        panel = read_picture(folder / f"{item}.png")
-        write_bytes(run.folder / f"{file}.jpg", pictures.jpeg_bytes(panel))
+        drawn = read_picture(folder / f"{item}.png")
+        write_bytes(run.folder / f"{file}.jpg", pictures.jpeg_bytes(drawn))
         first = not place or picked[place - 1][0] != kind
         alt = f"{item}: image, labels of the base and of GP, and the changed pixels"
         shown.append(Figure(file, f"Image {item}, eps {eps:g}: {text}.", alt, titles[kind] * first))
     return shown
 
 
-def _panels(run: RunResults, settings: Evaluation, eps: float, items: Sequence[str]) -> Path:
-    """The folder of these images' panels of one eps: the run's, or that of a small run which makes them."""
+def _panels(run: RunResults, settings: Evaluation, kind: str, eps: float) -> Path | None:
+    """The folder of the panels of the images that are shown: the run's, or that of a small run of one eps.
+
+    None where only workers of a cluster could make them.
+    """
+    items = [run.ids[row] for _, row in chosen(run, eps)]
     saved = run.folder / "panel"
     if len(run.eps) <= _STEPS and all((saved / f"{item}.png").is_file() for item in items):
         return saved
+    if settings.cluster is not None:
+        return None
     if not settings.quiet:
-        say(f"  for the page {len(items)} images are labelled once more, chosen by {RULE}")
-    plain: dict[str, Any] = {"workers": 1, "devices": (), "cluster": None, "crf": None, "switch": False}
-    colours = getattr(settings.data, "colours", ())
-    palette = settings.palette if settings.palette is not None else figures.palette_of(colours)
-    again = replace(
-        settings,
-        data=Chosen(settings.data, tuple(items)),
-        out=run.folder / _PICTURES,
-        by_key=True,
-        eps=[eps],
-        eps_choice=None,
-        save=("panel",),
-        palette=palette,
-        quiet=True,
-        **plain,
-    )
-    return evaluate(again, kind="images").folder / "panel"
+        say(f"  for the page {len(items)} image(s) are labelled once more, chosen by {RULE}")
+    plain: dict[str, Any] = {"crf": None, "switch": False, "eps_choice": None, "quiet": True, "by_key": True}
+    device = (*settings.devices, settings.device)[0]
+    here: dict[str, Any] = {"workers": 1, "devices": (), "device": device, "out": run.folder / _PICTURES}
+    palette = settings.palette
+    if palette is None:
+        palette = figures.palette_of(getattr(settings.data, "colours", ()))
+    data = Chosen(settings.data, tuple(items))
+    again = replace(settings, data=data, eps=[eps], save=("panel",), palette=palette, **plain, **here)
+    return evaluate(again, kind).folder / "panel"
 
 
 @dataclass(frozen=True)

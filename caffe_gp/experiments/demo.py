@@ -267,8 +267,8 @@ def _curve(run: RunResults) -> dict[str, Any]:
 
 
 def _gallery(measure: _Measure, eps: float) -> Gallery:
-    """A scene in which a digit becomes recognised, those with the most pixels put right on balance and with the
-    fewest, and some drawn blindly.
+    """A scene in which a digit becomes recognised, those with the most and the fewest pixels put right on
+    balance, and some drawn blindly.
     """
     found = measure(measure.test, [eps], save=("labels", "perturbation"))
     gained = (found.fixed[0] - found.broken[0]).tolist()

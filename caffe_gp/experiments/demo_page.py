@@ -136,9 +136,11 @@ def _plots(results: dict[str, Any], folder: Path) -> list[Figure]:
     names = {split: f"{split}, {results['data'][split]['images']} scenes" for split in ("test", "validation")}
     drawn = {name: curves[split] for split, name in names.items()}
     ring = chosen["eps"], chosen["gp"]["mean_iu"]
-    figures.save(_lines(drawn, results["base"]["test"]["mean_iu"], ring), folder / _FOLDER, "eps", plot=True)
+    figures.save(
+        _lines(drawn, results["base"]["test"]["mean_iu"], ring), folder / _FOLDER, "eps", figures.CURVES
+    )
     encodings = {row["encoding"]: row["validation"] for row in results["encodings"]}
-    figures.save(_lines(encodings), folder / _FOLDER, "encodings", plot=True)
+    figures.save(_lines(encodings), folder / _FOLDER, "encodings", figures.CURVES)
     return [
         Figure(
             f"{_FOLDER}/eps",

@@ -49,7 +49,7 @@ def run(bench: Bench) -> Report:
             axes = figure.add_subplot(len(chosen), 1, place)
             _draw(axes, net, numbers[net.name])
         figure.tight_layout()
-    figures.save(figure, bench.out / NAME, NAME, plot=True)
+    figures.save(figure, bench.out / NAME, NAME, figures.CURVES)
     return cells.report(
         bench,
         NAME,

@@ -49,7 +49,7 @@ def run(bench: Bench) -> Report:
     folder = bench.out / NAME
     figures.save(figures.sheet(rows), folder, NAME)
     counts = _distances(bench, found, eps)
-    figures.save(_draw(counts), folder, f"{NAME}_distances", plot=True)
+    figures.save(_draw(counts), folder, f"{NAME}_distances", figures.CURVES)
     table = Table(
         f"Distance to the nearest boundary, {net.title}, eps {eps:g}",
         ["pixels", "number", "median distance (pixels)", "within 5 pixels (%)", "within 10 pixels (%)"],

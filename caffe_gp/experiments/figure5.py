@@ -53,7 +53,7 @@ def run(bench: Bench) -> Report:
     gains = [numbers[name]["gain"]["gain"] for name in variants]
     dots = [Dot(name, found["gain"]) for name, found in numbers.items()]
     figures.save(
-        figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, f"{NAME}_gains", plot=True
+        figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, f"{NAME}_gains", figures.CURVES
     )
     return cells.report(
         bench,

@@ -87,7 +87,7 @@ def run(bench: Bench) -> Report:
     folder = bench.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)
     figures.save(_strip(seen, patch, truth, steps, shown, names, data.colours), folder, NAME)
-    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores", plot=True)
+    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores", figures.CURVES)
     order = np.argsort([0.0, *steps])
     columns = {"negative": steps[0], "zero": 0.0, "chosen": eps}
     table = Table(

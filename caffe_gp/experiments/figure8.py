@@ -53,7 +53,7 @@ def run(bench: Bench) -> Report:
             "gain": [sweep.gain(eps).points() for eps in steps],
         }
     table.note = f"Base {points(base)}. Gains are over it."
-    figures.save(_draw(numbers, 100 * base), bench.out / NAME, NAME, plot=True)
+    figures.save(_draw(numbers, 100 * base), bench.out / NAME, NAME, figures.CURVES)
     return cells.report(
         bench,
         NAME,

@@ -75,7 +75,7 @@ def run(bench: Bench) -> Report:
             "paper": printed,
             "agrees": all(map(matches, values, printed)),
         }
-    figures.save(_draw(found), bench.out / NAME, NAME, plot=True)
+    figures.save(_draw(found), bench.out / NAME, NAME, figures.CURVES)
     met = sum(
         matches(value, text) for key, values in found.items() for value, text in zip(values, PRINTED[key])
     )

@@ -61,7 +61,7 @@ def run(bench: Bench) -> Report:
             table.add(f"{net.title}, other eps", cells.iu(other.base), *more)
     if not suite.paper:
         dots += [Dot(f"paper: {zoo.get(name).title}", paper=gp - base) for name, (base, gp) in PAPER.items()]
-    figures.save(figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, NAME, plot=True)
+    figures.save(figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, NAME, figures.CURVES)
     caption = "Gain of base + GP over base with its 95 % interval, beside the paper's gains."
     claim = Claim(
         "Guided perturbations raise the mean IU of every pretrained net, without training.",

@@ -50,7 +50,7 @@ def run(bench: Bench) -> Report:
     gain = paired_gain(found.base, found.at(net.eps))
     table.note = f"Gain over the 60 scores with its 95 % interval: {cells.gain_text(gain)}. {cells.JUDGED}"
     dots = [figures.Dot("FCN-8s on PASCAL-Context", gain.points(), PAPER[1] - PAPER[0])]
-    figures.save(figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, NAME, plot=True)
+    figures.save(figures.beside(dots, "gain in mean IU (points)"), bench.out / NAME, NAME, figures.CURVES)
     claim = Claim(
         "Guided perturbations help on PASCAL-Context too, with a step that was not tuned for it.",
         "Table 2",

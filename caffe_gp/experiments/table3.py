@@ -106,7 +106,7 @@ def _draw(
         if not np.isnan(gp[k] - base[k])
     ]
     file = f"{NAME}_{name}"
-    figures.save(figures.beside(dots, "difference in IU (points)"), bench.out / NAME, file, plot=True)
+    figures.save(figures.beside(dots, "difference in IU (points)"), bench.out / NAME, file, figures.CURVES)
     return Figure(file, f"{title}: by how much each class's IU changes.")
 
 

@@ -67,7 +67,7 @@ def run(bench: Bench) -> Report:
         f"{tuned.source}, among shares {', '.join(map(str, INNER_GRID))} of the blob's standard deviation."
     )
     times = [found["seconds"]["gp"] / found["seconds"]["forward"] for found in numbers.values()]
-    figures.save(_draw(list(numbers), gains, times), bench.out / NAME, NAME, plot=True)
+    figures.save(_draw(list(numbers), gains, times), bench.out / NAME, NAME, figures.CURVES)
     return cells.report(
         bench,
         NAME,

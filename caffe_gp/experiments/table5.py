@@ -68,7 +68,9 @@ def run(bench: Bench) -> Report:
         dots += [
             Dot(f"paper: {zoo.get(name).title}", paper=four[3] - four[1]) for name, four in PAPER.items()
         ]
-    figures.save(figures.beside(dots, "gain on top of the CRF (points)"), bench.out / NAME, NAME, plot=True)
+    figures.save(
+        figures.beside(dots, "gain on top of the CRF (points)"), bench.out / NAME, NAME, figures.CURVES
+    )
     claim = Claim(
         "Guided perturbations improve even upon the output of a dense CRF.",
         "Table 5",

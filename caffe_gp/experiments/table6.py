@@ -58,7 +58,7 @@ def run(bench: Bench) -> Report:
         name = f"{NAME}_{classifier.name}"
         level = classifier.paper[1] - classifier.paper[0]
         figure = curve(found, "eps (units of the input)", shown, level)
-        figures.save(figure, bench.out / NAME, name, plot=True)
+        figures.save(figure, bench.out / NAME, name, figures.CURVES)
         drawn.append(Figure(name, f"{classifier.title(first)}: accuracy over eps, and the paper's gain."))
     table.note = (
         "Accuracy in percent on the test set; 3 neighbours of equal weight, gradients at the neighbours, "

@@ -27,6 +27,8 @@ from caffe_gp.report.colours import GREY, KINDS, LINES, OURS, PAPER, VOID, Kind
 WIDTH = 7.0  # inches: the text width of a two-column page
 PLOT = 4.0  # inches: lines, whose text stays readable on a page for a telephone
 DPI = 200
+# The files of a figure.
+SHEET, CURVES = ("png", "pdf"), ("png", "pdf", "svg")
 FONT, SMALL = 8, 7  # points
 _CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
 # Line styles that need no colour.
@@ -80,19 +82,19 @@ def looks() -> Iterator[tuple[str, str]]:
             yield colour, _STYLES[(i + shift) % len(_STYLES)]
 
 
-def save(figure: Any, folder: Path, name: str, plot: bool = False) -> None:
-    """Write ``folder/name.png`` and ``.pdf``; each appears only when it is complete.
+def save(figure: Any, folder: Path, name: str, kinds: Sequence[str] = SHEET) -> None:
+    """Write ``folder/name.KIND`` of each kind; each appears only when it is complete.
 
-    plot   also as ``.svg``, which a page shows instead: for lines, not for photographs
+    kinds   SHEET for photographs, CURVES for lines: a page shows their SVG
     """
     # Without dates: the same numbers give the same files.
-    kinds: dict[str, dict[str, Any]] = {"png": {"Software": "caffe_gp"}, "pdf": {"CreationDate": None}}
-    if plot:
-        kinds["svg"] = {"Date": None}
-    for kind, metadata in kinds.items():
+    metadata: dict[str, Any] = {"png": {"Software": "caffe_gp"}, "pdf": {"CreationDate": None}}
+    metadata["svg"] = {"Date": None}
+    for kind in kinds:
         stream = io.BytesIO()
+        more = {"metadata": metadata[kind], "transparent": kind == "svg"}
         with style():
-            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata, transparent=kind == "svg")
+            figure.savefig(stream, format=kind, dpi=DPI, **more)
         write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
 
 

@@ -34,9 +34,9 @@ def drawn(bench):
     """Pages of all figures, and the matplotlib figures behind their pictures."""
     kept, save = {}, figures.save
 
-    def keeping(figure, folder, name):
+    def keeping(figure, folder, name, kinds=figures.SHEET):
         kept[name] = figure
-        save(figure, folder, name)
+        save(figure, folder, name, kinds)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "save", keeping)

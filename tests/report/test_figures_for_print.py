@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.report import figures
+from caffe_gp.report import figures, pictures
 from caffe_gp.report.figures import Picture, PictureRow
 
 pytest.importorskip("matplotlib")
@@ -53,6 +53,18 @@ def test_sheets_keep_proportions():
     assert widths[:2] == pytest.approx([column] * 2) and heights[:2] == pytest.approx([column / 2] * 2)
     assert heights[2:] == pytest.approx([column] * 2) and widths[2:] == pytest.approx([column / 4] * 2)
     assert min(p.y0 for p in places) >= 0 and max(p.y1 for p in places) <= 1
+
+
+def test_a_sheet_has_its_legend_once():
+    labels = np.zeros((60, 60), np.uint8)
+    labels[10:50, 10:50], labels[:3] = 1, 255
+    image = np.zeros((60, 60, 3), np.uint8)
+    changes = pictures.Changes.of(labels, labels * 0, labels)
+    cells = [figures.labelled(image, labels, NAMES), figures.changed(image, changes)]
+    with figures.style():
+        figure = figures.sheet([PictureRow(cells), PictureRow(cells)])
+    names = [text.get_text() for text in figure.texts]
+    assert names == ["aeroplane", "broken", "void"] and len(figure.artists) == 3
 
 
 def test_heat():
