@@ -1,4 +1,4 @@
-"""An experiment's three files: the same numbers in each, judged cells, the claims first, figures in the page."""
+"""An experiment's three files: the same numbers in each, judged cells, the claims first, figures inside."""
 
 from __future__ import annotations
 
