@@ -10,7 +10,7 @@ import numpy as np
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import panels, pictures
-from caffe_gp.report.colours import KINDS, VOID
+from caffe_gp.report.colours import KINDS, VOID, Kind
 from caffe_gp.report.panels import Cell
 from caffe_gp.report.pictures import Changes, Size
 
@@ -60,7 +60,8 @@ def panel(
     if seen.added is not None:
         small = pictures.resize(pictures.amplify(seen.added), pictures.display_size(size, max(size) // 2))
         head.append(Cell("Perturbation\namplified", small, share=0.5))
-    rows, kinds = [head], set()
+    rows = [head]
+    kinds: set[Kind] = set()
     for eps, labels in zip(seen.eps, seen.after):
         changes = Changes.of(base, labels, truth)
         kinds.update(kind for kind, mask in changes.kinds() if mask.any())

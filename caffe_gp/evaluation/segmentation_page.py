@@ -117,7 +117,8 @@ def order(run: RunResults, eps: float) -> np.ndarray:
 
 def chosen(run: RunResults, eps: float) -> list[tuple[str, int]]:
     """The images that are shown, each with its kind of SHOWN: a best one is no worst one as well."""
-    ranked, found = order(run, eps).tolist(), []
+    ranked = order(run, eps).tolist()
+    found: list[tuple[str, int]] = []
     middle = (len(ranked) - SHOWN["median"]) // 2
     places = {
         "best": ranked[: SHOWN["best"]],

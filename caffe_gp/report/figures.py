@@ -333,7 +333,8 @@ def labelled(
     background, which shows the photograph, goes unnamed.
     """
     given = palette_of(palette)
-    named = np.where(full_palette(given).any(axis=1)[labels], labels, IGNORE)
+    painted = np.asarray(full_palette(given).max(axis=1) > 0)
+    named = np.where(painted[labels], labels, IGNORE)
     texts = list(_class_texts(named, names))
     return Picture(
         pictures.overlay(image, labels, given), texts, legend=pictures.legend_of([labels], names, given)

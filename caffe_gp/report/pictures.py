@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Sequence, Tuple, Union
+from typing import Any, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
@@ -170,7 +170,7 @@ class Changes:
 
     def only(self, name: str) -> Changes:
         """Those of one kind, 'fixed', 'broken' or 'other'; void stays."""
-        nothing = np.zeros_like(self.void)
+        nothing: Any = np.zeros_like(self.void)
         return replace(self, **{kind: nothing for kind in ("fixed", "broken", "other") if kind != name})
 
 
