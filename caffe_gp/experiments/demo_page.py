@@ -170,8 +170,8 @@ def _lines(
             x, y = with_base(curve["eps"], curve["mean_iu"], curve["base"])
             axes.plot(x, y, look, color=colour, label=name)
         if ring is not None:
-            look = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
-            axes.plot(*([value] for value in ring), "o", **look)
+            mark: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+            axes.plot(*([value] for value in ring), "o", **mark)
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
         figure.tight_layout()
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 from caffe_gp.evaluation.classification import ClassificationTask, run_task
 from caffe_gp.evaluation.classification_examples import examples
@@ -75,5 +75,5 @@ def run(bench: Bench) -> Report:
         sure if outcome.fixed > outcome.broken else Verdict.NOT,
         "Holds: more are corrected than broken, and McNemar's exact test says p <= 0.05. Weakly: more are.",
     )
-    origin = {"numbers": numbers, "provenance": provenance, "up": cells.INDEX}
+    origin: dict[str, Any] = {"numbers": numbers, "provenance": provenance, "up": cells.INDEX}
     return Report(NAME, TITLE, [claim], *said, [table], drawn, **origin)

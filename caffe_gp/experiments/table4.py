@@ -111,10 +111,11 @@ def _draw(blobs: Sequence[str], gains: Sequence[Gain], times: Sequence[float]) -
             times, ours, errors, fmt="o-", color=colours.OURS, capsize=2, label="ours, 95 % interval"
         )
         axes.plot(*zip(*paper.values()), "s--", color=colours.PAPER, label="paper, FCN-32s")
-        for blob, x, y in zip(blobs, times, ours):
-            axes.annotate(blob, (x, y), (4, 5), textcoords="offset points", fontsize=figures.SMALL)
-        for blob, (x, y) in paper.items():
-            axes.annotate(blob, (x, y), (4, -9), textcoords="offset points", fontsize=figures.SMALL)
+        named = [(dict(zip(blobs, zip(times, ours))), (4, 5), colours.OURS), (paper, (4, -9), colours.PAPER)]
+        for points_of, shift, colour in named:
+            for blob, place in points_of.items():
+                look = {"textcoords": "offset points", "fontsize": figures.SMALL, "color": colour}
+                axes.annotate(blob, place, shift, **look)
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)
         figure.tight_layout()
     return figure

@@ -72,7 +72,7 @@ def run(bench: Bench) -> Report:
     ]
     provenance = {"command": bench.command, "runs": runs}
     said = text, list(classifiers.warnings(bench, images))
-    more = {"numbers": {"nets": numbers}, "provenance": provenance, "up": cells.INDEX}
+    more: dict[str, Any] = {"numbers": {"nets": numbers}, "provenance": provenance, "up": cells.INDEX}
     return Report(NAME, TITLE, [_claim(outcomes)], *said, tables, drawn, **more)
 
 

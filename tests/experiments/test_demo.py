@@ -196,7 +196,7 @@ def test_an_interrupted_run_is_resumed_and_ends_the_same(data_root, tmp_path, sm
         assert again[name] == whole[name], name
 
 
-def test_statements_follow_the_numbers():
+def test_claims_follow_the_numbers():
     def row(**values):
         base = {"eps": 1.0, "gain": 2.0, "low": 1.0, "high": 3.0, "base": {"mean_iu": 60.0}, "blob": "data"}
         return {**base, "gp": {"mean_iu": 62.0}, **values}
