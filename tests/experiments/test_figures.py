@@ -16,6 +16,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
+from tests.report.checked_page import checked_page
 
 pytest.importorskip("caffe_gp.caffe")
 
@@ -92,7 +93,10 @@ def test_every_figure_leaves_its_report(drawn, bench):
         results = json.loads(page.with_name("results.json").read_text())
         assert results["name"] == page.parent.name
         assert results["provenance"]["runs"] or page.parent.name == "figure9"
-        assert "data:image/png;base64" in page.read_text()
+        assert results["claims"] and (
+            "data:image/jpeg;base64," in page.read_text() or "<svg" in page.read_text()
+        )
+        checked_page(page)
         for picture in page.parent.glob("*.png"):
             with Image.open(picture) as opened:
                 assert opened.size[0] > 3 * 50
