@@ -168,7 +168,7 @@ class RunResults:
 
         item, eps, width, height; confidence_before, confidence; of nets that label whole images label_before,
         label; of others changed_pixels and, with ground truth, mean_iu_before, mean_iu (fractions, of the
-        image's own classes), fixed_pixels, broken_pixels; mean_iu_crf_before, mean_iu_crf and mean_iu_switched
+        image's own classes), fixed_pixels, broken_pixels; mean_iu_crf_before, mean_iu_crf, mean_iu_switched
         where the run has them. CaffeGPError where pandas is not installed.
         """
         pandas = need_pandas()

@@ -38,8 +38,8 @@ def run(
     cluster      None, or a Ray cluster: 'local', 'auto' or 'ray://host:port' (see ``cluster.py``)
     on_records   called with new records as they come, first with those that are there; what it returns is
                  shown beside the progress bar
-    on_progress  called as ``on_progress(done, total, what)`` whenever the bar moves, ``quiet`` or not: of images,
-                 those that are there included, and the words beside the bar
+    on_progress  called as ``on_progress(done, total, what)`` whenever the bar moves, ``quiet`` or not: images
+                 with those that were there, and the words beside the bar
     Whatever happens, the same call resumes where this one stopped. Raises what the task's workers raise;
     DataError, naming the setting, for a folder with a run of another key; EngineError when all workers have
     died.
