@@ -9,6 +9,7 @@ For example:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, Union
 
 import numpy as np
@@ -143,7 +144,7 @@ class CaffeSource:
     def key(self) -> dict[str, Any]:
         others = {name: sha256_of_array(values) for name, values in self.prepared.others.items()}
         return {
-            "caffemodel_sha256": sha256_of(self.settings.caffemodel),
+            "caffemodel_sha256": self._sha256_of_caffemodel,
             "prepared_prototxt_sha256": sha256_of_text(proto.to_text(self.prepared.net)),
             **({"inputs": others} if others else {}),
         }
@@ -155,8 +156,12 @@ class CaffeSource:
             "prototxt": settings.prototxt,
             "prototxt_sha256": sha256_of(settings.prototxt),
             "caffemodel": settings.caffemodel,
-            "caffemodel_sha256": sha256_of(settings.caffemodel),
+            "caffemodel_sha256": self._sha256_of_caffemodel,
         }
+
+    @cached_property  # half a gigabyte is read once
+    def _sha256_of_caffemodel(self) -> str:
+        return sha256_of(self.settings.caffemodel)
 
 
 def _input_shape(settings: Any) -> tuple[int | None, ...] | None:

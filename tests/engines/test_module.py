@@ -232,9 +232,7 @@ def test_features_are_what_goes_into_the_last_layer_or_what_is_named(module):
 def test_what_is_random_fails_or_is_pickled(module):
     with pytest.raises(NetError, match="other scores for the same images when asked again, by up to"):
         wrap_module(Given(module, lambda z: nn.functional.dropout(z)), images())
-    with pytest.raises(
-        NetError, match="fails on images of 2 x 3 x 12 x 10: RuntimeError: .*test_module|.py:"
-    ):
+    with pytest.raises(NetError, match="fails on images of 2 x 3 x 12 x 10: RuntimeError: .*py:"):
         wrap_module(Given(module, lambda z: z.reshape(7, 7)), images())
     wrapped = wrap_module(module, images())
     assert repr(wrapped) == "<WrappedModule Small: data (2, 3, 12, 10) -> score (2, 5, 6, 5); cpu>"
