@@ -71,14 +71,13 @@ class NetSource(Protocol):
         """What a result says of the net: files and their hashes; reads them."""
 
 
-def net_source(settings: Any, size: Size | None = None) -> NetSource:
+def net_source(settings: Any) -> NetSource:
     """The source of ``settings`` (``NetSettings``). Their files are read, a module's code is run.
 
-    size   (width, height) of an image of the run, on which a module is tried
     UsageError for neither or both; the errors of ``engines.prepare_net``, ``load_module`` and ``Preprocess``.
     """
     if settings.module is not None:
-        return ModuleSource.of(settings, size)
+        return ModuleSource.of(settings)
     if settings.weights is not None:
         raise UsageError("weights (--weights) are of a module (--module); those of a Caffe net: --caffemodel")
     for needed in ("prototxt", "caffemodel"):
@@ -192,11 +191,11 @@ class ModuleSource:
         return {**vars(self), "opened": []}
 
     @classmethod
-    def of(cls, settings: Any, size: Size | None = None) -> ModuleSource:
+    def of(cls, settings: Any) -> ModuleSource:
         """Import and call the factory, load the weights, and try the module on an image of noise."""
         _check(settings)
         loaded = _loaded(settings)
-        wrapped, feed, tried = _tried(settings, loaded, size)
+        wrapped, feed, tried = _tried(settings, loaded, settings.image_size() or _PROBED)
         without = LoadedModule(**{**vars(loaded), "module": None})
         scores = " x ".join(map(str, wrapped.net.blobs["score"].shape))
         changes = [
@@ -273,7 +272,7 @@ def _loaded(settings: Any) -> LoadedModule:
     )
 
 
-def _tried(settings: Any, loaded: LoadedModule, size: Size | None) -> tuple[Any, Preprocess, Size]:
+def _tried(settings: Any, loaded: LoadedModule, size: Size) -> tuple[Any, Preprocess, Size]:
     """The module wrapped, how it is fed, the size that it was tried at: on colour images, else grey ones."""
     errors: list[NetError] = []
     for channels in (3, 1):
@@ -283,7 +282,7 @@ def _tried(settings: Any, loaded: LoadedModule, size: Size | None) -> tuple[Any,
             if errors:  # a mean of three values: images are colour
                 break
             raise
-        tried = feed.canvas_size(size or _PROBED)
+        tried = feed.canvas_size(size)
         try:
             wrapped = _wrapped(settings, loaded, feed, tried, settings.device)
         except OutOfMemoryError:

@@ -136,10 +136,10 @@ class NetSettings:
 
     def source(self) -> NetSource:
         """The net as it will be loaded, and how images are fed to it. Runs a module's code."""
-        return net_source(self, self.image_size())
+        return net_source(self)
 
     def image_size(self) -> Size | None:
-        """(width, height) of one of the images, where these settings know any."""
+        """(width, height) of one of the images, where these settings know any: a module is tried on it."""
         return None
 
     def check_eps(self) -> None:
