@@ -25,7 +25,7 @@ PAGES = {
     "docs/method.md": ["class scores: blob 'score'"],
     "docs/crf.md": [""],
     "docs/results_schema.md": ["0."],
-    "docs/python.md": ["0 of 2 images", "     item  eps", "", "[0."],
+    "docs/python.md": ["0 of 2 images", "     item  eps", "", "[[0."],
 }
 
 
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
         shutil.copy(zoo.get("digits").prototxt(), found / f"{name}.prototxt")
     shutil.copy(weights.require("digits"), found / "weights.caffemodel")
     common = {"images": found / "photos", "labels": str(found / "labels"), "quiet": True}
-    run(ImageRun.of_model("digits", out=found / "finished", eps=0.5, save="none", **common))
+    run(ImageRun.of_model("digits", out=found / "finished", eps=0.5, save=(), **common))
     return found
 
 
