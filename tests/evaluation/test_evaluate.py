@@ -247,7 +247,7 @@ def test_runs_of_other_settings_share_a_folder_by_key(net, data, tmp_path):
 # ---- several workers
 
 
-def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_path, monkeypatch, capsys):
+def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_path, monkeypatch, caplog):
     received = []
     original = pool._Worker.receive
 
@@ -264,8 +264,8 @@ def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_
     run = evaluate(settings)
     assert results(tmp_path / "run") == results(whole)
     assert sum(part["images"] for part in run.origin["parts"]) == 9
-    stderr = capsys.readouterr().err
-    assert f"process {received[2]}) died: SIGKILL" in stderr and "its images go to the others" in stderr
+    assert f"process {received[2]}) died: SIGKILL" in caplog.text
+    assert "its images go to the others" in caplog.text
 
 
 def test_a_run_without_workers_left_goes_on(net, data, whole, tmp_path, monkeypatch):
