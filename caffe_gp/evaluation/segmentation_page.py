@@ -5,6 +5,7 @@ However many images there are, pictures are of SHOWN and a table is of LISTED of
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from caffe_gp.report.claims import Claim, above_zero
 from caffe_gp.report.colours import BROKEN, FIXED, GREY
 from caffe_gp.report.experiment_report import Figure, Report, Row, Table, interval, points, signed
 from caffe_gp.report.page import read_picture
-from caffe_gp.runs.progress import say
+from caffe_gp.runs.progress import OnProgress
+
+log = logging.getLogger(__name__)
 
 SHOWN = {"best": 2, "median": 1, "worst": 2}  # images
 LISTED = 60  # images in the table: half of them the best, half the worst
@@ -29,9 +32,11 @@ _STEPS = 4  # rows of a panel that a page shows
 _PICTURES = "page"  # folder of what the page shows
 
 
-def evaluate_with_page(settings: Evaluation, kind: str = "segmentation") -> RunResults:
+def evaluate_with_page(
+    settings: Evaluation, kind: str = "segmentation", on_progress: OnProgress | None = None
+) -> RunResults:
     """``evaluate``, and the page beside its ``results.json``."""
-    run = evaluate(settings, kind)
+    run = evaluate(settings, kind, on_progress=on_progress)
     write_page(run, settings, kind)
     return run
 
@@ -41,7 +46,7 @@ def write_page(run: RunResults, settings: Evaluation, kind: str = "segmentation"
 
     settings, kind   those of the run: images whose panels it did not save are labelled once more
     """
-    net = settings.model or Path(settings.prototxt).name
+    net = settings.module or settings.model or Path(settings.prototxt).name
     report = Report("run", f"{net} on {len(run.ids):,} image{'s' * (len(run.ids) != 1)}")
     report.provenance = {name: value for name, value in run.origin.items() if name != "records"}
     report.files = ("results.json", "provenance.json", "table.md")
@@ -163,7 +168,7 @@ def _panels(run: RunResults, settings: Evaluation, kind: str, eps: float) -> Pat
     if settings.cluster is not None:
         return None
     if not settings.quiet:
-        say(f"  for the page {len(items)} image(s) are labelled once more, chosen by {RULE}")
+        log.info("  for the page %d image(s) are labelled once more, chosen by %s", len(items), RULE)
     plain: dict[str, Any] = {"crf": None, "switch": False, "eps_choice": None, "quiet": True, "by_key": True}
     device = (*settings.devices, settings.device)[0]
     here: dict[str, Any] = {"workers": 1, "devices": (), "device": device, "out": run.folder / _PICTURES}

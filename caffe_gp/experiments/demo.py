@@ -10,6 +10,7 @@ makes the HTML page of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,10 @@ from caffe_gp.files import places
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report.results_file import SCHEMA
-from caffe_gp.runs.progress import progress_bar, say
+from caffe_gp.runs.progress import progress_bar
 from caffe_gp.runs.task import Record
+
+log = logging.getLogger(__name__)
 
 NEGATIVE_EPS = (-6.0, -4.0, -2.0, -1.0, -0.5)
 ENCODING_EPS = (-6.0, -3.0, -1.0, 1.0, 3.0, 6.0)
@@ -98,7 +101,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
     """
     settings.check()
     root = settings.data_root or places.data_folder()
-    fetch.fetch("digit-scenes", root, say=(lambda line: None) if settings.quiet else say)
+    fetch.fetch("digit-scenes", root, say=(lambda line: None) if settings.quiet else log.info)
     bench = Bench(
         suites.get("digits"),
         settings.out,

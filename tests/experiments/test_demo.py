@@ -216,8 +216,8 @@ def test_claims_follow_the_numbers():
     bad["blobs"][1]["gain"] = 2.5
     bad["eps_curve"]["test"]["mean_iu"] = [61.0, 59.0, 58.0]
     bad["encodings"][2]["gp"]["mean_iu"] = 63.0
-    bad["encodings"][-1]["gain"] = 3.0
-    bad["iterations"][1]["gain"] = 4.0
+    bad["encodings"][-1]["gain"] = 1.0
+    bad["iterations"][1]["gain"] = 9.0
     assert [claim.verdict for claim in demo_text.claims(bad)] == [Verdict.NOT] * 7
     weak = json.loads(json.dumps(good))
     weak["blobs"][0]["low"] = -0.1

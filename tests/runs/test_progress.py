@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from caffe_gp.runs import progress
@@ -16,12 +18,12 @@ def clock(monkeypatch):
 
 
 def test_lines_count_images_and_seconds(capsys, clock):
-    with progress.progress_bar(40, initial=10) as bar:
+    with progress.log_shown(), progress.progress_bar(40, initial=10) as bar:
         bar.update()
         clock[0] += 11
         bar.set_postfix_str("mean IU 61.00", refresh=False)
         bar.update(9)
-        progress.say("a message")
+        logging.getLogger("caffe_gp.some.module").info("a message")
         bar.update(20)
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["20/40 images, 22 s left, mean IU 61.00", "a message", "40/40 images, mean IU 61.00"]
