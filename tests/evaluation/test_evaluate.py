@@ -28,6 +28,7 @@ from caffe_gp.evaluation.image_outputs import set_aside
 from caffe_gp.evaluation.results import read_run, table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.gp import GuidedPerturbation
+from caffe_gp.images.placing import BILINEAR
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.runs import pool
 from tests.evaluation import tiny_run
@@ -139,7 +140,7 @@ def test_stretched_inputs_get_their_probabilities_back_bilinearly(net, data, tmp
     for n, item in enumerate(data.ids[:2]):
         canvas = preprocess.load(data.image(item))
         y = gp(canvas.data[np.newaxis], 0.5, keep_probabilities=True).probabilities[0]
-        maps = [Image.fromarray(one[:, :40]).resize(canvas.image.shape[1::-1], Image.BILINEAR) for one in y]
+        maps = [Image.fromarray(one[:, :40]).resize(canvas.image.shape[1::-1], BILINEAR) for one in y]
         labels = DenseCRF(canvas.image, WEAK_CRF).labels(np.log(np.stack([np.asarray(one) for one in maps])))
         assert np.array_equal(run.at(0.5, crf=True)[n], loop_counts(data.truth(item), labels))
 
