@@ -39,6 +39,7 @@ help:  ## this list
 $(READY): setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(CAFFE_GP_VENV)
+	@echo "installing Python packages into $(CAFFE_GP_VENV): about 1 GB, some minutes the first time"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
