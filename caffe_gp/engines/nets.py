@@ -16,6 +16,7 @@ from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, UsageError, with_source
+from caffe_gp.images.placing import Placing
 from caffe_gp.python_layers.users import check_allowed, report_errors_of_net, use_built_in
 from caffe_gp.surgery.prepare import Prepared, prepare
 
@@ -57,6 +58,17 @@ class GPNet:
             f"<GPNet {self.prototxt} with {weights}: {' -> '.join(blobs)}; engine {self.engine}, "
             f"{self.device}; {len(self.changes)} changes>"
         )
+
+    @property
+    def placing(self) -> Placing:
+        """Where the image's pixels lie in the scores; None where that does not follow from the layers."""
+        return self.prepared.placing
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """(height, width) of the image that the description says."""
+        height, width = self.prepared.input_shape.dim[2:]
+        return height, width
 
     @property
     def prepared_prototxt(self) -> str:

@@ -25,8 +25,9 @@ from caffe_gp.evaluation.classification_results import (
 )
 from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker
 from caffe_gp.evaluation.record_checks import CLASSIFICATION, rows_in
-from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.gp import NeighbourPerturbation
+from caffe_gp.images.preprocess import Size
 from caffe_gp.runs.folder import RunFolder, keyed_folder
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record
@@ -62,6 +63,14 @@ class Classification(RunSettings):
     def variants(self) -> list[Variant]:
         """Every combination of features, place of the gradient and k."""
         return variants_of(self.features, self.gradient_at, self.k)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.k = (self.k,) if isinstance(self.k, int) else tuple(self.k)
+        self.features, self.gradient_at = as_names(self.features), as_names(self.gradient_at)
+
+    def image_size(self) -> Size | None:
+        return (self.train.images.shape[2], self.train.images.shape[1])
 
     def check(self) -> None:
         super().check()
@@ -220,7 +229,8 @@ class ClassificationTask(NetTask):
         settings = self.settings
         if not settings.by_key:
             return Path(settings.out) / what
-        net = settings.model or Path(settings.prototxt).resolve().parent.name
+        net = settings.net_name() if settings.module else settings.model
+        net = net or Path(settings.prototxt).resolve().parent.name
         return keyed_folder(settings.out, f"{net}-{images.name} {what}", key)
 
 

@@ -127,7 +127,7 @@ def shown(run: ClassificationResults) -> tuple[Variant, float]:
 def write_page(run: ClassificationResults, task: ClassificationTask) -> Path:
     """Write table.md, index.html and the figures into the run's folder; returns the page."""
     settings, data, folder = task.settings, run.origin["data"], task.folder.path
-    net = settings.model or Path(settings.prototxt).name
+    net = settings.module or settings.model or Path(settings.prototxt).name
     variant, eps = shown(run)
     figures.save(curve(run, f"eps (units of {run.origin['method']['blob']})"), folder, "curve")
     over = data["images"]["name"]

@@ -6,14 +6,17 @@ What ``caffe_gp run`` does, as a function. ``docs/results_schema.md`` describes 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.choose_eps import IMAGES, SHARE
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
-from caffe_gp.evaluation.settings import RunSettings, required
+from caffe_gp.evaluation.settings import RunSettings, as_names, required
 from caffe_gp.images.inputs import ImageFiles, find_images, read_palette
+from caffe_gp.images.preprocess import Size
+from caffe_gp.images.reading import check_image
 
 
 @dataclass
@@ -35,6 +38,15 @@ class ImageRun(RunSettings):
     eps_share: float = SHARE
     eps_images: int = IMAGES
     switch: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.images = [self.images] if isinstance(self.images, (str, Path)) else list(self.images)
+        self.images = [str(one) for one in self.images]
+        self.save = as_names(self.save)
+
+    def image_size(self) -> Size | None:
+        return check_image(Path(find_images(self.images)[0].image))
 
     def evaluation(self) -> Evaluation:
         """The same as an evaluation of these files. DataError for images and labels that are not there."""

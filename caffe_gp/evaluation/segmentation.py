@@ -36,10 +36,12 @@ from caffe_gp.evaluation.labelled_images import LabelledImages, check_files, che
 from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
-from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.preprocess import Size
+from caffe_gp.images.reading import check_image
 from caffe_gp.runs.batches import plan
 from caffe_gp.runs.folder import Part, RunFolder, merged
 from caffe_gp.runs.progress import say
@@ -75,6 +77,13 @@ class Evaluation(RunSettings):
     eps_images: int = EPS_IMAGES
     eps_choice: EpsChoice | None = None
     switch: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.save = as_names(self.save)
+
+    def image_size(self) -> Size | None:
+        return check_image(self.data.image(self.data.ids[0])) if self.data.ids else None
 
     def check(self) -> None:
         if self.eps == AUTO:

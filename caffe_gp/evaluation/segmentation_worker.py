@@ -227,7 +227,7 @@ class _Trust:
         if probabilities.ndim != 4:
             return
         self.sums.append([])
-        placing = self._labeller.net.prepared.placing
+        placing = self._labeller.net.placing
         for y, canvas, truth in zip(probabilities, self._canvases, self._truths):
             shape = canvas.data.shape[1:]
             height, width = canvas.valid
@@ -263,7 +263,7 @@ class _BehindCRF:
         self.maps.append([])
         for i, canvas in enumerate(self._canvases):
             begin = time.perf_counter()
-            placing = self._labeller.net.prepared.placing
+            placing = self._labeller.net.placing
             y = self._labeller.preprocess.scores_to_image(probabilities[i], canvas, placing)
             scores = np.log(np.maximum(y, np.finfo(np.float32).tiny))
             self.maps[-1].append(self._crfs[i].labels(scores))
