@@ -78,7 +78,7 @@ def add_module(group: Options) -> None:
         "--module",
         metavar="PACKAGE.MODULE:FACTORY",
         help="instead of a Caffe net a PyTorch module: what FACTORY() returns. The Python module is "
-        "imported, and its code can do whatever you can (docs/modules.md). Needs --mean, and --std or --scale",
+        "imported: its code can do whatever you can (docs/modules.md). Needs --mean with --std or --scale",
     )
     group.add_argument(
         "--weights",

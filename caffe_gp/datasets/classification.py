@@ -54,6 +54,9 @@ class ClassificationSet:
     images: np.ndarray
     labels: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<ClassificationSet {self.name}: images {self.images.shape}, {len(self.classes)} classes>"
+
     def __post_init__(self) -> None:
         shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not shape[0]:

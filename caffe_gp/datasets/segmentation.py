@@ -60,6 +60,9 @@ class SegmentationSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"<SegmentationSet {self.name}: {len(self.ids)} images, {len(self.classes)} classes>"
+
     @property
     def has_truth(self) -> bool:
         """Whether there are label maps."""

@@ -19,9 +19,9 @@ from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Seque
 import numpy as np
 import torch
 
-from caffe_gp.engines.loaded import refuse_pickle
 from caffe_gp.engines.user_code import said_by
 from caffe_gp.errors import CaffeGPError, DataError, NetError, OutOfMemoryError, UsageError, did_you_mean
+from caffe_gp.gp.perturbed_net import refuse_pickle
 from caffe_gp.one_thread import OneThread
 
 Score = Union[str, int, Callable[[Any], torch.Tensor], None]

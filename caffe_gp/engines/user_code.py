@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from caffe_gp.errors import CaffeGPError, NetError, UsageError, WeightsError, did_you_mean, one_line
 from caffe_gp.files import kinds
-from caffe_gp.files.hashes import sha256_of
+from caffe_gp.files.hashes import sha256_of, sha256_of_array
 
 if TYPE_CHECKING:
     import torch
@@ -274,5 +274,5 @@ def _sha256_of_state(module: torch.nn.Module) -> str:
         if not isinstance(values, torch.Tensor) or torch.nn.parameter.is_lazy(values):
             continue
         found.update(f"{key} {values.dtype} {tuple(values.shape)} ".encode())
-        found.update(memoryview(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+        found.update(sha256_of_array(values.detach().cpu().reshape(-1).view(torch.uint8).numpy()).encode())
     return found.hexdigest()

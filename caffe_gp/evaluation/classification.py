@@ -29,6 +29,7 @@ from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_name
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.images.preprocess import Size
 from caffe_gp.runs.folder import RunFolder, keyed_folder
+from caffe_gp.runs.progress import OnProgress, during
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record
 
@@ -39,7 +40,7 @@ _SEARCHED = 300  # images at once: matrix products of fewer rows are slower
 __all__ = ["PLACES", "Classification", "ClassificationResults", "Variant", "evaluate"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Classification(RunSettings):
     """Everything an evaluation is told; ``encoding``, ``inject``, ``iterations`` and ``seed`` play no part.
 
@@ -94,27 +95,29 @@ class Classification(RunSettings):
         }
 
 
-def evaluate(settings: Classification) -> ClassificationResults:
+def evaluate(settings: Classification, on_progress: OnProgress | None = None) -> ClassificationResults:
     """Compute what the run's folder does not hold yet, write its reports and return the results.
 
+    on_progress   called as ``on_progress(done, total, what)``: see ``runs.run``; the images that eps is
+                  chosen on come afterwards, as 'tuning'
     Raises the errors of ``engines.load_net``, ``NeighbourPerturbation`` and ``Preprocess``; DataError for
     images and labels that do not suit the net and, naming the setting, for a folder with a run of other ones.
     """
-    return run_task(ClassificationTask.of(settings))
+    return run_task(ClassificationTask.of(settings), on_progress)
 
 
-def run_task(task: ClassificationTask) -> ClassificationResults:
+def run_task(task: ClassificationTask, on_progress: OnProgress | None = None) -> ClassificationResults:
     """``evaluate`` for a task that is opened already."""
-    found = _run(task)
+    found = _run(task, on_progress)
     if task.settings.tune is not None:
-        found.tuning = _run(task.of_tuning(task.settings.tune))
+        found.tuning = _run(task.of_tuning(task.settings.tune), during("tuning", on_progress))
         write_reports(task.folder, found)
     return found
 
 
-def _run(task: ClassificationTask) -> ClassificationResults:
+def _run(task: ClassificationTask, on_progress: OnProgress | None) -> ClassificationResults:
     with task.folder.only_here():
-        folder = run(task, task.folder, **task.settings.sharing())
+        folder = run(task, task.folder, on_progress=on_progress, **task.settings.sharing())
         found = read_results(folder, task.images, task.settings.train.labels)
         if not folder.is_reported():
             write_reports(folder, found)

@@ -13,15 +13,18 @@ from caffe_gp.evaluation.classification_results import ClassificationResults, Va
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.colours import GREY
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Table, points, signed
+from caffe_gp.runs.progress import OnProgress
 
 FIXED, BROKEN = 4, 2  # rows of the examples, as in the paper's Figure 16
 HEADER = ["perturbation", "eps", "accuracy", "gain", "fixed", "broken", "p (McNemar)"]
 
 
-def evaluate_with_page(settings: Classification) -> ClassificationResults:
+def evaluate_with_page(
+    settings: Classification, on_progress: OnProgress | None = None
+) -> ClassificationResults:
     """``evaluate``, and the page beside its ``results.json``."""
     task = ClassificationTask.of(settings)
-    run = run_task(task)
+    run = run_task(task, on_progress)
     write_page(run, task)
     return run
 

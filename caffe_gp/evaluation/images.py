@@ -17,9 +17,10 @@ from caffe_gp.evaluation.settings import RunSettings, as_names, required
 from caffe_gp.images.inputs import ImageFiles, find_images, read_palette
 from caffe_gp.images.preprocess import Size
 from caffe_gp.images.reading import check_image
+from caffe_gp.runs.progress import OnProgress
 
 
-@dataclass
+@dataclass(repr=False)
 class ImageRun(RunSettings):
     """Everything a run over image files is told; the names are those of the command line options.
 
@@ -60,10 +61,11 @@ class ImageRun(RunSettings):
         return Evaluation(**given, **own, data=data, palette=palette)
 
 
-def run(settings: ImageRun) -> RunResults:
+def run(settings: ImageRun, on_progress: OnProgress | None = None) -> RunResults:
     """Do what the settings say, write ``results.json`` and return the results.
 
+    on_progress   as of ``evaluate``
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
-    return evaluate(settings.evaluation(), kind="images")
+    return evaluate(settings.evaluation(), kind="images", on_progress=on_progress)

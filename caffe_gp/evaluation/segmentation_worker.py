@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -21,9 +22,9 @@ from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.runs.batches import FittingParts
-from caffe_gp.runs.progress import say
 from caffe_gp.runs.task import Batch, Record
 
+log = logging.getLogger(__name__)
 # Images in a row, the first ones of a worker, that no step moves: then it is the net, not the images.
 _ZERO_GRADIENTS = 5
 
@@ -135,7 +136,7 @@ class SegmentationWorker:
         self._check_moved(result)
         said = self._labeller.said_of_sizes(result, canvases[0])
         if said and not self._settings.quiet:
-            say(f"  {said}")
+            log.info("  %s", said)
         return [
             self._record(item, canvas, truth, result, i, crf, trust)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))

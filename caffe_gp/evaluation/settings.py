@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Mapping, Sequence, TypeVar
 
@@ -20,8 +21,8 @@ from caffe_gp.gp import encodings, steps
 from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
-from caffe_gp.runs.progress import say
 
+log = logging.getLogger(__name__)
 Given = TypeVar("Given", bound="NetSettings")
 Run = TypeVar("Run", bound="RunSettings")
 
@@ -33,7 +34,7 @@ def required() -> Any:
     raise TypeError("settings without a default are missing: see the class")
 
 
-@dataclass
+@dataclass(repr=False)
 class NetSettings:
     """The names are those of the command line options; ``model`` only names the net in the results.
 
@@ -96,6 +97,13 @@ class NetSettings:
         self.mean, self.std = _several(self.mean, tuple), _several(self.std, tuple)
         if isinstance(self.pad_to, int):
             self.pad_to = (self.pad_to, self.pad_to)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = {one.name: one.default for one in fields(self)}
+        shown = [f"{name}={value!r}" for name, value in given.items() if not _same(value, plain[name])]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def of_model(cls: type[Given], name: str, **given: Any) -> Given:
@@ -188,7 +196,7 @@ class NetSettings:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resolved:
     """Settings and what follows from them and from the files they name; found out once, then only read.
 
@@ -215,7 +223,7 @@ class Resolved:
         settings = self.settings
         net = self.source.open(device or settings.device)
         for warning in net.warnings if settings.quiet else ():  # else they are said with all changes
-            say(f"  {warning}")
+            log.warning("  %s", warning)
         return net
 
     def net_key(self) -> dict[str, Any]:
@@ -269,7 +277,7 @@ class NetTask:
         return described["engine"] == "torch" or int(described["threads"]) == self.threads
 
 
-@dataclass
+@dataclass(repr=False)
 class RunSettings(NetSettings):
     """Settings of what leaves a run's folder.
 
@@ -332,6 +340,13 @@ def _several(value: Any, kind: Any) -> Any:
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return kind([value])
     return kind(value) if isinstance(value, (list, tuple, np.ndarray)) else value
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether a setting is its default, or empty."""
+    return value is other or (
+        isinstance(value, (str, int, float, tuple, list, dict)) and value in (other, {})
+    )
 
 
 def as_names(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ class Canvas:
     image: np.ndarray
     valid: tuple[int, int]
 
+    def __repr__(self) -> str:
+        return f"<Canvas: data {self.data.shape}, image {self.image.shape}, valid {self.valid}>"
+
 
 @dataclass(frozen=True)
 class Preprocess:
