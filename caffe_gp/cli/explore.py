@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR-or-LIST",
-        help="pictures to offer: image files, folders, lists as of run (default: of the demo's net six scenes)",
+        help="pictures to offer: image files, folders, lists as of run (default: the demo's six scenes)",
     )
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
     group.add_argument(
@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=option_types.number,
         nargs=1,
         metavar="E",
-        help="the step to begin with at --blob; the slider goes to three times as much (default: the model's, "
-        "else chosen without labels on the first picture)",
+        help="the step to begin with at --blob; the slider goes to three times as much (default: the "
+        "model's, else chosen without labels on the first picture)",
     )
     group = parser.add_argument_group("page")
     group.add_argument(

@@ -17,12 +17,13 @@ def page(net: SharedNet, examples: str, answers: Answers) -> Any:
     """The page as ``gradio.Blocks``. ``examples``: the text of their buttons."""
     import gradio as gr
 
+    plain: dict[str, Any] = {"apply_default_css": False}
     on_click = (STATIC / "clicks.js").read_text(encoding="utf-8")
     with gr.Blocks(title=f"caffe_gp: {net.title}", analytics_enabled=False) as blocks:
-        gr.HTML(parts.about_net(net))
+        gr.HTML(parts.about_net(net), **plain)
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                gallery = gr.HTML(examples, js_on_load=on_click)
+                gallery = gr.HTML(examples, js_on_load=on_click, **plain)
                 upload = gr.UploadButton(
                     "Upload a picture", file_types=list(IMAGE_SUFFIXES), size="sm", elem_id="upload"
                 )
@@ -30,11 +31,11 @@ def page(net: SharedNet, examples: str, answers: Answers) -> Any:
                 iterations = gr.Slider(1, MAX_ITERATIONS, value=1, step=1, label="iterations")
                 blob = gr.Dropdown(net.blobs, value=net.first_blob, label="blob", elem_id="blob")
                 encoding = gr.Dropdown(list(ENCODINGS), value="onehot", label="encoding")
-                classes = gr.HTML(elem_id="classes")
+                classes = gr.HTML(elem_id="classes", **plain)
             with gr.Column(scale=3, min_width=320):
-                state = gr.HTML("<p class='soft'>One moment: the net looks.</p>", elem_id="state")
-                shown = gr.HTML(js_on_load=on_click, elem_id="shown")
-                curves = gr.HTML(elem_id="curves")
+                state = gr.HTML("<p class='soft'>One moment: the net looks.</p>", elem_id="state", **plain)
+                shown = gr.HTML(js_on_load=on_click, elem_id="shown", **plain)
+                curves = gr.HTML(elem_id="curves", **plain)
         outputs = {"eps": eps, "state": state, "shown": shown, "classes": classes, "curves": curves}
         method = [blob, encoding, iterations]
 

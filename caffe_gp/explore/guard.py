@@ -1,7 +1,7 @@
 """What the server answers at all: what the page needs, and nothing else that gradio can do.
 
-Gradio serves files of its cache, fetches addresses for its clients, describes its functions and more. The page
-has its pictures inside itself, so none of that is needed: what is not listed here is not there.
+Gradio serves files of its cache, fetches addresses for its clients, describes its functions and more. The
+page has its pictures inside itself, so none of that is needed: what is not listed here is not there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ ALLOWED = (
     ("GET", "/"),
     ("HEAD", "/"),
     ("GET", "/config"),
+    ("GET", "/manifest.json"),
     ("GET", "/theme.css"),
     ("GET", "/favicon.ico"),
     ("GET", "/assets/*"),
