@@ -31,11 +31,14 @@ def page(net: SharedNet, examples: str, answers: Answers) -> Any:
                 iterations = gr.Slider(1, MAX_ITERATIONS, value=1, step=1, label="iterations")
                 blob = gr.Dropdown(net.blobs, value=net.first_blob, label="blob", elem_id="blob")
                 encoding = gr.Dropdown(list(ENCODINGS), value="onehot", label="encoding")
-                classes = gr.HTML(elem_id="classes", **plain)
             with gr.Column(scale=3, min_width=320):
                 state = gr.HTML("<p class='soft'>One moment: the net looks.</p>", elem_id="state", **plain)
                 shown = gr.HTML(js_on_load=on_click, elem_id="shown", **plain)
-                curves = gr.HTML(elem_id="curves", **plain)
+                with gr.Row():
+                    with gr.Column(scale=2, min_width=280):
+                        classes = gr.HTML(elem_id="classes", **plain)
+                    with gr.Column(scale=3, min_width=320):
+                        curves = gr.HTML(elem_id="curves", **plain)
         outputs = {"eps": eps, "state": state, "shown": shown, "classes": classes, "curves": curves}
         method = [blob, encoding, iterations]
 

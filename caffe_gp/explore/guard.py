@@ -66,8 +66,8 @@ class Guard:
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
         headers = {name.lower(): value for name, value in scope["headers"]}
-        host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname or ""
-        if self._hosts is not None and host.lower() not in self._hosts:
+        host = _host(headers.get(b"host", b"").decode("latin-1"))
+        if self._hosts is not None and host not in self._hosts:
             return 421, f"this server answers to {', '.join(sorted(self._hosts))} only\n"
         if not is_allowed(scope["method"], scope["path"]):
             return 404, "not found\n"
@@ -79,6 +79,14 @@ class Guard:
             if int(length[:20]) > most:
                 return 413, f"more than {most} bytes\n"
         return None
+
+
+def _host(named: str) -> str:
+    """The host of 'host:port', in lower case; '' for what is none."""
+    try:
+        return (urlsplit(f"//{named}").hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def is_allowed(method: str, path: str) -> bool:

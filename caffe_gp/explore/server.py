@@ -79,7 +79,9 @@ def _mounted(blocks: Any) -> Any:
         pwa=False,
         mcp_server=False,
         # The default theme loads its letters from Google.
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        theme=gr.themes.Default(
+            primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ).set(body_text_color_subdued="#5b6470", block_info_text_color="#5b6470"),
         css_paths=STATIC / "page.css",
     )
 
