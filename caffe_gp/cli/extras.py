@@ -15,6 +15,7 @@ EXTRAS = {
     "completion": ("shtab",),
     "explore": ("gradio", "fastapi", "uvicorn"),
     "export": ("safetensors", "onnx", "onnxruntime"),
+    "notebook": ("pandas",),
 }
 
 
