@@ -134,7 +134,7 @@ class Answers:
     def _kept(self, user: str, look: Look, slider: bool = False) -> Answer:
         self._seats.put(user, look)
         answer: Answer = {
-            "state": parts.picture_line(look) + parts.said(look),
+            "state": parts.picture_line(look) + parts.said(self._net, look),
             "shown": parts.shown_pictures(self._net, look),
             "classes": parts.classes(self._net, look),
         }

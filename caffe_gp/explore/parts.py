@@ -62,20 +62,21 @@ def problem(text: str) -> str:
     return f"<p class='problem' role='alert'>{escape(text)}</p>"
 
 
-def said(look: Look) -> str:
+def said(net: SharedNet, look: Look) -> str:
     """One line: what changed, how sure the net is, what it took."""
     before, after = look.confidence()
     passes = sum(look.found.passes.values())
     seconds = sum(look.found.seconds.values())
     if look.whole:
-        labels = look.found.base_labels.flat[0], look.found.labels.flat[0]
-        changed = "the label stays" if labels[0] == labels[1] else "the label changes"
+        labels = [name_of(net, int(one.flat[0])) for one in (look.found.base_labels, look.found.labels)]
+        changed = f"{labels[0]} stays" if labels[0] == labels[1] else f"{labels[0]} becomes {labels[1]}"
+        sure = "confidence"
     else:
         share = float(np.mean(np.not_equal(*look.maps())))
-        changed = f"{100 * share:.2f} % of the pixels change their label"
+        changed, sure = f"{100 * share:.2f} % of the pixels change their label", "mean confidence"
     took = f"{passes} pass{'es' if passes > 1 else ''}, {seconds:.2f} s"
     return (
-        f"<p class='said'>eps {look.eps:g}: <b>{changed}</b>; mean confidence {before:.4f} &rarr; "
+        f"<p class='said'>eps {look.eps:g}: <b>{escape(changed)}</b>; {sure} {before:.4f} &rarr; "
         f"{after:.4f} <span class='soft'>({took})</span></p>"
     )
 
@@ -152,7 +153,7 @@ def classes(net: SharedNet, look: Look) -> str:
     palette = pictures.full_palette(net.palette)
     rows = []
     for area in areas[:_MOST_CLASSES]:
-        name = net.names[area.label] if area.label < len(net.names) else f"class {area.label}"
+        name = name_of(net, area.label)
         swatch = "" if look.whole else f"<i style='background:{css(palette[area.label % 256])}'></i>"
         change = 100 * (area.after - area.before)
         rows.append(
@@ -166,6 +167,11 @@ def classes(net: SharedNet, look: Look) -> str:
         f"<table class='classes'><caption>Classes: {what}</caption><thead><tr><th>class</th><th>base</th>"
         f"<th>GP</th><th>change</th></tr></thead><tbody>{''.join(rows)}</tbody></table>{left_out}"
     )
+
+
+def name_of(net: SharedNet, label: int) -> str:
+    """What a class is called."""
+    return net.names[label] if label < len(net.names) else f"class {label}"
 
 
 def _bar(share: float) -> str:
@@ -187,7 +193,7 @@ def curves(net: SharedNet, look: Look) -> str:
     if look.pixel_scores is not None and look.pixel is not None:
         scores = look.pixel_scores
         top = np.argsort(-scores.mean(axis=0), kind="stable")[:TOP]
-        drawn = [Line(eps, scores[:, label].tolist(), net.names[label]) for label in top]
+        drawn = [Line(eps, scores[:, label].tolist(), name_of(net, int(label))) for label in top]
         plot = plots.lines(drawn, unit, "score", size=_SIZE)
         where = "" if look.whole else f" of the pixel at {_position(look)}"
         parts.append(_plot(f"Highest {len(top)} scores{where} over eps", plot))

@@ -46,18 +46,8 @@ class TruncatedPass:
         self.first_reader, self.score_maker = layers[between[0]].name, layers[made].name
         self._backward_runs = _runs(between)
         self._forward_runs = _runs(reads_blob)
-        self._layers, self._reads_blob = layers, set(reads_blob)
         # The blob's own diff too: if nothing reaches it, it must read zero and not some old value.
         self._silent = [*_silent_diffs(layers, between, score), blob]
-
-    def begins_at(self, source: str) -> bool:
-        """Whether ``forward`` computes again all that depends on an input, so that no older pass shows in it.
-
-        Layers in place on the perturbed blob do not count: its data is what they made.
-        """
-        first = next(i for i, layer in enumerate(self._layers) if source in layer.tops)
-        others = set(_downstream(self._layers, source, first)) - self._reads_blob
-        return source == self.blob and all(self._layers[i].tops == (self.blob,) for i in others)
 
     def whole(self) -> None:
         """All layers forward."""

@@ -181,7 +181,7 @@ class GuidedPerturbation(PerturbedNet):
         if result.base_blob is None or result.diff is None:
             raise DataError("more steps need a result of a call with keep_blob=True and keep_diff=True")
         images = np.asarray(images)
-        again = not held and not self.restart.begins_at(self.input)
+        again = not held and self.blob != self.input  # from the input all is computed anyway
         total = int(again) + len(values) + (self.iterations - 1) * 2 * len(values)
         clock = _Clock(self.on_progress, total=total)
         if not held:
