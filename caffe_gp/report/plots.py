@@ -57,7 +57,6 @@ def lines(
         axes.plot(
             [marked[0]], [marked[1]], "o", markersize=11, markerfacecolor="none", markeredgecolor="#222222"
         )
-    axes.locator_params(axis="x", nbins=round(1.2 * size[0]))
     axes.set_xlabel(x_title)
     axes.set_ylabel(y_title)
     axes.grid(True, alpha=0.25)
