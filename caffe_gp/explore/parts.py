@@ -8,13 +8,13 @@ from typing import Sequence
 
 import numpy as np
 
+from caffe_gp.explore import plots
 from caffe_gp.explore.examples import Example
 from caffe_gp.explore.look import Look
 from caffe_gp.explore.net import DISPLAY, SharedNet
-from caffe_gp.report import panels, pictures, plots
+from caffe_gp.report import panels, pictures
 from caffe_gp.report.colours import Kind, css
 from caffe_gp.report.pictures import Changes
-from caffe_gp.report.plots import Line
 
 TOP = 5  # classes of a pixel
 _MOST_CLASSES = 12  # rows of the table
@@ -26,7 +26,7 @@ def about_net(net: SharedNet) -> str:
     return (
         f"<h1>{escape(net.title)}</h1><p class='soft'>{net.classes} classes; input "
         f"<code>{escape(net.input)}</code>, scores <code>{escape(net.score)}</code></p>"
-        f"<details><summary>How the net was made ready, and how pictures are fed</summary><ul>{changes}</ul>"
+        f"<details{' open' if net.settings.model is None else ''}><summary>How the net was made ready, and how pictures are fed</summary><ul>{changes}</ul>"
         "</details>"
     )
 
@@ -183,26 +183,15 @@ def _bar(share: float) -> str:
 
 def curves(net: SharedNet, look: Look) -> str:
     """The confidence over eps, and the five highest scores of the pixel that was clicked."""
-    assert look.curve is not None and look.method is not None
-    eps = look.curve.eps.tolist()
-    before, now = look.confidence()
-    unit = f"eps, in units of {look.method.blob}"
-    line = Line(eps, look.curve.confidence.tolist(), "mean confidence")
-    confidence = plots.lines([line], unit, "mean confidence", before, marked=(look.eps, now), size=_SIZE)
-    parts = [_plot("Confidence over eps", confidence)]
+    parts = [_plot("Confidence over eps", plots.confidence(look))]
     if look.pixel_scores is not None and look.pixel is not None:
-        scores = look.pixel_scores
-        top = np.argsort(-scores.mean(axis=0), kind="stable")[:TOP]
-        drawn = [Line(eps, scores[:, label].tolist(), name_of(net, int(label))) for label in top]
-        plot = plots.lines(drawn, unit, "score", size=_SIZE)
+        top = np.argsort(-look.pixel_scores.mean(axis=0), kind="stable")[:TOP]
+        names = [name_of(net, int(label)) for label in top]
         where = "" if look.whole else f" of the pixel at {_position(look)}"
-        parts.append(_plot(f"Highest {len(top)} scores{where} over eps", plot))
+        parts.append(_plot(f"Highest {len(top)} scores{where} over eps", plots.scores(look, names, top)))
     elif not look.whole:
         parts.append("<p class='soft hint'>Click on a picture to see the scores of that pixel over eps.</p>")
     return f"<div class='plots'>{''.join(parts)}</div>"
-
-
-_SIZE = (5.2, 3.0)
 
 
 def _position(look: Look) -> str:
@@ -211,4 +200,4 @@ def _position(look: Look) -> str:
 
 
 def _plot(title: str, svg: str) -> str:
-    return f"<figure class='plot'><figcaption>{escape(title)}</figcaption>{svg}</figure>"
+    return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
