@@ -23,11 +23,12 @@ _MOST_CLASSES = 12  # rows of the table
 def about_net(net: SharedNet) -> str:
     """What the page looks through, and what was done to it."""
     changes = "".join(f"<li>{escape(one)}</li>" for one in net.changes)
+    shown = "" if net.settings.model is not None else " open"  # what was guessed of a stranger's net
+    blobs = f"input <code>{escape(net.input)}</code>, scores <code>{escape(net.score)}</code>"
     return (
-        f"<h1>{escape(net.title)}</h1><p class='soft'>{net.classes} classes; input "
-        f"<code>{escape(net.input)}</code>, scores <code>{escape(net.score)}</code></p>"
-        f"<details{' open' if net.settings.model is None else ''}><summary>How the net was made ready, and how pictures are fed</summary><ul>{changes}</ul>"
-        "</details>"
+        f"<h1>{escape(net.title)}</h1><p class='soft'>{net.classes} classes; {blobs}</p>"
+        f"<details{shown}><summary>How the net was made ready, and how pictures are fed</summary>"
+        f"<ul>{changes}</ul></details>"
     )
 
 
@@ -156,10 +157,8 @@ def classes(net: SharedNet, look: Look) -> str:
         name = name_of(net, area.label)
         swatch = "" if look.whole else f"<i style='background:{css(palette[area.label % 256])}'></i>"
         change = 100 * (area.after - area.before)
-        rows.append(
-            f"<tr><td>{swatch}{escape(name)}</td><td>{_bar(area.before)}{100 * area.before:.2f}</td>"
-            f"<td>{_bar(area.after)}{100 * area.after:.2f}</td><td>{change:+.2f}</td></tr>"
-        )
+        shares = "".join(f"<td>{_bar(one)}{100 * one:.2f}</td>" for one in (area.before, area.after))
+        rows.append(f"<tr><td><span>{swatch}{escape(name)}</span></td>{shares}<td>{change:+.2f}</td></tr>")
     what = "probability, %" if look.whole else "area, % of the picture"
     more = len(areas) - _MOST_CLASSES
     left_out = f"<p class='soft'>{more} smaller ones are not shown.</p>" if more > 0 else ""
