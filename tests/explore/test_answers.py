@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from caffe_gp.cli.extras import EXTRAS
+from caffe_gp.cli.main import main
+from caffe_gp.errors import UsageError
 from caffe_gp.explore.answers import Answers
 from caffe_gp.explore.examples import examples_for
 from caffe_gp.explore.guard import MAX_UPLOAD, Guard, is_allowed
 from caffe_gp.explore.look import Method
 from caffe_gp.explore.seats import Seats
-from caffe_gp.explore.server import sweep
+from caffe_gp.explore.server import _listening, sweep
 
 METHOD = ("data", "onehot", 1)
 
@@ -126,6 +129,21 @@ def test_examples_of_the_user(net, photo, tmp_path):
     photo("b.png", 20, 30), photo("a.jpg", 30, 20)
     examples, left_out = examples_for(net, [str(tmp_path)])
     assert [one.name for one in examples] == ["a.jpg", "b.png"] and left_out == 0
+
+
+def test_an_address_that_is_taken():
+    with _listening("127.0.0.1", 0) as one:
+        port = one.getsockname()[1]
+        with pytest.raises(UsageError, match=f"^127.0.0.1, port {port}: .*; give another --port"):
+            with _listening("127.0.0.1", port):
+                pass
+
+
+def test_without_gradio(capfd, monkeypatch):
+    monkeypatch.setitem(EXTRAS, "explore", ("no_gradio",))
+    assert main(["explore"]) == 1
+    stdout, stderr = capfd.readouterr()
+    assert stdout == "" and "pip install 'caffe_gp[explore]'" in stderr and len(stderr.splitlines()) == 1
 
 
 def test_old_uploads_go(tmp_path):
