@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score a net on a set of images with ground truth, before and after",
     "tune": "find the eps with the highest mean IU on labelled images",
     "classify": "classify a test set, before and after perturbations towards neighbours' classes",
+    "explore": "look at guided perturbations on a page: a slider moves eps, the labels follow",
     "demo": "measure and show guided perturbations on the built-in digit scenes: about 3 minutes",
     "reproduce": "the paper's tables and figures, by name, beside the paper's own numbers",
     "fetch": "get, check and list the released weights and the data sets",
