@@ -161,7 +161,7 @@ $(READY)-docs: $(READY)
 gallery: $(READY)-docs  ## run the scripts and notebooks of docs/gallery, compare what they print (GALLERY="--write which_blob")
 	$(BIN)/python -m website.gallery --jobs $(JOBS) $(GALLERY)
 
-docs: gallery  ## the documentation as a site: site/README.html; a broken link or a page without a place fails
+docs: gallery  ## the documentation as a site: site/index.html; a broken link or a page without a place fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 docs-serve: $(READY)-docs  ## the same while it is written (make gallery once before)

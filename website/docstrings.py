@@ -16,8 +16,8 @@ from typing import Any
 
 import griffe
 
-_ROW = re.compile(r"^(?P<name>[A-Za-z_*'][\w*.,' ]*?)(?:  +|: )(?P<text>\S.*)$")
-_COLUMNS = re.compile(r"^[A-Za-z_*'][\w*.,' ]*?  +\S")
+_NAME = r"[A-Za-z_*'][\w*.,' ]*?"
+_ROW = re.compile(rf"({_NAME})  +(\S.*)")
 
 
 def markdown(docstring: str) -> str:
@@ -29,12 +29,14 @@ def markdown(docstring: str) -> str:
 def _block(block: str) -> str:
     lines = block.split("\n")
     if lines[0].startswith("    "):
-        return "\n".join(["```text", *(line[4:] for line in lines), "```"]) if _is_no_code(lines) else _code(lines)
+        language = "text" if re.match(r"    (step \d|\$ |caffe_gp )", lines[0]) else "python"
+        return "\n".join([f"```{language}", *(line[4:] for line in lines), "```"])
+    column = next((row.start(2) for row in map(_ROW.fullmatch, lines) if row), 0)
     out: list[str] = []
     for line in lines:
-        row = _ROW.match(line) if _COLUMNS.match(line) else None
+        row = _ROW.fullmatch(line) or _as_long_as_the_column(line, column)
         if row:
-            out += [*_before_a_list(out), f"- `{row['name'].strip()}`: {_text(row['text'])}"]
+            out += [*_before_a_list(out), f"- `{row[1].strip()}`: {_text(row[2])}"]
         elif line.startswith("  ") and any(text.startswith("- ") for text in out):
             out.append(f"    {_text(line.strip())}")
         else:
@@ -43,16 +45,13 @@ def _block(block: str) -> str:
     return "\n".join(out)
 
 
+def _as_long_as_the_column(line: str, column: int) -> re.Match[str] | None:
+    """A row whose name leaves one blank before the column."""
+    return re.fullmatch(rf"(\w{{{column - 1}}}) (\S.*)", line) if column > 1 else None
+
+
 def _before_a_list(out: list[str]) -> list[str]:
     return [""] if out and not out[-1].startswith(("- ", "    ")) else []
-
-
-def _is_no_code(lines: list[str]) -> bool:
-    return any(re.match(r"    (step \d|\$ |caffe_gp )", line) for line in lines)
-
-
-def _code(lines: list[str]) -> str:
-    return "\n".join(["```python", *(line[4:] for line in lines), "```"])
 
 
 def _text(text: str) -> str:

@@ -14,6 +14,7 @@ from website import commands, gallery, links, tables
 #: What stands in a page in the place of what is made here.
 MARKED = {
     "<!-- commands -->": commands.page,
+    "<!-- models at a glance -->": tables.models,
     "<!-- time and memory -->": tables.time_and_memory,
     "<!-- option matrix -->": tables.options,
 }
