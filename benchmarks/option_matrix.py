@@ -2,8 +2,9 @@
 
     python -m benchmarks.option_matrix [--out DIR]
 
-The digits net on its scenes (nothing is downloaded). For every combination eps is chosen on validation scenes among shares of the
-blob's standard deviation, both signs, and 0 where no step helps; the gain is measured on test scenes. docs/options.md says what it means.
+The digits net on its scenes (nothing is downloaded). For every combination eps is chosen on validation scenes
+among shares of the blob's standard deviation, both signs, and 0 where no step helps; the gain is measured on
+test scenes. docs/options.md says what it means.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BLOBS = ("data", "pool2", "pool4")
 SHARES = (-0.2, -0.08, -0.03, -0.01, 0.01, 0.03, 0.08, 0.2)
 VALIDATION, TEST, BATCH = 40, 150, 10
 THRESHOLD = 0.9
-#: Every encoding along the sign, and along the gradient itself those whose gradient has a length that means something.
+#: Every encoding along the sign; along the gradient itself those whose length means something.
 SIGNALS = [*((encoding, "sign") for encoding in ENCODINGS), ("onehot", "gradient"), ("entropy", "gradient")]
 
 
@@ -49,7 +50,9 @@ class Scenes:
             labels = self.truth[part] if truths else None
             result = perturb(self.inputs[part], eps, labels=labels)
             maps = [result.base_labels, *result.labels]
-            out.append([[confusion(t, found, 11) for t, found in zip(self.truth[part], each)] for each in maps])
+            out.append(
+                [[confusion(t, found, 11) for t, found in zip(self.truth[part], each)] for each in maps]
+            )
         return np.concatenate(out, axis=1)
 
 
@@ -59,11 +62,18 @@ def mean_iu(matrices: np.ndarray) -> float:
     return float(100 * np.nanmean(class_iu(total)))
 
 
-def measured(model: LoadedModel, validation: Scenes, test: Scenes, encoding: str, step: str, blob: str) -> dict[str, Any]:
+def measured(
+    model: LoadedModel, validation: Scenes, test: Scenes, encoding: str, step: str, blob: str
+) -> dict[str, Any]:
     """One row."""
     threshold = THRESHOLD if encoding == "thresholded-onehot" else None
     perturb = GuidedPerturbation(model.net, encoding=encoding, step=step, blob=blob, threshold=threshold)
-    looked = perturb(validation.inputs[:BATCH], 0.0, keep_blob=True, labels=validation.truth[:BATCH] if encoding == "ground-truth" else None)
+    looked = perturb(
+        validation.inputs[:BATCH],
+        0.0,
+        keep_blob=True,
+        labels=validation.truth[:BATCH] if encoding == "ground-truth" else None,
+    )
     deviation = float(np.asarray(looked.base_blob).std())
     tried = validation.matrices(perturb, [share * deviation for share in SHARES])
     scores = [mean_iu(matrix) for matrix in tried]
@@ -106,7 +116,9 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure all combinations, write option_matrix.json and option_matrix.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     folder = parser.parse_args().out
     model = load_model("digits")
@@ -120,8 +132,9 @@ def main() -> None:
     json_files.write_json(folder / "option_matrix.json", found)
     text = (
         "# The options of the method, measured together\n\n"
-        f"`python -m benchmarks.option_matrix`: digits net, {VALIDATION} validation scenes to choose eps on, {TEST} test "
-        f"scenes, base {rows[0]['base']:.2f} mean IU; [what it means](../../docs/options.md)\n\n{table(found)}\n"
+        f"`python -m benchmarks.option_matrix`: digits net, {VALIDATION} validation scenes to choose eps on, "
+        f"{TEST} test scenes, base {rows[0]['base']:.2f} mean IU; "
+        f"[what it means](../../docs/options.md)\n\n{table(found)}\n"
     )
     atomic.write_text(folder / "option_matrix.md", text)
 

@@ -19,7 +19,11 @@ pytest.importorskip("torch", reason="the pages are about the embedded Caffe")
 
 PAGES = ("README", "start", "reading_output", "pycaffe")
 #: A command of four blanks' indent with what it prints behind it, or a block of Python.
-BLOCK = re.compile(r"^    caffe_gp (?P<command>run .*)\n(?:\n```text\n(?P<printed>(?:.*\n)+?)```)?|^```python\n(?P<code>(?:.*\n)+?)```", re.M)
+BLOCK = re.compile(
+    r"^    caffe_gp (?P<command>run .*)\n(?:\n```text\n(?P<printed>(?:.*\n)+?)```)?"
+    r"|^```python\n(?P<code>(?:.*\n)+?)```",
+    re.M,
+)
 
 
 @pytest.fixture

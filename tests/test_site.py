@@ -1,4 +1,4 @@
-"""The site of docs/: every page has a place, links are rewritten, docstrings and the gallery are as they should be."""
+"""The site of docs/: every page has a place, links lead to pages, docstrings become Markdown."""
 
 from __future__ import annotations
 
@@ -96,8 +96,10 @@ def test_every_command_has_its_section():
 
 
 def test_columns_of_docstrings_become_a_list():
-    text = "What it does.\n\nnet     a net\n        of either engine\nblob    ``data``\nRaises NetError.\n\n    f(1)"
-    wanted = "What it does.\n\n- `net`: a net\n    of either engine\n- `blob`: `data`\n\nRaises NetError.\n\n```python\nf(1)\n```"
+    text = "What it does.\n\nnet     a net\n        of either engine\nblob    ``data``\nbetween a b\n"
+    text += "Raises NetError.\n\n    f(1)"
+    wanted = "What it does.\n\n- `net`: a net\n    of either engine\n- `blob`: `data`\n- `between`: a b\n\n"
+    wanted += "Raises NetError.\n\n```python\nf(1)\n```"
     assert docstrings.markdown(text) == wanted
 
 

@@ -1,1 +1,1 @@
-"""How ``docs/`` becomes a site: ``make docs``. The pages are plain Markdown; what is here adds what is generated."""
+"""How ``docs/`` becomes a site (``make docs``): plain Markdown, and here what is generated for it."""

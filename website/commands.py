@@ -17,9 +17,20 @@ def section(name: str) -> str:
     """The Markdown of one subcommand."""
     parser = parser_of(name)
     examples = importlib.import_module(f"caffe_gp.cli.{name}").EXAMPLES.strip("\n").partition("\n")[2]
-    lines = [f"## {name}", "", f"{_text(parser.description or '')}", "", "```text", examples.rstrip(), "```", ""]
+    lines = [
+        f"## {name}",
+        "",
+        f"{_text(parser.description or '')}",
+        "",
+        "```text",
+        examples.rstrip(),
+        "```",
+        "",
+    ]
     for group in parser._action_groups:
-        rows = [_row(action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
+        rows = [
+            _row(action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)
+        ]
         if rows:
             title = {"options": "", "positional arguments": ""}.get(group.title or "", group.title or "")
             lines += [f"**{title[0].upper()}{title[1:]}**", ""] if title else []
@@ -29,7 +40,16 @@ def section(name: str) -> str:
 
 def _row(action: argparse.Action) -> str:
     formatter = argparse.HelpFormatter(prog="")
-    value = "" if action.nargs == 0 else formatter._format_args(action, formatter._get_default_metavar_for_optional(action) if action.option_strings else formatter._get_default_metavar_for_positional(action))
+    value = (
+        ""
+        if action.nargs == 0
+        else formatter._format_args(
+            action,
+            formatter._get_default_metavar_for_optional(action)
+            if action.option_strings
+            else formatter._get_default_metavar_for_positional(action),
+        )
+    )
     named = ", ".join(f"{option} {value}".strip() for option in action.option_strings) or value
     return f"| `{_cell(named)}` | {_text(_cell(_help(action)))} |"
 

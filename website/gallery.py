@@ -1,12 +1,12 @@
-"""The gallery: runs its scripts and notebooks, holds what they print against what is committed, makes their pages.
+"""The gallery: runs scripts and notebooks, checks what they print, makes their pages.
 
     python -m website.gallery                     # all of them: make gallery
     python -m website.gallery which_blob          # one
     python -m website.gallery --write             # what is printed becomes what is expected
 
-A script lies in docs/gallery/, begins with its title and a few sentences, prints numbers and saves pictures. What it prints is
-committed in docs/gallery/output/, the pictures are not: they are made again for the site, in .cache/gallery/. Nothing can be
-downloaded meanwhile.
+A script lies in docs/gallery/, begins with its title and a few sentences, prints numbers and saves pictures.
+What it prints is committed in docs/gallery/output/, the pictures are not: they are made again for the site, in
+.cache/gallery/. Nothing can be downloaded meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy",
 
 @dataclass(frozen=True)
 class Cell:
-    """A part of an entry: text, or code with what it printed and the pictures that it showed, by their names."""
+    """A part of an entry: text, or code with what it printed and the names of its pictures."""
 
     text: str = ""
     code: str = ""
@@ -57,7 +57,13 @@ def run(entry: Path) -> str:
     folder = MADE / entry.stem
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    environment = {**os.environ, **_OFFLINE, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    environment = {
+        **os.environ,
+        **_OFFLINE,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+    }
     module = [] if entry.suffix == ".py" else ["-m", "website.notebooks"]
     done = subprocess.run(
         [sys.executable, *module, str(entry)],
@@ -68,7 +74,9 @@ def run(entry: Path) -> str:
         timeout=SECONDS,
     )
     if done.returncode:
-        raise RuntimeError(f"{entry.relative_to(ROOT)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        raise RuntimeError(
+            f"{entry.relative_to(ROOT)}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        )
     (folder / "output.txt").write_text(done.stdout, encoding="utf-8")
     return done.stdout
 
@@ -76,13 +84,15 @@ def run(entry: Path) -> str:
 def differences(expected: str, found: str) -> list[str]:
     """Where two outputs disagree, a line each; empty if they agree.
 
-    Text has to be equal, and so do whole numbers. Those with a decimal point may differ by 1 %, or by two units of
-    their last digit: processors round differently.
+    Text has to be equal, and so do whole numbers. Those with a decimal point may differ by 1 %, or by two units
+    of their last digit: processors round differently.
     """
     before, after = expected.splitlines(), found.splitlines()
     if len(before) != len(after):
         return [f"expected {len(before)} lines, found {len(after)}"]
-    return [f"expected {one!r}, found {other!r}" for one, other in zip(before, after) if not _agree(one, other)]
+    return [
+        f"expected {one!r}, found {other!r}" for one, other in zip(before, after) if not _agree(one, other)
+    ]
 
 
 def _agree(one: str, other: str) -> bool:
@@ -104,7 +114,7 @@ def _close(a: str, b: str) -> bool:
 
 
 def page(entry: Path) -> str:
-    """The Markdown of an entry's page: title, picture, text, code, what it printed. Raises FileNotFoundError."""
+    """The Markdown of an entry's page: title, picture, text, code, output. Raises FileNotFoundError."""
     folder = MADE / entry.stem
     if not (folder / "output.txt").exists():
         raise FileNotFoundError(f"{folder}: not there; 'make gallery' runs the gallery")
@@ -119,7 +129,7 @@ def page(entry: Path) -> str:
         if cell.code:
             lines += ["```python", cell.code.strip("\n"), "```", ""]
         if cell.output.strip():
-            lines += ["```{ .text .no-copy title=\"prints\" }", cell.output.strip("\n"), "```", ""]
+            lines += ['```{ .text .no-copy title="prints" }', cell.output.strip("\n"), "```", ""]
         lines += [f"![]({entry.stem}/{name})\n" for name in cell.pictures if name != shown[0].name]
     kind = "notebook" if entry.suffix == ".ipynb" else "script"
     lines += [f'<a href="{entry.name}" download>{entry.name}</a>: the {kind}.', ""]
@@ -138,7 +148,11 @@ def _script(entry: Path) -> list[Cell]:
     code = source[source.index('"""', 3) + 3 :].replace("from __future__ import annotations\n", "")
     output = (MADE / entry.stem / "output.txt").read_text(encoding="utf-8")
     others = tuple(path.name for path in pictures(entry)[1:])
-    return [Cell(text=title.rstrip(".")), Cell(text=text.strip()), Cell(code=code, output=output, pictures=others)]
+    return [
+        Cell(text=title.rstrip(".")),
+        Cell(text=text.strip()),
+        Cell(code=code, output=output, pictures=others),
+    ]
 
 
 def _notebook(entry: Path) -> list[Cell]:
@@ -195,7 +209,9 @@ def check(entry: Path, write: bool) -> tuple[float, list[str]]:
 
 def main() -> int:
     """Run the gallery; 1 if an entry failed or printed something else."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="entries, such as which_blob (default: all)")
     parser.add_argument("--write", action="store_true", help="what is printed becomes what is expected")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
@@ -203,7 +219,9 @@ def main() -> int:
     chosen = [entry for entry in entries() if not args.names or entry.stem in args.names]
     unknown = set(args.names) - {entry.stem for entry in chosen}
     if unknown:
-        parser.error(f"no such entry: {', '.join(sorted(unknown))} (known: {', '.join(e.stem for e in entries())})")
+        parser.error(
+            f"no such entry: {', '.join(sorted(unknown))} (known: {', '.join(e.stem for e in entries())})"
+        )
     failed = False
     with ThreadPoolExecutor(args.jobs) as pool:
         for entry, (seconds, problems) in zip(chosen, pool.map(lambda one: check(one, args.write), chosen)):

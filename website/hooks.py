@@ -18,7 +18,9 @@ MARKED = {
     "<!-- time and memory -->": tables.time_and_memory,
     "<!-- option matrix -->": tables.options,
 }
-_ENTRY = re.compile(r"^- \[(?P<title>[^\]]+)\]\((?P<name>\w+)\.(?:py|ipynb)\): (?P<text>(?:.+\n)+?)(?=\n|- )", re.M)
+_ENTRY = re.compile(
+    r"^- \[(?P<title>[^\]]+)\]\((?P<name>\w+)\.(?:py|ipynb)\): (?P<text>(?:.+\n)+?)(?=\n|- )", re.M
+)
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Executes a notebook in the current folder: the notebook with its results, its pictures, and on stdout its text.
+"""Executes a notebook: its results and pictures into the current folder, its text to stdout.
 
-    python -m website.notebooks docs/gallery/sweep_eps.ipynb
+python -m website.notebooks docs/gallery/sweep_eps.ipynb
 """
 
 from __future__ import annotations

@@ -35,7 +35,16 @@ def options() -> str:
 def models() -> str:
     """A row for every net by name: its files, what was published and measured of it, what it costs."""
     figures = _recorded("networks")["figures"]["1-cpu"]
-    head = ["`--model`", "prototxt", "hash of the weights", "published", "measured here", "step, s", "GB", "command"]
+    head = [
+        "`--model`",
+        "prototxt",
+        "hash of the weights",
+        "published",
+        "measured here",
+        "step, s",
+        "GB",
+        "command",
+    ]
     lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- | ---: | ---: | --- |"]
     for name, model in zoo.MODELS.items():
         hash_, published, measured = _trained_here(name) if model.weights is None else _released(name)

@@ -1,10 +1,12 @@
 """A classifier
 
-A classifier has no neighbouring pixels to learn from, so it asks its nearest training images: the test image moves towards *their* classes
-(the paper, section 5). LeNet was trained on MNIST; here it reads scikit-learn's digits, which are another set of 8 x 8 pixels,
-by other writers: 800 of them are the neighbours that it asks, 500 others are judged.
+A classifier has no neighbouring pixels to learn from, so it asks its nearest training images: the test
+image moves towards *their* classes (the paper, section 5). LeNet was trained on MNIST; here it reads
+scikit-learn's digits, which are another set of 8 x 8 pixels, by other writers: 800 of them are the
+neighbours that it asks, 500 others are judged.
 
-For MNIST and CIFAR-10 themselves: `caffe_gp classify --model lenet --train mnist-train --test mnist-test --out out`.
+For MNIST and CIFAR-10 themselves: `caffe_gp classify --model lenet --train mnist-train --test mnist-test
+--out out`.
 """
 
 import cv2
@@ -16,8 +18,8 @@ from caffe_gp import load_model
 from caffe_gp.gp import NeighbourPerturbation, Neighbours
 
 found = load_digits()
-grey = np.stack([cv2.copyMakeBorder(cv2.resize(x, (20, 20), interpolation=cv2.INTER_CUBIC), 4, 4, 4, 4, cv2.BORDER_CONSTANT)
-                 for x in found.images])  # fmt: skip
+large = [cv2.resize(image, (20, 20), interpolation=cv2.INTER_CUBIC) for image in found.images]
+grey = np.pad(np.stack(large), [(0, 0), (4, 4), (4, 4)])
 images = np.clip(grey / 16, 0, 1).astype(np.float32)[:, None] * np.float32(255 / 256)  # as LeNet is fed
 asked, judged = slice(0, 800), slice(1200, 1700)
 
@@ -37,9 +39,10 @@ print(f"neighbours {100 * (votes == truth).mean():.2f} %   their vote alone, wit
 after = {}
 for eps in (-0.05, 0.02, 0.05, 0.1, 0.15):
     after[eps] = method.after(moved, eps / 3)
-    fixed = int(((after[eps] == truth) & (before != truth)).sum())
-    broken = int(((after[eps] != truth) & (before == truth)).sum())
-    print(f"eps {eps:+.2f}  {100 * (after[eps] == truth).mean():.2f} %   corrected {fixed:3d}, broken {broken:3d}")
+    fixed = 100 * ((after[eps] == truth) & (before != truth)).mean()
+    broken = 100 * ((after[eps] != truth) & (before == truth)).mean()
+    right = 100 * (after[eps] == truth).mean()
+    print(f"eps {eps:+.2f}  {right:.2f} %   corrected {fixed:.1f} %, broken {broken:.1f} %")
 
 corrected = np.flatnonzero((after[0.1] == truth) & (before != truth))[:5]
 figure, axes = plt.subplots(len(corrected), 4, figsize=(5.2, 7))

@@ -1,11 +1,12 @@
 """Compare with BVLC Caffe
 
-The embedded Caffe is only worth something if it computes what Caffe computes. In the checkout lie label maps that BVLC Caffe 1.0 gave for three
-scenes, before and after guided perturbations of three blobs; here the embedded one labels the same scenes.
+The embedded Caffe is only worth something if it computes what Caffe computes. In the checkout lie label
+maps that BVLC Caffe 1.0 gave for three scenes, before and after guided perturbations of three blobs; here
+the embedded one labels the same scenes.
 
-To run any script on the real one, `make bvlc` installs it beside (three minutes; root, Debian or Ubuntu), then
-`tools/in_bvlc.sh python3 script.py`; the same script runs on the embedded one with `python -m caffe_gp.caffe script.py`.
-[Faithfulness](../faithfulness.md) has the comparison of every layer.
+To run any script on the real one, `make bvlc` installs it beside (three minutes; root, Debian or Ubuntu),
+then `tools/in_bvlc.sh python3 script.py`; the same script runs on the embedded one with `python -m
+caffe_gp.caffe script.py`. [Faithfulness](../faithfulness.md) has the comparison of every layer.
 """
 
 import matplotlib.pyplot as plt
@@ -30,8 +31,8 @@ for blob, eps in EPS.items():
         if name == "base" and blob != "data":
             continue
         theirs = recorded[name]
-        moved = int(100 * (labels != result.base_labels).mean() + 0.5)
-        print(f"{name:<12}{labels.size:>8}{moved:>17} %{(labels != theirs).sum():>24}")
+        moved, differ = 100 * (labels != result.base_labels).mean(), 100 * (labels != theirs).mean()
+        print(f"{name:<12}{labels.size:>8}{moved:>17.1f} %{differ:>22.2f} %")
         shown[f"{name}, embedded"], shown[f"{name}, BVLC"] = colours[labels[0]], colours[theirs[0]]
 
 figure, axes = plt.subplots(1, 5, figsize=(10, 2.3))

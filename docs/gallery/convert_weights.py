@@ -1,11 +1,12 @@
 """Convert weights
 
-From PyTorch to Caffe and back. A caffemodel is named arrays: copy each into the layer of its name, and save. What has to be
-known is the layout (both have outputs first) and what flattening an image means (the same order in both). The test is the one
-that counts: both frameworks give the same scores.
+From PyTorch to Caffe and back. A caffemodel is named arrays: copy each into the layer of its name, and
+save. What has to be known is the layout (both have outputs first) and what flattening an image means (the
+same order in both). The test is the one that counts: both frameworks give the same scores.
 
-For the paper's nets there is a command: `caffe_gp convert fcn8s_from_caffe.pth fcn8s.caffemodel --model fcn-8s` knows the files of
-the well-known ports. The way back is `caffe_gp export` ([Export to ONNX](export_to_onnx.py), [A torch module](torch_module.py)).
+For the paper's nets there is a command: `caffe_gp convert fcn8s_from_caffe.pth fcn8s.caffemodel --model
+fcn-8s` knows the files of the well-known ports. The way back is `caffe_gp export` ([Export to
+ONNX](export_to_onnx.py), [A torch module](torch_module.py)).
 """
 
 import numpy as np
@@ -39,10 +40,13 @@ images = np.random.RandomState(0).rand(16, 1, 28, 28).astype(np.float32)
 again.blobs["data"].reshape(*images.shape)
 again.forward(data=images)
 caffes, torchs = again.blobs["ip2"].data, lenet(torch.from_numpy(images)).detach().numpy()
-print(f"largest difference of the scores, over the largest: {np.abs(caffes - torchs).max() / np.abs(torchs).max():.1e}")
+error = np.abs(caffes - torchs).max() / np.abs(torchs).max()
+print(f"largest difference of the scores, over the largest: {error:.1e}")
 
 # And back: the parameters as a state_dict.
-state = {f"{name}.{part}": torch.from_numpy(blob.data.copy())
-         for name, blobs in again.params.items() for part, blob in zip(("weight", "bias"), blobs)}  # fmt: skip
+state = {}
+for name, (weights, bias) in again.params.items():
+    state[f"{name}.weight"] = torch.from_numpy(weights.data.copy())
+    state[f"{name}.bias"] = torch.from_numpy(bias.data.copy())
 torch.save(state, "lenet.pth")
 print("back:", ", ".join(state))

@@ -1,10 +1,11 @@
 """Correct a segmentation
 
-One call labels images twice: before, and after a small step that the net itself asks for. Nothing is trained. The
-picture shows four scenes, their labels before and after, and the pixels whose label changed: green ones are right now,
-red ones were right before.
+One call labels images twice: before, and after a small step that the net itself asks for. Nothing is
+trained. The picture shows four scenes, their labels before and after, and the pixels whose label changed:
+green ones are right now, red ones were right before.
 
-The scenes are real handwritten digits on photographs, made on the spot from files inside scikit-learn and scikit-image.
+The scenes are real handwritten digits on photographs, made on the spot from files inside scikit-learn and
+scikit-image.
 """
 
 import matplotlib.pyplot as plt

@@ -1,8 +1,9 @@
 """eps without labels
 
-The best step differs a hundredfold between nets. With no labels at hand, take the one that closes a quarter of the net's
-confidence gap: the distance of its mean confidence from 1. That is what `caffe_gp run --eps auto` does, and what this
-script shows. The labels are only looked at afterwards, to see what the choice was worth.
+The best step differs a hundredfold between nets. With no labels at hand, take the one that closes a quarter
+of the net's confidence gap: the distance of its mean confidence from 1. That is what `caffe_gp run --eps
+auto` does, and what this script shows. The labels are only looked at afterwards, to see what the choice was
+worth.
 """
 
 import matplotlib.pyplot as plt
@@ -29,7 +30,9 @@ def mean_iu(labels):
 
 
 choice = find_eps(confidence, unit=1.0)
-print(f"chosen on 20 images without labels: eps {choice.eps:.2f}, which closes {choice.closed:.2f} of the gap")
+print(
+    f"chosen on 20 images without labels: eps {choice.eps:.2f}, which closes {choice.closed:.2f} of the gap"
+)
 
 result = perturb(inputs, [choice.eps, digits.eps])
 print(f"mean IU before             {mean_iu(result.base_labels):.2f} %")

@@ -1,9 +1,11 @@
 """Export to ONNX
 
-A caffemodel becomes an ONNX file that needs neither Caffe nor this project. It is checked before it is written: run in onnxruntime beside the embedded
-Caffe, at two sizes; above a relative difference of 1e-4 nothing is written.
+A caffemodel becomes an ONNX file that needs neither Caffe nor this project. It is checked before it is
+written: run in onnxruntime beside the embedded Caffe, at two sizes; above a relative difference of 1e-4
+nothing is written.
 
-On the command line: `caffe_gp export --model digits --onnx digits.onnx`. Needs `pip install 'caffe_gp[export]'`.
+On the command line: `caffe_gp export --model digits --onnx digits.onnx`. Needs `pip install
+'caffe_gp[export]'`.
 """
 
 import matplotlib.pyplot as plt

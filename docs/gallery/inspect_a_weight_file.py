@@ -1,8 +1,8 @@
 """Inspect a weight file
 
-`caffe_gp inspect FILE` says what a file is: which layers and shapes are in it, and which nets by name it fits. It goes by the content, so a
-web page, a PyTorch checkpoint or half a download with the wrong ending is recognised. From Python, `caffe.Net.params` is the way
-to the numbers.
+`caffe_gp inspect FILE` says what a file is: which layers and shapes are in it, and which nets by name it
+fits. It goes by the content, so a web page, a PyTorch checkpoint or half a download with the wrong ending
+is recognised. From Python, `caffe.Net.params` is the way to the numbers.
 """
 
 import subprocess

@@ -1,8 +1,8 @@
 """Iterations, and the true gradient
 
-One step is enough, says the paper (its figure 5). More iterations take the labels of the last prediction and step again. And
-if the net were told the true labels, how much could a step gain? That is no method, for it needs the answer; it shows how much
-room there is above the net's own labels.
+One step is enough, says the paper (its figure 5). More iterations take the labels of the last prediction
+and step again. And if the net were told the true labels, how much could a step gain? That is no method, for
+it needs the answer; it shows how much room there is above the net's own labels.
 """
 
 import matplotlib.pyplot as plt

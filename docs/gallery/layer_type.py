@@ -1,7 +1,8 @@
 """Add a layer type
 
-A layer of a fork that is not here, or one of your own, with its own name and parameters in the prototxt: register a class. Then nets with it
-load, train, and are perturbed. This one lets through what exceeds a threshold by the square root.
+A layer of a fork that is not here, or one of your own, with its own name and parameters in the prototxt:
+register a class. Then nets with it load, train, and are perturbed. This one lets through what exceeds a
+threshold by the square root.
 
 [Layers of your own](../layers_of_your_own.md) has the rules.
 """
@@ -36,11 +37,11 @@ class RootUnit(caffe.Layer):
             bottom[0].diff[...] = top[0].diff * np.where(over > 0, slope, 0)
 
 
-Path("net.prototxt").write_text('''
+Path("net.prototxt").write_text("""
 force_backward: true
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 101 } } }
 layer { name: "root" type: "RootUnit" bottom: "data" top: "root" root_unit_param { threshold: 1 } }
-''')
+""")
 net = caffe.Net("net.prototxt", caffe.TEST)
 x = np.linspace(-2, 8, 101, dtype=np.float32)[None]
 y = net.forward(data=x)["root"][0].copy()

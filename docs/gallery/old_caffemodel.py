@@ -1,8 +1,8 @@
 """An old caffemodel
 
-Files of 2014 have `layers` in place of `layer`, types as numbers, blobs of four axes, and a learning rate beside each blob. They
-are read as they are; there is nothing to upgrade first. Here a LeNet of today is written as such a file (Caffe's V1 format), and
-both give the same scores.
+Files of 2014 have `layers` in place of `layer`, types as numbers, blobs of four axes, and a learning rate
+beside each blob. They are read as they are; there is nothing to upgrade first. Here a LeNet of today is
+written as such a file (Caffe's V1 format), and both give the same scores.
 
 What is wrong is said: the last lines cut the file in two, as a broken download does.
 """

@@ -1,8 +1,8 @@
 """Write a Python layer
 
-A layer of `type: "Python"` is a class with four methods, and runs on the embedded Caffe and on BVLC Caffe alike. This one blurs its
-input along the rows. `backward` is what guided perturbations and training go through: it is checked with finite differences, which any layer of
-yours should be, too.
+A layer of `type: "Python"` is a class with four methods, and runs on the embedded Caffe and on BVLC Caffe
+alike. This one blurs its input along the rows. `backward` is what guided perturbations and training go
+through: it is checked with finite differences, which any layer of yours should be, too.
 
 From the command line such a module has to be allowed: `--allow-python-layers blur_layer`.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 import caffe_gp.caffe as caffe
 
-Path("blur_layer.py").write_text('''
+Path("blur_layer.py").write_text("""
 import caffe
 import numpy as np
 
@@ -38,13 +38,13 @@ class Blur(caffe.Layer):
         half = self.width // 2
         padded = np.pad(x, [(0, 0)] * 3 + [(half, half)])
         return sum(padded[..., i : i + x.shape[3]] for i in range(self.width)) / self.width
-''')
-Path("net.prototxt").write_text('''
+""")
+Path("net.prototxt").write_text("""
 force_backward: true
 layer { name: "input" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 6 dim: 40 } } }
 layer { name: "blur" type: "Python" bottom: "data" top: "blur"
         python_param { module: "blur_layer" layer: "Blur" param_str: "5" } }
-''')
+""")
 
 sys.path.insert(0, ".")
 net = caffe.Net("net.prototxt", caffe.TEST)

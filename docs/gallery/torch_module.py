@@ -1,7 +1,8 @@
 """A torch module
 
-Guided perturbations take any `torch.nn.Module` that gives class scores. Here it is the digits net itself, written as plain `torch.nn` modules by
-`caffe_gp export`: so its labels can be held against those of the Caffe net. `wrap_module` is the one line that a net of yours needs.
+Guided perturbations take any `torch.nn.Module` that gives class scores. Here it is the digits net itself,
+written as plain `torch.nn` modules by `caffe_gp export`: so its labels can be held against those of the
+Caffe net. `wrap_module` is the one line that a net of yours needs.
 
 [Any PyTorch module](../modules.md) says what scores and inner blobs may be.
 """
@@ -31,12 +32,18 @@ inputs = digits.preprocess.batch(images[..., ::-1])
 wrapped = wrap_module(module, inputs)
 torchs = GuidedPerturbation(wrapped)(inputs, eps=4.0)
 caffes = GuidedPerturbation(digits.net)(inputs, eps=4.0)
-print(f"right before {100 * (torchs.base_labels == truth).mean():.2f} %, after {100 * (torchs.labels == truth).mean():.2f} %")
+for name, labels in (("before", torchs.base_labels), ("after", torchs.labels)):
+    print(f"right {name:<7}{100 * (labels == truth).mean():.2f} %")
 differ = (torchs.labels != caffes.labels).mean()
 print("labels as the Caffe net's, but for one in a thousand at most:", bool(differ < 1e-3))
 
 colours = np.array(PALETTE, np.uint8)
-shown = {"before": torchs.base_labels, "after, torch": torchs.labels, "after, Caffe": caffes.labels, "truth": truth}
+shown = {
+    "before": torchs.base_labels,
+    "after, torch": torchs.labels,
+    "after, Caffe": caffes.labels,
+    "truth": truth,
+}
 figure, axes = plt.subplots(1, 5, figsize=(10, 2.3))
 axes[0].imshow(images[3][..., ::-1])
 axes[0].set_title("scene")

@@ -1,10 +1,11 @@
 """Which blob
 
-The step can be taken at the image or at any inner blob. An inner blob costs less, because the layers before it run once
-only, and its eps is in units of that blob: a share of its standard deviation is a good way to say it.
+The step can be taken at the image or at any inner blob. An inner blob costs less, because the layers before
+it run once only, and its eps is in units of that blob: a share of its standard deviation is a good way to
+say it.
 
-Here every pooling layer of the digits net is tried at the same share, 10 % of the standard deviation. The cost is counted,
-not timed: the share of the net's layers that run again in the second forward.
+Here every pooling layer of the digits net is tried at the same share, 10 % of the standard deviation. The
+cost is counted, not timed: the share of the net's layers that run again in the second forward.
 """
 
 import matplotlib.pyplot as plt

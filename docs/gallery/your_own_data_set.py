@@ -1,8 +1,9 @@
 """Your own data set
 
-Two folders are a data set: images, and label maps of the same names as PNG files whose values are the classes. A text file names
-the classes, a line each. `caffe_gp evaluate` scores a net on it before and after, resumes where it was stopped, and writes
-`results.json`; this script makes such folders, runs the command and reads the result.
+Two folders are a data set: images, and label maps of the same names as PNG files whose values are the
+classes. A text file names the classes, a line each. `caffe_gp evaluate` scores a net on it before and
+after, resumes where it was stopped, and writes `results.json`; this script makes such folders, runs the
+command and reads the result.
 
 255 in a label map is void: such pixels do not count.
 """
@@ -35,7 +36,8 @@ run = read_run("run")
 print(f"{len(run.ids)} images; mean IU before {100 * run.measures(run.base)['mean_iu']:.2f} %")
 for eps in run.eps:
     gain = run.gain(eps)
-    print(f"eps {eps:g}: gain {gain['gain']:+.2f} points, 95 % interval {gain['low']:+.2f} .. {gain['high']:+.2f}")
+    print(f"eps {eps:g}: gain {gain['gain']:+.2f} points")
+    print(f"       95 % interval {gain['low']:+.2f} .. {gain['high']:+.2f}")
 
 classes = Path("classes.txt").read_text().split("\n")[:11]
 iu = run.measures(run.base)["iu"]
