@@ -10,6 +10,7 @@ import pytest
 
 from caffe_gp.cli.main import main
 from caffe_gp.datasets.digit_scenes import DigitScenes
+from caffe_gp.images.label_maps import voc_palette
 from caffe_gp.models import zoo
 from caffe_gp.models.weights import require
 from conformance.folders import ROOT
@@ -17,7 +18,7 @@ from website.gallery import differences
 
 pytest.importorskip("torch", reason="the pages are about the embedded Caffe")
 
-PAGES = ("README", "start", "reading_output", "pycaffe")
+PAGES = ("README", "start", "reading_output", "data", "pycaffe")
 #: A command of four blanks' indent with what it prints behind it, or a block of Python.
 BLOCK = re.compile(
     r"^    caffe_gp (?P<command>run .*)\n(?:\n```text\n(?P<printed>(?:.*\n)+?)```)?"
@@ -35,6 +36,8 @@ def files(tmp_path, monkeypatch):
     for i in range(20):
         for folder, pixels in zip(("images", "labels"), scenes.scene(i)):
             cv2.imwrite(str(tmp_path / folder / f"{i:04d}.png"), pixels)
+    (tmp_path / "list.txt").write_text("images/0000.png\nimages/0001.png\n")
+    cv2.imwrite(str(tmp_path / "colours.png"), voc_palette()[[[0, 1], [2, 20]], ::-1])
     (tmp_path / "photo.png").symlink_to(tmp_path / "images/0003.png")
     (tmp_path / "deploy.prototxt").symlink_to(zoo.get("digits").prototxt())
     (tmp_path / "net.caffemodel").symlink_to(require("digits"))
@@ -52,7 +55,7 @@ def test_what_it_says_runs(page, files, capsys):
         if block["code"]:
             exec(compile(block["code"], f"docs/{page}.md", "exec"), names)
         else:
-            assert main(shlex.split(block["command"])) == 0, block["command"]
+            assert main(shlex.split(block["command"], comments=True)) == 0, block["command"]
             printed = capsys.readouterr().out
             wanted = block["printed"] or ""
             first = "".join(printed.splitlines(keepends=True)[: wanted.count("\n")])

@@ -35,7 +35,7 @@ subprocess.run([sys.executable, "-m", "caffe_gp", *command.split()], check=True,
 run = read_run("run")
 print(f"{len(run.ids)} images; mean IU before {100 * run.measures(run.base)['mean_iu']:.2f} %")
 for eps in run.eps:
-    gain = run.gain(eps)
+    gain = run.gain(eps).points()
     print(f"eps {eps:g}: gain {gain['gain']:+.2f} points")
     print(f"       95 % interval {gain['low']:+.2f} .. {gain['high']:+.2f}")
 
