@@ -11,6 +11,7 @@ import importlib.util
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 
 from caffe_gp import GuidedPerturbation, load_model, wrap_module
 from caffe_gp.datasets.digit_scenes import PALETTE, DigitScenes
@@ -23,7 +24,7 @@ spec = importlib.util.spec_from_file_location("digits_net", "digits_net.py")
 digits_net = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(digits_net)
 module = digits_net.load()  # an ordinary torch.nn.Module
-print(type(module).__bases__[0].__name__, sum(p.numel() for p in module.parameters()), "parameters")
+print(isinstance(module, torch.nn.Module), sum(p.numel() for p in module.parameters()), "parameters")
 
 digits = load_model("digits")
 images, truth = DigitScenes("test").batch(range(20))
