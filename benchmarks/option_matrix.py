@@ -114,6 +114,17 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def page(found: dict[str, Any]) -> str:
+    """option_matrix.md."""
+    words = (
+        f"`python -m benchmarks.option_matrix`: digits net, {found['validation']} scenes to choose eps on, "
+        f"{found['test']} test scenes, base {found['rows'][0]['base']:.2f} mean IU; "
+        "[what it means](../../docs/options.md)"
+    )
+    machine = "; ".join(f"{name}: {value}" for name, value in found["facts"].items())
+    return f"# The options of the method, measured together\n\n{words}\n\n{table(found)}\n\n{machine}.\n"
+
+
 def main() -> None:
     """Measure all combinations, write option_matrix.json and option_matrix.md."""
     parser = argparse.ArgumentParser(
@@ -130,13 +141,7 @@ def main() -> None:
             print(rows[-1], flush=True)
     found = {"facts": facts(), "validation": VALIDATION, "test": TEST, "rows": rows}
     json_files.write_json(folder / "option_matrix.json", found)
-    text = (
-        "# The options of the method, measured together\n\n"
-        f"`python -m benchmarks.option_matrix`: digits net, {VALIDATION} validation scenes to choose eps on, "
-        f"{TEST} test scenes, base {rows[0]['base']:.2f} mean IU; "
-        f"[what it means](../../docs/options.md)\n\n{table(found)}\n"
-    )
-    atomic.write_text(folder / "option_matrix.md", text)
+    atomic.write_text(folder / "option_matrix.md", page(found))
 
 
 if __name__ == "__main__":

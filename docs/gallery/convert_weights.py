@@ -9,6 +9,7 @@ fcn-8s` knows the files of the well-known ports. The way back is `caffe_gp expor
 ONNX](export_to_onnx.py), [A torch module](torch_module.py)).
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
@@ -50,3 +51,10 @@ for name, (weights, bias) in again.params.items():
     state[f"{name}.bias"] = torch.from_numpy(bias.data.copy())
 torch.save(state, "lenet.pth")
 print("back:", ", ".join(state))
+
+figure, axes = plt.subplots(figsize=(3.6, 3.4))
+axes.plot(torchs.ravel(), caffes.ravel(), ".")
+axes.set_xlabel("scores in PyTorch")
+axes.set_ylabel("in the embedded Caffe")
+figure.tight_layout()
+figure.savefig("convert_weights.png", dpi=110)

@@ -4,8 +4,8 @@ One step is enough, says the paper (its figure 5). More iterations take the labe
 and step again. And if the net were told the true labels, how much could a step gain? That is no method, for
 it needs the answer; it shows how much room there is above the net's own labels.
 
-On these scenes two or three smaller steps of the same length together gain a little more than one, for two or
-three times the passes.
+On these scenes two or three smaller steps of the same length together gain a little more than one, for two
+or three times the passes.
 """
 
 import matplotlib.pyplot as plt
