@@ -5,8 +5,8 @@
     python -m website.gallery --write             # what is printed becomes what is expected
 
 A script lies in docs/gallery/, begins with its title and a few sentences, prints numbers and saves pictures.
-What it prints is committed in docs/gallery/output/, the pictures are not: they are made again for the site, in
-.cache/gallery/. Nothing can be downloaded meanwhile.
+What it prints is committed in docs/gallery/output/, the pictures are not: they are made again for the site,
+in .cache/gallery/. Nothing can be downloaded meanwhile.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def run(entry: Path) -> str:
 def differences(expected: str, found: str) -> list[str]:
     """Where two outputs disagree, a line each; empty if they agree.
 
-    Text has to be equal, and so do whole numbers. Those with a decimal point may differ by 1 %, or by two units
-    of their last digit: processors round differently.
+    Text has to be equal, and so do whole numbers. Those with a decimal point may differ by 1 %, or by two
+    units of their last digit: processors round differently.
     """
     before, after = expected.splitlines(), found.splitlines()
     if len(before) != len(after):
