@@ -65,7 +65,7 @@ def _run(name: str, given: Sequence[str]) -> int:
         nonlocal on_interrupt
         module = _module(name)
         on_interrupt = getattr(module, "ON_INTERRUPT", "")
-        args = _parser_of(name, module).parse_args(given)
+        args = parser_of(name).parse_args(given)
         args.command = shlex.join(["caffe_gp", name, *given])
         module.work(args)
 
@@ -100,8 +100,9 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"caffe_gp.cli.{name}")
 
 
-def _parser_of(name: str, module: Any) -> Parser:
-    summary = COMMANDS[name]
+def parser_of(name: str) -> Parser:
+    """The parser of a subcommand: its options, examples and exit codes."""
+    module, summary = _module(name), COMMANDS[name]
     parser = Parser(
         prog=f"caffe_gp {name}",
         description=f"{summary[0].upper()}{summary[1:]}.",
