@@ -57,6 +57,7 @@ class RunResults:
     has_switched  whether the labels of the surer of both passes were scored too
     calibration   1 + E lists, base first, of each image's ``calibration.sums_of``; none where records are of
                   an earlier version: without_calibration of them
+    passes        of the net an image, for the base and for one eps
     eps_choice    how eps was chosen where that was without labels: ``EpsChoice.record()``; else None
     confidence    (1 + E, N) float64: mean of the largest probability of an image's pixels, base first
     seconds       by step ('forward', 'backward', ...): (N,) float64
@@ -90,7 +91,7 @@ class RunResults:
         self.calibration: list[list[dict[str, Any]]] = []
         if not self.without_calibration:
             self.calibration = [[entry["calibration"] for entry in part] for part in [base, *per_eps]]
-        self.iterations = head["key"].get("iterations", 1)
+        self.passes = _passes(head["key"])
         self.eps_choice: dict[str, Any] | None = head["made"].get("eps_choice")
         self.changed, self.fixed, self.broken = (
             np.array([[entry.get(name, 0) for entry in part] for part in per_eps], np.int64)
@@ -205,6 +206,13 @@ class RunResults:
 
     def _dense(self, matrices: Any) -> np.ndarray:
         return matrices.toarray().reshape(-1, self.classes, self.classes)
+
+
+def _passes(key: Mapping[str, Any]) -> tuple[int, int]:
+    """Passes of the net an image, for the base and for one eps: of every view, behind TENT's own."""
+    adapting = 2 * key["tent_steps"] if "tent_steps" in key else 0
+    views = 1 + len(key.get("average", ()))
+    return views * (adapting + 1), views * (adapting + 1 + 2 * key.get("iterations", 1))
 
 
 def read_run(folder: Path | str) -> RunResults:
@@ -436,7 +444,8 @@ def table(run: RunResults) -> str:
         )
     if run.eps_choice is not None:
         lines.append(choose_eps.words(run.eps_choice))
-    lines.append(f"passes of the net an image: 1 for the base, {1 + 2 * run.iterations} for one eps")
+    base, one_eps = run.passes
+    lines.append(f"passes of the net an image: {base} for the base, {one_eps} for one eps")
     seconds = {kind.replace("_", " "): values.mean() for kind, values in run.seconds.items()}
     times = ", ".join(f"{kind} {value:.3f} s" for kind, value in seconds.items())
     return "\n".join([*lines, f"{len(run.ids)} image(s); each: {times}", f"more in {run.folder}"])
