@@ -118,8 +118,8 @@ class Labeller:
         for canvas in canvases:
             if canvas.valid != canvas.data.shape[1:]:
                 raise UsageError(
-                    "adapt takes statistics of whole images, and these are padded (--pad-to, or a scaled view "
-                    "of a net of one size): padding would count as image"
+                    "adapt takes statistics of whole images, and these are padded (--pad-to, or a scaled "
+                    "view of a net of one size): padding would count as image"
                 )
         return self._adaptation.to(images)
 

@@ -356,7 +356,7 @@ def _with_eps(record: Record, eps: Sequence[float]) -> Record:
 def _summary(run: RunResults) -> dict[str, Any]:
     rows = []
     for k, eps in enumerate(run.eps):
-        row = {"eps": eps, "passes": 1 + 2 * run.iterations, **_scores(run, k + 1, eps, False)}
+        row = {"eps": eps, "passes": run.passes[1], **_scores(run, k + 1, eps, False)}
         if run.labels_pixels:
             row["changed_pixels"] = int(run.changed[k].sum()) / int(run.sizes.prod(axis=1).sum())
         if "mean_iu" in row:
@@ -372,7 +372,7 @@ def _summary(run: RunResults) -> dict[str, Any]:
             if "mean_iu" in row["crf"]:
                 row["crf"]["gain"] = run.gain(eps, crf=True).points()
         rows.append(row)
-    base = {"passes": 1, **_scores(run, 0, None, False)}
+    base = {"passes": run.passes[0], **_scores(run, 0, None, False)}
     if run.has_crf:
         base["crf"] = _scores(run, None, None, True)
     return {"base": base, "gp": rows}

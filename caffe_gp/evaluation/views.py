@@ -2,8 +2,9 @@
 
     view_named("flip"), view_named("0.75")      # mirrored; at another scale
 
-A view is made of the photograph as a net would get it, goes through the net (and the perturbation) on its own,
-and its probabilities are laid back over the image. Probabilities are averaged, as DeepLab does it.
+A view is made of the photograph, goes through the net (and the perturbation) on its own, and its
+probabilities are laid back over the image. It is probabilities that are averaged, as DeepLab does it
+(arXiv 1706.05587).
 """
 
 from __future__ import annotations
@@ -147,8 +148,8 @@ class MeanOfViews:
         labelled = place_labels(np.zeros(y.shape[1:], np.uint8), shape, self._placing)[:height, :width]
         if (labelled == IGNORE).any():
             raise NetError(
-                "average: the net's scores do not reach the borders of its input, so views cannot be laid over "
-                "each other there"
+                "average: the net's scores do not reach the borders of its input, so views cannot be laid "
+                "over each other there"
             )
         return np.array(place_maps(y, shape, self._placing))
 

@@ -7,8 +7,8 @@
 
 The BatchNorm layers of the net take the statistics of the images (``surgery.batch_norms`` prepares a net).
 TENT (Wang et al., "Tent: Fully Test-Time Adaptation by Entropy Minimization", ICLR 2021, arXiv 2006.10726)
-descends the mean entropy of the prediction over the scale and shift behind them, with Adam; here on one image,
-after which everything is reset, which they call episodic.
+descends the mean entropy of the prediction over the scale and shift behind them, with Adam; here on one
+image, after which everything is reset: what they call episodic.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Adaptation(PerturbedNet):
     net           as for ``GuidedPerturbation``, its BatchNorm layers with ``use_global_stats: false``
     score         blob of class scores
     batch_norms   names of these layers: their moving averages are put back
-    scales        names of Scale layers that learn (``lr_mult: 1``); played with where ``steps`` is not 0
+    scales        names of the Scale layers that learn (``lr_mult: 1``)
     steps, rate   TENT's: a step costs a forward and a backward pass; 0 for the statistics alone
     """
 
@@ -69,7 +69,7 @@ class Adaptation(PerturbedNet):
 
     @in_one_thread
     def gradients(self, images: np.ndarray) -> list[np.ndarray]:
-        """Of the mean entropy of the prediction, in nats, by every blob that learns: their shapes, float32."""
+        """Of the mean entropy of the prediction, in nats, by each blob that learns: their shapes."""
         self.set_images(images)
         self.restart.whole(parameters=True)
         y = softmax(np.ascontiguousarray(read_data(self.net.blobs[self.score])))

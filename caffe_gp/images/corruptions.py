@@ -3,10 +3,10 @@
     corruption = Corruption.named("gaussian-noise:3")
     corruption.of(pixels)             # (h, w, 3) uint8 RGB -> the same
 
-Kinds and parameters are those of ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to
-Common Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261; its code's severities 1 to 5), which are meant
-for images of 224 x 224: a blur of so many pixels is stronger on smaller images, and weaker on larger ones. Values
-are rounded to whole grey levels, where ImageNet-C cuts their fractions off.
+Kinds and parameters are those of ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network
+Robustness to Common Corruptions and Perturbations", ICLR 2019, arXiv 1903.12261; the severities 1 to 5 of its
+code), which are meant for images of 224 x 224: a blur of so many pixels is stronger on smaller images, and
+weaker on larger ones. Values are rounded to whole grey levels, where ImageNet-C cuts their fractions off.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Corruption:
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
         """The corrupted image, (h, w, 3) uint8 RGB like ``pixels``. The same image gets the same noise."""
-        check_array(pixels, "an image to corrupt", "u", (*np.shape(pixels)[:2], 3))
+        check_array(pixels, "an image to corrupt", "iu", (*np.shape(pixels)[:2], 3))
         if self.kind == "jpeg":
             return _jpeg(pixels, int(self.parameter))
         values = {

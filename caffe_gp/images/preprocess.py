@@ -76,7 +76,7 @@ class Preprocess:
         return self.canvas(read_image(path), str(path))
 
     def canvas(self, picture: Image.Image, name: str) -> Canvas:
-        """The canvas of a Pillow picture in RGB; DataError, calling it ``name``, if it is too large for one."""
+        """The canvas of a Pillow picture in RGB; DataError, which says ``name``, if it is too large."""
         image = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
         pixels = self._pixels(picture)
         data = self._data(pixels[np.newaxis], name)[0]

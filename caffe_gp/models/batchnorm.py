@@ -1,8 +1,8 @@
 """Batch normalisation while a net is trained, folded into its convolutions when it is used.
 
 ``conv_relu`` writes a convolution with BatchNorm + Scale behind it (training) or without (deployed); ``fold``
-turns the weights of the first into those of the second, so deployed nets are plain convolutions. ``unfold`` is
-the way back, for what works on the normalisation itself (BN statistics of the test image, TENT).
+turns the weights of the first into those of the second, so deployed nets are plain convolutions. ``unfold``
+is the way back, for what works on the normalisation itself (BN statistics of the test image, TENT).
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def unfold(
 
     params       layer name -> float32 arrays, of the net of plain convolutions
     statistics   convolution -> mean and variance (C,) of its output without the bias, over training images
-    The layers ``bn_X`` get the statistics, ``scale_X`` gamma = sqrt(variance + eps) and beta = bias + mean, so
-    that on global statistics both nets compute the same. Up to the sign of gamma, and to the statistics of
-    the last training steps being moving averages, that is the net as it was trained, before it was folded.
+    The layers ``bn_X`` get the statistics, ``scale_X`` gamma = sqrt(variance + eps) and beta = bias + mean,
+    so that on global statistics both nets compute the same. But for the sign of gamma, and for moving
+    averages in the place of these statistics, that is the net as it was trained, before it was folded.
     Computed in float64.
     """
     found = {name: [np.asarray(array, np.float32) for array in arrays] for name, arrays in params.items()}

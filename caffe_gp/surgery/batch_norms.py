@@ -24,14 +24,14 @@ class Normalised(NamedTuple):
 
 
 def normalised(net: Any) -> Normalised:
-    """Those of a NetParameter. UsageError where there are none, and for batch normalisation of another kind."""
+    """Those of a NetParameter. UsageError where there are none, and for normalisation of another kind."""
     others = [layer.name for layer in net.layer if layer.type == "BN"]
     found = [layer for layer in net.layer if layer.type == "BatchNorm"]
     others += [layer.name for layer in found if has_scale_and_bias(layer.batch_norm_param)]
     if others:
         raise UsageError(
-            "adapt works on BVLC Caffe's BatchNorm, with a Scale behind it, and not on a fork's layers, which "
-            f"have a scale of their own: {listed(others)}"
+            "adapt works on BVLC Caffe's BatchNorm, with a Scale behind it, and not on the layers of forks, "
+            f"which have a scale of their own: {listed(others)}"
         )
     if not found:
         raise UsageError(

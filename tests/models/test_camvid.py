@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from caffe_gp.models.camvid import camvid
+from caffe_gp.models import batchnorm
+from caffe_gp.models.camvid import NORMALISED, camvid, camvid_bn
 from caffe_gp.surgery.crops import align_legacy_crops
 from caffe_gp.training import camvid as training
+from caffe_gp.training.camvid_bn import measure
 from tests.models.normalised_nets import as_net, check_folding, made_up, params_of
 
 
@@ -15,6 +17,44 @@ def test_folded_net_computes_what_the_trained_net_does(tmp_path):
     trained = made_up(training.train_net(), camvid(), tmp_path)
     folded = training.fold(params_of(trained))
     check_folding(trained, camvid(), folded, tmp_path, ("conv1", "conv4_4", "join2", "score_half"))
+
+
+def test_unfolded_net_computes_what_the_folded_does(tmp_path):
+    """With the statistics that convolutions really have, and fold() takes unfold() back."""
+    folded = as_net(camvid(), tmp_path, "folded.prototxt")
+    random = np.random.RandomState(0)
+    for name in NORMALISED:
+        for blob in folded.params[name]:
+            blob.data[...] = random.normal(0, 0.05, blob.data.shape)
+    image = random.normal(0, 50, (1, 3, 48, 64)).astype(np.float32)
+    statistics = measure(folded, NORMALISED, iter([image]))
+    unfolded = batchnorm.unfold(params_of(folded), statistics)
+    check_folding(folded, camvid_bn(), unfolded, tmp_path, ("conv1", "conv4_4", "join2", "score"))
+    again = training.fold(unfolded)
+    for name in NORMALISED:
+        for one, other in zip(again[name], folded.params[name]):
+            assert np.allclose(one, other.data, rtol=1e-4, atol=1e-5)
+
+
+def test_measured_statistics_are_those_of_batch_normalisation(tmp_path):
+    """The unfolded net's BatchNorm, with the statistics of that image, gives the same."""
+    folded = as_net(camvid(), tmp_path, "folded.prototxt")
+    image = np.random.RandomState(1).normal(0, 50, (1, 3, 48, 64)).astype(np.float32)
+    unfolded = batchnorm.unfold(params_of(folded), measure(folded, NORMALISED, iter([image])))
+    own = camvid_bn()
+    for layer in own.layer:
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.use_global_stats = False
+    net = as_net(own, tmp_path, "own.prototxt")
+    for name, arrays in unfolded.items():
+        for blob, values in zip(net.params[name], arrays):
+            blob.data[...] = values
+    for each in (folded, net):
+        each.blobs["data"].reshape(*image.shape)
+        each.blobs["data"].data[...] = image
+        each.forward()
+    expected = folded.blobs["score"].data
+    assert np.abs(net.blobs["score"].data - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_upsampling_is_bilinear(tmp_path):
