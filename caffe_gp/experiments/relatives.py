@@ -12,11 +12,12 @@ scale, and TENT's rate and steps, by mean IU.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from caffe_gp.datasets.segmentation import SegmentationSet
+from caffe_gp.errors import UsageError
 from caffe_gp.evaluation import calibration
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
 from caffe_gp.evaluation.segmentation import RunResults
@@ -26,7 +27,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
 from caffe_gp.images.corruptions import KINDS
 from caffe_gp.models import zoo
-from caffe_gp.report.experiment_report import Report, Table, points
+from caffe_gp.report.experiment_report import Report, Table, points, signed
 
 NAME, TITLE = "relatives", "Guided perturbations among their relatives"
 
@@ -39,7 +40,7 @@ NORMALISED = {"camvid": "camvid-bn"}
 CORRUPTED = ("camvid", "digits")
 STRENGTHS = (1, 3, 5)
 # The share of the images that is looked at under each of the 15 corruptions.
-CORRUPTED_SHARE = 0.25
+CORRUPTED_SHARE = 0.4
 
 _ENCODINGS: dict[str, dict[str, Any]] = {
     "entropy": {"encoding": "entropy"},
@@ -72,6 +73,12 @@ class Choice:
     scale: str
     tent: tuple[int, float] | None
     images: int
+
+
+def checks(bench: Bench) -> Sequence[Callable[[], object]]:
+    """The images that everything is chosen on, and the weights of twins."""
+    twins = [_twin(net) for net in bench.suite.nets if net.name in NORMALISED]
+    return [lambda: _tuning(bench).check(), *(twin.caffemodel for twin in twins)]
 
 
 def run(bench: Bench) -> Report:
@@ -111,7 +118,8 @@ def run(bench: Bench) -> Report:
 def _tuning(bench: Bench) -> SegmentationSet:
     """The images that everything is chosen on."""
     name = bench.suite.tuning or bench.suite.beside
-    assert name is not None
+    if name is None:
+        raise UsageError(f"suite '{bench.suite.name}' has no images to choose parameters on")
     chosen = bench.named(name)
     return chosen if bench.tuning_limit is None else chosen.first(bench.tuning_limit)
 
@@ -160,7 +168,7 @@ def methods(
     crf: bool = True,
     **method: Any,
 ) -> list[Found]:
-    """Base first, then every method, alone and with GP on top."""
+    """Base first, then every method, alone and with GP on top; with a ``method``, those of one view only."""
     step, found = choice.eps["GP"], []
 
     def look(run_of: Net, eps: float, **more: Any) -> RunResults:
@@ -177,8 +185,8 @@ def methods(
             eps = choice.eps[name]
             found.append(_both(name, look(net, eps, **encoding), f"eps {eps:g}")[1])
             found[-1].method = name
-    found += _both("flip averaged", look(net, step, average=("flip",)), "")
     if not method:
+        found += _both("flip averaged", look(net, step, average=("flip",)), "")
         found += _both("two scales averaged", look(net, step, average=(choice.scale,)), f"1, {choice.scale}")
     if preset is not None:
         assert plain.base_crf is not None and plain.after_crf is not None
@@ -261,9 +269,24 @@ def _corruption_table(bench: Bench, net: Net, corrupted: dict[str, list[Found]])
     images = len(next(iter(corrupted.values()))[0].matrices)
     table = Table(
         f"{net.title}, corrupted: {images} images",
-        ["corruption", "base", *(f"gain: {name}" for name in names[1:])],
+        ["corruption", "base", *names[1:]],
     )
     for name, found in corrupted.items():
-        table.add(name, points(mean_iu(found[0].matrices)), *map(cells.gain_text, gains(found)))
-    table.note = "The first images of the set; the parameters are those of clean images."
+        table.add(name, points(mean_iu(found[0].matrices)), *map(_starred, gains(found)))
+    for strength in STRENGTHS:
+        found = [gains(rows) for name, rows in corrupted.items() if name.endswith(f":{strength}")]
+        base = [
+            mean_iu(rows[0].matrices) for name, rows in corrupted.items() if name.endswith(f":{strength}")
+        ]
+        means = [np.mean([gain.gain for gain in column]) for column in zip(*found)]
+        table.add(f"mean of strength {strength}", points(float(np.mean(base))), *map(signed, means))
+    table.note = (
+        "The first images of the set; the parameters are those of clean images. * where the 95 % interval "
+        "excludes zero; results.json has the intervals."
+    )
     return table
+
+
+def _starred(gain: Gain) -> str:
+    sure = gain.low > 0 or gain.high < 0
+    return f"{signed(gain.gain)}{'*' if sure else ''}"

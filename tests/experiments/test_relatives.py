@@ -1,0 +1,92 @@
+"""The relatives of guided perturbations: an experiment whose rows are those of single evaluations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from caffe_gp.datasets import classification
+from caffe_gp.datasets.classification import ClassificationSet
+from caffe_gp.errors import DataError, UsageError
+from caffe_gp.evaluation.tuning import mean_iu
+from caffe_gp.experiments import relatives, relatives_classifiers
+from caffe_gp.experiments.bench import Bench
+from caffe_gp.experiments.reproduce import EXPERIMENTS, OF_PAPER, reproduce
+from caffe_gp.experiments.suites import get
+
+
+@pytest.fixture
+def bench(suite, tmp_path, monkeypatch):
+    """The small suite, whose own last images are there to choose on."""
+    monkeypatch.setattr(relatives, "CORRUPTED", (suite.name,))
+    monkeypatch.setattr(relatives, "STRENGTHS", (1, 5))
+    chosen = replace(suite, tuning=suite.data)
+    return Bench(chosen, tmp_path, limit=5, tuning_limit=3, threads=1, quiet=True)
+
+
+def test_every_row_is_an_evaluation(bench):
+    (page,) = reproduce(["relatives"], bench)
+    found = json.loads(page.with_name("results.json").read_text())
+    numbers = found["nets"]["small"]
+    rows = {row["method"]: row for row in numbers["methods"]}
+    (net,) = bench.suite.nets
+    eps = numbers["choice"]["eps"]
+    assert set(eps) == {"GP", "entropy", "thresholded 0.5", "thresholded 0.9"} and min(eps.values()) > 0
+    for method, options, step in (
+        ("entropy", {"encoding": "entropy"}, eps["entropy"]),
+        ("flip averaged + GP", {"average": ("flip",)}, eps["GP"]),
+        ("GP", {}, eps["GP"]),
+    ):
+        run = bench.run(net, [step], **options)
+        assert rows[method]["mean_iu"] == pytest.approx(100 * mean_iu(run.at(step)))
+        assert rows[method]["passes"] == run.passes[1]
+    assert rows["base"]["mean_iu"] == pytest.approx(100 * mean_iu(bench.run(net, [eps["GP"]]).base))
+    assert rows["flip averaged"]["passes"] == 2 and "gain" not in rows["base"]
+    corrupted = numbers["corruptions"]
+    assert len(corrupted) == 10 and all(rows[0]["method"] == "base" for rows in corrupted.values())
+    text = page.with_name("table.md").read_text()
+    assert "| two scales averaged + GP | 6 |" in text and "| mean of strength 5 |" in text
+    assert page.with_name("relatives.png").is_file()
+
+
+def test_it_resumes_and_says_the_same(bench):
+    def report():
+        return {name: value for name, value in vars(relatives.run(bench)).items() if name != "provenance"}
+
+    assert report() == report()
+
+
+def test_all_are_the_papers():
+    assert "relatives" in EXPERIMENTS and "relatives" not in OF_PAPER and "table1" in OF_PAPER
+
+
+def test_images_to_choose_on_are_needed(bench):
+    bench = replace(bench, suite=replace(bench.suite, tuning=None))
+    with pytest.raises(DataError, match="no images to choose parameters on"):
+        reproduce(["relatives"], bench)
+    with pytest.raises(UsageError, match="no images to choose parameters on"):
+        relatives.run(bench)
+
+
+def test_classifiers(tmp_path, monkeypatch):
+    """Random images on the real nets: the rows are there, and the average is not the base."""
+    random = np.random.RandomState(0)
+
+    def made(name, root=None):
+        side, channels = (28, 1) if name.startswith("mnist") else (32, 3)
+        count = classification.TUNING + 60 if "train" in name else 150
+        images = random.randint(0, 256, (count, side, side, channels)).astype(np.uint8)
+        return ClassificationSet(name, tuple("0123456789"), images, random.randint(0, 10, count))
+
+    monkeypatch.setattr(classification, "get", made)
+    report = relatives_classifiers.run(Bench(get("paper"), tmp_path, threads=1, quiet=True))
+    for rows in report.numbers["nets"].values():
+        assert [row["method"] for row in rows][:3] == ["base", "GP, its own label", "entropy"]
+        assert rows[0]["gain"] == {"gain": 0, "low": 0, "high": 0}
+        assert rows[0]["negative_log_likelihood"] != rows[-2]["negative_log_likelihood"]
+        assert 0 <= rows[0]["accuracy"] <= 0.3
