@@ -51,10 +51,22 @@ def body(net: Builder, training: bool, normalised: bool = False) -> None:
 
     normalised   the normalisation in the net as it is used, too
     """
-    kept = {"training": training, "normalised": normalised}
 
-    def conv(name: str, bottom: str, channels: int, kernel: int = 3, **shape: int) -> str:
-        return batchnorm.conv_relu(net, name, bottom, channels, kernel, relu=f"relu_{name}", **kept, **shape)
+    def conv(
+        name: str, bottom: str, channels: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+    ) -> str:
+        return batchnorm.conv_relu(
+            net,
+            name,
+            bottom,
+            channels,
+            kernel,
+            training=training,
+            normalised=normalised,
+            relu=f"relu_{name}",
+            stride=stride,
+            dilation=dilation,
+        )
 
     blob = conv("conv1", "data", STEM, kernel=6, stride=2)
     for number, (channels, dilations) in enumerate(STAGES, 1):
