@@ -3,8 +3,8 @@
     python -m benchmarks.relatives [--reports reports]
 
 Behind each line ``<!-- relatives: SUITE -->`` of the page the tables of that suite's report are put, as they
-are in reports/SUITE/relatives/table.md (the classifiers': reports/paper/relatives-classifiers), and its figure
-into docs/images. A suite without a report keeps what it has.
+are in reports/SUITE/relatives/table.md (the classifiers': reports/paper/relatives-classifiers); its figure
+is put into docs/images. A suite without a report keeps what it has.
 """
 
 from __future__ import annotations

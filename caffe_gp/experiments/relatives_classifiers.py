@@ -92,9 +92,10 @@ def methods(
 
     def labeller(eps: Sequence[float], **method: Any) -> Labeller:
         given = {"engine": bench.engine, "device": bench.device, "quiet": bench.quiet, **method}
-        return Labeller(
-            NetSettings.of_model(classifier.name, caffemodel=weights, eps=list(eps), **given).resolve()
-        )
+        told = NetSettings.of_model(classifier.name, caffemodel=weights, eps=list(eps), **given)
+        made = Labeller(told.resolve())
+        made.gp.allow_zero_gradient = True  # where no image of a batch is sure enough
+        return made
 
     def step(**method: Any) -> float:
         def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:

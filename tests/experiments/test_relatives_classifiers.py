@@ -17,11 +17,12 @@ def test_rows(tmp_path, monkeypatch):
 
     def made(name, root=None):
         side, channels = (28, 1) if name.startswith("mnist") else (32, 3)
-        count = classification.TUNING + 60 if "train" in name else 150
+        count = classification.TUNING + 20 if "train" in name else 120
         images = random.randint(0, 256, (count, side, side, channels)).astype(np.uint8)
         return ClassificationSet(name, tuple("0123456789"), images, random.randint(0, 10, count))
 
     monkeypatch.setattr(classification, "get", made)
+    monkeypatch.setattr(relatives_classifiers, "_TUNING", 10)
     report = relatives_classifiers.run(Bench(get("paper"), tmp_path, quiet=True))
     for rows in report.numbers["nets"].values():
         assert [row["method"] for row in rows][:3] == ["base", "GP, its own label", "entropy"]
