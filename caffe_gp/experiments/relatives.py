@@ -83,7 +83,10 @@ def checks(bench: Bench) -> Sequence[Callable[[], object]]:
 
 def run(bench: Bench) -> Report:
     """A table a net, and one of the corruptions."""
-    tables, numbers, runs, corrupted = [], {}, [], {}
+    tables: list[Table] = []
+    numbers: dict[str, dict[str, Any]] = {}
+    runs: list[RunResults] = []
+    corrupted: dict[str, list[Found]] = {}
     for net in bench.suite.nets:
         choice = choose(bench, net)
         found = methods(bench, net, choice, bench.data(), runs)
@@ -274,11 +277,9 @@ def _corruption_table(bench: Bench, net: Net, corrupted: dict[str, list[Found]])
     for name, found in corrupted.items():
         table.add(name, points(mean_iu(found[0].matrices)), *map(_starred, gains(found)))
     for strength in STRENGTHS:
-        found = [gains(rows) for name, rows in corrupted.items() if name.endswith(f":{strength}")]
-        base = [
-            mean_iu(rows[0].matrices) for name, rows in corrupted.items() if name.endswith(f":{strength}")
-        ]
-        means = [np.mean([gain.gain for gain in column]) for column in zip(*found)]
+        alike = [rows for name, rows in corrupted.items() if name.endswith(f":{strength}")]
+        base = [mean_iu(rows[0].matrices) for rows in alike]
+        means = [np.mean([gain.gain for gain in column]) for column in zip(*map(gains, alike))]
         table.add(f"mean of strength {strength}", points(float(np.mean(base))), *map(signed, means))
     table.note = (
         "The first images of the set; the parameters are those of clean images. * where the 95 % interval "
