@@ -19,9 +19,7 @@ JOBS ?= 2
 # What make models and make data download.
 FETCH ?= all
 DATA ?= voc2012 sbd-lists
-# The paper's tables and figures, and options of caffe_gp reproduce, such as --available --workers 2.
-EXPERIMENTS := table1 table2 table3 table4 table5 figure3 figure4 figure5 figure6 figure7 figure8 figure9 figure10
-CLASSIFICATION := table6 figure11
+# Options of caffe_gp reproduce, such as --available --workers 2.
 REPRODUCE ?=
 # Of make reproduce-relatives: how many images of the digits net, and of the CamVid and VOC nets.
 IMAGES_OF_DIGITS ?= 400
@@ -55,17 +53,17 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
 	$(CAFFE_GP) fetch data $(DATA)
 
-.PHONY: reproduce-all reproduce-relatives reproduce-camvid reproduce-digits reproduce-voc-small $(EXPERIMENTS:%=reproduce-%) \
-    $(CLASSIFICATION:%=reproduce-%)
+.PHONY: reproduce-all reproduce-relatives reproduce-camvid reproduce-digits reproduce-voc-small reproduce-table6 \
+    reproduce-figure11
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(CAFFE_GP) reproduce all $(REPRODUCE)
 
-$(EXPERIMENTS:%=reproduce-%): reproduce-%: $(READY)
+reproduce-%: $(READY)
 	$(CAFFE_GP) reproduce $* $(REPRODUCE)
 
 reproduce-table6: SETS := mnist cifar10
 reproduce-figure11: SETS := mnist
-$(CLASSIFICATION:%=reproduce-%): reproduce-%: $(READY)
+reproduce-table6 reproduce-figure11: reproduce-%: $(READY)
 	$(CAFFE_GP) fetch data $(SETS)
 	$(CAFFE_GP) reproduce $* $(REPRODUCE)
 

@@ -1,0 +1,1 @@
+"""What is timed: speed and memory beside BVLC Caffe, PyTorch and OpenCV."""

@@ -19,7 +19,7 @@ from numba import config as numba_config
 from numba import njit, prange
 
 __all__ = ["CACHE", "announce", "njit", "prange"]
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 config: Any = numba_config  # its values come from the environment, so type checkers know none of them
 

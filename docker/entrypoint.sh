@@ -57,7 +57,7 @@ fi
 HOME=/tmp/home-$(id -u)
 USER=${USER:-caffe_gp}
 MPLCONFIGDIR=$HOME/matplotlib
-NUMBA_CACHE_DIR=$HOME/numba
+NUMBA_CACHE_DIR=${NUMBA_CACHE_DIR:-$HOME/numba}
 mkdir -p "$HOME"
 export HOME USER MPLCONFIGDIR NUMBA_CACHE_DIR
 

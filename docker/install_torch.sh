@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the project with PyTorch and CUDA into the virtual environment CAFFE_GP_VENV.
+# Installs the project with PyTorch and CUDA into the virtual environment CAFFE_GP_VENV, with the extras of every command
+# that a container can run.
 #
 #   docker/install_torch.sh
 #
@@ -9,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 export PIP_NO_CACHE_DIR=1
-make --no-print-directory venv EXTRAS=demo
+make --no-print-directory venv EXTRAS=demo,cluster,lmdb,export
 "$CAFFE_GP_VENV/bin/python" - <<'PYTHON'
 import sys
 

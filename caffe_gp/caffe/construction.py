@@ -21,7 +21,7 @@ from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError, with_source
 from caffe_gp.proto import messages as pb
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 class Construction:

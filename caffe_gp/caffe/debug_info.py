@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 def log_update(net: Any) -> None:

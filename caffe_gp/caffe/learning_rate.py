@@ -9,7 +9,7 @@ from typing import Any
 
 from caffe_gp.errors import NetError
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 def learning_rate(param: Any, iteration: int, current_step: int) -> tuple[float, int]:

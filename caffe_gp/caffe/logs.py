@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 
+LOGGER = "caffe_gp.caffe"  # above those of the modules here
 _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)  # glog's 0 to 3
 _handler: logging.Handler | None = None
 
@@ -22,13 +23,13 @@ class _GlogFormatter(logging.Formatter):
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Show the logger 'caffe' on standard error from ``level`` up: 0 INFO, 1 WARNING, 2 ERROR, 3 FATAL.
+    """Show the logger 'caffe_gp.caffe' on standard error from a level up: 0 INFO, 1 WARNING, 2 ERROR, 3 FATAL
 
     pycaffe's ``init_log``. Without this call the lines go wherever Python's ``logging`` is set up to send
     them, by default nowhere. ``stderr=False`` takes them off standard error again.
     """
     global _handler
-    logger = logging.getLogger("caffe")
+    logger = logging.getLogger(LOGGER)
     if _handler is not None:
         logger.removeHandler(_handler)
         _handler = None
@@ -40,5 +41,5 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 
 def log(message: str) -> None:
-    """Write a line of level INFO to the logger 'caffe'."""
-    logging.getLogger("caffe").info("%s", message, stacklevel=2)
+    """Write a line of level INFO to the logger 'caffe_gp.caffe'."""
+    logging.getLogger(LOGGER).info("%s", message, stacklevel=2)

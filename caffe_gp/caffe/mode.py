@@ -16,7 +16,7 @@ import torch
 from caffe_gp.errors import EngineError
 from caffe_gp.provenance import DEVICE_VARIABLE
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 _CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 _CUBLAS_WORKSPACES = (":4096:8", ":16:8")  # NVIDIA's: with these, sums are taken in one order

@@ -28,7 +28,7 @@ from caffe_gp.one_thread import OneThread, in_one_thread
 from caffe_gp.proto import messages as pb
 
 Callback = Callable[[int], None]
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 class Net:

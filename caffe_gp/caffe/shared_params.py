@@ -10,7 +10,7 @@ from caffe_gp.caffe.layers import Layer
 from caffe_gp.errors import NetError
 from caffe_gp.proto import messages as pb
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 class SharedParams:

@@ -15,7 +15,7 @@ from caffe_gp.caffe.solver_state import SolverState, read_state, write_state
 from caffe_gp.errors import PrototxtError, WeightsError
 from caffe_gp.proto import messages as pb
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 def check_folder(param: Any, source: str) -> None:

@@ -26,7 +26,7 @@ __all__ = [
     "SGDSolver", "SignalHandler", "Solver", "get_solver",
 ]  # fmt: skip
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 class Solver:

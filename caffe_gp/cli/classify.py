@@ -134,8 +134,8 @@ def _settings(given: dict[str, Any]) -> Classification:
             given[name] = tuple(given[name])
     settings = options.settings_from(Classification, given)
     if not has_eps:
-        scale = settings.prepare()[1].scale
-        settings.eps = [level * scale for level in GREY_LEVELS]
+        grey_level = settings.source().preprocess.grey_level
+        settings.eps = [level * grey_level for level in GREY_LEVELS]
     return settings
 
 

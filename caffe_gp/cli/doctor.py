@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 from caffe_gp import engines
@@ -18,32 +20,57 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing
 from caffe_gp.files import places
 from caffe_gp.models import weights
-from caffe_gp.provenance import cpu_name
+from caffe_gp.provenance import code_version, cpu_name
 
 EXAMPLES = """
 examples:
-  caffe_gp doctor                       engines, machine, data, weights, experiments
+  caffe_gp doctor                       versions, machine, engines, data, weights, experiments
+  caffe_gp doctor --short               what a bug report needs
   caffe_gp doctor --data-folder ~/data
 """
 
+# Distributions whose versions decide what a number is, or whether a file is read.
+_PACKAGES = (
+    *("torch", "numpy", "scipy", "numba", "protobuf", "h5py", "opencv-python-headless", "opencv-python"),
+    *("pillow", "matplotlib", "lmdb", "ray", "onnx", "onnxruntime"),
+)
+# Variables that decide what computes, and how. No others: addresses and folders are nobody's business.
+_SWITCHES = ("CAFFE_GP_ENGINE", "CAFFE_GP_DEVICE", "CAFFE_GP_OPTIMIZE", "OMP_NUM_THREADS")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the data is."""
+    """Where the data is, and how much to say."""
     options.add_data_folder(parser)
+    parser.add_argument(
+        "--short", action="store_true", help="only versions, machine and engines: for a bug report"
+    )
 
 
 def work(args: argparse.Namespace) -> None:
     """Print the report."""
-    print(printable(report(args.data_folder)))
+    print(printable(report(args.data_folder, short=args.short)))
 
 
-def report(data_root: Path | None = None) -> str:
-    """The whole report as text: engines, machine, data, weights, experiments."""
+def report(data_root: Path | None = None, *, short: bool = False) -> str:
+    """The whole report as text: versions, machine, engines, data, weights, experiments.
+
+    short   only the first three
+    """
     root = data_root or places.data_folder()
-    folder = places.models_folder()
     sections = [
+        ("software", _software()),
         ("machine", _machine(root)),
         ("engines", [_engine(name) for name in engines.ENGINES[1:]]),
+    ]
+    if not short:
+        sections += _what_is_here(root, data_root)
+    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections)
+
+
+def _what_is_here(root: Path, data_root: Path | None) -> list[tuple[str, list[str]]]:
+    """The sections on data, weights and experiments."""
+    folder = places.models_folder()
+    sections = [
         (f"data in {root}", [_data(name, root) for name in published()]),
         (
             f"weights in {folder}",
@@ -52,7 +79,24 @@ def report(data_root: Path | None = None) -> str:
     ]
     for name in suites.NAMES:
         sections.append((f"experiments, suite {name}", _experiments(name, data_root)))
-    return "\n\n".join(f"{title}\n" + "\n".join(f"  {line}" for line in lines) for title, lines in sections)
+    return sections
+
+
+def _software() -> list[str]:
+    """Versions: of this package with its commit, of Python, the system and the packages that are there."""
+    installed = []
+    for name in _PACKAGES:
+        try:
+            installed.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            pass
+    switches = [f"{name}={os.environ[name]}" for name in _SWITCHES if name in os.environ]
+    return [
+        f"caffe_gp {code_version()}, in {Path(__file__).resolve().parents[2]}",
+        f"Python {platform.python_version()}, {platform.platform()}",
+        ", ".join(installed),
+        *switches,
+    ]
 
 
 def _machine(root: Path) -> list[str]:

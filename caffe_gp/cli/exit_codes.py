@@ -8,6 +8,7 @@ import sys
 from typing import Any, Callable
 
 from caffe_gp.errors import CaffeGPError, one_line, printable
+from caffe_gp.runs.progress import log_shown
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 _WRONG_PATH = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -28,7 +29,8 @@ def finish(work: Callable[[], Any], *, tool: str, on_interrupt: Callable[[], str
     Anything else is a bug and keeps its traceback.
     """
     try:
-        work()
+        with log_shown():
+            work()
         sys.stdout.flush()
     except CaffeGPError as error:
         return _say(tool, str(error), error.exit_code)

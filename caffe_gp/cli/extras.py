@@ -14,6 +14,7 @@ EXTRAS = {
     "draw": ("pydot",),
     "completion": ("shtab",),
     "export": ("safetensors", "onnx", "onnxruntime"),
+    "notebook": ("pandas",),
 }
 
 

@@ -29,13 +29,23 @@ def mean(text: str) -> tuple[float, ...] | str:
     if text.endswith(MEAN_SUFFIXES):
         return text
     try:
+        return numbers(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected three numbers with commas between them (blue,green,red), one number, or a "
+            f"{' or '.join(MEAN_SUFFIXES)} file; found {text!r}"
+        ) from None
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Three numbers or one, of 'R,G,B' or 'N'."""
+    try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
     if len(values) not in (1, 3):
         raise argparse.ArgumentTypeError(
-            f"expected three numbers with commas between them (blue,green,red), one number, or a "
-            f"{' or '.join(MEAN_SUFFIXES)} file; found {text!r}"
+            f"expected three numbers with commas between them, or one; found {text!r}"
         )
     return values
 

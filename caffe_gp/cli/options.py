@@ -38,9 +38,10 @@ Options = Any
 
 
 def add_net(parser: argparse.ArgumentParser) -> None:
-    """--model, --list-models, --prototxt, --caffemodel, --score, --stage, --level, --input, engine."""
+    """--model, --list-models, --prototxt, --caffemodel, --module, --weights, --score, ..., engine."""
     group = parser.add_argument_group("net")
     add_files(group)
+    add_module(group)
     add_score(group)
     add_state(group)
     add_input(group)
@@ -74,12 +75,28 @@ def add_files(group: Options) -> None:
     )
 
 
+def add_module(group: Options) -> None:
+    """--module, --weights."""
+    group.add_argument(
+        "--module",
+        metavar="PACKAGE.MODULE:FACTORY",
+        help="instead of a Caffe net a PyTorch module: what FACTORY() returns. The Python module is "
+        "imported: its code can do whatever you can (docs/modules.md). Needs --mean with --std or --scale",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="of --module: a state dict, .pt or .safetensors (default: what FACTORY makes)",
+    )
+
+
 def add_score(group: Options) -> None:
     """--score."""
     group.add_argument(
         "--score",
         metavar="BLOB",
-        help="blob of class scores, before any Softmax (default: found, where that is certain)",
+        help="blob of class scores, before any Softmax (default: found, where that is certain); of --module "
+        "the key or index of its output, or an inner module",
     )
 
 
@@ -171,7 +188,7 @@ def add_engine_only(group: Options) -> None:
 
 
 def add_preprocessing(group: Options) -> None:
-    """--mean, --scale, --channel-order, --resize, --pad-to, --max-pixels."""
+    """--mean, --scale, --std, --channel-order, --resize, --pad-to, --max-pixels."""
     group.add_argument(
         "--mean",
         type=option_types.mean,
@@ -188,7 +205,16 @@ def add_preprocessing(group: Options) -> None:
         help="factor after the subtraction (default: the model's, else the data layer's, else 1)",
     )
     group.add_argument(
-        "--channel-order", choices=("bgr", "rgb"), help="of the net's input (default: the model's, else bgr)"
+        "--std",
+        type=option_types.numbers,
+        metavar="R,G,B",
+        help="torchvision's way: the image is (pixel / 255 - mean) / std, and --mean is of 0..1 too, in the "
+        "order red, green, blue: --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+    )
+    group.add_argument(
+        "--channel-order",
+        choices=("bgr", "rgb"),
+        help="of the net's input (default: the model's, else bgr; with --std rgb)",
     )
     group.add_argument(
         "--resize",
@@ -471,14 +497,18 @@ def settings_from(kind: type[Given], options: dict[str, Any]) -> Given:
     Raises UsageError for missing and wrong options, WeightsError where the model's weights have to be
     fetched first.
     """
+    if "module" in options:
+        return kind(**options)
     if "model" in options:
         return kind.of_model(options.pop("model"), **options)
     for needed in ("prototxt", "caffemodel"):
         if needed not in options:
-            raise UsageError(f"without --model, --{needed} is needed (--list-models prints the models)")
-    settings = kind(**{"eps": AUTO, **options})
+            raise UsageError(
+                f"without --model or --module, --{needed} is needed (--list-models prints the models)"
+            )
+    settings = kind(**options)
     if settings.eps == AUTO:
-        settings.prepare()  # a net that cannot be read is told before any folder is made
+        settings.source()  # a net that cannot be read is told before any folder is made
     return settings
 
 

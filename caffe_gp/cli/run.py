@@ -24,6 +24,9 @@ examples:
   a net that wants 257 x 257 pixels around 127.5:
     caffe_gp run --prototxt P --caffemodel W --image photo.jpg --eps 0.05 --mean 127.5 \\
               --resize 257,257 --out out
+  a PyTorch module, what make() of nets.py returns, fed as torchvision's nets are (docs/modules.md):
+    caffe_gp run --module nets:make --weights net.safetensors --image photo.jpg --out out \\
+              --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   LeNet on grey 28 x 28 images:
     caffe_gp run --prototxt lenet.prototxt --caffemodel lenet.caffemodel --image 7.png --scale 0.00390625 \\
               --eps 0.03 --out out

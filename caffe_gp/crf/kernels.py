@@ -37,7 +37,7 @@ class Lattice(Protocol):
 
 
 class Kernel:
-    """A Gaussian kernel K over pixels with its normalisation, n = 1 / (K 1 + 1e-20):
+    """A Gaussian kernel K over pixels, and how n = 1 / (K 1 + 1e-20) normalises it.
 
     'after'      n o (K v): DeepLab's and CRF-RNN's rule
     'symmetric'  sqrt(n) o (K (sqrt(n) o v)): Kraehenbuehl's default

@@ -54,6 +54,9 @@ class ClassificationSet:
     images: np.ndarray
     labels: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"<ClassificationSet {self.name}: images {self.images.shape}, {len(self.classes)} classes>"
+
     def __post_init__(self) -> None:
         shape = self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or not shape[0]:
@@ -119,7 +122,8 @@ def get(name: str, root: str | os.PathLike | None = None) -> ClassificationSet:
     if name not in _SETS:
         hint = did_you_mean(name, _SETS, most=2)
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:DIR)")
-    return _SETS[name](name, Path(root or places.data_folder()))
+    make, _ = _SETS[name]
+    return make(name, Path(root or places.data_folder()))
 
 
 # ---- MNIST: idx files
@@ -219,18 +223,12 @@ def _folder(folder: Path) -> ClassificationSet:
     return ClassificationSet(f"folder:{'/'.join(parts)}", classes, stack, np.array(labels, np.int64))
 
 
-_SETS: dict[str, Callable[[str, Path], ClassificationSet]] = {
-    "mnist-train": _mnist,
-    "mnist-test": _mnist,
-    "cifar10-train": _cifar10,
-    "cifar10-test": _cifar10,
+# Name -> (what makes the set, what can be fetched for it; any one of them is enough).
+_SETS: dict[str, tuple[Callable[[str, Path], ClassificationSet], tuple[str, ...]]] = {
+    "mnist-train": (_mnist, ("mnist",)),
+    "mnist-test": (_mnist, ("mnist",)),
+    "cifar10-train": (_cifar10, ("cifar10", "cifar10-binary")),
+    "cifar10-test": (_cifar10, ("cifar10", "cifar10-binary")),
 }
 NAMES = tuple(_SETS)
-
-# What has to be fetched for each; any one of them is enough.
-SOURCES_OF = {
-    "mnist-train": ("mnist",),
-    "mnist-test": ("mnist",),
-    "cifar10-train": ("cifar10", "cifar10-binary"),
-    "cifar10-test": ("cifar10", "cifar10-binary"),
-}
+SOURCES_OF = {name: sources for name, (_, sources) in _SETS.items()}

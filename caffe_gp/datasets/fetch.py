@@ -117,7 +117,7 @@ def verify(name: str, root: Path) -> int:
         raise DataError(f"{name}: {lacks}. '{FETCH_DATA} {name}' gets it")
     read = set()
     for title, needs in segmentation.SOURCES_OF.items():
-        if needs[0] != name or any(what_is_missing(find(other), root) for other in needs):
+        if needs[:1] != (name,) or any(what_is_missing(find(other), root) for other in needs):
             continue
         images = segmentation.get(title, root)
         for item in images.ids:

@@ -60,6 +60,9 @@ class SegmentationSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"<SegmentationSet {self.name}: {len(self.ids)} images, {len(self.classes)} classes>"
+
     @property
     def has_truth(self) -> bool:
         """Whether there are label maps."""
@@ -176,8 +179,8 @@ def get(name: str, root: str | os.PathLike | None = None) -> SegmentationSet:
     if name not in _SETS:
         hint = did_you_mean(name, _SETS, most=2)
         raise DataError(f"unknown data set '{name}'{hint} (known: {', '.join(_SETS)}, folder:...)")
-    images = _SETS[name](name, Path(root or places.data_folder()))
-    return replace(images, sources=SOURCES_OF[name])
+    make, sources = _SETS[name]
+    return replace(make(name, Path(root or places.data_folder())), sources=sources)
 
 
 def _read_list(path: Path, name: str) -> tuple[str, ...]:
@@ -185,8 +188,9 @@ def _read_list(path: Path, name: str) -> tuple[str, ...]:
     try:
         words = read_regular(path, MAX_LIST_BYTES).decode("ascii").split()
     except FileNotFoundError:
-        command = f"{FETCH_DATA} {' '.join(SOURCES_OF[name])}"
-        raise DataError(f"{path}: no such list; '{command}' gets what '{name}' needs") from None
+        sources = SOURCES_OF[name]
+        how = f"; '{FETCH_DATA} {' '.join(sources)}' gets what '{name}' needs" if sources else ""
+        raise DataError(f"{path}: no such list{how}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a list of ids ({error})") from None
     if not words:
@@ -293,39 +297,24 @@ def _read_camvid(path: Path, classes: int) -> np.ndarray:
 
 OWN_FOLDERS = "folder:IMAGES:LABELS:CLASSES"
 
-_SETS: dict[str, Callable[[str, Path], SegmentationSet]] = {
-    "voc2012-reduced346": _reduced,
-    "voc2012-val": _voc_val,
-    "voc2012-seg11valid": _seg11valid,
-    "voc2012-tuning": _tuning,
-    "voc2012-test": _voc_test,
-    "pascal-context-val": _context,
-    "sbd-train": _sbd,
-    "sbd-val": _sbd,
-    "camvid-train": _camvid,
-    "camvid-val": _camvid,
-    "camvid-test": _camvid,
-    "digit-scenes-val": _digit_scenes,
-    "digit-scenes-test": _digit_scenes,
+# Name -> (what makes the set, what has to be fetched for it; the first holds the label maps).
+_SETS: dict[str, tuple[Callable[[str, Path], SegmentationSet], tuple[str, ...]]] = {
+    "voc2012-reduced346": (_reduced, ("voc2012", "sbd-lists")),
+    "voc2012-val": (_voc_val, ("voc2012",)),
+    "voc2012-seg11valid": (_seg11valid, ("voc2012", "seg11valid")),
+    "voc2012-tuning": (_tuning, ("voc2012", "sbd-lists")),
+    "voc2012-test": (_voc_test, ("voc2012-test",)),
+    "pascal-context-val": (_context, ("pascal-context", "voc2010")),
+    "sbd-train": (_sbd, ("sbd",)),
+    "sbd-val": (_sbd, ("sbd",)),
+    "camvid-train": (_camvid, ("camvid",)),
+    "camvid-val": (_camvid, ("camvid",)),
+    "camvid-test": (_camvid, ("camvid",)),
+    "digit-scenes-val": (_digit_scenes, ("digit-scenes",)),
+    "digit-scenes-test": (_digit_scenes, ("digit-scenes",)),
 }
 NAMES = tuple(_SETS)
-
-# What has to be fetched for each; the first holds the label maps.
-SOURCES_OF = {
-    "voc2012-reduced346": ("voc2012", "sbd-lists"),
-    "voc2012-val": ("voc2012",),
-    "voc2012-seg11valid": ("voc2012", "seg11valid"),
-    "voc2012-tuning": ("voc2012", "sbd-lists"),
-    "voc2012-test": ("voc2012-test",),
-    "pascal-context-val": ("pascal-context", "voc2010"),
-    "sbd-train": ("sbd",),
-    "sbd-val": ("sbd",),
-    "camvid-train": ("camvid",),
-    "camvid-val": ("camvid",),
-    "camvid-test": ("camvid",),
-    "digit-scenes-val": ("digit-scenes",),
-    "digit-scenes-test": ("digit-scenes",),
-}
+SOURCES_OF = {name: sources for name, (_, sources) in _SETS.items()}
 
 
 def _folder(name: str) -> SegmentationSet:

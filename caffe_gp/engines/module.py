@@ -3,40 +3,66 @@
     wrapped = wrap_module(module, example, blob="backbone.layer3", score="out")
     result = GuidedPerturbation(wrapped, blob="backbone.layer3")(images, eps)
 
-Its blobs are the input, one inner module's output if it is named, and the scores. A pass from the inner blob
-runs the whole module with that output put in its place: so any module can be wrapped, and the layers before
-are computed again. The gradient is autograd's, from the scores to the blob; parameters get none.
+Its blobs are the input, one inner module's output if it is named, and the scores; besides them features,
+which are handed out and not perturbed. A pass from the inner blob runs the whole module with that output put
+in its place: so any module can be wrapped, and the layers before are computed again. The gradient is
+autograd's, from the scores to the blob; parameters get none.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence, Union
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, NoReturn, Sequence, Union
 
 import numpy as np
 import torch
 
-from caffe_gp.errors import DataError, NetError, UsageError, did_you_mean
+from caffe_gp.engines.user_code import said_by
+from caffe_gp.errors import CaffeGPError, DataError, NetError, OutOfMemoryError, UsageError, did_you_mean
+from caffe_gp.gp.perturbed_net import refuse_pickle
 from caffe_gp.one_thread import OneThread
 
 Score = Union[str, int, Callable[[Any], torch.Tensor], None]
 #: What a module's dictionary of outputs calls the scores: torchvision's and Hugging Face's names.
 _SCORES = ("out", "logits")
 _MOST_NAMES = 8  # that a message lists
+#: In front of a module's name: what goes into it, as features.
+INPUT_OF = "input of "
+_AGAIN = 1e-3  # by which two passes may differ, of the largest score
 
 
-class WrappedModule(NamedTuple):
+@dataclass(repr=False)
+class WrappedModule:
     """What ``GuidedPerturbation`` takes for a loaded net.
 
     net, data, score   the net and the names of its image and score blobs
-    device             where it computes
+    device             where it computes; engine: 'torch'
+    features           blobs that neighbours are found by, where nobody says which
+    changes, warnings  sentences about it, as ``GPNet`` has
+    placing, own_size  None: a module does not say where its scores lie in the image, or what size it wants
+    one_size           False: nor that it takes no other
     """
 
     net: ModuleNet
     data: str
     score: str
     device: str
+    features: tuple[str, ...] = ()
+    changes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    engine: str = "torch"
+    placing: None = None
+    own_size: None = None
+    one_size: bool = False
+
+    def __repr__(self) -> str:
+        blobs = (f"{name} {tuple(blob.shape)}" for name, blob in self.net.blobs.items())
+        return f"<WrappedModule {self.net.title}: {' -> '.join(blobs)}; {self.device}>"
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickle("a wrapped module", "wrap_module")
 
 
 def wrap_module(
@@ -46,6 +72,7 @@ def wrap_module(
     blob: str | None = None,
     score: Score = None,
     channels_last: bool = False,
+    features: Sequence[str] = (),
 ) -> WrappedModule:
     """Make a module ready for guided perturbations; it is put in evaluation mode.
 
@@ -55,8 +82,11 @@ def wrap_module(
     score     where the scores are if the module gives several things: the key of a dictionary, the index in a
               tuple, the dotted name of an inner module, or a function of the output
     channels_last   feed images in that memory format
+    features  of a classifier: what ``NeighbourPerturbation`` compares images by, inner modules whose output
+              it is, or 'input of NAME'; default: what goes into the last inner module with parameters
     Computes where the module's parameters are, in float32, with autocast off. Raises UsageError for names
-    that there are not, NetError for a module that does something else than that.
+    that there are not, NetError for a module that does something else than that, fails, or gives other scores
+    when it is asked again.
     """
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"wrap_module takes a torch.nn.Module, found {type(module).__name__}")
@@ -64,8 +94,8 @@ def wrap_module(
     if kinds:
         raise UsageError(f"the module has parameters of {sorted(map(str, kinds))}: call module.float() first")
     module.eval()
-    net = ModuleNet(module, _as_images(example), blob, score, channels_last)
-    return WrappedModule(net, "data", "score", str(net.device))
+    net = ModuleNet(module, _as_images(example), blob, score, channels_last, features)
+    return WrappedModule(net, "data", "score", str(net.device), net.features)
 
 
 class ModuleBlob:
@@ -134,8 +164,10 @@ class ModuleNet:
         blob: str | None,
         score: Score,
         channels_last: bool,
+        features: Sequence[str] = (),
     ) -> None:
         self._module, self._channels_last = module, channels_last
+        self.title = type(module).__qualname__
         self.one_thread = OneThread("this module")
         self.device = next((one.device for one in module.parameters()), images.device)
         self._named = dict(module.named_modules())
@@ -147,14 +179,21 @@ class ModuleNet:
         names = ["data", *([blob] if blob is not None else []), "score"]
         if len(set(names)) < len(names):
             raise UsageError(f"an inner blob called {blob!r} would hide the net's own blob of that name")
+        self._chain = tuple(names)  # what leads from the images to the scores; features do not
         self._blobs: dict[str, ModuleBlob] = OrderedDict()
         self._blobs["data"] = ModuleBlob(images.to(self.device))
         self._graph: tuple[torch.Tensor, dict[str, torch.Tensor]] | None = None
         self._only: str | None = None
         for name in names[1:]:
             self._blobs[name] = ModuleBlob(torch.zeros(0))
-        self._run(from_inner=False, wanted=())
+        self.features: tuple[str, ...] = ()
+        with self._last_with_parameters() as last:
+            self._run(from_inner=False, wanted=())
         self._check_scores()
+        self._add_features(features, last[-1] if last else None)
+        first = self._blobs["score"].tensor
+        self._run(from_inner=False, wanted=())
+        self._check_again(first)
 
     # ---- structure
 
@@ -181,12 +220,14 @@ class ModuleNet:
     @property
     def layers(self) -> list[_Layer]:
         """The input, and the module, in two parts if an inner blob is named."""
-        count = len(self._blobs)
-        return [_Layer("Input", (), (0,)), *(_Layer("Module", (k,), (k + 1,)) for k in range(count - 1))]
+        count = len(self._chain)
+        tops: list[tuple[int, ...]] = [(k,) for k in range(1, count)]
+        tops[-1] += tuple(range(count, len(self._blobs)))
+        return [_Layer("Input", (), (0,)), *(_Layer("Module", (k,), made) for k, made in enumerate(tops))]
 
     @property
     def _layer_names(self) -> list[str]:
-        return ["input", *(f"{one} to {other}" for one, other in zip(self._blob_names, self._blob_names[1:]))]
+        return ["input", *(f"{one} to {other}" for one, other in zip(self._chain, self._chain[1:]))]
 
     @property
     def _blob_names(self) -> list[str]:
@@ -246,7 +287,7 @@ class ModuleNet:
                 self._blobs[name].gradient = gradient
 
     def _wanted(self) -> tuple[str, ...]:
-        return (self._only,) if self._only is not None else tuple(self._blobs)[:-1]
+        return (self._only,) if self._only is not None else self._chain[:-1]
 
     def _run(self, from_inner: bool, wanted: Sequence[str]) -> None:
         """One pass of the module; ``wanted``: blobs whose gradient it prepares."""
@@ -274,7 +315,11 @@ class ModuleNet:
         def take(_: Any, __: Any, output: Any) -> None:
             caught.setdefault("score", []).append(self._tensor(output, f"the module '{self._score_name}'"))
 
-        hooks = []
+        def keep(name: str, values: Any) -> None:
+            # A copy: modules that work in place may follow.
+            caught.setdefault(name, []).append(self._tensor(values, f"features '{name}'").detach().clone())
+
+        hooks = [self._hook_of(name, keep) for name in self.features if name not in self._chain]
         if self._inner is not None:
             hooks.append(self._named[self._inner].register_forward_hook(put))
         if self._score_name is not None:
@@ -284,19 +329,76 @@ class ModuleNet:
             one.requires_grad_(False)
         try:
             with torch.set_grad_enabled(bool(wanted)), torch.autocast(self.device.type, enabled=False):
-                output = self._module(passed_on("data", self._images()))
+                output = self._called(passed_on("data", self._images()))
         finally:
             for hook in hooks:
                 hook.remove()
             for one in learning:
                 one.requires_grad_(True)
-        for what, name in (("blob", self._inner), ("score", self._score_name)):
+        kept = [(name, name.replace(INPUT_OF, "", 1)) for name in self.features if name not in self._chain]
+        for what, name in (("blob", self._inner), ("score", self._score_name), *kept):
             times = len(caught.get(what, ()))
             if name is not None and times != 1:
                 raise NetError(f"the inner module '{name}' runs {times} times in a pass, expected once")
+        for what, _ in kept:
+            self._blobs[what].tensor = caught[what][0]
         score = caught["score"][0] if self._score_name is not None else self._score_of(output)
         self._blobs["score"].tensor = score.detach()
         self._graph = (score, leaves) if wanted else None
+
+    def _called(self, images: torch.Tensor) -> Any:
+        try:
+            return self._module(images)
+        except CaffeGPError:
+            raise
+        except Exception as error:  # anybody's code
+            shape = " x ".join(map(str, images.shape))
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                raise OutOfMemoryError(
+                    f"the module {self.title} ran out of memory on images of {shape}: try smaller images or "
+                    f"a smaller batch ({said_by(error)})"
+                ) from error
+            raise NetError(f"the module {self.title} fails on images of {shape}: {said_by(error)}") from error
+
+    def _hook_of(self, name: str, keep: Callable[[str, Any], None]) -> Any:
+        if name.startswith(INPUT_OF):
+            module = self._named[name[len(INPUT_OF) :]]
+            return module.register_forward_pre_hook(lambda _, inputs: keep(name, (*inputs, None)[0]))
+        return self._named[name].register_forward_hook(lambda _, __, output: keep(name, output))
+
+    @contextmanager
+    def _last_with_parameters(self) -> Iterator[list[str]]:
+        """Names of inner modules with parameters of their own, as they run: the list grows."""
+        ran: list[str] = []
+        hooks = [
+            one.register_forward_hook(lambda _, __, ___, name=name: ran.append(name))
+            for name, one in self._named.items()
+            if name and next(one.parameters(recurse=False), None) is not None
+        ]
+        try:
+            yield ran
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _add_features(self, names: Sequence[str], last: str | None) -> None:
+        """The features that are asked for, else of a classifier what goes into the ``last`` inner module."""
+        labels_images = set(self._blobs["score"].shape[2:]) <= {1}
+        found = tuple(names) or ((f"{INPUT_OF}{last}",) if labels_images and last is not None else ())
+        for name in found:
+            if name not in self._chain:
+                self._find(name[len(INPUT_OF) :] if name.startswith(INPUT_OF) else name, "features")
+                self._blobs[name] = ModuleBlob(torch.zeros(0))
+        self.features = found
+
+    def _check_again(self, first: torch.Tensor) -> None:
+        scores = self._blobs["score"].tensor
+        if not torch.allclose(scores, first, rtol=0, atol=_AGAIN * max(float(first.abs().max()), 1e-30)):
+            raise NetError(
+                f"the module {self.title} gives other scores for the same images when asked again, by up to "
+                f"{float((scores - first).abs().max()):.3g}: something in it is random in evaluation mode, "
+                "like F.dropout without training=self.training, so labels before and after are not comparable"
+            )
 
     def _images(self) -> torch.Tensor:
         images = self._blobs["data"].tensor
@@ -312,12 +414,14 @@ class ModuleNet:
         if isinstance(output, (tuple, list)):
             if self._score is None and len(output) == 1:
                 return self._tensor(output[0], "the module")
-            if not isinstance(self._score, int) or not -len(output) <= self._score < len(output):
+            index = self._score  # a command line has text only
+            index = int(index) if isinstance(index, str) and index.isdecimal() else index
+            if not isinstance(index, int) or not -len(output) <= index < len(output):
                 raise UsageError(
                     f"the module gives {len(output)} things: say with score= which one the scores are, 0 to "
                     f"{len(output) - 1}; found {self._score!r}"
                 )
-            return self._tensor(output[self._score], "the module")
+            return self._tensor(output[index], "the module")
         if self._score is not None:
             self._find(str(self._score), "score")
         return self._tensor(output, "the module")

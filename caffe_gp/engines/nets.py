@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NoReturn, Sequence
 
 import numpy as np
 from google.protobuf.message import Message
@@ -16,6 +16,9 @@ from caffe_gp.engines.guarded import in_child
 from caffe_gp.engines.load import load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, UsageError, with_source
+from caffe_gp.gp.perturbed_net import refuse_pickle
+from caffe_gp.images import notebook
+from caffe_gp.images.placing import Placing
 from caffe_gp.python_layers.users import check_allowed, report_errors_of_net, use_built_in
 from caffe_gp.surgery.prepare import Prepared, prepare
 
@@ -57,6 +60,32 @@ class GPNet:
             f"<GPNet {self.prototxt} with {weights}: {' -> '.join(blobs)}; engine {self.engine}, "
             f"{self.device}; {len(self.changes)} changes>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [[name, " x ".join(map(str, self.net.blobs[name].shape))] for name in (self.data, self.score)]
+        rows += [["change", change] for change in self.changes]
+        weights = self.caffemodel or "the fillers' weights"
+        title = f"{self.prototxt} with {weights}; engine {self.engine}, {self.device}"
+        return notebook.table(title, ["blob", "shape"], rows)
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickle("a loaded net", "load_net")
+
+    @property
+    def placing(self) -> Placing:
+        """Where the image's pixels lie in the scores; None where that does not follow from the layers."""
+        return self.prepared.placing
+
+    @property
+    def own_size(self) -> tuple[int, int]:
+        """(height, width) of the image that the description says."""
+        height, width = self.prepared.input_shape.dim[2:]
+        return height, width
+
+    @property
+    def one_size(self) -> bool:
+        """Whether it takes images of that size only."""
+        return bool(self.prepared.fixed)
 
     @property
     def prepared_prototxt(self) -> str:

@@ -25,9 +25,11 @@ from caffe_gp.evaluation.classification_results import (
 )
 from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker
 from caffe_gp.evaluation.record_checks import CLASSIFICATION, rows_in
-from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.gp import NeighbourPerturbation
+from caffe_gp.images.preprocess import Size
 from caffe_gp.runs.folder import RunFolder, keyed_folder
+from caffe_gp.runs.progress import OnProgress, during
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record
 
@@ -38,7 +40,7 @@ _SEARCHED = 300  # images at once: matrix products of fewer rows are slower
 __all__ = ["PLACES", "Classification", "ClassificationResults", "Variant", "evaluate"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Classification(RunSettings):
     """Everything an evaluation is told; ``encoding``, ``inject``, ``iterations`` and ``seed`` play no part.
 
@@ -65,6 +67,14 @@ class Classification(RunSettings):
         """Every combination of features, place of the gradient and k."""
         return variants_of(self.features, self.gradient_at, self.k)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.k = (self.k,) if isinstance(self.k, int) else tuple(self.k)
+        self.features, self.gradient_at = as_names(self.features), as_names(self.gradient_at)
+
+    def image_size(self) -> Size | None:
+        return (self.train.images.shape[2], self.train.images.shape[1])
+
     def check(self) -> None:
         super().check()
         if self.average or self.adapt is not None:
@@ -89,27 +99,29 @@ class Classification(RunSettings):
         }
 
 
-def evaluate(settings: Classification) -> ClassificationResults:
+def evaluate(settings: Classification, on_progress: OnProgress | None = None) -> ClassificationResults:
     """Compute what the run's folder does not hold yet, write its reports and return the results.
 
+    on_progress   called as ``on_progress(done, total, what)``: see ``runs.run``; the images that eps is
+                  chosen on come afterwards, as 'tuning'
     Raises the errors of ``engines.load_net``, ``NeighbourPerturbation`` and ``Preprocess``; DataError for
     images and labels that do not suit the net and, naming the setting, for a folder with a run of other ones.
     """
-    return run_task(ClassificationTask.of(settings))
+    return run_task(ClassificationTask.of(settings), on_progress)
 
 
-def run_task(task: ClassificationTask) -> ClassificationResults:
+def run_task(task: ClassificationTask, on_progress: OnProgress | None = None) -> ClassificationResults:
     """``evaluate`` for a task that is opened already."""
-    found = _run(task)
+    found = _run(task, on_progress)
     if task.settings.tune is not None:
-        found.tuning = _run(task.of_tuning(task.settings.tune))
+        found.tuning = _run(task.of_tuning(task.settings.tune), during("tuning", on_progress))
         write_reports(task.folder, found)
     return found
 
 
-def _run(task: ClassificationTask) -> ClassificationResults:
+def _run(task: ClassificationTask, on_progress: OnProgress | None) -> ClassificationResults:
     with task.folder.only_here():
-        folder = run(task, task.folder, **task.settings.sharing())
+        folder = run(task, task.folder, on_progress=on_progress, **task.settings.sharing())
         found = read_results(folder, task.images, task.settings.train.labels)
         if not folder.is_reported():
             write_reports(folder, found)
@@ -224,7 +236,8 @@ class ClassificationTask(NetTask):
         settings = self.settings
         if not settings.by_key:
             return Path(settings.out) / what
-        net = settings.model or Path(settings.prototxt).resolve().parent.name
+        net = settings.net_name() if settings.module else settings.model
+        net = net or Path(settings.prototxt).resolve().parent.name
         return keyed_folder(settings.out, f"{net}-{images.name} {what}", key)
 
 

@@ -12,15 +12,18 @@ from caffe_gp.evaluation.classification_examples import Example, examples
 from caffe_gp.evaluation.classification_results import ClassificationResults, Variant
 from caffe_gp.report import figures, pictures
 from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Table, points, signed
+from caffe_gp.runs.progress import OnProgress
 
 FIXED, BROKEN = 4, 2  # rows of the examples, as in the paper's Figure 16
 HEADER = ["perturbation", "eps", "accuracy", "gain", "fixed", "broken", "p (McNemar)"]
 
 
-def evaluate_with_page(settings: Classification) -> ClassificationResults:
+def evaluate_with_page(
+    settings: Classification, on_progress: OnProgress | None = None
+) -> ClassificationResults:
     """``evaluate``, and the page beside its ``results.json``."""
     task = ClassificationTask.of(settings)
-    run = run_task(task)
+    run = run_task(task, on_progress)
     write_page(run, task)
     return run
 
@@ -126,7 +129,7 @@ def shown(run: ClassificationResults) -> tuple[Variant, float]:
 def write_page(run: ClassificationResults, task: ClassificationTask) -> Path:
     """Write table.md, index.html and the figures into the run's folder; returns the page."""
     settings, data, folder = task.settings, run.origin["data"], task.folder.path
-    net = settings.model or Path(settings.prototxt).name
+    net = settings.module or settings.model or Path(settings.prototxt).name
     variant, eps = shown(run)
     figures.save(curve(run, f"eps (units of {run.origin['method']['blob']})"), folder, "curve")
     over = data["images"]["name"]

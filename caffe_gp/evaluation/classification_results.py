@@ -10,9 +10,11 @@ import numpy as np
 
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
+from caffe_gp.evaluation.frames import need_pandas
 from caffe_gp.evaluation.record_checks import rows_in
 from caffe_gp.evaluation.results import check_reported, digest, in_order, provenance
 from caffe_gp.gp import majority
+from caffe_gp.images import notebook
 from caffe_gp.report.results_file import SCHEMA, Results
 from caffe_gp.runs.folder import RunFolder
 from caffe_gp.runs.task import Record
@@ -61,7 +63,7 @@ def mcnemar(fixed: int, broken: int) -> float:
     return float(min(1.0, 2 * stats.binom.cdf(min(fixed, broken), fixed + broken, 0.5)))
 
 
-@dataclass
+@dataclass(repr=False)
 class ClassificationResults:
     """What an evaluation found.
 
@@ -85,6 +87,36 @@ class ClassificationResults:
     origin: dict[str, Any]
     tuning: ClassificationResults | None = None
     records_sha256: str = ""
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for every image, variant and eps.
+
+        row (of the test set), features, gradient_at, k, eps, truth, label_before, label. CaffeGPError where
+        pandas is not installed.
+        """
+        pandas = need_pandas()
+        known = {"row": np.arange(len(self.truth)), "truth": self.truth, "label_before": self.base}
+        frames = [
+            pandas.DataFrame({**known, **variant._asdict(), "eps": eps, "label": self.at(variant, eps)})
+            for variant in self.variants
+            for eps in self.eps
+        ]
+        return pandas.concat(frames, ignore_index=True)
+
+    def __repr__(self) -> str:
+        return (
+            f"<ClassificationResults of {len(self.truth)} images: accuracy {100 * self.accuracy():.2f}; "
+            f"{len(self.variants)} variant(s), eps {', '.join(f'{eps:g}' for eps in self.eps)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [f"{variant.name}, eps {eps:g}", f"{100 * self.outcome(variant, eps).accuracy:.2f}"]
+            for variant in self.variants
+            for eps in self.eps
+        ]
+        title = f"{len(self.truth)} images, accuracy in %"
+        return notebook.table(title, ["", ""], [["base", f"{100 * self.accuracy():.2f}"], *rows])
 
     @property
     def variants(self) -> list[Variant]:

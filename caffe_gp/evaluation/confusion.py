@@ -159,6 +159,13 @@ def class_iu(matrix: np.ndarray) -> np.ndarray:
     return _divide(hits, matrix.sum(axis=-1) + matrix.sum(axis=-2) - hits)
 
 
+def image_mean_iu(matrices: np.ndarray) -> np.ndarray:
+    """(N,) mean IU of each of (N, C, C) matrices over the classes that occur in it; nan where none does."""
+    found, counted = np.full(len(matrices), np.nan), matrices.any(axis=(1, 2))
+    found[counted] = np.nanmean(class_iu(matrices[counted]), axis=1)
+    return found
+
+
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)
 

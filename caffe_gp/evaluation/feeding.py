@@ -53,13 +53,18 @@ def preprocess(settings: Any, prepared: Prepared) -> Preprocess:
             "(--resize or --pad-to change how)"
         )
     told = prepared.transform
+    if settings.std is not None:
+        fed = _by_std(settings, channels, resize)
+        replaced = "" if told is None else f"; as given, in place of what {told.source} says"
+        prepared.changes.append(f"{_words_of_std(fed)}{replaced}")
+        return fed
     mean = _given_mean(settings.mean) or _told_mean(settings, prepared) or _assumed_mean(channels)
     scale, of_scale = settings.scale, "given"
     if scale is None:
         scale, of_scale = (told.scale, told.source) if told is not None else (1.0, "assumed")
     _check_channels(mean, channels)
     fed = Preprocess(
-        mean.values, scale, settings.channel_order, channels, resize, settings.pad_to, mean.image
+        mean.values, scale, settings.channel_order or "bgr", channels, resize, settings.pad_to, mean.image
     )
     fed_as = f"images: pixels 0..255, minus {mean}, times {scale:.9g} ({of_scale})"
     if told is None and settings.mean is None:
@@ -73,6 +78,63 @@ def preprocess(settings: Any, prepared: Prepared) -> Preprocess:
     if told is not None and told.left_out:
         prepared.changes.append(f"{told.left_out} of {told.source}: for training, not done here")
     return fed
+
+
+def module_preprocess(settings: Any, channels: int) -> Preprocess:
+    """How ``settings`` feed images of so many channels to a PyTorch module: they say it, nothing else does.
+
+    UsageError where they do not say it.
+    """
+    if settings.mean is None or (settings.std is None) == (settings.scale is None):
+        raise UsageError(
+            f"--module {settings.module}: say how it is fed, as nothing in a module does: --mean R,G,B with "
+            "--std R,G,B for images of 0..1 (torchvision's nets: --mean 0.485,0.456,0.406 --std "
+            "0.229,0.224,0.225), or --mean B,G,R with --scale F for grey levels 0..255 (Caffe's way; --scale "
+            "1 leaves them)"
+        )
+    if settings.std is not None:
+        return _by_std(settings, channels, settings.resize)
+    mean = _given_mean(settings.mean)
+    assert mean is not None
+    _check_channels(mean, channels)
+    order = settings.channel_order or "bgr"
+    return Preprocess(
+        mean.values, settings.scale, order, channels, settings.resize, settings.pad_to, mean.image
+    )
+
+
+def module_words(fed: Preprocess) -> str:
+    """How a module is fed, as a sentence."""
+    if fed.std is not None:
+        return _words_of_std(fed)
+    mean = _Mean(fed.mean, fed.mean_image, "given")
+    order = f"{fed.channel_order}, " if fed.channels == 3 else "grey, "
+    return f"images: {order}pixels 0..255, minus {mean}, times {fed.scale:.9g} (given)"
+
+
+def _by_std(settings: Any, channels: int, resize: Any) -> Preprocess:
+    """Torchvision's way."""
+    if settings.mean is None or isinstance(settings.mean, str) or settings.scale is not None:
+        raise UsageError(
+            "--std goes with --mean of values 0..1, red, green, blue, and without --scale: "
+            "x = (pixel / 255 - mean) / std"
+        )
+    return Preprocess(
+        tuple(settings.mean),
+        1.0,
+        settings.channel_order or "rgb",
+        channels,
+        resize,
+        settings.pad_to,
+        std=tuple(settings.std),
+    )
+
+
+def _words_of_std(fed: Preprocess) -> str:
+    assert fed.std is not None
+    mean, std = (",".join(f"{value:.9g}" for value in values) for values in (fed.mean, fed.std))
+    order = f"{fed.channel_order}, " if fed.channels == 3 else "grey, "
+    return f"images: {order}pixels / 255, minus mean {mean}, over std {std} (given)"
 
 
 def _image_channels(prototxt: str, prepared: Prepared) -> int:

@@ -6,17 +6,21 @@ What ``caffe_gp run`` does, as a function. ``docs/results_schema.md`` describes 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation.choose_eps import IMAGES, SHARE
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
-from caffe_gp.evaluation.settings import RunSettings, required
+from caffe_gp.evaluation.settings import RunSettings, as_names, required
 from caffe_gp.images.inputs import ImageFiles, find_images, read_palette
+from caffe_gp.images.preprocess import Size
+from caffe_gp.images.reading import check_image
+from caffe_gp.runs.progress import OnProgress
 
 
-@dataclass
+@dataclass(repr=False)
 class ImageRun(RunSettings):
     """Everything a run over image files is told; the names are those of the command line options.
 
@@ -36,6 +40,15 @@ class ImageRun(RunSettings):
     eps_images: int = IMAGES
     switch: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.images = [self.images] if isinstance(self.images, (str, Path)) else list(self.images)
+        self.images = [str(one) for one in self.images]
+        self.save = as_names(self.save)
+
+    def image_size(self) -> Size | None:
+        return check_image(Path(find_images(self.images)[0].image))
+
     def evaluation(self) -> Evaluation:
         """The same as an evaluation of these files. DataError for images and labels that are not there."""
         if self.encoding == "ground-truth" and self.labels is None:
@@ -48,10 +61,11 @@ class ImageRun(RunSettings):
         return Evaluation(**given, **own, data=data, palette=palette)
 
 
-def run(settings: ImageRun) -> RunResults:
+def run(settings: ImageRun, on_progress: OnProgress | None = None) -> RunResults:
     """Do what the settings say, write ``results.json`` and return the results.
 
+    on_progress   as of ``evaluate``
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
-    return evaluate(settings.evaluation(), kind="images")
+    return evaluate(settings.evaluation(), kind="images", on_progress=on_progress)

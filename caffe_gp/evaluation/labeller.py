@@ -77,11 +77,10 @@ class Labeller:
         """
         if not self._views:
             return self._pass(canvases, truths, keep_probabilities, on_probabilities)
-        mean = MeanOfViews(canvases, self.net.prepared.placing)
+        mean = MeanOfViews(canvases, self.net.placing)
         passes = [self._pass(canvases, truths, False, mean.plain())]
         for view in self._views:
-            fixed = bool(self.net.prepared.fixed)
-            shown = [view.canvas(canvas, self.preprocess, fixed) for canvas in canvases]
+            shown = [view.canvas(canvas, self.preprocess, self.net.one_size) for canvas in canvases]
             seen = [truth if truth is None else view.truth(truth) for truth in truths]
             passes.append(self._pass(shown, seen, False, mean.of(view, shown)))
         return _of_views(passes, mean.means(), keep_probabilities, on_probabilities)
@@ -127,7 +126,7 @@ class Labeller:
         """The error, with the size that fits if one image alone does not."""
         settings, net = self.settings, self.net
         height, width = images.shape[2:]
-        if len(images) > 1 or net.engine != "torch" or net.device != "cpu":
+        if len(images) > 1 or settings.module or net.engine != "torch" or net.device != "cpu":
             return error
         options = {name: getattr(settings, name) for name in _NET_OPTIONS}
         try:
@@ -144,7 +143,9 @@ class Labeller:
 
     def _with_own_size(self, error: NetError, size: Sequence[int]) -> NetError:
         """The error, with the net's own size if images of another were given."""
-        height, width = self.net.prepared.input_shape.dim[2:]
+        if self.net.own_size is None:
+            return error
+        height, width = self.net.own_size
         if (height, width) == tuple(size) or "shape" not in str(error):
             return error
         return type(error)(
@@ -160,14 +161,14 @@ class Labeller:
         if result.base_labels.ndim != 3:
             return ""
         scores, size = result.base_labels.shape[1:], canvas.data.shape[1:]
-        if self.net.prepared.placing is None and not is_picture_of(scores, size):
+        if self.net.placing is None and not is_picture_of(scores, size):
             raise NetError(
                 f"the scores '{self.gp.score}' are {scores[1]} x {scores[0]} for an input of {size[1]} x "
                 f"{size[0]}: a layer like Reshape has put pixels elsewhere; name the blob before it (--score)"
             )
         if self._said:
             return ""
-        said = words(scores, size, self.net.prepared.placing)
+        said = words(scores, size, self.net.placing)
         self._said = bool(said)
         return said
 
@@ -182,7 +183,7 @@ class Labeller:
     def _in_image(self, maps: Sequence[np.ndarray], canvas: Canvas) -> list[np.ndarray]:
         if maps[0].ndim != 2:
             return list(maps)
-        placing = self.net.prepared.placing
+        placing = self.net.placing
         return [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
 
 

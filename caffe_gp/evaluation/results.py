@@ -19,9 +19,11 @@ import numpy as np
 from caffe_gp.errors import DataError, quoted
 from caffe_gp.evaluation import calibration, choose_eps
 from caffe_gp.evaluation.bootstrap import Gain, paired_gain
-from caffe_gp.evaluation.confusion import ConfusionMatrix, class_iu
+from caffe_gp.evaluation.confusion import ConfusionMatrix, image_mean_iu
+from caffe_gp.evaluation.frames import need_pandas
 from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.files.hashes import sha256_of_text
+from caffe_gp.images import notebook
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.report.results_file import SCHEMA, Results
 from caffe_gp.runs.folder import Part, RunFolder, merged
@@ -49,7 +51,8 @@ class RunResults:
     classes, class_names
     background_counts   False where class 0 is no class, so that means over the others are given too
     has_truth     whether there was ground truth; without it all counts are zero
-    labels_pixels False for a net that labels whole images; nothing is counted then
+    labels_pixels False for a net that labels whole images; nothing is counted then, and
+    labels        (1 + E, N) int64 are the images' labels, base first; else None
     sizes         (N, 2) width and height of the images
     base, after   (N, C, C) and (E, N, C, C) int64: each image's confusion matrix, before and after
     base_crf, after_crf   the same behind the CRF, or None
@@ -87,6 +90,11 @@ class RunResults:
         if self.has_switched:
             per_eps_switched = [[one["gp_switched"][k] for one in records] for k in range(len(self.eps))]
             self._counts["after_switched"] = [self._matrices(part) for part in per_eps_switched]
+        self.labels: np.ndarray | None = None
+        if not self.labels_pixels:
+            self.labels = np.array(
+                [[entry["label"] for entry in part] for part in [base, *per_eps]], np.int64
+            )
         self.without_calibration = sum("calibration" not in entry for entry in base)
         self.calibration: list[list[dict[str, Any]]] = []
         if not self.without_calibration:
@@ -146,15 +154,69 @@ class RunResults:
 
     def image_gains(self, eps: float) -> np.ndarray:
         """(N,) float64: by how much each image's own mean IU rises at ``eps``; nan where none is."""
-        base, after, gains = self._at(None, False), self._at(eps, False), []
-        for first in range(0, len(self.ids), _AT_ONCE):
-            one, other = (self._dense(part[first : first + _AT_ONCE]) for part in (base, after))
-            counted = one.any(axis=(1, 2))
-            part = np.full(len(one), np.nan)
-            part[counted] = np.nanmean(class_iu(other[counted]), axis=1)
-            part[counted] -= np.nanmean(class_iu(one[counted]), axis=1)
-            gains.append(part)
-        return np.concatenate(gains)
+        return self.image_mean_ious(eps) - self.image_mean_ious()
+
+    def image_mean_ious(
+        self, eps: float | None = None, crf: bool = False, switched: bool = False
+    ) -> np.ndarray:
+        """(N,) float64: each image's own mean IU, a fraction, before or at one eps; nan where none is."""
+        counts = self._at(eps, crf, switched)
+        parts = (counts[first : first + _AT_ONCE] for first in range(0, len(self.ids), _AT_ONCE))
+        return np.concatenate([image_mean_iu(self._dense(part)) for part in parts])
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for every image and eps.
+
+        item, eps, width, height; confidence_before, confidence; of nets that label whole images label_before,
+        label; of others changed_pixels and, with ground truth, mean_iu_before, mean_iu (fractions, of the
+        image's own classes), fixed_pixels, broken_pixels; mean_iu_crf_before, mean_iu_crf, mean_iu_switched
+        where the run has them. CaffeGPError where pandas is not installed.
+        """
+        pandas = need_pandas()
+        frames = []
+        for k, eps in enumerate(self.eps):
+            columns: dict[str, Any] = {"item": self.ids, "eps": eps}
+            columns["width"], columns["height"] = self.sizes.T
+            columns["confidence_before"], columns["confidence"] = self.confidence[0], self.confidence[1 + k]
+            if self.labels is not None:
+                columns["label_before"], columns["label"] = self.labels[0], self.labels[1 + k]
+            else:
+                columns["changed_pixels"] = self.changed[k]
+            if self.has_truth:
+                columns["mean_iu_before"], columns["mean_iu"] = (
+                    self.image_mean_ious(one) for one in (None, eps)
+                )
+                columns["fixed_pixels"], columns["broken_pixels"] = self.fixed[k], self.broken[k]
+                if self.has_crf:
+                    columns["mean_iu_crf_before"], columns["mean_iu_crf"] = (
+                        self.image_mean_ious(one, crf=True) for one in (None, eps)
+                    )
+                if self.has_switched:
+                    columns["mean_iu_switched"] = self.image_mean_ious(eps, switched=True)
+            frames.append(pandas.DataFrame(columns))
+        return pandas.concat(frames, ignore_index=True)
+
+    def __repr__(self) -> str:
+        found = "; ".join([f"{len(self.ids)} images, {self.classes} classes", *self._words()])
+        return f"<RunResults of {found}; in {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        rows = [line.split(": ", 1) for line in self._words()]
+        return notebook.table(
+            f"{len(self.ids)} images, {self.classes} classes; {self.folder}", ["", ""], rows
+        )
+
+    def _words(self) -> list[str]:
+        """A line for base and every eps: 'eps 0.5: mean IU 70.12, confidence 0.9123'."""
+        lines = []
+        steps: list[float | None] = [None, *self.eps]
+        for k, eps in enumerate(steps):
+            found = []
+            if self.has_truth and self._at(eps, False).nnz:
+                found.append(f"mean IU {100 * self.total(eps).measures()['mean_iu']:.2f}")
+            found.append(f"confidence {self.confidence[k].mean():.4f}")
+            lines.append(f"{'base' if eps is None else f'eps {eps:g}'}: {', '.join(found)}")
+        return lines
 
     def gain(
         self,

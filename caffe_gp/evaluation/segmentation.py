@@ -9,6 +9,7 @@ What ``caffe_gp evaluate`` does, as a function. A run can be stopped and resumed
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,21 +37,24 @@ from caffe_gp.evaluation.labelled_images import LabelledImages, check_files, che
 from caffe_gp.evaluation.record_checks import IMAGES
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
-from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
+from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
 from caffe_gp.images.corruptions import Corruption
 from caffe_gp.images.label_maps import IGNORE
+from caffe_gp.images.preprocess import Size
+from caffe_gp.images.reading import check_image
 from caffe_gp.runs.batches import plan
 from caffe_gp.runs.folder import Part, RunFolder, merged
-from caffe_gp.runs.progress import say
+from caffe_gp.runs.progress import OnProgress, during
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record, Worker
 
+log = logging.getLogger(__name__)
 __all__ = ["Evaluation", "RunResults", "evaluate"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation(RunSettings):
     """Everything an evaluation is told.
 
@@ -78,6 +82,13 @@ class Evaluation(RunSettings):
     eps_choice: EpsChoice | None = None
     switch: bool = False
     corrupt: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.save = as_names(self.save)
+
+    def image_size(self) -> Size | None:
+        return check_image(self.data.image(self.data.ids[0])) if self.data.ids else None
 
     def check(self) -> None:
         if self.eps == AUTO:
@@ -123,11 +134,14 @@ def evaluate(
     settings: Evaluation,
     kind: str = "segmentation",
     on_records: Callable[[Sequence[Record]], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> RunResults:
     """Compute what the run's folder does not hold yet, write its reports and return its results.
 
     kind         'images' for a run over image files (``evaluation.images``)
     on_records   called with the images' records as they come, first with those that are there
+    on_progress  called as ``on_progress(done, total, what)``: see ``runs.run``; 'choosing eps' comes first,
+                 where it is chosen. An exception that it raises ends the run, which can be resumed
     Raises the errors of ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images
     and label maps, and, naming the setting, for a folder with a run of other settings; EngineError when all
     workers have died. Whatever happens, the same call resumes where this one stopped.
@@ -137,7 +151,7 @@ def evaluate(
     if settings.cluster is not None:
         settings = replace(settings, data=settings.data.absolute())
     if settings.eps == AUTO:
-        choice = chosen_eps(settings, kind)
+        choice = chosen_eps(settings, kind, during("choosing eps", on_progress))
         settings = replace(settings, eps=[choice.eps], eps_choice=choice)
     task = SegmentationTask.of(settings, kind)
     score = _RunningScore(settings.eps)
@@ -148,7 +162,7 @@ def evaluate(
         return score(records)
 
     with task.folder.only_here():
-        folder = run(task, task.folder, on_records=on_new, **settings.sharing())
+        folder = run(task, task.folder, on_records=on_new, on_progress=on_progress, **settings.sharing())
         if folder.is_reported():
             return results.read_run(folder.path)
         parts = folder.parts()
@@ -156,7 +170,9 @@ def evaluate(
         return results.write_reports(folder, kind, parts)
 
 
-def chosen_eps(settings: Evaluation, kind: str = "segmentation") -> EpsChoice:
+def chosen_eps(
+    settings: Evaluation, kind: str = "segmentation", on_progress: OnProgress | None = None
+) -> EpsChoice:
     """The eps that ``evaluate`` chooses for settings whose eps is 'auto'; their label maps are not read.
 
     Every round of the search is a run of its own, in the folder 'choice' of the run, so that it resumes.
@@ -167,16 +183,17 @@ def chosen_eps(settings: Evaluation, kind: str = "segmentation") -> EpsChoice:
     plain: dict[str, Any] = {"save": (), "crf": None, "label_255": None, "palette": None, "switch": False}
     rounds = replace(settings, data=images, out=out, by_key=True, eps=[1.0], quiet=True, **plain)
     if not settings.quiet:
-        say(f"  choosing eps on the first {len(images.ids)} image(s), without labels")
+        log.info("  choosing eps on the first %d image(s), without labels", len(images.ids))
 
     def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:
-        base, *after = evaluate(replace(rounds, eps=list(steps)), kind).confidence.mean(axis=1)
+        found = evaluate(replace(rounds, eps=list(steps)), kind, on_progress=on_progress)
+        base, *after = found.confidence.mean(axis=1)
         return base, after
 
     found = find_eps(measure, settings.unit(), settings.eps_share)
     found = replace(found, images=images.ids)
     if not settings.quiet:
-        say(f"  {words(found.record())}")
+        log.info("  %s", words(found.record()))
     return found
 
 
@@ -186,7 +203,7 @@ def _set_aside(folder: RunFolder, parts: Sequence[Part], quiet: bool) -> None:
     latest = {item: found[item] for item in folder.ids() if item in found}
     moved = set_aside(folder.path, [record for _, records in parts for record in records], latest)
     if moved and not quiet:
-        say(f"{moved} files of images that are not in this run: moved to {folder.path / LEFT_OUT}")
+        log.info("%d files of images that are not in this run: moved to %s", moved, folder.path / LEFT_OUT)
 
 
 @dataclass(frozen=True)

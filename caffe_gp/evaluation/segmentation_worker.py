@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -23,9 +24,9 @@ from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.images.reading import read_image
 from caffe_gp.runs.batches import FittingParts
-from caffe_gp.runs.progress import say
 from caffe_gp.runs.task import Batch, Record
 
+log = logging.getLogger(__name__)
 # Images in a row, the first ones of a worker, that no step moves: then it is the net, not the images.
 _ZERO_GRADIENTS = 5
 
@@ -141,7 +142,7 @@ class SegmentationWorker:
         self._check_moved(result)
         said = self._labeller.said_of_sizes(result, canvases[0])
         if said and not self._settings.quiet:
-            say(f"  {said}")
+            log.info("  %s", said)
         return [
             self._record(item, canvas, truth, result, i, crf, trust)
             for i, (item, canvas, truth) in enumerate(zip(batch, canvases, truths))
@@ -233,7 +234,7 @@ class _Trust:
         if probabilities.ndim != 4:
             return
         self.sums.append([])
-        placing = self._labeller.net.prepared.placing
+        placing = self._labeller.net.placing
         for y, canvas, truth in zip(probabilities, self._canvases, self._truths):
             shape = canvas.data.shape[1:]
             height, width = canvas.valid
@@ -269,7 +270,7 @@ class _BehindCRF:
         self.maps.append([])
         for i, canvas in enumerate(self._canvases):
             begin = time.perf_counter()
-            placing = self._labeller.net.prepared.placing
+            placing = self._labeller.net.placing
             y = self._labeller.preprocess.scores_to_image(probabilities[i], canvas, placing)
             scores = np.log(np.maximum(y, np.finfo(np.float32).tiny))
             self.maps[-1].append(self._crfs[i].labels(scores))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Mapping, Sequence, TypeVar
 
+import numpy as np
+
 import caffe_gp
-from caffe_gp import engines, proto, provenance
+from caffe_gp import engines, provenance
 from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation.choose_eps import AUTO
-from caffe_gp.evaluation.feeding import Mean, preprocess
+from caffe_gp.evaluation.feeding import Mean
+from caffe_gp.evaluation.net_sources import NetSource, Opened, net_source
 from caffe_gp.evaluation.views import check_views
 from caffe_gp.files.fields import integer
-from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.gp import encodings, steps
 from caffe_gp.gp.adapt import TENT_RATE, TENT_STEPS, check_tent
 from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
-from caffe_gp.runs.progress import say
-from caffe_gp.surgery.batch_norms import TENT, use_image_statistics
-from caffe_gp.surgery.prepare import Prepared
+from caffe_gp.surgery.batch_norms import TENT
 
+log = logging.getLogger(__name__)
 Given = TypeVar("Given", bound="NetSettings")
 Run = TypeVar("Run", bound="RunSettings")
 
@@ -35,17 +37,22 @@ def required() -> Any:
     raise TypeError("settings without a default are missing: see the class")
 
 
-@dataclass
+@dataclass(repr=False)
 class NetSettings:
     """The names are those of the command line options; ``model`` only names the net in the results.
 
+    prototxt, caffemodel   of a Caffe net
     eps         step sizes, in units of the blob; 'auto' where a run may choose it (see ``Evaluation``)
-    score       blob of class scores, None: found
+    module      'package.module:factory' instead, a PyTorch module (``engines.user_code.load_module``)
+    weights     the module's, .pt or .safetensors; None: those that the factory makes
+    score       blob of class scores, None: found; of a module, what ``wrap_module`` takes for it
     stages, level   of the net's state, for layers with include or exclude rules
     inputs      values of inputs that the scores need besides the image (see ``surgery.prepare``)
     defines, allow_python_layers, allow_missing_weights   see ``engines.load_net``
     mean        values, or a .binaryproto or .npy file; None, like scale: what the data layer of the prototxt
-                says, else FCN's for colour, 0 for grey nets, and scale 1
+                says, else FCN's for colour, 0 for grey nets, and scale 1. A module needs them, or ``std``
+    std         torchvision's way of feeding: see ``Preprocess``; ``mean`` is then red, green, blue of 0..1
+    channel_order   None: 'bgr', with ``std`` 'rgb'
     resize, pad_to   see ``Preprocess``
     average     views whose probabilities are averaged with the image's, GP on each: see ``views``
     adapt       None, or what batch normalisation does with each image: 'bn' takes its statistics, 'tent'
@@ -53,12 +60,15 @@ class NetSettings:
     batch_size  images of one canvas size at once
     deterministic   the same bits run after run on one machine, GPUs too
     command     the command line, for the results
+    One number or name is taken where several may be given.
     """
 
-    prototxt: str
-    caffemodel: str
-    eps: Any  # a list of numbers, or AUTO
+    prototxt: str = ""
+    caffemodel: str = ""
+    eps: Any = AUTO  # a list of numbers, or AUTO
     model: str | None = None
+    module: str | None = None
+    weights: str | None = None
     score: str | None = None
     stages: Sequence[str] = ()
     level: int = 0
@@ -68,7 +78,8 @@ class NetSettings:
     allow_missing_weights: bool = False
     mean: Mean = None
     scale: float | None = None
-    channel_order: str = "bgr"
+    std: tuple[float, ...] | None = None
+    channel_order: str | None = None
     resize: int | Size | None = None
     pad_to: Size | None = None
     blob: str = "data"
@@ -88,6 +99,21 @@ class NetSettings:
     deterministic: bool = False
     quiet: bool = False
     command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.module is not None and self.engine == "auto":
+            self.engine = "torch"  # whatever the environment says
+        self.eps = _several(self.eps, list)
+        self.mean, self.std = _several(self.mean, tuple), _several(self.std, tuple)
+        if isinstance(self.pad_to, int):
+            self.pad_to = (self.pad_to, self.pad_to)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults."""
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain = {one.name: one.default for one in fields(self)}
+        shown = [f"{name}={value!r}" for name, value in given.items() if not _same(value, plain[name])]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def of_model(cls: type[Given], name: str, **given: Any) -> Given:
@@ -110,38 +136,21 @@ class NetSettings:
         """Read the files and find out everything that follows, once.
 
         Raises UsageError for an input that is no image or two steps of one name, and the errors of
-        ``engines.prepare_net`` and ``Preprocess``.
+        ``net_source``.
         """
         self.check_eps()
-        prepared, feed = self.prepare()
+        source = self.source()
         engines.load_caffe(self.engine, self.device, deterministic=self.deterministic)
-        return Resolved(
-            self,
-            prepared,
-            feed,
-            self._method(prepared),
-            engines.describe(self.engine, self.device),
-            sha256_of(self.prototxt),
-            sha256_of(self.caffemodel),
-        )
+        described = engines.describe(self.engine, self.device)
+        return Resolved(self, source, self._method(source), described, source.key(), source.about())
 
-    def prepare(self) -> tuple[Prepared, Preprocess]:
-        """The description of the net as it will be loaded, and how images are fed to it."""
-        prepared = engines.prepare_net(
-            self.prototxt,
-            self.caffemodel,
-            engine=self.engine,
-            score=self.score,
-            stages=self.stages,
-            level=self.level,
-            inputs=self.inputs,
-            defines=self.defines,
-            allow_python_layers=self.allow_python_layers,
-            input_shape=self._input_shape(),
-        )
-        if self.adapt is not None:
-            use_image_statistics(prepared.net, self.adapt, prepared.changes)
-        return prepared, preprocess(self, prepared)
+    def source(self) -> NetSource:
+        """The net as it will be loaded, and how images are fed to it. Runs a module's code."""
+        return net_source(self)
+
+    def image_size(self) -> Size | None:
+        """(width, height) of one of the images, where these settings know any: a module is tried on it."""
+        return None
 
     def check_eps(self) -> None:
         """UsageError if two steps would get one name in files and tables, and for steps to be chosen."""
@@ -155,6 +164,13 @@ class NetSettings:
                 f"in them: {self.eps}"
             )
 
+    def net_name(self) -> str:
+        """The net in names of folders."""
+        if self.module is not None:
+            return self.module.replace(":", ".")
+        source = Path(self.prototxt)
+        return self.model or f"{source.resolve().parent.name}-{source.stem}"
+
     def class_names(self, classes: int) -> list[str] | None:
         """The model's class names; None without a model, or where its prototxt is another net's."""
         names = zoo.get(self.model).classes if self.model is not None else ()
@@ -167,20 +183,10 @@ class NetSettings:
 
     def unit(self) -> float:
         """A step to begin a search with: a grey level at the input, 1 at an inner blob."""
-        prepared, feed = self.prepare()
-        return abs(feed.scale) if self._blob(prepared) == prepared.data else 1.0
+        source = self.source()
+        return source.preprocess.grey_level if source.blob(self.blob) == source.data else 1.0
 
-    def _blob(self, prepared: Prepared) -> str:
-        """The name of the blob to perturb: 'data' is the input, unless a layer makes a blob of that name."""
-        made = {top for layer in prepared.net.layer for top in layer.top}
-        return prepared.data if self.blob == "data" and "data" not in made else self.blob
-
-    def _input_shape(self) -> tuple[int | None, ...] | None:
-        """The canvas' shape where it is fixed, so that a net of one size is built for it at once."""
-        size = self.pad_to or (self.resize if isinstance(self.resize, tuple) else None)
-        return None if size is None else (1, None, size[1], size[0])
-
-    def _method(self, prepared: Prepared) -> dict[str, Any]:
+    def _method(self, source: NetSource) -> dict[str, Any]:
         """The method's settings as they will be used."""
         encodings.checked_threshold(self.encoding, self.threshold)
         steps.check_step(self.step)
@@ -200,8 +206,8 @@ class NetSettings:
             more.update(tent_steps=self.tent_steps, tent_rate=self.tent_rate)
         return {
             "eps": [float(eps) for eps in self.eps],
-            "blob": self._blob(prepared),
-            "score": prepared.score,
+            "blob": source.blob(self.blob),
+            "score": source.score,
             "encoding": self.encoding,
             "inject": encodings.check_choice(self.encoding, self.inject),
             "iterations": self.iterations,
@@ -210,68 +216,57 @@ class NetSettings:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resolved:
     """Settings and what follows from them and from the files they name; found out once, then only read.
 
-    prepared     the net's description as it is loaded
-    preprocess   how images are fed to it
+    source       the net's files, or its module
     method       the method's settings, for results
     engine       ``engines.describe`` of the process that resolved
+    key_of_net   what the numbers depend on of the net; model: what results say of it
     """
 
     settings: Any
-    prepared: Prepared
-    preprocess: Preprocess
+    source: NetSource
     method: dict[str, Any]
     engine: dict[str, Any]
-    prototxt_sha256: str
-    caffemodel_sha256: str
+    key_of_net: dict[str, Any]
+    model: dict[str, Any]
 
-    def open_net(self, device: str | None = None) -> engines.GPNet:
+    @property
+    def preprocess(self) -> Preprocess:
+        """How images are fed to the net."""
+        return self.source.preprocess
+
+    def open_net(self, device: str | None = None) -> Opened:
         """The net loaded, with its weights."""
         settings = self.settings
-        net = engines.open_net(
-            self.prepared,
-            settings.prototxt,
-            settings.caffemodel,
-            engine=settings.engine,
-            device=device or settings.device,
-            deterministic=settings.deterministic,
-            allow_missing_weights=settings.allow_missing_weights,
-        )
+        net = self.source.open(device or settings.device)
         for warning in net.warnings if settings.quiet else ():  # else they are said with all changes
-            say(f"  {warning}")
+            log.warning("  %s", warning)
         return net
 
     def net_key(self) -> dict[str, Any]:
         """What the numbers depend on of the net, how it is fed, and the engine."""
-        others = {name: sha256_of_array(values) for name, values in self.prepared.others.items()}
         versions = [self.engine[name] for name in ("engine_version", "torch") if name in self.engine]
         return {
-            "caffemodel_sha256": self.caffemodel_sha256,
-            "prepared_prototxt_sha256": sha256_of_text(proto.to_text(self.prepared.net)),
+            **self.key_of_net,
             **self.preprocess.describe(),
             "engine": self.engine["engine"],
             "engine_version": ", torch ".join(versions),
             "device": self.settings.device.split(":")[0],
             "version": caffe_gp.__version__,
-            **({"inputs": others} if others else {}),
             **({"deterministic": True} if self.settings.deterministic else {}),
         }
 
-    def origin(self, net: engines.GPNet) -> dict[str, Any]:
+    def origin(self, net: Opened) -> dict[str, Any]:
         """What a result must say of its net as it was loaded in this process, of engine and method."""
         settings = self.settings
         return {
             "code_version": provenance.code_version(),
             "command": settings.command,
             "model": {
-                "name": settings.model,
-                "prototxt": settings.prototxt,
-                "prototxt_sha256": self.prototxt_sha256,
-                "caffemodel": settings.caffemodel,
-                "caffemodel_sha256": self.caffemodel_sha256,
+                **self.model,
                 "surgery": net.changes,
                 "eps_source": settings.eps_source(),
             },
@@ -302,7 +297,7 @@ class NetTask:
         return described["engine"] == "torch" or int(described["threads"]) == self.threads
 
 
-@dataclass
+@dataclass(repr=False)
 class RunSettings(NetSettings):
     """Settings of what leaves a run's folder.
 
@@ -346,21 +341,39 @@ class RunSettings(NetSettings):
                     threads = _threads_of(begun) or threads
             settings = replace(settings, threads=threads)
         if settings.cluster is not None:  # other machines have other current folders
-            paths = {name: os.path.abspath(getattr(settings, name)) for name in ("prototxt", "caffemodel")}
-            settings = replace(settings, **paths)
+            names = ("prototxt", "caffemodel", "weights")
+            paths = {name: getattr(settings, name) for name in names}
+            settings = replace(settings, **{name: os.path.abspath(at) for name, at in paths.items() if at})
         return settings
 
     def folder(self, data: str, key: dict[str, Any]) -> Path:
         """Where a run over the images ``data`` lies."""
         if not self.by_key:
             return Path(self.out)
-        source = Path(self.prototxt)
-        net = self.model or f"{source.resolve().parent.name}-{source.stem}"
-        return keyed_folder(self.out, f"{net}-{data}", key)
+        return keyed_folder(self.out, f"{self.net_name()}-{data}", key)
 
     def sharing(self) -> dict[str, Any]:
         """What ``runs.run`` is told about workers."""
         return {name: getattr(self, name) for name in ("workers", "devices", "cluster", "quiet")}
+
+
+def _several(value: Any, kind: Any) -> Any:
+    """Numbers as a list or a tuple: of one, or of several. Other things are left for their checks."""
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return kind([value])
+    return kind(value) if isinstance(value, (list, tuple, np.ndarray)) else value
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether a setting is its default, or empty."""
+    return value is other or (
+        isinstance(value, (str, int, float, tuple, list, dict)) and value in (other, {})
+    )
+
+
+def as_names(value: str | Sequence[str]) -> tuple[str, ...]:
+    """Names: of one, or of several."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _threads_of(folder: RunFolder) -> int | None:

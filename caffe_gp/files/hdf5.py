@@ -108,7 +108,7 @@ class Hdf5File:
                 yield from self._walk(item, here, depth + 1)
 
     def _linked(self, group: h5py.Group, parent: int, name: str, where: str) -> Any:
-        """What a hard link of a group leads to. (h5py's own look-ups follow the other links to find out.)
+        """What a hard link of a group leads to; h5py's own look-ups follow the other links to find out.
 
         Hdf5Error for what another link led to before: a few bytes each, links multiply what a file holds.
         """

@@ -89,13 +89,13 @@ def what_begins(head: bytes) -> str:
         return LFS
     if start.startswith(b"<"):
         return WEB_PAGE
+    if head[8:10] == b'{"' and head[5:8] == b"\0\0\0":  # first: its length may look like a pickle's beginning
+        return SAFETENSORS
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
     if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0" or head[:4] + head[8:12] == b"RIFFWEBP":
         return IMAGE
-    if head[8:10] == b'{"' and head[5:8] == b"\0\0\0":
-        return SAFETENSORS
     if head[257:262] == b"ustar":
         return ARCHIVE
     if head[4:8] == b"TFL3":

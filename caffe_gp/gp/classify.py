@@ -53,6 +53,7 @@ class NeighbourPerturbation(PerturbedNet):
                 "that label whole images, (N, C) or (N, C, 1, 1)"
             )
         self.classes = int(shape[1])
+        features = features or getattr(net, "features", None)  # a wrapped module says which
         self.features = list(features) if features else [find_features(self.net, self.score)]
         for name in self.features:
             if name not in self.net.blobs:

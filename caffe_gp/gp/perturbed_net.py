@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence, cast
+from typing import Any, Mapping, NoReturn, Sequence, cast
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError, check_array
+from caffe_gp.errors import DataError, NetError, UsageError, check_array
 from caffe_gp.gp.passes import TruncatedPass, view_layers
 from caffe_gp.gp.pycaffe import AnyNet, Blob, Net, read_data, read_diff, write_data, write_diff
 from caffe_gp.gp.softmaxes import is_final, probabilities
@@ -50,6 +50,9 @@ class PerturbedNet:
                 f"the score blob '{self.score}' has one channel: the Softmax of one class is 1 everywhere "
                 "and sends nothing back; guided perturbations need a channel for every class"
             )
+
+    def __reduce__(self) -> NoReturn:
+        refuse_pickle(f"a {type(self).__name__}", "load_net (load_model, wrap_module)")
 
     def set_images(self, images: np.ndarray) -> None:
         """Put preprocessed images (N, C, H, W) into the input; the net is reshaped if need be.
@@ -116,6 +119,17 @@ class PerturbedNet:
             "engine.load_net, which prepares it); a layer between them passes no gradient (dead ReLUs, "
             "'propagate_down: false', ArgMax); the weights were not loaded or do not belong to this net"
         )
+
+
+def refuse_pickle(what: str, opened_by: str) -> NoReturn:
+    """UsageError: a pickle would carry the weights, hundreds of megabytes, to each process and each time.
+
+    Nor could files be opened again in its place: values that were changed in memory would be lost unseen.
+    """
+    raise UsageError(
+        f"{what} is not pickled or copied, since its weights would be too: have each process open its own. "
+        f"Give joblib or multiprocessing a function that calls {opened_by}, and its files' names"
+    )
 
 
 def _put(other: Blob, values: np.ndarray, before: Sequence[int], images: Sequence[int]) -> None:

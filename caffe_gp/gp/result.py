@@ -9,6 +9,9 @@ import numpy as np
 
 from caffe_gp.errors import NetError
 from caffe_gp.gp import encodings
+from caffe_gp.images import notebook
+
+_MOST_PICTURES = 6  # in a notebook
 
 
 @dataclass
@@ -68,6 +71,20 @@ class GPResult:
         )
         shape = " x ".join(map(str, self.base_labels.shape))
         return f"<GPResult of {shape} labels, confidence {float(self.base_confidence.mean()):.4f}; {steps}>"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, and the labels of the first image as pictures."""
+        rows = [["before", "", f"{float(self.base_confidence.mean()):.4f}"]]
+        maps = [("before", self.base_labels)]
+        for eps, labels, sure in zip(self.eps, self._each(self.labels), self._each(self.confidence)):
+            changed = f"{100 * float((labels != self.base_labels).mean()):.2f} %"
+            rows.append([f"eps {eps:g}", changed, f"{float(sure.mean()):.4f}"])
+            maps.append((f"eps {eps:g}", labels))
+        shape = " x ".join(map(str, self.base_labels.shape))
+        found = notebook.table(f"labels {shape}", ["", "changed", "confidence"], rows)
+        if self.base_labels.ndim != 3 or self.base_labels.dtype != np.uint8:
+            return found
+        return found + notebook.pictures([(name, labels[0]) for name, labels in maps[:_MOST_PICTURES]])
 
     def _each(self, values: np.ndarray) -> Sequence[np.ndarray]:
         """Those of every eps."""

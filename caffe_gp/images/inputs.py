@@ -72,6 +72,9 @@ class ImageFiles:
             raise DataError(f"{len(images) - len(listed)} of {len(images)} images have no label map")
         return cls(tuple(seen), paths, tuple(map(Path, listed)) or None)
 
+    def __repr__(self) -> str:
+        return f"<ImageFiles: {len(self.ids)} images, {'with' if self.labels else 'without'} label maps>"
+
     @property
     def has_truth(self) -> bool:
         """Whether there are label maps."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image
 
 from caffe_gp.images.label_maps import IGNORE
 
-# Pillow 8 has no Image.Resampling, and type checkers know no Image.BILINEAR.
-BILINEAR, NEAREST = Image.BILINEAR, Image.NEAREST  # type: ignore[attr-defined]
+# Pillow 8 has no Image.Resampling, and 9 warns of Image.BILINEAR.
+_FILTERS: Any = getattr(Image, "Resampling", Image)
+BILINEAR, NEAREST = _FILTERS.BILINEAR, _FILTERS.NEAREST
 
 
 class Line(NamedTuple):

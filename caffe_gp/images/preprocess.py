@@ -34,13 +34,18 @@ class Canvas:
     image: np.ndarray
     valid: tuple[int, int]
 
+    def __repr__(self) -> str:
+        return f"<Canvas: data {self.data.shape}, image {self.image.shape}, valid {self.valid}>"
+
 
 @dataclass(frozen=True)
 class Preprocess:
-    """x = (pixel - mean) * scale, with pixels 0..255; then zeros at the bottom and right up to ``pad_to``.
+    """Caffe's way x = (pixel - mean) * scale, with pixels 0..255; then zeros at the bottom and right.
 
     mean           blue, green, red (or one value for every channel), whatever the channel order is
     scale          factor after the subtraction, 1/256 for LeNet
+    std            torchvision's way instead, x = (pixel / 255 - mean) / std: mean and std are red, green,
+                   blue (or one value), of values 0..1, and ``scale`` stays 1
     channel_order  'bgr' (Caffe's habit) or 'rgb'
     channels       3, or 1 for nets of grey images
     resize         None keeps the native size; (width, height) stretches; a single number scales the longer
@@ -58,6 +63,7 @@ class Preprocess:
     resize: int | Size | None = None
     pad_to: Size | None = None
     mean_image: np.ndarray | None = field(default=None, compare=False, repr=False)
+    std: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("bgr", "rgb"):
@@ -65,11 +71,30 @@ class Preprocess:
         if self.channels not in (1, 3):
             raise UsageError(f"images have 1 or 3 channels, the net's input has {self.channels}")
         if len(self.mean) not in (1, self.channels):
-            raise UsageError(
-                f"mean must be 1 value or {self.channels} (blue, green, red), found {len(self.mean)}"
-            )
+            order = "blue, green, red" if self.std is None else "red, green, blue"
+            raise UsageError(f"mean must be 1 value or {self.channels} ({order}), found {len(self.mean)}")
         if not self.scale or not np.isfinite([self.scale, *self.mean]).all():
             raise UsageError(f"scale must be a finite number other than 0 and the mean finite: {self}")
+        if self.std is not None:
+            self._check_std(self.std)
+
+    def _check_std(self, std: tuple[float, ...]) -> None:
+        if len(std) not in (1, self.channels) or not all(np.isfinite(one) and one > 0 for one in std):
+            raise UsageError(
+                f"std must be 1 value above 0, or {self.channels} (red, green, blue), found {list(std)}"
+            )
+        if self.scale != 1 or self.mean_image is not None:
+            raise UsageError("std is of values 0..1: it goes with neither a scale nor a mean image")
+        if max(map(abs, self.mean)) > 1 or max(std) > 1:
+            raise UsageError(
+                f"with std, mean and std are of values 0..1 (divide them by 255), found mean "
+                f"{list(self.mean)}, std {list(std)}"
+            )
+
+    @property
+    def grey_level(self) -> float:
+        """What a step of one grey level of the image is in units of the input (of ``std``: its mean's)."""
+        return abs(self.scale) if self.std is None else 1 / (255 * float(np.mean(self.std)))
 
     def load(self, path: str | os.PathLike) -> Canvas:
         """Read and convert one image file; DataError if it is missing, damaged or larger than the canvas."""
@@ -102,7 +127,11 @@ class Preprocess:
         """What the net sees, (C, H, W), as a picture: (H, W, 3) uint8 BGR, rounded and clipped to 0..255."""
         check_array(data, "what the net sees", "f", (self.channels, *np.shape(data)[1:3]))
         values = data[::-1] if self.channel_order == "rgb" else data
-        pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + self._mean_of(values.shape[1:])
+        if self.std is None:
+            pixels = values.transpose(1, 2, 0) / np.float32(self.scale) + self._mean_of(values.shape[1:])
+        else:
+            mean, std = self._of_blue_green_red()
+            pixels = (values.transpose(1, 2, 0) * std + mean) * np.float32(255)
         pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
@@ -141,7 +170,8 @@ class Preprocess:
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON can hold them; of a mean image the SHA-256."""
-        described = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "mean_image"}
+        left_out = ("mean_image",) if self.std is not None else ("mean_image", "std")  # older runs have none
+        described = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out}
         if self.mean_image is not None:
             described["mean_image_sha256"] = sha256_of_array(self.mean_image)
         return described
@@ -151,6 +181,11 @@ class Preprocess:
         if self.mean_image is not None and self.mean_image.shape[1:] == size:
             return self.mean_image.transpose(1, 2, 0)
         return np.asarray(self.mean, dtype=np.float32)
+
+    def _of_blue_green_red(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and std of values 0..1 in the order of pixels here."""
+        assert self.std is not None
+        return np.asarray(self.mean, np.float32)[::-1], np.asarray(self.std, np.float32)[::-1]
 
     def _pixels(self, picture: Any) -> np.ndarray:
         """A Pillow picture in the net's number of channels and size: (h, w, channels) uint8, RGB or grey."""
@@ -169,8 +204,14 @@ class Preprocess:
                 "it (--resize) or give a larger --pad-to"
             )
         values = pixels[..., ::-1].astype(np.float32)  # blue, green, red
-        values -= self._mean_of((high, wide))
-        values *= np.float32(self.scale)
+        if self.std is None:
+            values -= self._mean_of((high, wide))
+            values *= np.float32(self.scale)
+        else:
+            mean, std = self._of_blue_green_red()
+            values /= np.float32(255)
+            values -= mean
+            values /= std
         if self.channel_order == "rgb":
             values = values[..., ::-1]
         data = np.zeros((len(pixels), self.channels, height, width), dtype=np.float32)

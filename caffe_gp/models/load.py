@@ -21,7 +21,7 @@ from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.models import weights, zoo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A loaded net of the zoo with what belongs to it.
 
@@ -37,6 +37,13 @@ class LoadedModel:
     eps: float | None
     classes: tuple[str, ...]
     model: zoo.Model
+
+    def __repr__(self) -> str:
+        eps = "no eps" if self.eps is None else f"eps {self.eps:g}"
+        return f"<LoadedModel {self.model.name}: {len(self.classes)} classes, {eps}; {self.net!r}>"
+
+    def _repr_html_(self) -> str:
+        return self.net._repr_html_()
 
 
 def load_model(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from typing import Callable, Iterable, Iterator, Sequence, TypeVar
 
 from caffe_gp.errors import OutOfMemoryError
 from caffe_gp.images.preprocess import Size
-from caffe_gp.runs.progress import say
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Loaded = TypeVar("Loaded")
 
@@ -54,7 +55,9 @@ class FittingParts:
                     raise
                 self._most = tried // 2
                 if not self._quiet:
-                    say(f"  no memory for {tried} images at once, so {self._most} from here on: {error}")
+                    log.warning(
+                        "  no memory for %d images at once, so %d from here on: %s", tried, self._most, error
+                    )
                 continue
             yield made
             first = part.stop

@@ -6,6 +6,7 @@ that dies (out of memory, killed) is reported and its batches go to the others.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -19,9 +20,10 @@ from caffe_gp.engines import thread_variables
 from caffe_gp.errors import EngineError
 from caffe_gp.runs.batches import loaded_ahead
 from caffe_gp.runs.folder import RunFolder
-from caffe_gp.runs.progress import say
+from caffe_gp.runs.progress import is_log_shown, log_shown
 from caffe_gp.runs.task import Batch, Record, Task
 
+log = logging.getLogger(__name__)
 # A batch being computed and one being decoded.
 _IN_HAND = 2
 _RESUMES = "the same command resumes where this one stopped"
@@ -64,7 +66,7 @@ def compute(
                 if not alive:
                     raise EngineError(f"{why}; no worker is left; {_RESUMES}")
                 if not quiet:
-                    say(f"  {why}; its images go to the others")
+                    log.warning("  %s; its images go to the others", why)
         for worker in alive:
             worker.dismiss()
     finally:
@@ -127,7 +129,8 @@ def _start(task: Task, folder: RunFolder, device: str, number: int) -> _Worker:
     # Never forked: threads of the engine do not survive that.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(task, folder, device, theirs), daemon=True)
+    args = (task, folder, device, theirs, is_log_shown())
+    process = context.Process(target=_work, args=args, daemon=True)
     with _threads_of_children(task.threads), _interrupts_held():
         process.start()
     theirs.close()
@@ -162,7 +165,12 @@ def _interrupts_held() -> Iterator[None]:
 # ---- the worker's side
 
 
-def _work(task: Task, folder: RunFolder, device: str, channel: Any) -> None:
+def _work(task: Task, folder: RunFolder, device: str, channel: Any, log_is_shown: bool) -> None:
+    with log_shown(log_is_shown):
+        _answer(task, folder, device, channel)
+
+
+def _answer(task: Task, folder: RunFolder, device: str, channel: Any) -> None:
     try:
         worker = task.open(device)
         with folder.new_records(worker.head()) as writer:

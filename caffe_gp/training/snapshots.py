@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from caffe_gp.errors import CaffeGPError, DataError
 from caffe_gp.files.kinds import HDF5_STATE, STATE, wrong_file
 from caffe_gp.training import divergence
+
+log = logging.getLogger(__name__)
 
 
 def all_of(prefix: str | os.PathLike) -> list[Path]:
@@ -49,7 +51,7 @@ def chosen(recipe: Any, snapshot: str | os.PathLike | None, quiet: bool) -> Path
         newer = [path for path in states if state is None or states.index(path) > states.index(state)]
         if newer and not quiet:
             begins = f"resumes from {state}" if state is not None else "begins anew"
-            print(f"{newer[-1]}: of no use (weights missing, nan or infinite); {begins}", file=sys.stderr)
+            log.warning("%s: of no use (weights missing, nan or infinite); %s", newer[-1], begins)
         return state
     state = Path(snapshot)
     wrong = wrong_file(state, STATE, HDF5_STATE)

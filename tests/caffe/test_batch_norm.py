@@ -161,7 +161,7 @@ def test_the_phase_alone_decides_beside_a_scale(caplog):
     """As in NVIDIA Caffe; it is said."""
     x = values(*SHAPE) * 2 + 3
     params = [*statistics(), [1], np.ones(4), np.zeros(4)]
-    with caplog.at_level(logging.WARNING, logger="caffe"):
+    with caplog.at_level(logging.WARNING, logger="caffe_gp.caffe"):
         plain = Run(layer(), [x], phase=TEST, params=params).data[0]
         assert not caplog.records
         told = Run(layer("scale_bias: true use_global_stats: false"), [x], phase=TEST, params=params).data[0]

@@ -119,7 +119,7 @@ def test_threshold_is_strict_and_has_no_gradient():
     ],
 )
 def test_in_place_gradients_that_caffe_gets_wrong_are_caffes(text, derivative_of_output, caplog):
-    with caplog.at_level(logging.WARNING, "caffe"):
+    with caplog.at_level(logging.WARNING, "caffe_gp.caffe"):
         run = Run(text, [values((2, 3, 4, 5))], in_place=True)
     assert "in place" in caplog.text and "'layer'" in caplog.text
     dy = values((2, 3, 4, 5), seed=1)

@@ -383,7 +383,7 @@ def test_pspnet_s_bn_at_test_without_frozen_goes_back_as_in_training(caplog):
     """The fork's formula, with the values that the moving statistics normalised; not the derivative."""
     x, dy = RNG.randn(3, 2, 4, 5), RNG.randn(3, 2, 4, 5)
     text = 'type: "BN" bn_param { momentum: 0.9 }'
-    with caplog.at_level(logging.WARNING, "caffe"):
+    with caplog.at_level(logging.WARNING, "caffe_gp.caffe"):
         run = Run(text, [x], phase=TEST, params=[SCALE, SHIFT, MEAN, VARIANCE])
     assert "frozen: true" in caplog.text
     inverse = 1 / np.sqrt(VARIANCE + 1e-5)

@@ -271,7 +271,7 @@ def test_variances(values, expected):
 
 
 def test_sizes_lose_what_is_behind_the_point_and_that_is_said(caplog):
-    caplog.set_level(logging.WARNING, "caffe")
+    caplog.set_level(logging.WARNING, "caffe_gp.caffe")
     rest = "min_size: 51.2 max_size: 102.9 aspect_ratio: 2"
     boxes, _ = priors(rest)
     assert "'layer' (PriorBox): sizes lose" in caplog.text and "51.2 counts as 51." in caplog.text
@@ -617,7 +617,7 @@ def test_detection_output_refuses_bottoms():
 
 
 def test_files_that_ssd_would_write_are_not_written_and_that_is_said(tmp_path, caplog):
-    caplog.set_level(logging.WARNING, "caffe")
+    caplog.set_level(logging.WARNING, "caffe_gp.caffe")
     location, scores, prior = three_priors()
     given = f'output_directory: "{tmp_path}/out" output_format: "VOC" label_map_file: "a" name_size_file: "b"'
     for some, said in ((given, True), (given.replace("name_size_file", "output_name_prefix"), False)):

@@ -449,7 +449,7 @@ def test_the_log_lines_of_construction(caplog, tmp_path):
         + ip("c", "a", "c", 3, rest='param { name: "w" }')
         + layer("loss", "SoftmaxWithLoss", "c label")
     )
-    with caplog.at_level("INFO", logger="caffe"):
+    with caplog.at_level("INFO", logger="caffe_gp.caffe"):
         made = net(text, caffe.TRAIN)
         made.save(tmp_path / "w.caffemodel")
         net(text.replace('"c"', '"cc"'), caffe.TRAIN).copy_from(tmp_path / "w.caffemodel")

@@ -397,7 +397,7 @@ def test_a_stop_between_test_batches(tmp_path, caplog):
         return Action.SNAPSHOT if made.iter == 3 and asked.count(3) == 2 else Action.NONE
 
     made.set_action_function(action)
-    caplog.set_level(logging.INFO, "caffe")
+    caplog.set_level(logging.INFO, "caffe_gp.caffe")
     made.solve()
     assert made.iter == 3 and "Test interrupted." in caplog.messages
     assert caplog.messages[-1] == "Optimization stopped early."
@@ -405,7 +405,7 @@ def test_a_stop_between_test_batches(tmp_path, caplog):
 
 
 def test_log_lines(tmp_path, caplog):
-    caplog.set_level(logging.INFO, "caffe")
+    caplog.set_level(logging.INFO, "caffe_gp.caffe")
     text = f'base_lr: 0.1 lr_policy: "fixed" max_iter: 4 display: 2 snapshot_prefix: "{tmp_path}/s"'
     made = solver(
         "SGD", text + " test_iter: 2 test_interval: 4 test_compute_loss: true snapshot_after_train: false"
@@ -487,7 +487,7 @@ def test_init_log_writes_glogs_format(capsys):
 
 
 def test_debug_info_logs_mean_absolute_values(caplog):
-    caplog.set_level(logging.INFO, "caffe")
+    caplog.set_level(logging.INFO, "caffe_gp.caffe")
     made = solver("SGD", 'base_lr: 0.1 lr_policy: "fixed" display: 2 debug_info: true')
     made.step(2)
     x, g = X[:4, :, 0, 0], gradients(np.array([0.5, 0.5, 0.5, 0.1]), 0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
+import numpy
+
+import caffe_gp
 from caffe_gp.cli import doctor
 
 
-def report(tmp_path, monkeypatch):
+def report(tmp_path, monkeypatch, **how):
     for variable in ("CAFFE_GP_MODELS", "CAFFE_GP_DATA"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    return doctor.report(tmp_path / "CAFFE_GP_DATA")
+    return doctor.report(tmp_path / "CAFFE_GP_DATA", **how)
 
 
 def test_an_empty_machine(tmp_path, monkeypatch):
@@ -20,6 +24,19 @@ def test_an_empty_machine(tmp_path, monkeypatch):
     assert "missing    voc2012 " in text and "missing    fcn8s-heavy-pascal.caffemodel" in text
     assert "waits      table1" in text and "caffe_gp fetch models fcn-8s" in text
     assert "caffe_gp fetch data voc2012" in text and "GB free on the disk" in text
+
+
+def test_short_is_what_a_bug_report_needs(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAFFE_GP_OPTIMIZE", "0")
+    text = report(tmp_path, monkeypatch, short=True)
+    assert [line for line in text.splitlines() if line[:1] not in ("", " ")] == [
+        "software",
+        "machine",
+        "engines",
+    ]
+    assert f"caffe_gp {caffe_gp.__version__}" in text and "CAFFE_GP_OPTIMIZE=0" in text
+    assert f"numpy {numpy.__version__}" in text and f"Python {platform.python_version()}" in text
+    assert report(tmp_path, monkeypatch).startswith(text.split("\n\nmachine")[0])
 
 
 def test_what_has_come_is_said(tmp_path, monkeypatch, shared_data):

@@ -245,7 +245,7 @@ def test_lenet_by_name(run_plain, tmp_path):
             "fcn32s-heavy-pascal.caffemodel: the weights of 'fcn-32s' are not there",
         ),
         (("--model", "fcn-32s"), "caffe_gp fetch models fcn-32s"),
-        (("--prototxt", "net.prototxt"), "without --model, --caffemodel is needed"),
+        (("--prototxt", "net.prototxt"), "without --model or --module, --caffemodel is needed"),
         (("--prototxt", "p", "--caffemodel", "w"), "p: cannot be read"),
     ],
 )

@@ -8,6 +8,7 @@ from PIL import Image
 
 from caffe_gp.crf import PRESETS, CRFSettings, DenseCRF, MeanField
 from caffe_gp.evaluation.confusion import ConfusionMatrix
+from caffe_gp.images.placing import BILINEAR
 
 pydensecrf = pytest.importorskip("pydensecrf.densecrf")
 
@@ -48,7 +49,7 @@ def net_like_scores(shared_data, name: str, classes: int = 21) -> np.ndarray:
     small[small == 255] = 0
     scores = rng.randn(classes, *coarse).astype(np.float32)
     np.put_along_axis(scores, small[None], 4 + rng.randn(1, *coarse).astype(np.float32), axis=0)
-    planes = [Image.fromarray(plane).resize((width, height), Image.BILINEAR) for plane in scores]
+    planes = [Image.fromarray(plane).resize((width, height), BILINEAR) for plane in scores]
     return np.stack([np.asarray(plane) for plane in planes])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from caffe_gp.cli.extras import EXTRAS
 from tests.docker.dockerfiles import (
     DOCKER,
     DOCKERFILES,
@@ -82,6 +83,22 @@ def test_variables(path):
     assert found.get("CAFFE_GP_DEVICE") == ("cuda" if gpu else None)
     assert found.get("NVIDIA_VISIBLE_DEVICES") == ("all" if gpu else None)
     assert found.get("NVIDIA_DRIVER_CAPABILITIES") == ("compute,utility" if gpu else None)
+
+
+def test_the_torch_image_has_the_extras_of_its_commands():
+    """Not what draws nets, which needs Graphviz, and what completes a shell's command line."""
+    extras = re.search(r" EXTRAS=(\S+)$", (DOCKER / "install_torch.sh").read_text(), re.MULTILINE)
+    assert extras and set(extras[1].split(",")) == set(EXTRAS) - {"draw", "completion"}
+
+
+def test_variables_are_documented():
+    """Those that a container may be given with -e, and that the images set."""
+    files = [*ROOT.glob("caffe_gp/**/*.py"), *DOCKER.glob("*.sh"), *DOCKERFILES]
+    used = {
+        name for path in files for name in re.findall(r"CAFFE_GP_[A-Z_]+", path.read_text(encoding="utf-8"))
+    }
+    page = (ROOT / "docs/docker.md").read_text(encoding="utf-8")
+    assert used == set(re.findall(r"CAFFE_GP_[A-Z_]+", page))
 
 
 def test_the_context_has_the_code_and_no_released_weights():

@@ -15,7 +15,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from caffe_gp.cli.main import COMMANDS
 from tests.docker.dockerfiles import DOCKER, ROOT, context, index, instructions
@@ -24,7 +26,7 @@ FILE_SYSTEM = Path(os.environ.get("CAFFE_GP_BVLC_ROOT", ROOT / ".cache" / "bvlc"
 CALLER = (4321, 4322)
 
 
-class Image:
+class ImageOfDocker:
     """The file system that the Dockerfile makes, and what it says about running it."""
 
     def __init__(self, folder):
@@ -104,7 +106,7 @@ def image(tmp_path_factory):
     pytest.importorskip("docker")
     pytest.importorskip("dockerfile_parse")
     folder = tmp_path_factory.mktemp("image")
-    image = Image(folder)
+    image = ImageOfDocker(folder)
     mount = subprocess.run(["unshare", "--mount", *image.mount], capture_output=True, text=True)
     if mount.returncode != 0:
         pytest.skip(f"overlayfs cannot be mounted here: {mount.stderr.strip()}")
@@ -143,6 +145,26 @@ def test_tools_doctor_and_make(image, reports):
     assert made.stdout == "/opt/venv/bin/python -m caffe_gp reproduce table1 \n", made.stderr
     assert "nothing is mounted on: /models /data\n" in made.stderr
     assert "mounted" not in image.docker_run("make", "-n", "demo").stderr
+
+
+def test_every_command_starts(image, reports):
+    """With the packages of the image; scripts of tools/ call the same."""
+    code = "import contextlib; from caffe_gp.cli.main import COMMANDS, main\n"
+    code += "for name in COMMANDS:\n    with contextlib.suppress(SystemExit): main([name, '--help'])"
+    done = image.docker_run("python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert all(f"usage: caffe_gp {name} " in done.stdout for name in COMMANDS)
+
+
+def test_a_photo(image, reports):
+    os.chown(reports, *CALLER)
+    Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(reports / "photo.png")
+    run = "run --model digits --image /reports/photo.png --eps 4 --out /reports/out".split()
+    done = image.docker_run(*run)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((reports / "out/results.json").read_text())
+    assert results["key"]["engine"] == "bvlc"
+    assert owner(reports / "out/results.json") == CALLER
 
 
 def test_a_reproduction_without_weights_and_data_says_what_is_missing(image, reports):
@@ -193,10 +215,11 @@ def test_the_working_folder_counts_before_reports(image, reports):
 
 def test_any_user_will_do(image, reports):
     os.chown(reports, *CALLER)
-    name = "import getpass, caffe_gp; print(getpass.getuser())"
+    # numba must find a folder that it can keep compiled kernels in.
+    name = "import getpass, caffe_gp.compiled as kernels; print(getpass.getuser(), kernels.CACHE)"
     words = f"touch /reports/file && python -c '{name}' && ls -d $HOME"
     done = image.docker_run("sh", "-c", words, user=CALLER)
-    assert done.stdout.split() == ["caffe_gp", f"/tmp/home-{CALLER[0]}"], done.stderr
+    assert done.stdout.split() == ["caffe_gp", "True", f"/tmp/home-{CALLER[0]}"], done.stderr
     assert owner(reports / "file") == CALLER
 
 

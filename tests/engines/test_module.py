@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -206,3 +208,34 @@ def test_torchvision_s_nets(name):
     wrapped = wrap_module(make(weights=None, **options), x, channels_last=True)
     result = GuidedPerturbation(wrapped)(x.numpy(), 0.05)
     assert result.confidence.mean() > result.base_confidence.mean()
+
+
+def test_features_are_what_goes_into_the_last_layer_or_what_is_named(module):
+    pooled = nn.Sequential(module, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3), nn.Softplus())
+    wrapped = wrap_module(pooled, images())
+    assert wrapped.features == ("input of 3",) and wrapped.net.outputs == ["score"]
+    _, found = NeighbourPerturbation(wrapped).look(images())
+    with torch.no_grad():
+        expected = pooled[:3](torch.from_numpy(images())).numpy()
+    np.testing.assert_allclose(found["input of 3"], expected, atol=1e-6)
+    named = wrap_module(pooled, images(), blob="0.relu", features=["0.first", "0.relu"])
+    method = NeighbourPerturbation(named, blob="0.relu")
+    _, found = method.look(images())
+    # What the layer gave, though a ReLU in place follows.
+    np.testing.assert_allclose(np.maximum(found["0.first"], 0), found["0.relu"], atol=1e-6)
+    assert found["0.first"].min() < 0 and np.abs(method.toward(np.array([0, 1]))).max() == 1
+    assert wrap_module(module, images()).features == ()  # it labels pixels
+    with pytest.raises(UsageError, match="features='0.fist': the module has no inner module of that name"):
+        wrap_module(pooled, images(), features=["0.fist"])
+
+
+def test_what_is_random_fails_or_is_pickled(module):
+    with pytest.raises(NetError, match="other scores for the same images when asked again, by up to"):
+        wrap_module(Given(module, lambda z: nn.functional.dropout(z)), images())
+    with pytest.raises(NetError, match="fails on images of 2 x 3 x 12 x 10: RuntimeError: .*py:"):
+        wrap_module(Given(module, lambda z: z.reshape(7, 7)), images())
+    wrapped = wrap_module(module, images())
+    assert repr(wrapped) == "<WrappedModule Small: data (2, 3, 12, 10) -> score (2, 5, 6, 5); cpu>"
+    for one in (wrapped, GuidedPerturbation(wrapped)):
+        with pytest.raises(UsageError, match="have each process open its own"):
+            pickle.dumps(one)

@@ -28,6 +28,7 @@ from caffe_gp.evaluation.image_outputs import set_aside
 from caffe_gp.evaluation.results import read_run, table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.gp import GuidedPerturbation
+from caffe_gp.images.placing import BILINEAR
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.runs import pool
 from tests.evaluation import tiny_run
@@ -139,7 +140,7 @@ def test_stretched_inputs_get_their_probabilities_back_bilinearly(net, data, tmp
     for n, item in enumerate(data.ids[:2]):
         canvas = preprocess.load(data.image(item))
         y = gp(canvas.data[np.newaxis], 0.5, keep_probabilities=True).probabilities[0]
-        maps = [Image.fromarray(one[:, :40]).resize(canvas.image.shape[1::-1], Image.BILINEAR) for one in y]
+        maps = [Image.fromarray(one[:, :40]).resize(canvas.image.shape[1::-1], BILINEAR) for one in y]
         labels = DenseCRF(canvas.image, WEAK_CRF).labels(np.log(np.stack([np.asarray(one) for one in maps])))
         assert np.array_equal(run.at(0.5, crf=True)[n], loop_counts(data.truth(item), labels))
 
@@ -247,7 +248,7 @@ def test_runs_of_other_settings_share_a_folder_by_key(net, data, tmp_path):
 # ---- several workers
 
 
-def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_path, monkeypatch, capsys):
+def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_path, monkeypatch, caplog):
     received = []
     original = pool._Worker.receive
 
@@ -264,8 +265,8 @@ def test_two_workers_agree_with_one_even_if_one_is_killed(net, data, whole, tmp_
     run = evaluate(settings)
     assert results(tmp_path / "run") == results(whole)
     assert sum(part["images"] for part in run.origin["parts"]) == 9
-    stderr = capsys.readouterr().err
-    assert f"process {received[2]}) died: SIGKILL" in stderr and "its images go to the others" in stderr
+    assert f"process {received[2]}) died: SIGKILL" in caplog.text
+    assert "its images go to the others" in caplog.text
 
 
 def test_a_run_without_workers_left_goes_on(net, data, whole, tmp_path, monkeypatch):

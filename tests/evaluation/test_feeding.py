@@ -24,8 +24,8 @@ def feed(tmp_path):
     def call(text, **settings):
         (tmp_path / "net.prototxt").write_text(text)
         files = str(tmp_path / "net.prototxt"), str(tmp_path / "w.caffemodel")
-        prepared, found = NetSettings(*files, eps=[1.0], **settings).prepare()
-        return found, " | ".join(prepared.changes)
+        source = NetSettings(*files, eps=[1.0], **settings).source()
+        return source.preprocess, " | ".join(source.changes)
 
     return call
 

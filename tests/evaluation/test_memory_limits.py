@@ -21,7 +21,7 @@ def net(tmp_path):
     return tmp_path
 
 
-def test_a_batch_is_halved_until_it_fits(net, tmp_path, monkeypatch, capsys):
+def test_a_batch_is_halved_until_it_fits(net, tmp_path, monkeypatch, caplog):
     data = tiny_run.make_data(tmp_path, 10)
     settings = tiny_run.settings(net, data, tmp_path / "whole", batch_size=1)
     whole = evaluate(settings)
@@ -30,7 +30,7 @@ def test_a_batch_is_halved_until_it_fits(net, tmp_path, monkeypatch, capsys):
     options = {"batch_size": 5, "quiet": False}
     run = evaluate(tiny_run.settings(net, data, tmp_path / "halved", **options))
     assert np.array_equal(run.base, whole.base) and np.array_equal(run.after, whole.after)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert said.count("images at once, so 2 from here on") == 1 and "may take" in said
 
 
@@ -45,7 +45,7 @@ def test_an_image_that_does_not_fit_alone_hears_which_size_does(net, tmp_path, m
     evaluate(tiny_run.settings(net, data, tmp_path / "smaller", resize=(width, height)))
 
 
-def test_a_classifier_looks_at_fewer_images_at_once(tmp_path, monkeypatch, capsys):
+def test_a_classifier_looks_at_fewer_images_at_once(tmp_path, monkeypatch, caplog):
     tiny_classifier.make_net(tmp_path)
     options = {"batch_size": 10, "k": (1, 3), "gradient_at": ("neighbour", "test")}
     settings = tiny_classifier.settings(tmp_path, tmp_path / "whole", **options)
@@ -53,6 +53,6 @@ def test_a_classifier_looks_at_fewer_images_at_once(tmp_path, monkeypatch, capsy
     one = memory_for(settings.prototxt, (8, 8)).backward
     monkeypatch.setenv(memory.VARIABLE, str(4 * one))
     run = classify(tiny_classifier.settings(tmp_path, tmp_path / "halved", **options, quiet=False))
-    assert "no memory for 10 images at once, so 5 from here on" in capsys.readouterr().err
+    assert "no memory for 10 images at once, so 5 from here on" in caplog.text
     assert np.array_equal(run.base, whole.base) and run.labels.keys() == whole.labels.keys()
     assert all(np.array_equal(run.labels[name], whole.labels[name]) for name in whole.labels)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from caffe_gp.errors import CaffeGPError, DataError
-from caffe_gp.images.placing import Line, nearest, place_labels, place_maps
+from caffe_gp.images.placing import BILINEAR, Line, nearest, place_labels, place_maps
 from caffe_gp.images.preprocess import Preprocess
 from caffe_gp.images.reading import image_size
 
@@ -43,7 +43,7 @@ def test_rgb_order_and_scale_keep_the_mean_with_its_colour(picture):
 def test_grey_nets(picture):
     path, _ = picture
     canvas = Preprocess(mean=(0.0,), scale=1 / 256, channels=1, resize=(28, 28)).load(path)
-    grey = np.asarray(Image.open(path).convert("L").resize((28, 28), Image.BILINEAR), dtype=np.float64)
+    grey = np.asarray(Image.open(path).convert("L").resize((28, 28), BILINEAR), dtype=np.float64)
     np.testing.assert_allclose(canvas.data[0], grey / 256, atol=1e-6)
     assert canvas.data.shape == (1, 28, 28)
 

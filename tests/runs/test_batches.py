@@ -20,7 +20,7 @@ def test_plan_groups_equal_sizes_in_their_order():
     assert plan([], 3) == []
 
 
-def test_where_memory_runs_out_half_as_many_are_tried_from_then_on(capsys):
+def test_where_memory_runs_out_half_as_many_are_tried_from_then_on(caplog):
     tried = []
 
     def work(part):
@@ -33,7 +33,7 @@ def test_where_memory_runs_out_half_as_many_are_tried_from_then_on(capsys):
     assert list(parts.of(9, work)) == [2, 4, 6, 8, 9]
     assert tried == [(0, 9), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8), (8, 9)]
     assert list(parts.of(3, work)) == [2, 3]
-    said = capsys.readouterr().err.splitlines()
+    said = [record.getMessage() for record in caplog.records]
     assert "no memory for 9 images at once, so 4 from here on: 4 are too many" in said[0] and len(said) == 2
     with pytest.raises(OutOfMemoryError, match="not even one"):
         list(FittingParts(quiet=True).of(2, _none))

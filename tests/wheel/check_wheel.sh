@@ -21,6 +21,10 @@ mkdir -p "$work/source"
     tar -C "$project" --null --files-from=- -cf - | tar -C "$work/source" -xf -
 "$python" -m build --outdir "$work/dist" "$work/source" >"$work/build.log" 2>&1 || { tail -20 "$work/build.log"; exit 1; }
 "$python" -m twine check --strict "$work"/dist/*
+sources=$(tar -tzf "$work"/dist/*.tar.gz | sed 's#^[^/]*/##')
+for name in CHANGELOG.md CITATION.cff CONTRIBUTING.md LICENSE SECURITY.md docs/README.md tools/run_gp.py; do
+    grep -qx "$name" <<<"$sources" || { echo "the sdist lacks $name"; exit 1; }
+done
 
 say "a new environment"
 "$python" -m venv "$work/venv"

@@ -13,7 +13,7 @@ from functools import cache
 from caffe_gp.errors import UsageError
 
 VARIABLE = "CAFFE_GP_OPTIMIZE"
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 def wanted() -> bool:

@@ -12,7 +12,7 @@ from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 TRAIN, TEST = 0, 1
 

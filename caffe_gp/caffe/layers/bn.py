@@ -14,7 +14,7 @@ from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.bn import initial_fillers, keeps_statistics
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 SEGNET_EPS = 1e-9
 _AXES = (0, 2, 3)

@@ -16,7 +16,7 @@ from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 COLUMNS = 7  # image, label, score, x1, y1, x2, y2
 _LAST = np.uint64(2**64 - 1)  # what no candidate has

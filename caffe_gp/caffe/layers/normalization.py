@@ -15,7 +15,7 @@ from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
 from caffe_gp.proto.batch_norm import SMALLEST_EPS, STATISTICS, has_scale_and_bias
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 _PHASE_DECIDES = (
     "use_global_stats has no effect beside a scale and a bias of its own, as in NVIDIA Caffe: TEST takes the "
     "moving statistics, TRAIN those of the batch"

@@ -15,7 +15,7 @@ from caffe_gp.caffe.blob import MAX_COUNT, Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 _SAME_RATIO = 1e-6
 _MOST_RATIOS = 1000

@@ -26,7 +26,7 @@ from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
 
-log = logging.getLogger("caffe")
+log = logging.getLogger(__name__)
 
 
 class _RecurrentLayer(Layer):
