@@ -235,13 +235,22 @@ def gains(found: Sequence[Found]) -> list[Gain]:
     return [paired_gain(found[0].matrices, one.matrices) for one in found[1:]]
 
 
+def gain_on_top(found: Sequence[Found], one: Found) -> Gain | None:
+    """Of GP over the method that it stands on; None for methods without GP, and for GP alone."""
+    below = [other for other in found if one.method == f"{other.method} + GP"]
+    return paired_gain(below[0].matrices, one.matrices) if below else None
+
+
 def _numbers(found: Sequence[Found]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for one, gain in zip(found, [None, *gains(found)]):
         row = {"method": one.method, "passes": one.passes, "mean_iu": 100 * mean_iu(one.matrices)}
         rows.append({**row, **one.measures, "parameter": one.parameter})
+        on_top = gain_on_top(found, one)
         if gain is not None:
             rows[-1]["gain"] = gain.points()
+        if on_top is not None:
+            rows[-1]["gain_of_gp_on_top"] = on_top.points()
     return rows
 
 
@@ -249,14 +258,16 @@ def _table(bench: Bench, net: Net, choice: Choice, found: Sequence[Found]) -> Ta
     images = len(found[0].matrices)
     table = Table(
         f"{net.title}, {images} images",
-        ["method", "passes", "mean IU", "gain over the base", "ECE", "NLL", "parameter"],
+        ["method", "passes", "mean IU", "gain over the base", "of GP on top", "ECE", "NLL", "parameter"],
     )
     for one, gain in zip(found, [None, *gains(found)]):
+        on_top = gain_on_top(found, one)
         table.add(
             one.method,
             str(one.passes),
             points(mean_iu(one.matrices)),
             "" if gain is None else cells.gain_text(gain),
+            "" if on_top is None else cells.gain_text(on_top),
             *(
                 f"{one.measures[name]:.4f}" if name in one.measures else ""
                 for name in ("expected_calibration_error", "negative_log_likelihood")

@@ -42,6 +42,9 @@ def test_every_row_is_an_evaluation(bench):
         assert rows[method]["mean_iu"] == pytest.approx(100 * mean_iu(run.at(step)))
         assert rows[method]["passes"] == run.passes[1]
     assert rows["base"]["mean_iu"] == pytest.approx(100 * mean_iu(bench.run(net, [eps["GP"]]).base))
+    flips = bench.run(net, [eps["GP"]], average=("flip",))
+    on_top = rows["flip averaged + GP"]["gain_of_gp_on_top"]
+    assert on_top["gain"] == pytest.approx(flips.gain(eps["GP"]).points()["gain"])
     assert rows["flip averaged"]["passes"] == 2 and "gain" not in rows["base"]
     corrupted = numbers["corruptions"]
     assert len(corrupted) == 10 and all(rows[0]["method"] == "base" for rows in corrupted.values())
