@@ -21,6 +21,9 @@ FETCH ?= all
 DATA ?= voc2012 sbd-lists
 # Options of caffe_gp reproduce, such as --available --workers 2.
 REPRODUCE ?=
+# Of make reproduce-relatives: how many images of the digits net, and of the CamVid and VOC nets.
+IMAGES_OF_DIGITS ?= 400
+IMAGES_OF_NETS ?= 60
 # Which benchmarks make bench runs, and their options; nothing: all.
 BENCH ?=
 # What make fuzz fuzzes, and for how long each target.
@@ -53,7 +56,8 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
 	$(CAFFE_GP) fetch data $(DATA)
 
-.PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small reproduce-table6 reproduce-figure11
+.PHONY: reproduce-all reproduce-relatives reproduce-camvid reproduce-digits reproduce-voc-small reproduce-table6 \
+    reproduce-figure11
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(CAFFE_GP) reproduce all $(REPRODUCE)
 
@@ -72,6 +76,12 @@ reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
 reproduce-digits: $(READY)  ## the same with the demo's net and scenes
 	$(CAFFE_GP) fetch data digit-scenes
 	$(CAFFE_GP) reproduce all --suite digits $(REPRODUCE)
+
+reproduce-relatives: $(READY)  ## other test-time methods beside guided perturbations, on three suites (docs/relatives.md)
+	$(CAFFE_GP) fetch data digit-scenes
+	$(CAFFE_GP) reproduce relatives --suite digits --limit $(IMAGES_OF_DIGITS) --tuning-limit 20 $(REPRODUCE)
+	$(CAFFE_GP) reproduce relatives --suite camvid --limit $(IMAGES_OF_NETS) --tuning-limit 20 $(REPRODUCE)
+	$(CAFFE_GP) reproduce relatives --suite voc-small --available --limit $(IMAGES_OF_NETS) --tuning-limit 20 $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
 	$(CAFFE_GP) reproduce all --suite voc-small --available $(REPRODUCE)
