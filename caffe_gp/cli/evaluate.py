@@ -23,6 +23,9 @@ examples:
     caffe_gp evaluate --model deeplab-resnet101 --data voc2012-reduced346 --crf deeplab --out runs/resnet
   your own net and images (11 classes, DIR/<image name>.png with indices, 255 is ignored):
     caffe_gp evaluate --prototxt P --caffemodel W --data folder:IMAGES:LABELS:11 --eps 0.3 --out runs/mine
+  beside other test-time methods: mirrored views averaged, or TENT, on noisy images (docs/relatives.md):
+    caffe_gp evaluate --model camvid --data camvid-test --average flip --corrupt jpeg:3 --out runs/flip
+    caffe_gp evaluate --model camvid-bn --data camvid-test --adapt tent --out runs/tent
   one worker for each of four GPUs; a Ray cluster of many machines (docs/scale.md):
     caffe_gp evaluate --model fcn-32s --data pascal-context-val --devices 0,1,2,3 --out runs/gpus
     caffe_gp evaluate --model fcn-32s --data voc2012-val --device cuda --cluster auto --workers 16 \\
@@ -50,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_subset(group)
     options.add_preprocessing(group)
     options.add_method(parser)
+    options.add_relatives(parser)
     group = parser.add_argument_group("output")
     options.add_crf(group)
     options.add_switch(group)

@@ -18,9 +18,11 @@ from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
+from caffe_gp.images.corruptions import Corruption
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
+from caffe_gp.images.reading import read_image
 from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.task import Batch, Record
 
@@ -99,11 +101,17 @@ class SegmentationWorker:
     def load(self, batch: Batch) -> Loaded:
         """The decoded images of a batch and their ground truth."""
         data = self._settings.data
-        canvases = [self._labeller.preprocess.load(data.image(item)) for item in batch]
+        canvases = [self._canvas(data.image(item)) for item in batch]
         truths: list[np.ndarray | None] = [None] * len(batch)
         if data.has_truth:
             truths = [self._truth(item) for item in batch]
         return canvases, truths
+
+    def _canvas(self, path: Path) -> Canvas:
+        if self._settings.corrupt is None:
+            return self._labeller.preprocess.load(path)
+        picture = Corruption.named(self._settings.corrupt).of_picture(read_image(path))
+        return self._labeller.preprocess.canvas(picture, str(path))
 
     def _truth(self, item: str) -> np.ndarray:
         truth = self._settings.data.truth(item, self._labeller.classes)
