@@ -215,6 +215,7 @@ def _histogram(spread: dict[str, Any]) -> Any:
         axes.set_yticklabels(names)
         figures.curves_axes(axes, "images", "gain in mean IU (points)")
         axes.margins(x=0.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         figure.tight_layout()
     return figure
 
