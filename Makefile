@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-forks test-older-processors bvlc test-bvlc lint \
     check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all test-on-bvlc \
-    bvlc-recordings
+    bvlc-recordings docs docs-serve gallery
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
@@ -29,6 +29,8 @@ BENCH ?=
 # What make fuzz fuzzes, and for how long each target.
 TARGET ?=
 SECONDS ?= 60
+# Options of the gallery.
+GALLERY ?=
 FUZZ_TARGETS := prototxt_text caffemodel surgery net_build passes hdf5 run_folder images
 # Docker images to build, the first of which is also called caffe-gp; weights to put inside ("fcn-32s fcn-8s"); more
 # options of docker build.
@@ -42,6 +44,7 @@ help:  ## this list
 $(READY): setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(CAFFE_GP_VENV)
+	@echo "installing Python packages into $(CAFFE_GP_VENV): about 1 GB, some minutes the first time"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
@@ -157,6 +160,20 @@ faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc)
 	tools/in_bvlc.sh python3 -m conformance.every.record
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.every.compare --table docs/compatibility.md
 	$(BIN)/python -m conformance.layers --table docs/layers.md
+
+# Of .venv, whatever EXTRAS made it.
+$(READY)-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs,demo,export]'
+	touch $@
+
+gallery: $(READY)-docs  ## run the scripts and notebooks of docs/gallery, compare what they print (GALLERY="--write which_blob")
+	$(BIN)/python -m website.gallery --jobs $(JOBS) $(GALLERY)
+
+docs: gallery  ## the documentation as a site: site/index.html; a broken link or a page without a place fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+docs-serve: $(READY)-docs  ## the same while it is written (make gallery once before)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 docker: $(IMAGES:%=image-%)  ## build Docker images (IMAGES="torch bvlc cpu", MODELS="fcn-32s": weights inside)
 	docker tag caffe-gp:$(firstword $(IMAGES)) caffe-gp

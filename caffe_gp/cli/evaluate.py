@@ -11,6 +11,7 @@ from caffe_gp.datasets import segmentation
 from caffe_gp.errors import printable
 from caffe_gp.evaluation.results import table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.evaluation.segmentation_page import evaluate_with_page
 
 EXAMPLES = """
 examples:
@@ -58,17 +59,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_switch(group)
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
     options.add_save(group, ())
+    options.add_page(group)
     options.add_quiet(group)
     options.add_work(parser)
 
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate what the folder does not hold yet; print the table."""
-    settings = settings_of(options.given(args))
+    given = options.given(args)
+    page = not given.pop("no_page")
+    settings = settings_of(given)
     options.check_output(settings.out)
-    run = options.on_engine(settings.engine, evaluate, settings)
+    run = options.on_engine(settings.engine, evaluate_with_page if page else evaluate, settings)
     if not settings.quiet:
         print(printable(table(run)))
+        if page:
+            print(f"open {(run.folder / 'index.html').resolve()}")
 
 
 def settings_of(given: dict[str, Any]) -> Evaluation:

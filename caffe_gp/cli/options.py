@@ -462,6 +462,11 @@ def add_max_pixels(group: Options) -> None:
     )
 
 
+def add_page(group: Options) -> None:
+    """--no-page."""
+    group.add_argument("--no-page", action="store_true", help="results.json only, without index.html")
+
+
 def add_quiet(group: Options) -> None:
     """--quiet."""
     group.add_argument("--quiet", action="store_true", help="print errors only")

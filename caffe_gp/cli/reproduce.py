@@ -20,7 +20,8 @@ examples:
   caffe_gp reproduce all --available --engine bvlc
   caffe_gp reproduce relatives --suite camvid --limit 60 other test-time methods beside GP (docs/relatives.md)
 
-A stopped run resumes. Reports are in OUT/SUITE/NAME/index.html: numbers and pictures beside the paper's.
+A stopped run resumes. OUT/SUITE/index.html lists the paper's claims with their verdicts; reports
+are in OUT/SUITE/NAME/index.html: numbers and pictures beside the paper's.
 """
 
 ON_INTERRUPT = options.RESUMES
@@ -82,10 +83,12 @@ def work(args: argparse.Namespace) -> None:
         stand_ins=_stand_ins(args.set),
     )
     names = list(OF_PAPER) if "all" in args.names else args.names
-    for page in reproduce(names, bench):
-        if not args.quiet:
+    pages = reproduce(names, bench)
+    if not args.quiet:
+        for page in pages:
             print(page.with_name("table.md").read_text(encoding="utf-8"))
             print(f"{page}\n")
+        print(f"verdicts of all of them: {bench.out / 'index.html'}")
 
 
 def _stand_ins(given: list[str]) -> dict[str, str]:

@@ -50,7 +50,9 @@ class SegmentationWorker:
         self._threads_before = int(engines.describe(self._settings.engine, device)["threads"])
         engines.load_caffe(self._settings.engine, device, self._settings.threads)
         self._labeller = Labeller(resolved, device)
-        self._writer = ImageWriter(folder, self._settings.save, self._settings.palette)
+        settings = self._settings
+        self._names = settings.class_names(self._labeller.classes) or list(settings.data.classes) or None
+        self._writer = ImageWriter(folder, settings.save, settings.palette, self._names)
         # One image without a gradient must not stop a run of thousands; see _check_moved.
         self._labeller.gp.allow_zero_gradient = kind == "segmentation"
         self._moved, self._unmoved = False, 0
@@ -85,7 +87,7 @@ class SegmentationWorker:
         return {
             "key": self._key,
             "classes": classes,
-            "class_names": settings.class_names(classes) or list(settings.data.classes) or None,
+            "class_names": self._names,
             "background_counts": settings.data.background_counts,
             "made": {
                 "date": provenance.now(),

@@ -361,7 +361,7 @@ def _several(value: Any, kind: Any) -> Any:
     """Numbers as a list or a tuple: of one, or of several. Other things are left for their checks."""
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return kind([value])
-    return kind(value) if isinstance(value, (list, tuple, np.ndarray)) else value
+    return kind(value) if isinstance(value, (list, tuple, range, np.ndarray)) else value
 
 
 def _same(value: Any, other: Any) -> bool:

@@ -36,6 +36,7 @@ from caffe_gp.experiments import (
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report.experiment_report import Report
+from caffe_gp.report.index import write_index
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def _check_set(bench: Bench, name: str) -> None:
 def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
     """Run the experiments; returns the pages. What was computed before is read from ``bench.out``.
 
+    ``bench.out / "index.html"`` lists them with those of earlier calls.
+
     Raises DataError with everything that is missing before any work starts.
     """
     unknown = [name for name in names if name not in EXPERIMENTS]
@@ -122,4 +125,6 @@ def reproduce(names: Sequence[str], bench: Bench) -> list[Path]:
     for name in names:
         report = EXPERIMENTS[name].run(bench)
         pages.append(report.write(bench.out / name)[-1])
+        # After each: a run that is stopped leaves a page of what there is.
+        write_index(bench.out, f"The paper's claims on {bench.suite.title}", list(EXPERIMENTS))
     return pages
