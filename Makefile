@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help venv models data demo train-digits train-camvid train-lenet train-cifar10 prototxts test test-forks test-older-processors bvlc test-bvlc lint \
     check-wheel bench faithfulness clean docker docker-models attacks fuzz fuzz-replay fuzz-all test-on-bvlc \
-    bvlc-recordings
+    bvlc-recordings docs docs-serve gallery
 
 PYTHON ?= python3
 # The virtual environment and what is installed into it; Docker images have their own.
@@ -21,11 +21,16 @@ FETCH ?= all
 DATA ?= voc2012 sbd-lists
 # Options of caffe_gp reproduce, such as --available --workers 2.
 REPRODUCE ?=
+# Of make reproduce-relatives: how many images of the digits net, and of the CamVid and VOC nets.
+IMAGES_OF_DIGITS ?= 400
+IMAGES_OF_NETS ?= 60
 # Which benchmarks make bench runs, and their options; nothing: all.
 BENCH ?=
 # What make fuzz fuzzes, and for how long each target.
 TARGET ?=
 SECONDS ?= 60
+# Options of the gallery.
+GALLERY ?=
 FUZZ_TARGETS := prototxt_text caffemodel surgery net_build passes hdf5 run_folder images
 # Docker images to build, the first of which is also called caffe-gp; weights to put inside ("fcn-32s fcn-8s"); more
 # options of docker build.
@@ -39,6 +44,7 @@ help:  ## this list
 $(READY): setup.py pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: Python 3.10 or newer is needed (PYTHON=...)")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(CAFFE_GP_VENV)
+	@echo "installing Python packages into $(CAFFE_GP_VENV): about 1 GB, some minutes the first time"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
@@ -50,7 +56,8 @@ models: $(READY)  ## download the released weights (FETCH="fcn-32s", FETCH="crfa
 data: $(READY)  ## download the data sets (DATA="voc2012 sbd-lists voc2010 pascal-context mnist cifar10")
 	$(CAFFE_GP) fetch data $(DATA)
 
-.PHONY: reproduce-all reproduce-camvid reproduce-digits reproduce-voc-small reproduce-table6 reproduce-figure11
+.PHONY: reproduce-all reproduce-relatives reproduce-camvid reproduce-digits reproduce-voc-small reproduce-table6 \
+    reproduce-figure11
 reproduce-all: $(READY)  ## the paper's tables and figures, one by one: reproduce-table1, ... (REPRODUCE="options")
 	$(CAFFE_GP) reproduce all $(REPRODUCE)
 
@@ -69,6 +76,12 @@ reproduce-camvid: $(READY)  ## the same with a net trained here on CamVid
 reproduce-digits: $(READY)  ## the same with the demo's net and scenes
 	$(CAFFE_GP) fetch data digit-scenes
 	$(CAFFE_GP) reproduce all --suite digits $(REPRODUCE)
+
+reproduce-relatives: $(READY)  ## other test-time methods beside guided perturbations, on three suites (docs/relatives.md)
+	$(CAFFE_GP) fetch data digit-scenes
+	$(CAFFE_GP) reproduce relatives --suite digits --limit $(IMAGES_OF_DIGITS) --tuning-limit 20 $(REPRODUCE)
+	$(CAFFE_GP) reproduce relatives --suite camvid --limit $(IMAGES_OF_NETS) --tuning-limit 20 $(REPRODUCE)
+	$(CAFFE_GP) reproduce relatives --suite voc-small --available --limit $(IMAGES_OF_NETS) --tuning-limit 20 $(REPRODUCE)
 
 reproduce-voc-small: $(READY)  ## the same with two small VOC nets
 	$(CAFFE_GP) reproduce all --suite voc-small --available $(REPRODUCE)
@@ -147,6 +160,20 @@ faithfulness: $(READY)  ## compare with BVLC Caffe's recordings (make test-bvlc)
 	tools/in_bvlc.sh python3 -m conformance.every.record
 	OMP_NUM_THREADS=1 $(BIN)/python -m conformance.every.compare --table docs/compatibility.md
 	$(BIN)/python -m conformance.layers --table docs/layers.md
+
+# Of .venv, whatever EXTRAS made it.
+$(READY)-docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs,demo,export]'
+	touch $@
+
+gallery: $(READY)-docs  ## run the scripts and notebooks of docs/gallery, compare what they print (GALLERY="--write which_blob")
+	$(BIN)/python -m website.gallery --jobs $(JOBS) $(GALLERY)
+
+docs: gallery  ## the documentation as a site: site/index.html; a broken link or a page without a place fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+docs-serve: $(READY)-docs  ## the same while it is written (make gallery once before)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 docker: $(IMAGES:%=image-%)  ## build Docker images (IMAGES="torch bvlc cpu", MODELS="fcn-32s": weights inside)
 	docker tag caffe-gp:$(firstword $(IMAGES)) caffe-gp

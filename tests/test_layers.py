@@ -16,7 +16,7 @@ ROOMS = [
     "errors", "one_thread", "provenance", "compiled", "files", "images", "proto", "crf", "gp",
     "python_layers.python2", "python_layers.users", "caffe", "python_layers.base",
     "python_layers.segmentation", "python_layers.builtin", "surgery", "engines", "datasets", "report",
-    "models", "export", "python_layers", "runs", "evaluation", "training", "experiments", "cli",
+    "models", "export", "python_layers", "runs", "evaluation", "training", "experiments", "explore", "cli",
 ]  # fmt: skip
 
 

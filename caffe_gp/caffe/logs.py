@@ -23,7 +23,7 @@ class _GlogFormatter(logging.Formatter):
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Show the log 'caffe_gp.caffe' on standard error from a level up: 0 INFO, 1 WARNING, 2 ERROR, 3 FATAL.
+    """Show the logger 'caffe_gp.caffe' on standard error, from a level up: 0 INFO, 1 WARNING, 2 ERROR or 3.
 
     pycaffe's ``init_log``. Without this call the lines go wherever Python's ``logging`` is set up to send
     them, by default nowhere. ``stderr=False`` takes them off standard error again.

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--bank", type=Path, metavar="DIR", help="folder of features and gradients (default: OUT/bank)"
     )
-    group.add_argument("--no-page", action="store_true", help="results.json only, without index.html")
+    options.add_page(group)
     options.add_quiet(group)
     options.add_work(parser, batch_size=100)
 

@@ -51,7 +51,6 @@ def work(args: argparse.Namespace) -> None:
     options.sleeping_threads()
     from caffe_gp.experiments import demo, demo_page, demo_text
     from caffe_gp.files.json_files import write_json
-    from caffe_gp.report.page import save_page
     from caffe_gp.report.pictures import save_png
 
     settings = demo.Settings(
@@ -67,9 +66,10 @@ def work(args: argparse.Namespace) -> None:
     )
     results, gallery = demo.run(settings)
     write_json(args.out / "results.json", results)
-    save_page(args.out / "index.html", demo_page.html(results, gallery))
+    demo_page.report(results, gallery, args.out).write_page(args.out)
     if args.picture:
         save_png(args.picture, demo_page.picture(gallery))
     if not args.quiet:
         print(demo_text.table(results))
         print(f"\nthe whole report: {(args.out / 'index.html').resolve()}")
+        print(f"now your own net: {demo_page.OWN_NET.command}")

@@ -11,6 +11,7 @@ from caffe_gp.datasets import segmentation
 from caffe_gp.errors import printable
 from caffe_gp.evaluation.results import table
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.evaluation.segmentation_page import evaluate_with_page
 
 EXAMPLES = """
 examples:
@@ -22,6 +23,9 @@ examples:
     caffe_gp evaluate --model deeplab-resnet101 --data voc2012-reduced346 --crf deeplab --out runs/resnet
   your own net and images (11 classes, DIR/<image name>.png with indices, 255 is ignored):
     caffe_gp evaluate --prototxt P --caffemodel W --data folder:IMAGES:LABELS:11 --eps 0.3 --out runs/mine
+  beside other test-time methods: mirrored views averaged, or TENT, on noisy images (docs/relatives.md):
+    caffe_gp evaluate --model camvid --data camvid-test --average flip --corrupt jpeg:3 --out runs/flip
+    caffe_gp evaluate --model camvid-bn --data camvid-test --adapt tent --out runs/tent
   one worker for each of four GPUs; a Ray cluster of many machines (docs/scale.md):
     caffe_gp evaluate --model fcn-32s --data pascal-context-val --devices 0,1,2,3 --out runs/gpus
     caffe_gp evaluate --model fcn-32s --data voc2012-val --device cuda --cluster auto --workers 16 \\
@@ -49,22 +53,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_subset(group)
     options.add_preprocessing(group)
     options.add_method(parser)
+    options.add_relatives(parser)
     group = parser.add_argument_group("output")
     options.add_crf(group)
     options.add_switch(group)
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
     options.add_save(group, ())
+    options.add_page(group)
     options.add_quiet(group)
     options.add_work(parser)
 
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate what the folder does not hold yet; print the table."""
-    settings = settings_of(options.given(args))
+    given = options.given(args)
+    page = not given.pop("no_page")
+    settings = settings_of(given)
     options.check_output(settings.out)
-    run = options.on_engine(settings.engine, evaluate, settings)
+    run = options.on_engine(settings.engine, evaluate_with_page if page else evaluate, settings)
     if not settings.quiet:
         print(printable(table(run)))
+        if page:
+            print(f"open {(run.folder / 'index.html').resolve()}")
 
 
 def settings_of(given: dict[str, Any]) -> Evaluation:

@@ -13,6 +13,7 @@ EXTRAS = {
     "lmdb": ("lmdb",),
     "draw": ("pydot",),
     "completion": ("shtab",),
+    "explore": ("gradio", "fastapi", "uvicorn"),
     "export": ("safetensors", "onnx", "onnxruntime"),
     "notebook": ("pandas",),
 }

@@ -6,7 +6,7 @@ import importlib
 import shlex
 import sys
 from types import ModuleType
-from typing import Any, Sequence
+from typing import Sequence
 
 import caffe_gp
 from caffe_gp.cli.exit_codes import EXIT_CODES, finish
@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "score a net on a set of images with ground truth, before and after",
     "tune": "find the eps with the highest mean IU on labelled images",
     "classify": "classify a test set, before and after perturbations towards neighbours' classes",
+    "explore": "look at guided perturbations on a page: a slider moves eps, the labels follow",
     "demo": "measure and show guided perturbations on the built-in digit scenes: about 3 minutes",
     "reproduce": "the paper's tables and figures, by name, beside the paper's own numbers",
     "fetch": "get, check and list the released weights and the data sets",
@@ -64,7 +65,7 @@ def _run(name: str, given: Sequence[str]) -> int:
         nonlocal on_interrupt
         module = _module(name)
         on_interrupt = getattr(module, "ON_INTERRUPT", "")
-        args = _parser_of(name, module).parse_args(given)
+        args = parser_of(name).parse_args(given)
         args.command = shlex.join(["caffe_gp", name, *given])
         module.work(args)
 
@@ -99,8 +100,9 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"caffe_gp.cli.{name}")
 
 
-def _parser_of(name: str, module: Any) -> Parser:
-    summary = COMMANDS[name]
+def parser_of(name: str) -> Parser:
+    """The parser of a subcommand: its options, examples and exit codes."""
+    module, summary = _module(name), COMMANDS[name]
     parser = Parser(
         prog=f"caffe_gp {name}",
         description=f"{summary[0].upper()}{summary[1:]}.",

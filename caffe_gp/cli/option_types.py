@@ -24,6 +24,13 @@ def number_or_auto(text: str) -> float | str:
         raise argparse.ArgumentTypeError(f"{error}, or {AUTO}") from None
 
 
+def port(text: str) -> int:
+    """A port, 0 to 65535."""
+    if not (text.isascii() and text.isdigit() and int(text[:6]) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, found {text!r}")
+    return int(text)
+
+
 def mean(text: str) -> tuple[float, ...] | str:
     """Three numbers or one, or a file, of 'B,G,R', 'N', 'mean.binaryproto' or 'mean.npy'."""
     if text.endswith(MEAN_SUFFIXES):

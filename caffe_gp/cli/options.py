@@ -17,8 +17,11 @@ from caffe_gp.evaluation.image_outputs import SAVE_CHOICES
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.files import places
 from caffe_gp.gp import ENCODINGS, INJECTIONS, STEPS
+from caffe_gp.gp.adapt import TENT_RATE, TENT_STEPS
+from caffe_gp.images.corruptions import KINDS
 from caffe_gp.images.limits import MAX_PIXELS, PIXELS_A_BYTE, PIXELS_VARIABLE, SUSPECT_PIXELS
 from caffe_gp.models import zoo
+from caffe_gp.surgery.batch_norms import ADAPTATIONS
 
 _MAX_BYTES = "CAFFE_GP_MAX_BYTES"  # which the embedded Caffe reads
 _PROBE = 1 << 12  # bytes that a folder must take
@@ -378,6 +381,40 @@ def add_switch(group: Options) -> None:
     )
 
 
+def add_relatives(parser: argparse.ArgumentParser) -> None:
+    """--average, --corrupt, --adapt, --tent-steps, --tent-rate."""
+    group = parser.add_argument_group("test-time methods beside GP (docs/relatives.md)")
+    group.add_argument(
+        "--average",
+        nargs="+",
+        metavar="VIEW",
+        help="average the probabilities of further views, GP on each: flip, or a scale like 0.75",
+    )
+    group.add_argument(
+        "--corrupt",
+        metavar="KIND:S",
+        help=f"corrupt every image first: {', '.join(KINDS)}, of strength 1 to 5 as in ImageNet-C",
+    )
+    group.add_argument(
+        "--adapt",
+        choices=ADAPTATIONS,
+        help="nets with BatchNorm, image by image: bn takes its statistics, tent also descends the entropy "
+        "over the Scale layers; the weights are restored",
+    )
+    group.add_argument(
+        "--tent-steps",
+        type=option_types.count,
+        metavar="N",
+        help=f"of --adapt tent: steps of Adam (default: {TENT_STEPS})",
+    )
+    group.add_argument(
+        "--tent-rate",
+        type=option_types.number,
+        metavar="F",
+        help=f"of --adapt tent: their rate (default: {TENT_RATE:g})",
+    )
+
+
 def add_crf(group: Options) -> None:
     """--crf."""
     group.add_argument(
@@ -425,6 +462,11 @@ def add_max_pixels(group: Options) -> None:
     )
 
 
+def add_page(group: Options) -> None:
+    """--no-page."""
+    group.add_argument("--no-page", action="store_true", help="results.json only, without index.html")
+
+
 def add_quiet(group: Options) -> None:
     """--quiet."""
     group.add_argument("--quiet", action="store_true", help="print errors only")
@@ -446,6 +488,8 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
         found["save"] = tuple(kind for kind in found["save"] if kind != "none")
     if "inputs" in found:
         found["inputs"] = dict(found["inputs"])
+    if "average" in found:
+        found["average"] = tuple(found["average"])
     found["defines"] = dict(found["defines"])
     if "cluster" in found:
         need("cluster", "--cluster")

@@ -10,7 +10,7 @@ from caffe_gp.datasets import classification
 from caffe_gp.errors import UsageError
 from caffe_gp.experiments import suites
 from caffe_gp.experiments.bench import Bench
-from caffe_gp.experiments.reproduce import EXPERIMENTS, reproduce
+from caffe_gp.experiments.reproduce import EXPERIMENTS, OF_PAPER, reproduce
 
 EXAMPLES = """
 examples:
@@ -18,8 +18,10 @@ examples:
   caffe_gp reproduce figure9                             no net and no images needed
   caffe_gp reproduce table1 table4 --suite digits        the digits net instead
   caffe_gp reproduce all --available --engine bvlc
+  caffe_gp reproduce relatives --suite camvid --limit 60 other test-time methods beside GP (docs/relatives.md)
 
-A stopped run resumes. Reports are in OUT/SUITE/NAME/index.html: numbers and pictures beside the paper's.
+A stopped run resumes. OUT/SUITE/index.html lists the paper's claims with their verdicts; reports
+are in OUT/SUITE/NAME/index.html: numbers and pictures beside the paper's.
 """
 
 ON_INTERRUPT = options.RESUMES
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=[*EXPERIMENTS, "all"],
         metavar="NAME",
-        help=f"{', '.join(EXPERIMENTS)} or all",
+        help=f"{', '.join(EXPERIMENTS)}; or all: the paper's tables and figures",
     )
     parser.add_argument("--suite", choices=suites.NAMES, default="paper", help="which nets")
     parser.add_argument(
@@ -80,11 +82,13 @@ def work(args: argparse.Namespace) -> None:
         tuning_limit=args.tuning_limit,
         stand_ins=_stand_ins(args.set),
     )
-    names = list(EXPERIMENTS) if "all" in args.names else args.names
-    for page in reproduce(names, bench):
-        if not args.quiet:
+    names = list(OF_PAPER) if "all" in args.names else args.names
+    pages = reproduce(names, bench)
+    if not args.quiet:
+        for page in pages:
             print(page.with_name("table.md").read_text(encoding="utf-8"))
             print(f"{page}\n")
+        print(f"verdicts of all of them: {bench.out / 'index.html'}")
 
 
 def _stand_ins(given: list[str]) -> dict[str, str]:

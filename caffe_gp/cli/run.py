@@ -9,6 +9,7 @@ from caffe_gp.cli import options
 from caffe_gp.errors import UsageError, printable
 from caffe_gp.evaluation import images
 from caffe_gp.evaluation.results import table
+from caffe_gp.evaluation.segmentation_page import said
 
 EXAMPLES = """
 examples:
@@ -61,22 +62,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_preprocessing(group)
     options.add_method(parser)
     group = parser.add_argument_group("output")
-    group.add_argument("--out", required=True, metavar="DIR", help="folder for results.json and pictures")
+    group.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the page, results.json and pictures"
+    )
     options.add_save(group, images.ImageRun.save)
     options.add_crf(group)
     options.add_switch(group)
     group.add_argument("--palette", metavar="FILE", help="indexed PNG or text lines 'R G B' (default: VOC's)")
+    options.add_page(group)
     options.add_quiet(group)
     options.add_work(parser)
 
 
 def work(args: argparse.Namespace) -> None:
-    """Label the images; print the table."""
-    settings = _settings(options.given(args))
+    """Label the images; print the table and what was written."""
+    given = options.given(args)
+    page = not given.pop("no_page")
+    settings = _settings(given)
     options.check_output(settings.out)
-    found = options.on_engine(settings.engine, images.run, settings)
+    found = options.on_engine(settings.engine, images.run, settings, None, page)
     if not settings.quiet:
         print(printable(table(found)))
+        print(printable(said(found, page)))
 
 
 def _settings(given: dict[str, Any]) -> images.ImageRun:

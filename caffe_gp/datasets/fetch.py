@@ -93,6 +93,7 @@ def fetch(
     with workplace(root, say) as incoming:
         _forget_unpacked(incoming)
         for folder in source.drawn:
+            say(f"{name}: drawing {folder}, some seconds")
             _draw(folder, root, incoming)
         if from_dir is not None:
             _take(source, root, incoming, Path(from_dir).expanduser(), say)

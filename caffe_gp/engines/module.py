@@ -42,6 +42,7 @@ class WrappedModule:
     features           blobs that neighbours are found by, where nobody says which
     changes, warnings  sentences about it, as ``GPNet`` has
     placing, own_size  None: a module does not say where its scores lie in the image, or what size it wants
+    one_size           False: nor that it takes no other
     """
 
     net: ModuleNet
@@ -54,6 +55,7 @@ class WrappedModule:
     engine: str = "torch"
     placing: None = None
     own_size: None = None
+    one_size: bool = False
 
     def __repr__(self) -> str:
         blobs = (f"{name} {tuple(blob.shape)}" for name, blob in self.net.blobs.items())

@@ -83,6 +83,11 @@ class GPNet:
         return height, width
 
     @property
+    def one_size(self) -> bool:
+        """Whether it takes images of that size only."""
+        return bool(self.prepared.fixed)
+
+    @property
     def prepared_prototxt(self) -> str:
         """The text of ``prepared``."""
         return proto.to_text(self.prepared.net)

@@ -211,14 +211,15 @@ def _load(name: str, module: torch.nn.Module, path: str, allow_missing: bool) ->
         if key in state and tuple(state[key].shape) != tuple(own[key].shape)
     ]
     problems = []
-    if missing and not allow_missing:
+    if missing and (not allow_missing or len(missing) == len(own)):
         problems.append(f"it lacks {_some(missing, len(own))}")
     if unexpected:
         problems.append(f"the module has no {_some(unexpected, len(state))}")
     if wrong:
         problems.append(f"shapes differ: {_some(wrong, len(own))}")
-    if problems or (own and len(missing) == len(own)):
-        lack = "; --allow-missing-weights leaves them as the factory made them" if missing else ""
+    if problems:
+        hint = "; --allow-missing-weights leaves them as the factory made them"
+        lack = hint if not unexpected and not wrong and len(missing) < len(own) else ""
         raise WeightsError(f"{path}: does not fit --module {name}: {'; '.join(problems)}{lack}")
     try:
         module.load_state_dict(state, strict=False)

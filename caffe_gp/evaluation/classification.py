@@ -44,6 +44,8 @@ __all__ = ["PLACES", "Classification", "ClassificationResults", "Variant", "eval
 class Classification(RunSettings):
     """Everything an evaluation is told; ``encoding``, ``inject``, ``iterations`` and ``seed`` play no part.
 
+    ``average`` and ``adapt`` are refused: they are for evaluations of images.
+
     train, test   the images that neighbours are taken from, and those to be classified
     bank          folder of the features and gradients, default ``out/bank``
     k             numbers of neighbours
@@ -75,6 +77,8 @@ class Classification(RunSettings):
 
     def check(self) -> None:
         super().check()
+        if self.average or self.adapt is not None:
+            raise UsageError("average and adapt are not for the perturbation by neighbours")
         for place in self.gradient_at:
             if place not in PLACES:
                 raise UsageError(f"gradient_at must be 'neighbour' or 'test', found '{place}'")

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp.errors import DataError
+from caffe_gp.evaluation.image_panel import Seen, panel
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.files.below import is_below
 from caffe_gp.files.npy import read_npz
@@ -31,9 +32,11 @@ _KINDS = {(kind,) for kind in SAVE_CHOICES}
 class ImageWriter:
     """Writes one image's files; every file appears only when it is whole."""
 
-    def __init__(self, folder: Path, save: Sequence[str], palette: np.ndarray | None) -> None:
-        """``save``: any of SAVE_CHOICES; ``palette``: see ``images.inputs.read_palette``."""
-        self.folder, self.save, self.palette = folder, save, palette
+    def __init__(
+        self, folder: Path, save: Sequence[str], palette: np.ndarray | None, names: Sequence[str] | None
+    ) -> None:
+        """``save``: any of SAVE_CHOICES; palette: see ``images.inputs.read_palette``; names: the classes'."""
+        self.folder, self.save, self.palette, self.names = folder, save, palette, names
 
     def write(
         self,
@@ -58,7 +61,8 @@ class ImageWriter:
             self._label_maps(files, name, canvas, truth, crf_variants)
             if "panel" in self.save:
                 path = self._name(files, "panel", f"{name}.png")
-                pictures.save_png(path, self._panel(canvas, truth, maps, result, i))
+                seen = Seen(canvas.image, truth, maps[0], maps[1:], result.eps, _at_input(canvas, result, i))
+                pictures.save_png(path, panel(seen, self.names, self.palette))
         if "perturbation" in self.save:
             signs = {variant: signs[i] for variant, signs in zip(variants[1:], result.perturbation)}
             _save_arrays(self._name(files, "perturbation", f"{name}.npz"), signs)
@@ -88,7 +92,8 @@ class ImageWriter:
                 pictures.save_png(path, pictures.overlay(canvas.image, labels, self.palette))
             if "changed" in self.save and labels is not base and base is not None:
                 path = self._name(files, "changed", variant, f"{name}.png")
-                pictures.save_png(path, pictures.changed_map(base, labels, truth))
+                changes = pictures.Changes.of(base, labels, truth)
+                pictures.save_png(path, pictures.changed(canvas.image, changes))
 
     def _name(self, files: list[str], *parts: str) -> Path:
         files.append("/".join(parts))
@@ -99,24 +104,14 @@ class ImageWriter:
             )
         return path
 
-    def _panel(
-        self, canvas: Canvas, truth: np.ndarray | None, maps: Sequence[np.ndarray], result: GPResult, i: int
-    ) -> np.ndarray:
-        """One row an eps: image, base, GP, changed pixels, amplified perturbation (of an input of pixels)."""
-        rows = []
-        for eps, labels, signs in zip(result.eps, maps[1:], result.perturbation):
-            cells = [
-                ("image", canvas.image),
-                ("base", pictures.overlay(canvas.image, maps[0], self.palette)),
-                (f"GP, eps {eps:g}", pictures.overlay(canvas.image, labels, self.palette)),
-                ("changed", pictures.changed_map(maps[0], labels, truth)),
-            ]
-            if signs.shape[1] in (1, 3) and signs.shape[2:] == canvas.data.shape[1:]:
-                height, width = canvas.valid
-                amplified = pictures.amplify(signs[i][:, :height, :width] * np.sign(eps))
-                cells.append(("perturbation, amplified", amplified))
-            rows.append(pictures.panel(cells, height=canvas.image.shape[0]))
-        return pictures.stack(rows)
+
+def _at_input(canvas: Canvas, result: GPResult, i: int) -> np.ndarray | None:
+    """The signs (C, h, w) of image ``i`` that were added at a positive eps; None of anything but pixels."""
+    signs = result.perturbation[0]
+    if signs.shape[1] not in (1, 3) or signs.shape[2:] != canvas.data.shape[1:]:
+        return None
+    height, width = canvas.valid
+    return signs[i][:, :height, :width] * np.sign(result.eps[0])
 
 
 def set_aside(folder: Path, written: Sequence[Record], latest: Mapping[str, Record]) -> int:

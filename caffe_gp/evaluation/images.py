@@ -13,6 +13,7 @@ from caffe_gp.errors import DataError
 from caffe_gp.evaluation.choose_eps import IMAGES, SHARE
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
+from caffe_gp.evaluation.segmentation_page import evaluate_with_page
 from caffe_gp.evaluation.settings import RunSettings, as_names, required
 from caffe_gp.images.inputs import ImageFiles, find_images, read_palette
 from caffe_gp.images.preprocess import Size
@@ -61,11 +62,13 @@ class ImageRun(RunSettings):
         return Evaluation(**given, **own, data=data, palette=palette)
 
 
-def run(settings: ImageRun, on_progress: OnProgress | None = None) -> RunResults:
-    """Do what the settings say, write ``results.json`` and return the results.
+def run(settings: ImageRun, on_progress: OnProgress | None = None, page: bool = False) -> RunResults:
+    """Do what the settings say, write ``results.json`` (and with ``page`` index.html) and return the results.
 
     on_progress   as of ``evaluate``
     Images whose record and files are in the output folder already are skipped. Raises the errors of
     ``engines.load_net``, ``GuidedPerturbation`` and ``Preprocess``; DataError for images and labels.
     """
-    return evaluate(settings.evaluation(), kind="images", on_progress=on_progress)
+    return (evaluate_with_page if page else evaluate)(
+        settings.evaluation(), "images", on_progress=on_progress
+    )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, ContextManager, Sequence
 
 import numpy as np
 
 from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
-from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError
+from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError, UsageError
 from caffe_gp.evaluation.confusion import confusion, sparse
 from caffe_gp.evaluation.settings import Resolved
+from caffe_gp.evaluation.views import MeanOfViews, views_named
 from caffe_gp.gp import GPResult, GuidedPerturbation
+from caffe_gp.gp.adapt import Adaptation
 from caffe_gp.gp.perturb import Watch
+from caffe_gp.gp.result import Opinions
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import is_picture_of, words
 from caffe_gp.images.preprocess import Canvas
+from caffe_gp.surgery.batch_norms import TENT, normalised
 
 _NET_OPTIONS = ("score", "stages", "level", "inputs", "defines")
 CHANGES = ("changed_pixels", "fixed_pixels", "broken_pixels")  # against the base, which has none itself
@@ -43,6 +49,18 @@ class Labeller:
             step=settings.step,
             threshold=settings.threshold,
         )
+        self._views = views_named(settings.average)
+        self._adaptation: Adaptation | None = None
+        if settings.adapt is not None:
+            names = normalised(self.net.prepared.net)
+            tent = settings.adapt == TENT
+            self._adaptation = Adaptation(
+                self.net,
+                batch_norms=names.batch_norms,
+                scales=names.scales if tent else (),
+                steps=settings.tent_steps if tent else 0,
+                rate=settings.tent_rate,
+            )
         self._said = any("label maps" in change for change in self.net.changes)
         self.classes: int = self.net.net.blobs[self.gp.score].data.shape[1]
 
@@ -53,24 +71,56 @@ class Labeller:
         keep_probabilities: bool = False,
         on_probabilities: Watch | None = None,
     ) -> GPResult:
-        """Perturb a batch of images of one canvas size; truths are used by encoding 'ground-truth' only."""
+        """Perturb a batch of images of one canvas size; truths are used by encoding 'ground-truth' only.
+
+        With other views the result has the means of their probabilities, and the perturbation of the image.
+        """
+        if not self._views:
+            return self._pass(canvases, truths, keep_probabilities, on_probabilities)
+        mean = MeanOfViews(canvases, self.net.placing)
+        passes = [self._pass(canvases, truths, False, mean.plain())]
+        for view in self._views:
+            shown = [view.canvas(canvas, self.preprocess, self.net.one_size) for canvas in canvases]
+            seen = [truth if truth is None else view.truth(truth) for truth in truths]
+            passes.append(self._pass(shown, seen, False, mean.of(view, shown)))
+        return _of_views(passes, mean.means(), keep_probabilities, on_probabilities)
+
+    def _pass(
+        self,
+        canvases: Sequence[Canvas],
+        truths: Sequence[np.ndarray | None],
+        keep_probabilities: bool,
+        on_probabilities: Watch | None,
+    ) -> GPResult:
         labels = None
         if self.settings.encoding == "ground-truth":
             pairs = [(truth, canvas) for truth, canvas in zip(truths, canvases) if truth is not None]
             labels = np.stack([self.preprocess.labels_to_canvas(truth, canvas) for truth, canvas in pairs])
         images = np.stack([canvas.data for canvas in canvases])
         try:
-            return self.gp(
-                images,
-                self.settings.eps,
-                labels=labels,
-                keep_probabilities=keep_probabilities,
-                on_probabilities=on_probabilities,
-            )
+            with self._adapted(canvases, images):
+                return self.gp(
+                    images,
+                    self.settings.eps,
+                    labels=labels,
+                    keep_probabilities=keep_probabilities,
+                    on_probabilities=on_probabilities,
+                )
         except OutOfMemoryError as error:
             raise self._with_largest_size(error, images) from error
         except NetError as error:
             raise self._with_own_size(error, images.shape[2:]) from error
+
+    def _adapted(self, canvases: Sequence[Canvas], images: np.ndarray) -> ContextManager[None]:
+        if self._adaptation is None:
+            return nullcontext()
+        for canvas in canvases:
+            if canvas.valid != canvas.data.shape[1:]:
+                raise UsageError(
+                    "adapt takes statistics of whole images, and these are padded (--pad-to, or a scaled "
+                    "view of a net of one size): padding would count as image"
+                )
+        return self._adaptation.to(images)
 
     def _with_largest_size(self, error: NetError, images: np.ndarray) -> NetError:
         """The error, with the size that fits if one image alone does not."""
@@ -135,6 +185,28 @@ class Labeller:
             return list(maps)
         placing = self.net.placing
         return [self.preprocess.labels_to_image(labels, canvas, placing) for labels in maps]
+
+
+def _of_views(
+    passes: Sequence[GPResult], means: Sequence[np.ndarray], keep: bool, watch: Watch | None
+) -> GPResult:
+    """The result of several views: labels and confidences of their mean probabilities, base first."""
+    base, after = Opinions(1, keep), Opinions(len(means) - 1, keep)
+    for k, mean in enumerate(means):
+        (after if k else base).add(mean)
+        if watch is not None:
+            watch(k, mean)
+    return replace(
+        passes[0],
+        base_labels=base.labels[0],
+        base_confidence=base.confidence[0],
+        base_probabilities=None if base.probabilities is None else base.probabilities[0],
+        labels=after.labels,
+        confidence=after.confidence,
+        probabilities=after.probabilities,
+        seconds={kind: sum(one.seconds[kind] for one in passes) for kind in passes[0].seconds},
+        passes={kind: sum(one.passes[kind] for one in passes) for kind in passes[0].passes},
+    )
 
 
 def scores_of(labels: np.ndarray, truth: np.ndarray | None, base: np.ndarray, classes: int) -> dict[str, Any]:

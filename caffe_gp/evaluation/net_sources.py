@@ -20,6 +20,7 @@ from caffe_gp.errors import NetError, OutOfMemoryError, UsageError
 from caffe_gp.evaluation.feeding import module_preprocess, module_words, preprocess
 from caffe_gp.files.hashes import sha256_of, sha256_of_array, sha256_of_text
 from caffe_gp.images.preprocess import Preprocess, Size
+from caffe_gp.surgery.batch_norms import use_image_statistics
 from caffe_gp.surgery.prepare import Prepared
 
 _PROBED = (224, 224)  # the size of the image that a module is tried on, where nothing says one
@@ -33,6 +34,7 @@ _OF_CAFFE = {
     "inputs": "--input",
     "defines": "--define",
     "allow_python_layers": "--allow-python-layers",
+    "adapt": "--adapt",
 }
 
 Opened = Union[engines.GPNet, Any]  # or engines.module.WrappedModule, which needs torch
@@ -109,6 +111,8 @@ class CaffeSource:
             allow_python_layers=settings.allow_python_layers,
             input_shape=_input_shape(settings),
         )
+        if settings.adapt is not None:
+            use_image_statistics(prepared.net, settings.adapt, prepared.changes)
         return cls(settings, prepared, preprocess(settings, prepared))
 
     @property

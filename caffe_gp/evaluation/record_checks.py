@@ -58,6 +58,9 @@ def _check_seconds(record: Mapping[str, Any]) -> None:
 def _check_image_head(head: Mapping[str, Any]) -> None:
     key = head["key"]
     _check_eps(key)
+    _check_names(key.get("average", []), "key.average")
+    integer(key.get("tent_steps", 0), "key.tent_steps", 0, MOST)
+    integer(key.get("iterations", 1), "key.iterations", 1, MOST)
     if key.get("crf") is not None:
         mapping(key["crf"], "key.crf")
     classes = integer(head.get("classes"), "classes", 1, _MOST_CLASSES)

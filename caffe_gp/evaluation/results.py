@@ -60,6 +60,7 @@ class RunResults:
     has_switched  whether the labels of the surer of both passes were scored too
     calibration   1 + E lists, base first, of each image's ``calibration.sums_of``; none where records are of
                   an earlier version: without_calibration of them
+    passes        of the net an image, for the base and for one eps
     eps_choice    how eps was chosen where that was without labels: ``EpsChoice.record()``; else None
     confidence    (1 + E, N) float64: mean of the largest probability of an image's pixels, base first
     seconds       by step ('forward', 'backward', ...): (N,) float64
@@ -98,7 +99,7 @@ class RunResults:
         self.calibration: list[list[dict[str, Any]]] = []
         if not self.without_calibration:
             self.calibration = [[entry["calibration"] for entry in part] for part in [base, *per_eps]]
-        self.iterations = head["key"].get("iterations", 1)
+        self.passes = _passes(head["key"])
         self.eps_choice: dict[str, Any] | None = head["made"].get("eps_choice")
         self.changed, self.fixed, self.broken = (
             np.array([[entry.get(name, 0) for entry in part] for part in per_eps], np.int64)
@@ -269,6 +270,13 @@ class RunResults:
         return matrices.toarray().reshape(-1, self.classes, self.classes)
 
 
+def _passes(key: Mapping[str, Any]) -> tuple[int, int]:
+    """Passes of the net an image, for the base and for one eps: of every view, behind TENT's own."""
+    adapting = 2 * key["tent_steps"] if "tent_steps" in key else 0
+    views = 1 + len(key.get("average", ()))
+    return views * (adapting + 1), views * (adapting + 1 + 2 * key.get("iterations", 1))
+
+
 def read_run(folder: Path | str) -> RunResults:
     """The results of a finished run, from its records.
 
@@ -410,7 +418,7 @@ def _with_eps(record: Record, eps: Sequence[float]) -> Record:
 def _summary(run: RunResults) -> dict[str, Any]:
     rows = []
     for k, eps in enumerate(run.eps):
-        row = {"eps": eps, "passes": 1 + 2 * run.iterations, **_scores(run, k + 1, eps, False)}
+        row = {"eps": eps, "passes": run.passes[1], **_scores(run, k + 1, eps, False)}
         if run.labels_pixels:
             row["changed_pixels"] = int(run.changed[k].sum()) / int(run.sizes.prod(axis=1).sum())
         if "mean_iu" in row:
@@ -426,7 +434,7 @@ def _summary(run: RunResults) -> dict[str, Any]:
             if "mean_iu" in row["crf"]:
                 row["crf"]["gain"] = run.gain(eps, crf=True).points()
         rows.append(row)
-    base = {"passes": 1, **_scores(run, 0, None, False)}
+    base = {"passes": run.passes[0], **_scores(run, 0, None, False)}
     if run.has_crf:
         base["crf"] = _scores(run, None, None, True)
     return {"base": base, "gp": rows}
@@ -498,7 +506,8 @@ def table(run: RunResults) -> str:
         )
     if run.eps_choice is not None:
         lines.append(choose_eps.words(run.eps_choice))
-    lines.append(f"passes of the net an image: 1 for the base, {1 + 2 * run.iterations} for one eps")
+    base, one_eps = run.passes
+    lines.append(f"passes of the net an image: {base} for the base, {one_eps} for one eps")
     seconds = {kind.replace("_", " "): values.mean() for kind, values in run.seconds.items()}
     times = ", ".join(f"{kind} {value:.3f} s" for kind, value in seconds.items())
     return "\n".join([*lines, f"{len(run.ids)} image(s); each: {times}", f"more in {run.folder}"])

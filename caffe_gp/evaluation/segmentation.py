@@ -40,6 +40,7 @@ from caffe_gp.evaluation.segmentation_worker import SegmentationWorker
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.files.hashes import sha256_of_text
+from caffe_gp.images.corruptions import Corruption
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.preprocess import Size
 from caffe_gp.images.reading import check_image
@@ -68,6 +69,7 @@ class Evaluation(RunSettings):
               the first ``eps_images`` images (see ``choose_eps``)
     eps_choice   how it was chosen; set by ``evaluate``
     switch    score as well, at each pixel, the label of the surer of both passes
+    corrupt   None, or a corruption of every image before anything else, like 'jpeg:3': ``images.corruptions``
     """
 
     data: LabelledImages = field(default_factory=required)
@@ -79,6 +81,7 @@ class Evaluation(RunSettings):
     eps_images: int = EPS_IMAGES
     eps_choice: EpsChoice | None = None
     switch: bool = False
+    corrupt: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,6 +101,8 @@ class Evaluation(RunSettings):
             return
         super().check()
         self.crf_settings()
+        if self.corrupt is not None:
+            Corruption.named(self.corrupt)
         unknown = [kind for kind in self.save if kind not in SAVE_CHOICES]
         if unknown:
             raise UsageError(f"save: unknown kind '{unknown[0]}'; known are {', '.join(SAVE_CHOICES)}")
@@ -270,6 +275,8 @@ def _key(settings: Evaluation, kind: str) -> dict[str, Any]:
     }
     if settings.switch:
         key["switch"] = True
+    if settings.corrupt is not None:
+        key["corrupt"] = str(Corruption.named(settings.corrupt))
     if isinstance(settings.label_255, int):
         key["label_255"] = settings.label_255
     if kind == "images":  # which ones they are is left open: more may be added to a run later

@@ -18,9 +18,11 @@ from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
+from caffe_gp.images.corruptions import Corruption
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
+from caffe_gp.images.reading import read_image
 from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.task import Batch, Record
 
@@ -48,7 +50,9 @@ class SegmentationWorker:
         self._threads_before = int(engines.describe(self._settings.engine, device)["threads"])
         engines.load_caffe(self._settings.engine, device, self._settings.threads)
         self._labeller = Labeller(resolved, device)
-        self._writer = ImageWriter(folder, self._settings.save, self._settings.palette)
+        settings = self._settings
+        self._names = settings.class_names(self._labeller.classes) or list(settings.data.classes) or None
+        self._writer = ImageWriter(folder, settings.save, settings.palette, self._names)
         # One image without a gradient must not stop a run of thousands; see _check_moved.
         self._labeller.gp.allow_zero_gradient = kind == "segmentation"
         self._moved, self._unmoved = False, 0
@@ -83,7 +87,7 @@ class SegmentationWorker:
         return {
             "key": self._key,
             "classes": classes,
-            "class_names": settings.class_names(classes) or list(settings.data.classes) or None,
+            "class_names": self._names,
             "background_counts": settings.data.background_counts,
             "made": {
                 "date": provenance.now(),
@@ -97,11 +101,17 @@ class SegmentationWorker:
     def load(self, batch: Batch) -> Loaded:
         """The decoded images of a batch and their ground truth."""
         data = self._settings.data
-        canvases = [self._labeller.preprocess.load(data.image(item)) for item in batch]
+        canvases = [self._canvas(data.image(item)) for item in batch]
         truths: list[np.ndarray | None] = [None] * len(batch)
         if data.has_truth:
             truths = [self._truth(item) for item in batch]
         return canvases, truths
+
+    def _canvas(self, path: Path) -> Canvas:
+        if self._settings.corrupt is None:
+            return self._labeller.preprocess.load(path)
+        picture = Corruption.named(self._settings.corrupt).of_picture(read_image(path))
+        return self._labeller.preprocess.canvas(picture, str(path))
 
     def _truth(self, item: str) -> np.ndarray:
         truth = self._settings.data.truth(item, self._labeller.classes)

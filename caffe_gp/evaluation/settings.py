@@ -16,11 +16,14 @@ from caffe_gp.errors import DataError, UsageError
 from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.feeding import Mean
 from caffe_gp.evaluation.net_sources import NetSource, Opened, net_source
+from caffe_gp.evaluation.views import check_views
 from caffe_gp.files.fields import integer
 from caffe_gp.gp import encodings, steps
+from caffe_gp.gp.adapt import TENT_RATE, TENT_STEPS, check_tent
 from caffe_gp.images.preprocess import Preprocess, Size
 from caffe_gp.models import weights, zoo
 from caffe_gp.runs.folder import RunFolder, keyed_folder
+from caffe_gp.surgery.batch_norms import TENT
 
 log = logging.getLogger(__name__)
 Given = TypeVar("Given", bound="NetSettings")
@@ -51,6 +54,9 @@ class NetSettings:
     std         torchvision's way of feeding: see ``Preprocess``; ``mean`` is then red, green, blue of 0..1
     channel_order   None: 'bgr', with ``std`` 'rgb'
     resize, pad_to   see ``Preprocess``
+    average     views whose probabilities are averaged with the image's, GP on each: see ``views``
+    adapt       None, or what batch normalisation does with each image: 'bn' takes its statistics, 'tent'
+                learns on it as well, ``tent_steps`` times at ``tent_rate``: see ``gp.adapt``
     batch_size  images of one canvas size at once
     deterministic   the same bits run after run on one machine, GPUs too
     command     the command line, for the results
@@ -83,6 +89,10 @@ class NetSettings:
     seed: int = 0
     step: str = "sign"
     threshold: float | None = None
+    average: tuple[str, ...] = ()
+    adapt: str | None = None
+    tent_steps: int = TENT_STEPS
+    tent_rate: float = TENT_RATE
     engine: str = "auto"
     device: str = "cpu"
     batch_size: int = 1
@@ -180,10 +190,20 @@ class NetSettings:
         """The method's settings as they will be used."""
         encodings.checked_threshold(self.encoding, self.threshold)
         steps.check_step(self.step)
+        check_views(self.average)
+        check_tent(self.tent_steps, self.tent_rate)
+        if self.adapt != TENT and (self.tent_steps, self.tent_rate) != (TENT_STEPS, TENT_RATE):
+            raise UsageError("tent_steps and tent_rate are for adapt 'tent'")
         # Only where they are not the default, so that older runs can be resumed.
         more: dict[str, Any] = {} if self.step == "sign" else {"step": self.step}
         if self.threshold is not None:
             more["threshold"] = self.threshold
+        if self.average:
+            more["average"] = list(self.average)
+        if self.adapt is not None:
+            more["adapt"] = self.adapt
+        if self.adapt == TENT:
+            more.update(tent_steps=self.tent_steps, tent_rate=self.tent_rate)
         return {
             "eps": [float(eps) for eps in self.eps],
             "blob": source.blob(self.blob),
@@ -300,6 +320,8 @@ class RunSettings(NetSettings):
     def check(self) -> None:
         """UsageError for settings that make no sense together."""
         self.check_eps()
+        if self.adapt is not None and self.batch_size != 1:
+            raise UsageError("adapt looks at one image at a time: batch_size must be 1")
         if self.workers < 1 or self.batch_size < 1 or (self.threads or 1) < 1:
             raise UsageError("workers, threads and batch_size must be at least 1")
         if self.cluster is not None and self.devices:
@@ -339,7 +361,7 @@ def _several(value: Any, kind: Any) -> Any:
     """Numbers as a list or a tuple: of one, or of several. Other things are left for their checks."""
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return kind([value])
-    return kind(value) if isinstance(value, (list, tuple, np.ndarray)) else value
+    return kind(value) if isinstance(value, (list, tuple, range, np.ndarray)) else value
 
 
 def _same(value: Any, other: Any) -> bool:

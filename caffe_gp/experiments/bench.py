@@ -18,8 +18,9 @@ import numpy as np
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.engines import forward, load_net
+from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.labeller import Labeller
-from caffe_gp.evaluation.segmentation import Evaluation, RunResults, evaluate
+from caffe_gp.evaluation.segmentation import Evaluation, RunResults, chosen_eps, evaluate
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.evaluation.tuning import CrossValidated, best_eps, cross_validate
 from caffe_gp.experiments.suites import Net, Suite
@@ -107,18 +108,14 @@ class Bench:
 
         data    default: the suite's; ``method``: blob, encoding, iterations, crf, ... of ``Evaluation``
         """
-        data = self.data() if data is None else data
-        settings = Evaluation(
-            data=data,
-            out=self.out / "runs",
-            by_key=True,
-            workers=self.workers,
-            threads=self.threads,
-            batch_size=self.batch_size,
-            quiet=self.quiet,
-            **self._settings(net, eps, method),
-        )
+        settings = self._evaluation(net, eps, self.data() if data is None else data, method)
         return evaluate(settings, on_records=self.on_records)
+
+    def eps_without_labels(self, net: Net, data: SegmentationSet, **method: Any) -> float:
+        """The step that ``--eps auto`` chooses on all images of ``data``; ``method``: as for ``run``."""
+        settings = self._evaluation(net, AUTO, data, {**method, "eps_images": len(data.ids)})
+        settings.check()
+        return chosen_eps(settings.with_workers()).eps
 
     def labeller(self, net: Net, eps: Sequence[float], **method: Any) -> Labeller:
         """The net loaded, for figures that look inside it."""
@@ -168,14 +165,28 @@ class Bench:
                 sums += values.size, values.sum(), (values**2).sum()
         return {blob: float(np.sqrt(c / a - (b / a) ** 2)) for blob, (a, b, c) in squares.items()}
 
-    def _settings(self, net: Net, eps: Sequence[float], method: dict[str, Any]) -> dict[str, Any]:
+    def _evaluation(
+        self, net: Net, eps: Sequence[float] | str, data: SegmentationSet, method: dict[str, Any]
+    ) -> Evaluation:
+        return Evaluation(
+            data=data,
+            out=self.out / "runs",
+            by_key=True,
+            workers=self.workers,
+            threads=self.threads,
+            batch_size=self.batch_size,
+            quiet=self.quiet,
+            **self._settings(net, eps, method),
+        )
+
+    def _settings(self, net: Net, eps: Sequence[float] | str, method: dict[str, Any]) -> dict[str, Any]:
         """What ``NetSettings`` is told."""
         return {
             "prototxt": str(net.model.prototxt()),
             "caffemodel": str(net.caffemodel()),
             "model": net.name,
             "score": net.model.score,
-            "eps": list(eps),
+            "eps": eps if isinstance(eps, str) else list(eps),
             "engine": self.engine,
             "device": self.device,
             "command": self.command,

@@ -11,10 +11,27 @@ from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.evaluation.tuning import mean_iu
 from caffe_gp.experiments.bench import Bench, Tuned
 from caffe_gp.experiments.suites import Net
-from caffe_gp.report.experiment_report import Cell, Report, Table, joined, points, signed, within
+from caffe_gp.report.claims import Claim
+from caffe_gp.report.experiment_report import (
+    Cell,
+    Figure,
+    Report,
+    Row,
+    Table,
+    interval,
+    joined,
+    points,
+    signed,
+    within,
+)
 
 # How far a reproduced number may lie from the paper's, in percentage points.
 BAND = 0.3
+# From an experiment's page to that of its suite.
+INDEX = "../index.html"
+# Heads of a gain's cells.
+GAIN = ["gain (points)", "95 % interval (points)"]
+JUDGED = "✓ and ✗: within 0.3 points of the paper, or not."
 
 
 def gain_of(tuned: Tuned) -> Gain:
@@ -23,18 +40,23 @@ def gain_of(tuned: Tuned) -> Gain:
 
 
 def gain_text(gain: Gain) -> str:
-    """'+2.61 (+1.90 .. +3.40)': points with the 95 % interval."""
-    return f"{signed(gain.gain)} ({signed(gain.low)} .. {signed(gain.high)})"
+    """'+2.61 (+1.90 to +3.40)': points with the 95 % interval, for sentences."""
+    return f"{signed(gain.gain)} ({interval(gain.low, gain.high)})"
+
+
+def gain_cells(gain: Gain) -> Row:
+    """A gain's cells of a table, under the heads GAIN."""
+    return [signed(gain.gain), interval(gain.low, gain.high)]
 
 
 def judged(found: float, paper: float) -> Cell:
-    """A fraction beside the paper's percentage points: green within BAND of it, else red."""
+    """A fraction beside the paper's percentage points: GOOD within BAND of it, else BAD."""
     return Cell(points(found), within(100 * found, paper, BAND))
 
 
-def judged_gain(gain: Gain, paper: float) -> Cell:
-    """A gain beside the paper's: green within BAND of it, else red."""
-    return Cell(gain_text(gain), within(100 * gain.gain, paper, BAND))
+def judged_gain(gain: Gain, paper: float) -> Row:
+    """``gain_cells`` beside the paper's gain: GOOD within BAND of it, else BAD."""
+    return [Cell(signed(gain.gain), within(100 * gain.gain, paper, BAND)), interval(gain.low, gain.high)]
 
 
 def measures(run: RunResults, matrices: np.ndarray) -> dict[str, Any]:
@@ -57,8 +79,9 @@ def introduction(bench: Bench) -> list[str]:
     """Which images and nets, and what the interval is."""
     data = bench.data()
     return [
-        f"{len(data.ids)} images of {data.name}; {bench.suite.title}. Mean IU in percent from one "
-        "confusion matrix over all images. Intervals hold 95 % of a paired bootstrap over images.",
+        f"{bench.suite.title[0].upper()}{bench.suite.title[1:]}, on {len(data.ids)} images of {data.name}. "
+        "Mean IU in percent from one confusion matrix over all images. Intervals hold 95 % of a paired "
+        "bootstrap over images.",
     ]
 
 
@@ -88,13 +111,21 @@ def report(
     title: str,
     nets: Sequence[Net],
     runs: Iterable[RunResults],
+    claims: Sequence[Claim],
     tables: list[Table],
-    figures: Sequence[tuple[str, str]] = (),
+    figures: Sequence[Figure] = (),
     numbers: Mapping[str, Any] | None = None,
 ) -> Report:
-    """An experiment's report, with what every one says of its images and nets, and of the runs behind it.
-
-    figures   (file without suffix, caption)
-    """
-    said = introduction(bench), warnings(bench, nets), tables, list(figures), dict(numbers or {})
-    return Report(name, title, *said, provenance(bench, runs))
+    """An experiment's report, with what every one says of its images and nets, and of the runs behind it."""
+    return Report(
+        name,
+        title,
+        list(claims),
+        introduction(bench),
+        warnings(bench, nets),
+        tables,
+        list(figures),
+        numbers=dict(numbers or {}),
+        provenance=provenance(bench, runs),
+        up=INDEX,
+    )

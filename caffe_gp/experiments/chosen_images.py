@@ -11,7 +11,6 @@ from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
-from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.reading import read_image
 
 RULE = "pixels corrected minus pixels broken"
@@ -65,18 +64,6 @@ def with_base(eps: Sequence[float], values: Sequence[float], base: float) -> tup
 def photograph(data: SegmentationSet, item: str) -> np.ndarray:
     """An image of a set, (H, W, 3) uint8 BGR."""
     return np.ascontiguousarray(np.asarray(read_image(data.image(item)))[:, :, ::-1])
-
-
-def changes(
-    base: np.ndarray, after: np.ndarray, truth: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels that changed: to the right label, from it, and from one wrong label to another; bool masks.
-
-    Where the truth is void nothing counts.
-    """
-    changed = (base != after) & (truth != IGNORE)
-    fixed, broken = changed & (after == truth), changed & (base == truth)
-    return fixed, broken, changed & ~fixed & ~broken
 
 
 def _ranked(run: RunResults, eps: float) -> list[Picked]:

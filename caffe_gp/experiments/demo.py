@@ -10,6 +10,7 @@ makes the HTML page of it.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,13 +30,16 @@ from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.tuning import best_eps, mean_iu
 from caffe_gp.experiments import cells, chosen_images, suites, table4
 from caffe_gp.experiments.bench import Bench
-from caffe_gp.experiments.demo_text import statements
+from caffe_gp.experiments.demo_text import claims
 from caffe_gp.experiments.suites import Net
 from caffe_gp.files import places
 from caffe_gp.gp import GuidedPerturbation
+from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report.results_file import SCHEMA
 from caffe_gp.runs.progress import progress_bar
 from caffe_gp.runs.task import Record
+
+log = logging.getLogger(__name__)
 
 NEGATIVE_EPS = (-6.0, -4.0, -2.0, -1.0, -0.5)
 ENCODING_EPS = (-6.0, -3.0, -1.0, 1.0, 3.0, 6.0)
@@ -80,8 +84,9 @@ class Settings:
 class Gallery:
     """Label maps of test scenes chosen by rule, for the pictures.
 
-    groups   'successes', 'failures', 'drawn' -> indices of test scenes
-    scenes   index -> image, truth, base, gp, perturbation, gained (pixels put right minus pixels put wrong)
+    groups   'opening' (one), 'successes', 'failures', 'drawn' -> indices of test scenes
+    scenes   index -> image, truth, base, gp, perturbation, gained (pixels put right minus pixels broken),
+             recognised (digits, as labels, that became recognised)
     """
 
     groups: dict[str, list[int]] = field(default_factory=dict)
@@ -96,7 +101,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
     """
     settings.check()
     root = settings.data_root or places.data_folder()
-    fetch.fetch("digit-scenes", root, say=lambda line: None)
+    fetch.fetch("digit-scenes", root, say=(lambda line: None) if settings.quiet else log.info)
     bench = Bench(
         suites.get("digits"),
         settings.out,
@@ -111,7 +116,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
     )
     net = bench.suite.nets[0]
     started = time.perf_counter()
-    with progress_bar(_passes(net, settings), what="demo", unit="pass", quiet=settings.quiet) as bar:
+    with progress_bar(_passes(net, settings), what="demo", unit="", quiet=settings.quiet) as bar:
         measure = _Measure(bench, net, bar)
         rows, test, validation = _blob_rows(measure)
         eps = rows[0]["eps"]
@@ -138,7 +143,7 @@ def run(settings: Settings) -> tuple[dict[str, Any], Gallery]:
     chosen = {row["blob"]: row["eps"] for row in rows}
     passes = _time_passes(bench, net, chosen, settings.batch_size)
     results["seconds"] = {"passes": passes, "whole_run": time.perf_counter() - started}
-    results["statements"] = statements(results)
+    results["claims"] = [claim.record() for claim in claims(results)]
     return results, gallery
 
 
@@ -158,7 +163,7 @@ class _Measure:
         self._work = 0 if name in self._done else passes_of(eps, method.get("iterations", 1))
         self._done.add(name)
         said = [f"{name} {value}" for name, value in method.items() if name != "save"]
-        self._bar.set_postfix_str(", ".join([scenes.name, *said]))
+        self._bar.set_postfix_str(", ".join([f"{len(scenes.ids)} scenes", f"{len(eps)} steps", *said]))
         return self.bench.run(self.net, eps, scenes, **method)
 
     def best(
@@ -265,15 +270,20 @@ def _curve(run: RunResults) -> dict[str, Any]:
 
 
 def _gallery(measure: _Measure, eps: float) -> Gallery:
-    """The scenes with the most pixels put right on balance, those with the fewest, and some drawn blindly."""
+    """A scene in which a digit becomes recognised, those with the most and the fewest pixels put right on
+    balance, and some drawn blindly.
+    """
     found = measure(measure.test, [eps], save=("labels", "perturbation"))
     gained = (found.fixed[0] - found.broken[0]).tolist()
     order = sorted(range(len(gained)), key=lambda i: (-gained[i], i))
+    recognised = {i: _recognised(measure.test, found, eps, i) for i in order}
+    opening = next((i for i in order if recognised[i]), order[0])
+    order.remove(opening)
     best = order[: GALLERY["successes"]]
     worst = [i for i in order[::-1] if i not in best][: GALLERY["failures"]]
-    rest = [i for i in range(len(gained)) if i not in best + worst]
+    rest = [i for i in range(len(gained)) if i not in [opening, *best, *worst]]
     drawn = np.random.RandomState(0).permutation(rest)[: GALLERY["drawn"]].tolist()
-    groups = {"successes": best, "failures": worst, "drawn": sorted(drawn)}
+    groups = {"opening": [opening], "successes": best, "failures": worst, "drawn": sorted(drawn)}
     gallery = Gallery(groups)
     for i in sorted(sum(groups.values(), [])):
         item = found.ids[i]
@@ -284,9 +294,21 @@ def _gallery(measure: _Measure, eps: float) -> Gallery:
             "base": found.label_map(item),
             "gp": found.label_map(item, eps),
             "gained": gained[i],
+            "recognised": recognised[i],
             "perturbation": perturbation,
         }
     return gallery
+
+
+def _recognised(data: SegmentationSet, run: RunResults, eps: float, i: int) -> list[int]:
+    """Digits of a scene, as labels, of which more than half the pixels become right; none if one is lost."""
+    item = run.ids[i]
+    truth, found = data.truth(item), []
+    for labels in (run.label_map(item), run.label_map(item, eps)):
+        digits = [int(label) for label in np.unique(truth) if label not in (0, IGNORE)]
+        found.append([label for label in digits if np.mean(labels[truth == label] == label) > 0.5])
+    before, after = found
+    return [label for label in after if label not in before] if set(before) <= set(after) else []
 
 
 # ---- where the numbers come from, and how long it takes
@@ -342,7 +364,7 @@ def _time_passes(bench: Bench, net: Net, chosen: dict[str, float], batch_size: i
 
 
 def _passes(net: Net, settings: Settings) -> int:
-    """Scene passes of the whole run, for the progress bar."""
+    """Passes of the net for one scene, summed over all: the whole work, for the progress bar."""
     test, val, part = settings.scenes, settings.validation, min(settings.scenes, ITERATION_SCENES)
     inner = len(net.inner) * (passes_of(suites.INNER_GRID) * val + passes_of([0]) * test)
     at_input = passes_of([*NEGATIVE_EPS, *net.grid]) * (val + test)

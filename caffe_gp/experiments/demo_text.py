@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from caffe_gp.experiments.figure5 import first_iteration
+from caffe_gp.report.claims import Claim, Verdict, in_cases
+
 Results = Dict[str, Any]
 FIGURE_8 = ("random-onehot", "uniform", "top2")
 
 
-def statements(results: Results) -> list[dict[str, Any]]:
-    """The paper's claims: ``claim``, ``found`` and ``agrees`` for each."""
+def claims(results: Results) -> list[Claim]:
+    """The paper's claims, each with what was found."""
     checks = (
         _improves,
         _wide_range,
@@ -19,7 +22,7 @@ def statements(results: Results) -> list[dict[str, Any]]:
         _true_labels,
         _first_iteration,
     )
-    return [dict(zip(("claim", "found", "agrees"), check(results))) for check in checks]
+    return [check(results) for check in checks]
 
 
 def table(results: Results) -> str:
@@ -37,71 +40,109 @@ def table(results: Results) -> str:
         scores = f"{row['gp']['mean_iu']:10.2f}{row['gain']:+8.2f}"
         lines.append(f"{name:15}{row['eps']:8.3g}{scores}{interval:>20}{times[row['blob']]:17.1f}")
     lines.append("")
-    for said in results["statements"]:
-        lines.append(f"[{'agrees' if said['agrees'] else 'differs'}] {said['claim']}")
-        lines.append(f"    here: {said['found']}")
+    for claim in map(Claim.of_record, results["claims"]):
+        lines.append(f"[{claim.verdict.value}] {claim.text} ({claim.source})")
+        lines.append(f"    here: {claim.ours}; paper: {claim.paper}")
     return "\n".join(lines)
 
 
-# ---- one claim each: (claim, what was found, whether it agrees)
+# ---- one claim each
 
 
-def _improves(results: Results) -> tuple[str, str, bool]:
+def _improves(results: Results) -> Claim:
     row = results["blobs"][0]
-    found = f"{row['base']['mean_iu']:.2f} -> {row['gp']['mean_iu']:.2f}, {row['gain']:+.2f} "
-    found += f"({row['low']:+.2f} .. {row['high']:+.2f})"
-    claim = "GP with the net's own one-hot label improves the mean IU (table 1: +0.8 to +3.0)."
-    return claim, found, row["low"] > 0
+    verdict = Verdict.HOLDS if row["low"] > 0 else Verdict.WEAKLY if row["gain"] > 0 else Verdict.NOT
+    return Claim(
+        "GP with the net's own one-hot label improves the mean IU.",
+        "Table 1",
+        "gain in mean IU (points), with its 95 % interval",
+        "+0.8 to +3.0",
+        f"{row['gain']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
+        verdict,
+        f"Mean IU {row['base']['mean_iu']:.2f} to {row['gp']['mean_iu']:.2f} %. Holds: the whole 95 % "
+        "interval lies above 0. Weakly: the gain does, not the whole interval.",
+    )
 
 
-def _wide_range(results: Results) -> tuple[str, str, bool]:
+def _wide_range(results: Results) -> Claim:
     curve = results["eps_curve"]["test"]
     positive = [(eps, value) for eps, value in zip(curve["eps"], curve["mean_iu"]) if eps > 0]
     helping = [eps for eps, value in positive if value > curve["base"]]
-    found = f"{len(helping)} of {len(positive)} positive values help"
+    found = f"{len(helping)} of {len(positive)}"
     if helping:
         found += f", from {min(helping):g} to {max(helping):g} grey levels"
-    return "A wide range of eps works (figure 10).", found, len(helping) >= 0.75 * len(positive)
+    share = len(helping) / len(positive)
+    return Claim(
+        "A wide range of eps works.",
+        "Figure 10",
+        "positive steps tried that help",
+        "shown, no value",
+        found,
+        Verdict.HOLDS if share >= 0.75 else Verdict.WEAKLY if share >= 0.5 else Verdict.NOT,
+        "Holds: three quarters of the steps tried help. Weakly: half of them.",
+    )
 
 
-def _adversary(results: Results) -> tuple[str, str, bool]:
+def _adversary(results: Results) -> Claim:
     curve = results["eps_curve"]["test"]
     negative = [(eps, value) for eps, value in zip(curve["eps"], curve["mean_iu"]) if eps < 0]
     hurting = sum(value < curve["base"] for _, value in negative)
     worst = min(negative, key=lambda pair: pair[1])
-    found = f"{hurting} of {len(negative)} negative values hurt; eps {worst[0]:g}: {worst[1]:.2f}"
-    return "A negative eps acts as an adversary (figure 8).", found, hurting == len(negative)
+    return Claim(
+        "A negative eps acts as an adversary.",
+        "Figure 8",
+        "negative steps that hurt, and mean IU (%) at the worst",
+        "shown, no value",
+        f"{hurting} of {len(negative)}; {worst[1]:.2f} at eps {worst[0]:g}",
+        *in_cases(hurting, len(negative), "Every negative step lowers the mean IU."),
+    )
 
 
-def _inner_blobs(results: Results) -> tuple[str, str, bool]:
+def _inner_blobs(results: Results) -> Claim:
     gains = [row["gain"] for row in results["blobs"]]
-    found = ", ".join(f"{row['blob']} {row['gain']:+.2f}" for row in results["blobs"])
-    claim = "Inner blobs work nearly as well, less the deeper they are (table 4: +2.6, +2.5, +2.5, +2.2)."
-    return claim, found, min(gains) > 0 and gains[-1] == min(gains)
+    helps, ordered = min(gains) > 0, gains[-1] == min(gains)
+    return Claim(
+        "Inner blobs work nearly as well, less the deeper they are.",
+        "Table 4",
+        "gain in mean IU (points), blob by blob",
+        "+2.6 at the input, +2.5 pool2, +2.5 pool3, +2.2 pool4",
+        ", ".join(f"{row['gain']:+.2f} {row['blob']}" for row in results["blobs"]),
+        Verdict.HOLDS if helps and ordered else Verdict.WEAKLY if helps else Verdict.NOT,
+        "Holds: every blob gains, the deepest one least. Weakly: every blob gains.",
+    )
 
 
-def _best_encoding(results: Results) -> tuple[str, str, bool]:
+def _best_encoding(results: Results) -> Claim:
     rows = {row["encoding"]: row for row in results["encodings"]}
     onehot, soft = rows["onehot"]["gp"]["mean_iu"], rows["soft"]
     best = max((rows[name] for name in FIGURE_8), key=lambda row: row["gp"]["mean_iu"])
-    found = (
-        f"one-hot {onehot:.2f}, next {best['encoding']} {best['gp']['mean_iu']:.2f} (eps {best['eps']:g}); "
+    return Claim(
+        "One-hot labels beat random one-hot, uniform and top-2 labels.",
+        "Figure 8",
+        "mean IU (%) of one-hot labels and of the next best",
+        "64.7 and 63.8 (uniform)",
+        f"{onehot:.2f} and {best['gp']['mean_iu']:.2f} ({best['encoding']}, eps {best['eps']:g})",
+        Verdict.HOLDS if onehot > best["gp"]["mean_iu"] else Verdict.NOT,
+        "Holds: one-hot labels are best. Not among them: soft labels, the default of the authors' demo, "
+        f"{soft['gp']['mean_iu']:.2f} (eps {soft['eps']:g}).",
     )
-    found += f"soft, the default of the authors' demo, {soft['gp']['mean_iu']:.2f} (eps {soft['eps']:g})"
-    claim = "One-hot beats random one-hot, uniform and top-2 labels (figure 8)."
-    return claim, found, onehot > best["gp"]["mean_iu"]
 
 
-def _true_labels(results: Results) -> tuple[str, str, bool]:
+def _true_labels(results: Results) -> Claim:
     rows = {row["encoding"]: row for row in results["encodings"]}
     truth, own = rows["ground-truth"]["gain"], rows["onehot"]["gain"]
-    claim = "With the true labels the gain would be far larger (figure 5)."
-    return claim, f"{truth:+.2f} instead of {own:+.2f}", truth > 2 * own
+    return Claim(
+        "With the true labels the gain would be far larger.",
+        "Figure 5",
+        "gain in mean IU (points) with the true and with the net's own labels",
+        "shown, no value",
+        f"{truth:+.2f} and {own:+.2f}",
+        Verdict.HOLDS if truth > 2 * own else Verdict.WEAKLY if truth > own else Verdict.NOT,
+        "Holds: more than twice the gain. Weakly: more.",
+    )
 
 
-def _first_iteration(results: Results) -> tuple[str, str, bool]:
+def _first_iteration(results: Results) -> Claim:
     eps = results["blobs"][0]["eps"]
     gains = [row["gain"] for row in results["iterations"] if row["eps"] == eps]
-    found = ", ".join(f"{gain:+.2f}" for gain in gains) + " after 1, 2, 3 iterations"
-    claim = "The first iteration brings most of the gain (figure 5)."
-    return claim, found, gains[0] > 0 and max(gains) <= 1.5 * gains[0]
+    return first_iteration(gains)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 from caffe_gp.evaluation.classification import ClassificationTask, run_task
 from caffe_gp.evaluation.classification_examples import examples
 from caffe_gp.evaluation.classification_page import BROKEN, FIXED, sheet
-from caffe_gp.experiments import classifiers
+from caffe_gp.experiments import cells, classifiers
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.report import figures
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.claims import Claim, Verdict
+from caffe_gp.report.experiment_report import Figure, Report, Table
 
 NAME, TITLE = "figure11", "Figures 11 and 16: digits, neighbours, gradients and perturbed digits"
 PAPER_ONLY = True
@@ -41,7 +42,7 @@ def run(bench: Bench) -> Report:
     if shown:
         figures.save(sheet(task, shown), bench.out / NAME, NAME)
         rule = "The first test images that became right, then the first that became wrong."
-        drawn.append((NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
+        drawn.append(Figure(NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
     names = found.origin["class_names"]
     header = ["test image", "label", "base", "with GP", "neighbours"]
     table = Table(f"{outcome.fixed} digits corrected, {outcome.broken} broken; shown:", header)
@@ -64,4 +65,15 @@ def run(bench: Bench) -> Report:
     provenance = {"command": bench.command, "runs": {classifier.name: found.origin}}
     text = ["A row: a test digit, its nearest training digits, their gradients' signs summed, the result."]
     said = text, list(classifiers.warnings(bench, len(found.truth)))
-    return Report(NAME, TITLE, *said, [table], drawn, numbers, provenance)
+    sure = Verdict.HOLDS if outcome.p <= 0.05 else Verdict.WEAKLY
+    claim = Claim(
+        "A step towards the classes of the nearest training digits corrects digits.",
+        "Section 5, Figures 11 and 16",
+        "digits corrected and broken",
+        "examples, no value",
+        f"{outcome.fixed} and {outcome.broken}",
+        sure if outcome.fixed > outcome.broken else Verdict.NOT,
+        "Holds: more are corrected than broken, and McNemar's exact test says p <= 0.05. Weakly: more are.",
+    )
+    origin: dict[str, Any] = {"numbers": numbers, "provenance": provenance, "up": cells.INDEX}
+    return Report(NAME, TITLE, [claim], *said, [table], drawn, **origin)

@@ -12,7 +12,8 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures, pictures
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.claims import Claim, in_cases
+from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
 
 NAME, TITLE = "figure3", "Figure 3: average filter responses"
@@ -42,15 +43,28 @@ def run(bench: Bench) -> Report:
             _TITLES,
         )
     ]
-    table = Table("How much the responses move", ["layer", "channels", "size", "change / std"])
+    table = Table("How much the responses move", ["layer", "channels", "size (pixels)", "change / std (%)"])
     numbers = {}
     for blob in blobs:
         numbers[blob], row = _layer(labeller, canvas, blob, original[blob], perturbed[blob])
         rows.append(row)
         wide, high = numbers[blob]["size"]
-        share = f"{100 * numbers[blob]['change_over_std']:.2f} %"
+        share = f"{100 * numbers[blob]['change_over_std']:.2f}"
         table.add(blob, str(numbers[blob]["channels"]), f"{wide} x {high}", share)
     figures.save(figures.sheet(rows, width=4.4, tallest=0.75), bench.out / NAME, NAME)
+    shares = {blob: 100 * found["change_over_std"] for blob, found in numbers.items()}
+    first, last = blobs[0], blobs[-1]
+    grows = sum(shares[a] <= shares[b] for a, b in zip(blobs, blobs[1:]))
+    claim = Claim(
+        "The perturbation travels up the net from its first layers, and shows more the deeper it gets.",
+        "Figure 3",
+        f"change of the responses at {first} and at {last}, % of their standard deviation",
+        "shown, no value",
+        f"{shares[first]:.1f} and {shares[last]:.1f}",
+        *in_cases(
+            grows, len(blobs) - 1, "Each layer's change is no smaller than that of the layer before it."
+        ),
+    )
     table.note = (
         "Root mean square of the change of all responses, as a share of their standard deviation, for "
         f"{picked.item} at eps {eps:g}."
@@ -61,9 +75,10 @@ def run(bench: Bench) -> Report:
         TITLE,
         [net],
         [found],
+        [claim],
         [table],
         [
-            (
+            Figure(
                 NAME,
                 f"{net.title}, image {picked.item}, eps {eps:g}: responses of each layer averaged over its "
                 "channels, upsampled to the image. Original and perturbed share a scale from dark to "

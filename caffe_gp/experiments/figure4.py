@@ -16,8 +16,11 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import ablation_only
 from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.report import figures
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.claims import Claim, Judged, Verdict
+from caffe_gp.report.colours import BROKEN, FIXED, GREY
+from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
+from caffe_gp.report.pictures import Changes
 
 NAME, TITLE = "figure4", "Figures 4 and 15: corrected and broken pixels"
 ROWS = 6
@@ -46,10 +49,10 @@ def run(bench: Bench) -> Report:
     folder = bench.out / NAME
     figures.save(figures.sheet(rows), folder, NAME)
     counts = _distances(bench, found, eps)
-    figures.save(_draw(counts), folder, f"{NAME}_distances")
+    figures.save(_draw(counts), folder, f"{NAME}_distances", figures.CURVES)
     table = Table(
         f"Distance to the nearest boundary, {net.title}, eps {eps:g}",
-        ["pixels", "number", "median distance", "within 5 pixels", "within 10 pixels"],
+        ["pixels", "number", "median distance (pixels)", "within 5 pixels (%)", "within 10 pixels (%)"],
     )
     numbers: dict[str, Any] = {}
     for kind, title in KINDS.items():
@@ -60,22 +63,42 @@ def run(bench: Bench) -> Report:
             "median_distance": median,
             "histogram": counts[kind].tolist(),
         }
-        near = [f"{100 * share[distance]:.1f} %" for distance in (5, 10)]
+        near = [f"{100 * share[distance]:.1f}" for distance in (5, 10)]
         table.add(title, f"{counts[kind].sum():,}", f"{median}", *near)
+    fixed, broken = numbers["fixed"], numbers["broken"]
+    claims = [
+        Claim(
+            "Corrected pixels lie inside of areas, broken ones along their boundaries.",
+            "Section 3.1.1, Figure 4",
+            "median distance to the nearest boundary of corrected and of broken pixels, in pixels",
+            "shown, no value",
+            f"{fixed['median_distance']} and {broken['median_distance']}",
+            *_inside(counts["fixed"], counts["broken"]),
+        ),
+        Claim(
+            "Many pixels are corrected, only few are broken.",
+            "Section 3.1.1, Figure 4",
+            "pixels corrected and broken",
+            '"the small number of misclassified pixels"',
+            f"{fixed['pixels']:,} and {broken['pixels']:,}",
+            *_few(fixed["pixels"], broken["pixels"]),
+        ),
+    ]
     return cells.report(
         bench,
         NAME,
         TITLE,
         [net],
         [found],
+        claims,
         [table],
         [
-            (
+            Figure(
                 NAME,
                 f"{net.title}, eps {eps:g}: the images among {len(data)} with the largest number of "
                 f"{chosen_images.RULE}.",
             ),
-            (
+            Figure(
                 f"{NAME}_distances",
                 f"Share of the pixels of {len(data)} images that lie within a distance of the nearest "
                 "boundary or void pixel of the ground truth. A curve further right lies deeper inside.",
@@ -92,16 +115,33 @@ def run(bench: Bench) -> Report:
     )
 
 
+def _inside(fixed: np.ndarray, broken: np.ndarray) -> Judged:
+    """From the histograms of the distances."""
+    medians = [int(np.searchsorted(_shares(counts), 0.5)) for counts in (fixed, broken)]
+    verdict = Verdict.HOLDS if medians[0] > medians[1] else Verdict.NOT
+    if medians[0] == medians[1] and _shares(fixed)[5] < _shares(broken)[5]:
+        verdict = Verdict.WEAKLY
+    return verdict, (
+        "Holds: the corrected pixels' median is the larger one. Weakly: the medians are equal, and fewer of "
+        "the corrected pixels lie within 5 pixels."
+    )
+
+
+def _few(fixed: int, broken: int) -> Judged:
+    rule = "Holds: twice as many are corrected as broken. Weakly: more are."
+    return (Verdict.HOLDS if fixed >= 2 * broken else Verdict.WEAKLY if fixed > broken else Verdict.NOT), rule
+
+
 def _cells(bench: Bench, run: RunResults, eps: float, item: str) -> list[Picture]:
     image, truth = chosen_images.photograph(bench.data(), item), bench.data().truth(item)
     base, after = run.label_map(item), run.label_map(item, eps)
     names, colours = run.class_names, bench.data().colours
-    fixed, broken, _ = chosen_images.changes(base, after, truth)
+    changes = Changes.of(base, after, truth)
     return [
         Picture(image),
         *(figures.labelled(image, labels, names, colours) for labels in (truth, base, after)),
-        figures.marked(image, [(fixed, figures.BLUE)]),
-        figures.marked(image, [(broken, figures.VERMILION)]),
+        figures.changed(image, changes.only("fixed")),
+        figures.changed(image, changes.only("broken")),
     ]
 
 
@@ -110,9 +150,10 @@ def _distances(bench: Bench, run: RunResults, eps: float) -> dict[str, np.ndarra
     counts = {kind: np.zeros(_FARTHEST + 1, np.int64) for kind in KINDS}
     for item in run.ids:
         truth, base = bench.data().truth(item), run.label_map(item)
-        fixed, broken, _ = chosen_images.changes(base, run.label_map(item, eps), truth)
+        changes = Changes.of(base, run.label_map(item, eps), truth)
         counted = truth != IGNORE
-        masks = {"all": counted, "wrong": counted & (base != truth), "fixed": fixed, "broken": broken}
+        masks = {"all": counted, "wrong": counted & (base != truth)}
+        masks.update(fixed=changes.fixed, broken=changes.broken)
         bins = np.minimum(boundary_distance(truth), _FARTHEST).astype(np.int64)
         for kind, mask in masks.items():
             counts[kind] += np.bincount(bins[mask], minlength=_FARTHEST + 1)
@@ -141,13 +182,13 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 def _draw(counts: dict[str, np.ndarray]) -> Any:
     looks = {
-        "all": (figures.GREY, "-"),
+        "all": (GREY, "-"),
         "wrong": ("black", ":"),
-        "fixed": (figures.BLUE, "-"),
-        "broken": (figures.VERMILION, "--"),
+        "fixed": (FIXED.colour, "-"),
+        "broken": (BROKEN.colour, "--"),
     }
     with figures.style():
-        figure = figures.new(2.8, 4.5)
+        figure = figures.new(2.8, figures.PLOT)
         axes = figure.add_subplot(1, 1, 1)
         figures.curves_axes(axes, "distance to the nearest boundary (pixels)", "pixels within it (%)")
         for kind, title in KINDS.items():

@@ -17,8 +17,11 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, ablation_only
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.report import figures
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.claims import Claim, in_cases
+from caffe_gp.report.colours import GREY, LINES
+from caffe_gp.report.experiment_report import Figure, Report, Table
 from caffe_gp.report.figures import Picture, PictureRow
+from caffe_gp.report.pictures import Changes
 
 NAME, TITLE = "figure6", "Figure 6: a patch across eps"
 COLUMNS = 9  # at most so many steps, 0 included, in the first picture
@@ -84,18 +87,34 @@ def run(bench: Bench) -> Report:
     folder = bench.out / NAME
     shown = _spread([*steps, 0.0], COLUMNS)
     figures.save(_strip(seen, patch, truth, steps, shown, names, data.colours), folder, NAME)
-    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores")
+    figures.save(_curves(seen, patch, steps, top, names), folder, f"{NAME}_scores", figures.CURVES)
     order = np.argsort([0.0, *steps])
+    columns = {"negative": steps[0], "zero": 0.0, "chosen": eps}
     table = Table(
         f"Lead of the true class ({names[patch.label]}) over the best other one",
-        ["position", f"eps {steps[0]:g}", "eps 0", f"eps {eps:g}"],
+        ["position", *(f"eps {value:g}" for value in columns.values())],
     )
-    positions = {}
+    positions, leads = {}, []
     for i, j, row, column in _positions(patch):
         scores = seen.scores[order][:, top, row, column]
         positions[f"{i},{j}"] = {names[c]: scores[:, k].tolist() for k, c in enumerate(top)}
-        at = [_at(seen, steps, value)[:, row, column] for value in (steps[0], 0.0, eps)]
-        table.add(f"({i}, {j})", *(f"{_lead(scores, patch.label):+.2f}" for scores in at))
+        at = [_at(seen, steps, value)[:, row, column] for value in columns.values()]
+        leads.append([float(_lead(scores, patch.label)) for scores in at])
+        table.add(f"({i}, {j})", *(f"{lead:+.2f}" for lead in leads[-1]))
+    negative, zero, chosen = np.array(leads).T
+    claim = Claim(
+        "A positive eps raises the true class's score over the others' in a whole neighbourhood, a negative "
+        "one lowers it.",
+        "Section 3.1.1, Figure 6",
+        f"mean lead of the true class's score at 3 x 3 positions, eps {steps[0]:g}, 0 and {eps:g}",
+        "shown, no value",
+        ", ".join(f"{values.mean():+.2f}" for values in (negative, zero, chosen)),
+        *in_cases(
+            int((chosen > zero).sum() + (negative < zero).sum()),
+            2 * len(zero),
+            "At each position the lead rises with eps > 0 and falls with eps < 0.",
+        ),
+    )
     caption = f"{net.title}, image {picked.item}, true class {names[patch.label]}"
     return cells.report(
         bench,
@@ -103,9 +122,10 @@ def run(bench: Bench) -> Report:
         TITLE,
         [net],
         [found],
+        [claim],
         [table],
         [
-            (
+            Figure(
                 NAME,
                 f"{caption}. Above: the image and the classes that the scores before upsampling "
                 "favour; red the patch below, blue the 3 x 3 positions of the next picture. Below, for each "
@@ -113,7 +133,7 @@ def run(bench: Bench) -> Report:
                 "patch, the favoured class at each position, and the lead of the true class's score over "
                 "the best other one.",
             ),
-            (
+            Figure(
                 f"{NAME}_scores",
                 f"{caption}: scores before upsampling of the {len(top)} classes that are highest on average, "
                 "at the 3 x 3 positions.",
@@ -148,7 +168,7 @@ def _look(
     result = labeller.label([canvas], [None], on_probabilities=watch)
     truth = labeller.preprocess.labels_to_canvas(data.truth(item), canvas)
     base, after = result.base_labels[0], result.labels[steps.index(eps)][0]
-    fixed, _, _ = chosen_images.changes(base, after, truth)
+    fixed = Changes.of(base, after, truth).fixed
     rows, columns = inside_net.grid(gp, coarse)
     return _Seen(labeller, canvas, rows, columns, np.stack(scores), result.perturbation[0][0]), fixed, truth
 
@@ -263,7 +283,7 @@ def _strip(
     ]
     area = seen.area(centre[0], centre[1], patch.around)
     inner = seen.area(patch.row, patch.column, patch.apart)
-    boxes = [(*_box(area), _PATCH_COLOUR), (*_box(inner), figures.SKY)]
+    boxes = [(*_box(area), _PATCH_COLOUR), (*_box(inner), LINES[5])]
 
     def favoured(eps: float, part: tuple[slice, slice]) -> Picture:
         classes = _on_pixels(seen, _at(seen, steps, eps).argmax(axis=0), part).astype(np.uint8)
@@ -288,7 +308,7 @@ def _strip(
         classes.append(favoured(eps, area))
     heats = [figures.heat(lead, -largest, largest, "PuOr") for lead in leads]
     for cell in [*classes, *heats]:
-        cell.boxes = [(*_box(inner, area), figures.SKY)]
+        cell.boxes = [(*_box(inner, area), LINES[5])]
     name = names[patch.label]
     return figures.sheet(
         [
@@ -319,7 +339,7 @@ def _curves(
             figures.curves_axes(
                 axes, "eps" if i == 3 else "", "score" if j == 1 else "", f"position ({i}, {j})"
             )
-            axes.axvline(0, color=figures.GREY, linewidth=0.6)
+            axes.axvline(0, color=GREY, linewidth=0.6)
             for label, (colour, look) in zip(top, figures.looks()):
                 values = seen.scores[order, label, row, column]
                 true = label == patch.label

@@ -14,7 +14,9 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net, Suite
 from caffe_gp.gp import error_signal, label_distribution
 from caffe_gp.report import figures
-from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Report, Row, Table
+from caffe_gp.report.claims import Claim, in_cases
+from caffe_gp.report.colours import GREY, OURS, PAPER
+from caffe_gp.report.experiment_report import BAD, GOOD, Cell, Figure, Report, Row, Table
 
 NAME, TITLE = "figure9", "Figure 9: error signals of one-hot and uniform labels"
 
@@ -54,7 +56,10 @@ def matches(value: float, printed: str) -> bool:
 def run(bench: Bench) -> Report:
     """The picture, and a table that checks every printed number."""
     found = signals()
-    table = Table("Against the printed digits", ["score distribution, label", *map(str, range(1, 6))])
+    table = Table(
+        "Against the printed digits",
+        ["score distribution, label", *(f"class {label}" for label in range(1, 6))],
+    )
     numbers: dict[str, Any] = {}
     for (shape, label), values in found.items():
         printed = PRINTED[shape, label]
@@ -70,10 +75,23 @@ def run(bench: Bench) -> Report:
             "paper": printed,
             "agrees": all(map(matches, values, printed)),
         }
-    figures.save(_draw(found), bench.out / NAME, NAME)
+    figures.save(_draw(found), bench.out / NAME, NAME, figures.CURVES)
+    met = sum(
+        matches(value, text) for key, values in found.items() for value, text in zip(values, PRINTED[key])
+    )
+    digits = sum(map(len, PRINTED.values()))
+    claim = Claim(
+        "The error signal of a label l is (l . y)(l - y): these are its values in the toy example.",
+        "Figure 9 and section 7",
+        "printed values that are met to their last digit",
+        f"{digits} values",
+        f"{met} of {digits}",
+        *in_cases(met, digits, "Rounded or cut off, a value is the printed one."),
+    )
     return Report(
         NAME,
         TITLE,
+        [claim],
         [
             "The net tells five classes apart. With a one-hot label the error signal raises the predicted "
             "class above all others. With a uniform label its largest entry points the other way, away from "
@@ -82,7 +100,7 @@ def run(bench: Bench) -> Report:
         ],
         tables=[table],
         figures=[
-            (
+            Figure(
                 NAME,
                 "Softmax outputs y of two pixels, and the signals (l . y)(l - y) that a one-hot and a "
                 "uniform label l send back. The dominant direction is the filled bar.",
@@ -90,6 +108,7 @@ def run(bench: Bench) -> Report:
         ],
         numbers={"signals": numbers},
         provenance=cells.provenance(bench, []),
+        up=cells.INDEX,
     )
 
 
@@ -97,9 +116,9 @@ def _draw(found: dict[tuple[str, str], np.ndarray]) -> Any:
     with figures.style():
         figure = figures.new(3.6)
         for row, (shape, y) in enumerate(OUTPUTS.items()):
-            panels = [("Softmax output", np.array(y), figures.GREY)]
-            panels.append(("signal of the one-hot label (GP)", found[shape, "onehot"], figures.BLUE))
-            panels.append(("signal of the uniform label", found[shape, "uniform"], figures.VERMILION))
+            panels = [("Softmax output", np.array(y), GREY)]
+            panels.append(("signal of the one-hot label (GP)", found[shape, "onehot"], OURS))
+            panels.append(("signal of the uniform label", found[shape, "uniform"], PAPER))
             for column, (title, values, colour) in enumerate(panels):
                 axes = figure.add_subplot(2, 3, 3 * row + column + 1)
                 _bars(axes, values, colour, f"{shape}: {title}")

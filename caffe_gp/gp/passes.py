@@ -13,7 +13,8 @@ Works on any pycaffe net. Three rules of Caffe are settled here so that callers 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Sequence
 
 from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.gp.pycaffe import LayerView, Net, clear_diff, only_diffs
@@ -49,16 +50,16 @@ class TruncatedPass:
         # The blob's own diff too: if nothing reaches it, it must read zero and not some old value.
         self._silent = [*_silent_diffs(layers, between, score), blob]
 
-    def whole(self) -> None:
-        """All layers forward."""
-        with only_diffs(self.net, self.blob):
+    def whole(self, parameters: bool = False) -> None:
+        """All layers forward; ``parameters``: the diffs of those that learn are wanted, too."""
+        with self._wanted(parameters):
             self.net.forward()
 
-    def backward(self) -> None:
-        """From the diff of the score blob to the diff of the perturbed blob."""
+    def backward(self, parameters: bool = False) -> None:
+        """From the diff of the score blob to the diff of the perturbed blob, and of ``parameters``."""
         for name in self._silent:
             clear_diff(self.net.blobs[name])
-        with only_diffs(self.net, self.blob):
+        with self._wanted(parameters):
             for first, last in reversed(self._backward_runs):
                 self._call(self.net.backward, self.net._backward, last, first)
 
@@ -67,6 +68,9 @@ class TruncatedPass:
         with only_diffs(self.net, self.blob):
             for first, last in self._forward_runs:
                 self._call(self.net.forward, self.net._forward, first, last)
+
+    def _wanted(self, parameters: bool) -> ContextManager[None]:
+        return nullcontext() if parameters else only_diffs(self.net, self.blob)
 
     def _call(
         self, by_name: Callable[..., Any], by_index: Callable[[int, int], Any], start: int, end: int

@@ -12,7 +12,7 @@ The diff does not depend on eps, so a list of n values costs n + 2 passes.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -139,23 +139,17 @@ class GuidedPerturbation(PerturbedNet):
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
         after = Opinions(len(values), keep_probabilities, scores)
+        steps_taken = self._after(after, start, direction, values, labels, valid, seeds, clock)
         perturbations: list[np.ndarray] = []
         moved_blobs: list[np.ndarray] = []
-        for k, value in enumerate(values):
-            moved = direction
-            probabilities = self._step(start, value, moved, clock)
-            for iteration in range(1, self.iterations):
-                signal = self._signal(probabilities, labels, valid, seeds, iteration)
-                moved = moved + self._push_back(signal, valid, clock)
-                probabilities = self._step(start, value, moved, clock)
-            after.add(probabilities)
+        for k, (probabilities, moved) in enumerate(steps_taken):
             perturbations.append(moved)
             if keep_blob:
                 moved_blobs.append(np.array(read_data(self.net.blobs[self.blob]), order="C"))
             if on_probabilities is not None:
                 on_probabilities(k + 1, probabilities)
             if self.debug:
-                self._check_moved(base.confidence[0], after.confidence[k], value, moved)
+                self._check_moved(base.confidence[0], after.confidence[k], values[k], moved)
         result = gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
         if keep_blob:
             result.base_blob = start
@@ -163,7 +157,76 @@ class GuidedPerturbation(PerturbedNet):
         result.diff = diff
         return result
 
+    @in_one_thread
+    def more(
+        self,
+        result: GPResult,
+        images: np.ndarray,
+        eps: float | Sequence[float],
+        held: bool = False,
+        keep_probabilities: bool = False,
+        keep_scores: bool = False,
+    ) -> GPResult:
+        """Other steps from what an earlier call found: a pass for each, since base and diff do not change.
+
+        result   of a call on ``images`` with keep_blob and keep_diff, made with this net, blob, encoding and
+                 step; the iterations may have been others. It is not changed
+        images   those of that call
+        held     nothing but ``result``'s call and calls of ``more`` for it has used the net since. Without
+                 that an inner blob costs one pass more, by which the net gets its images back
+        Returns a result with the base of ``result``. Raises DataError for a result that kept too little, and
+        the errors of a call. Not for the encoding 'ground-truth' or a mask.
+        """
+        values = _step_sizes(eps)
+        if result.base_blob is None or result.diff is None:
+            raise DataError("more steps need a result of a call with keep_blob=True and keep_diff=True")
+        images = np.asarray(images)
+        again = not held and self.blob != self.input  # from the input all is computed anyway
+        total = int(again) + len(values) + (self.iterations - 1) * 2 * len(values)
+        clock = _Clock(self.on_progress, total=total)
+        if not held:
+            self.set_images(images)
+        if again:
+            with clock("forward"):
+                self.restart.whole()
+        base = Opinions(1, False)
+        base.labels, base.confidence = result.base_labels[np.newaxis], result.base_confidence[np.newaxis]
+        after = Opinions(len(values), keep_probabilities, self._scores if keep_scores else None)
+        direction = steps.direction(self.step, result.diff)
+        seeds = self._seeds(images)
+        taken = self._after(after, result.base_blob, direction, values, None, None, seeds, clock)
+        perturbations = [moved for _, moved in taken]
+        found = gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
+        found.base_probabilities, found.base_scores = result.base_probabilities, result.base_scores
+        found.base_blob, found.diff = result.base_blob, result.diff
+        return found
+
     # ---- the parts of a step
+
+    def _after(
+        self,
+        after: Opinions,
+        start: np.ndarray,
+        direction: np.ndarray,
+        values: Sequence[float],
+        labels: np.ndarray | None,
+        valid: np.ndarray | None,
+        seeds: Callable[[int], list[list[int]]] | None,
+        clock: _Clock,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Step 3 for every eps, and its opinion into ``after``: probabilities, and what eps multiplied.
+
+        The probabilities are a view that the next pass overwrites.
+        """
+        for value in values:
+            moved = direction
+            probabilities = self._step(start, value, moved, clock)
+            for iteration in range(1, self.iterations):
+                signal = self._signal(probabilities, labels, valid, seeds, iteration)
+                moved = moved + self._push_back(signal, valid, clock)
+                probabilities = self._step(start, value, moved, clock)
+            after.add(probabilities)
+            yield probabilities, moved
 
     def _probabilities(self) -> np.ndarray:
         """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""

@@ -98,10 +98,13 @@ class Preprocess:
 
     def load(self, path: str | os.PathLike) -> Canvas:
         """Read and convert one image file; DataError if it is missing, damaged or larger than the canvas."""
-        picture = read_image(path)
+        return self.canvas(read_image(path), str(path))
+
+    def canvas(self, picture: Image.Image, name: str) -> Canvas:
+        """The canvas of a Pillow picture in RGB; DataError, which says ``name``, if it is too large."""
         image = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
         pixels = self._pixels(picture)
-        data = self._data(pixels[np.newaxis], str(path))[0]
+        data = self._data(pixels[np.newaxis], name)[0]
         return Canvas(data, image, (pixels.shape[0], pixels.shape[1]))
 
     def batch(self, images: np.ndarray) -> np.ndarray:

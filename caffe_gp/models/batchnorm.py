@@ -1,7 +1,8 @@
 """Batch normalisation while a net is trained, folded into its convolutions when it is used.
 
 ``conv_relu`` writes a convolution with BatchNorm + Scale behind it (training) or without (deployed); ``fold``
-turns the weights of the first into those of the second, so deployed nets are plain convolutions.
+turns the weights of the first into those of the second, so deployed nets are plain convolutions. ``unfold``
+is the way back, for what works on the normalisation itself (BN statistics of the test image, TENT).
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ def conv_relu(
     relu: str,
     stride: int = 1,
     dilation: int = 1,
+    normalised: bool = False,
 ) -> str:
     """A convolution that keeps the size (divided by ``stride``), batch normalisation in training, ReLU.
 
+    normalised   batch normalisation in the deployed net, too
     An even kernel is for stride 2: then outputs lie between two pixels, as those of a 2x2 pooling do.
     Returns the top.
     """
     # In training the normalisation's beta is the bias.
     filler: dict[str, Any] = {"weight_filler": {"type": "msra"}} if training else {}
+    normalised = normalised or training
     pad = dilation * ((kernel - 1) // 2)
     net.conv(
         name,
@@ -45,11 +49,11 @@ def conv_relu(
         stride=stride,
         pad=pad,
         dilation=dilation,
-        bias=not training,
+        bias=not normalised,
         param=(),
         **filler,
     )
-    if training:
+    if normalised:
         net.add("BatchNorm", f"bn_{name}", [name], [name], batch_norm_param=STATISTICS)
         net.add("Scale", f"scale_{name}", [name], [name], scale_param={"bias_term": True})
     return net.relu(relu, name)
@@ -88,3 +92,30 @@ def fold(
             arrays = [arrays[0] * step[:, None, None, None], beta - mean / count * step]
         folded[name] = [np.ascontiguousarray(array, np.float32) for array in arrays]
     return folded
+
+
+def unfold(
+    params: Mapping[str, Sequence[np.ndarray]], statistics: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, list[np.ndarray]]:
+    """Weights of a net with batch normalisation from those of the same net without: ``fold``'s inverse.
+
+    params       layer name -> float32 arrays, of the net of plain convolutions
+    statistics   convolution -> mean and variance (C,) of its output without the bias, over training images
+    The layers ``bn_X`` get the statistics, ``scale_X`` gamma = sqrt(variance + eps) and beta = bias + mean,
+    so that on global statistics both nets compute the same. But for the sign of gamma, and for moving
+    averages in the place of these statistics, that is the net as it was trained, before it was folded.
+    Computed in float64.
+    """
+    found = {name: [np.asarray(array, np.float32) for array in arrays] for name, arrays in params.items()}
+    for name, (mean, variance) in statistics.items():
+        weight, bias = params[name]
+        gamma, beta = np.sqrt(variance.astype(np.float64) + EPS), bias.astype(np.float64) + mean
+        made = {
+            name: [weight],
+            f"bn_{name}": [mean, variance, np.ones(1)],
+            f"scale_{name}": [gamma, beta],
+        }
+        found.update(
+            {layer: [np.asarray(array, np.float32) for array in arrays] for layer, arrays in made.items()}
+        )
+    return found

@@ -14,7 +14,7 @@ from caffe_gp.datasets.class_names import CAMVID
 from caffe_gp.models import batchnorm
 from caffe_gp.models.builder import Builder
 
-NAME = "camvid"
+NAME, NAME_BN = "camvid", "camvid-bn"
 CLASSES = len(CAMVID)
 MEAN = (104.0, 117.0, 123.0)  # blue, green, red grey levels: ImageNet's, rounded
 
@@ -39,12 +39,34 @@ def camvid() -> Any:
     return net.param
 
 
-def body(net: Builder, training: bool) -> None:
-    """Add the layers from ``data`` to ``score``; for ``training`` to ``score_half``, with normalisation."""
+def camvid_bn() -> Any:
+    """The same with its batch normalisation kept: ``training.camvid_bn`` makes its weights."""
+    net = Builder(NAME_BN, (1, 3, 360, 480))
+    body(net, training=False, normalised=True)
+    return net.param
 
-    def conv(name: str, bottom: str, channels: int, kernel: int = 3, **shape: int) -> str:
-        relu = f"relu_{name}"
-        return batchnorm.conv_relu(net, name, bottom, channels, kernel, training=training, relu=relu, **shape)
+
+def body(net: Builder, training: bool, normalised: bool = False) -> None:
+    """Add the layers from ``data`` to ``score``; for ``training`` to ``score_half``, with normalisation.
+
+    normalised   the normalisation in the net as it is used, too
+    """
+
+    def conv(
+        name: str, bottom: str, channels: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+    ) -> str:
+        return batchnorm.conv_relu(
+            net,
+            name,
+            bottom,
+            channels,
+            kernel,
+            training=training,
+            normalised=normalised,
+            relu=f"relu_{name}",
+            stride=stride,
+            dilation=dilation,
+        )
 
     blob = conv("conv1", "data", STEM, kernel=6, stride=2)
     for number, (channels, dilations) in enumerate(STAGES, 1):

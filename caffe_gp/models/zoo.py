@@ -241,6 +241,18 @@ _ALL = (
         feed=Preprocess(mean=camvid.MEAN),
     ),
     Model(
+        name="camvid-bn",
+        title="FCN trained on CamVid, batch normalisation kept",
+        net=camvid.camvid_bn,
+        score="score",
+        classes=CAMVID,
+        parameters=1_376_552,
+        weights=None,
+        eps=0.25,
+        eps_source="camvid's: on global statistics both compute the same",
+        feed=Preprocess(mean=camvid.MEAN),
+    ),
+    Model(
         name="digits",
         title="FCN trained on digit scenes",
         net=digits.digits,

@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, List, Sequence, Union
+from urllib.parse import quote
 
 from caffe_gp.errors import printable
 from caffe_gp.files.atomic import write_text
 from caffe_gp.files.json_files import write_json
-from caffe_gp.report.page import file_uri, render, save_page
+from caffe_gp.report.claims import Claim
+from caffe_gp.report.page import embedded, render, save_page
 from caffe_gp.report.results_file import SCHEMA
+from caffe_gp.report.svg import inline
 
 GOOD, BAD = "good", "bad"
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
@@ -20,7 +23,7 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text and, where it was judged, GOOD (green) or BAD (red)."""
+    """A cell of a table: its text and, where it was judged, GOOD or BAD, which a sign and a colour say."""
 
     text: str
     verdict: str = ""
@@ -44,8 +47,8 @@ class Table:
         self.rows.append([cell if isinstance(cell, Cell) else Cell(cell) for cell in cells])
 
     def markdown(self) -> str:
-        """As Markdown; judged cells say it in a word, since there are no colours."""
-        words = {GOOD: " (green)", BAD: " **(red)**"}
+        """As Markdown; judged cells say it with a sign."""
+        words = {GOOD: " ✓", BAD: " **✗**"}
         lines = [f"## {self.title}", ""]
         if self.note:
             lines += [self.note, ""]
@@ -56,28 +59,61 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture of a report: the files FILE.png or .jpg in its folder, and FILE.svg and .pdf where there are.
+
+    caption   begins with a capital letter; alt: what it shows, for those who cannot see it (default: caption)
+    heading   of the figures that begin here
+    """
+
+    file: str
+    caption: str
+    alt: str = ""
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What a page ends with: a title, paragraphs and a command to try."""
+
+    title: str
+    text: Sequence[str] = ()
+    command: str = ""
+
+
 @dataclass
 class Report:
-    """Everything that an experiment has to say.
+    """Everything that an experiment or a run has to say, in the order of its page.
 
     name        of the experiment; also its folder
     title       for people
-    text        paragraphs under the title
+    opening     the figure above everything, if any
+    claims      the paper's, each with its verdict
     warnings    sentences that must not be overlooked, such as that weights are stand-ins
-    tables      the numbers for people
-    figures     (file without suffix, caption); ``write`` expects FILE.png and FILE.pdf in the folder
+    text        paragraphs
+    figures     what they show; their files must be in the folder
+    tables      the numbers for people: one number a cell, units in the head
+    closing     what comes next
     numbers     the same for programs, JSON-ready
     provenance  models, weights' sha256, data, engine, method, code version
+    up          address of the page that lists this one
+    files       files of the folder to be downloaded
     """
 
     name: str
     title: str
+    claims: list[Claim] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    figures: list[tuple[str, str]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    opening: Figure | None = None
+    closing: Closing | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
     provenance: Any = None
+    up: str = ""
+    files: Sequence[str] = ("results.json", "table.md")
 
     def write(self, folder: Path) -> list[Path]:
         """Write the three files into ``folder``; each appears only when it is whole. Returns their paths."""
@@ -87,6 +123,7 @@ class Report:
             "task": "experiment",
             "name": self.name,
             "title": self.title,
+            "claims": [claim.record() for claim in self.claims],
             "warnings": self.warnings,
             **self.numbers,
             "provenance": self.provenance,
@@ -96,14 +133,12 @@ class Report:
 
     def write_page(self, folder: Path) -> list[Path]:
         """Write table.md and index.html alone; returns their paths."""
-        pictures = [
-            {"uri": file_uri(folder / f"{file}.png"), "pdf": f"{file}.pdf", "caption": caption}
-            for file, caption in self.figures
-        ]
         page = render(
-            "experiment.html",
+            "report.html",
             report=self,
-            pictures=pictures,
+            opening=None if self.opening is None else _shown(folder, self.opening, "opening"),
+            figures=[_shown(folder, one, f"plot{k}") for k, one in enumerate(self.figures)],
+            files=self.files,
             provenance=json.dumps(self.provenance, indent=1, ensure_ascii=False),
         )
         paths = [folder / name for name in ("table.md", "index.html")]
@@ -112,11 +147,31 @@ class Report:
         return paths
 
     def markdown(self) -> str:
-        """Title, texts and tables."""
-        warnings = [f"**{warning}**" for warning in self.warnings]
-        parts = [f"# {self.title}", *self.text, *warnings, *(table.markdown() for table in self.tables)]
-        parts += [f"![{caption}]({file}.png)" for file, caption in self.figures]
+        """Title, claims, texts and tables."""
+        parts = [f"# {self.title}", *map(_claim_text, self.claims)]
+        parts += [*(f"**{warning}**" for warning in self.warnings), *self.text]
+        parts += [table.markdown() for table in self.tables]
+        parts += [f"![{one.caption}]({one.file}.png)" for one in self.figures]
         return _without_html("\n\n".join(part.rstrip("\n") for part in parts) + "\n")
+
+
+def _claim_text(claim: Claim) -> str:
+    return (
+        f"**{claim.verdict.value.capitalize()}**: {claim.text} ({claim.source}). Here {claim.ours}, paper "
+        f"{claim.paper} ({claim.measure})."
+    )
+
+
+def _shown(folder: Path, one: Figure, name: str) -> dict[str, Any]:
+    """What the template is told of a figure."""
+    found = {kind: folder / f"{one.file}.{kind}" for kind in ("svg", "png", "jpg", "pdf")}
+    there = [kind for kind, path in found.items() if path.is_file()]
+    files = [{"kind": kind.upper(), "href": quote(f"{one.file}.{kind}")} for kind in there]
+    shown: dict[str, Any] = {"caption": one.caption, "heading": one.heading, "files": files, "svg": ""}
+    shown["alt"] = one.alt or one.caption
+    if "svg" in there:
+        return {**shown, "svg": inline(found["svg"].read_text(encoding="utf-8"), name, shown["alt"])}
+    return {**shown, **embedded(found["png" if "png" in there else "jpg"])}
 
 
 def _one_line(text: str) -> str:
@@ -137,6 +192,11 @@ def points(value: float, digits: int = 2) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """The same with a sign, for differences."""
     return "" if value != value else f"{100 * value:+.{digits}f}"
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """Bounds that are fractions, in points: '+1.90 to +3.40'."""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def within(found: float, expected: float, band: float) -> str:

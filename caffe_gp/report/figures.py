@@ -12,26 +12,26 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.files.atomic import write_bytes
+from caffe_gp.images.label_maps import IGNORE, full_palette
 from caffe_gp.report import pictures
+from caffe_gp.report.colours import GREY, KINDS, LINES, OURS, PAPER, VOID, Kind
 
 WIDTH = 7.0  # inches: the text width of a two-column page
+PLOT = 4.0  # inches: lines, whose text stays readable on a page for a telephone
 DPI = 200
+# The files of a figure.
+SHEET, CURVES = ("png", "pdf"), ("png", "pdf", "svg")
 FONT, SMALL = 8, 7  # points
 _CHARACTER, _LINE = 0.6 * SMALL / 72, 1.2 * SMALL / 72  # inches: a small letter's width, a line's height
-# Okabe and Ito's colours, for all kinds of colour vision; and line styles that need no colour.
-BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
-    *("#E69F00", "#56B4E9", "#5b6470"),
-)
-COLOURS = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY)
+# Line styles that need no colour.
 _STYLES = ("o-", "s--", "^-.", "D:", "v-", "x--")
 
 _STYLE: dict[str, Any] = {
@@ -47,6 +47,8 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # text stays text
+    "svg.fonttype": "none",
+    "svg.hashsalt": "caffe_gp",
 }
 _SMALLEST_NAMED = 0.02  # share of a picture that a class needs to have its name written on it
 
@@ -76,17 +78,23 @@ def new(height: float, width: float = WIDTH) -> Any:
 def looks() -> Iterator[tuple[str, str]]:
     """Colour and style of a first line, a second, ...: 36 different ones, again and again."""
     for shift in itertools.count():
-        for i, colour in enumerate(COLOURS):
+        for i, colour in enumerate(LINES):
             yield colour, _STYLES[(i + shift) % len(_STYLES)]
 
 
-def save(figure: Any, folder: Path, name: str) -> None:
-    """Write ``folder/name.png`` and ``.pdf``; each appears only when it is complete."""
+def save(figure: Any, folder: Path, name: str, kinds: Sequence[str] = SHEET) -> None:
+    """Write ``folder/name.KIND`` of each kind; each appears only when it is complete.
+
+    kinds   SHEET for photographs, CURVES for lines: a page shows their SVG
+    """
     # Without dates: the same numbers give the same files.
-    for kind, metadata in (("png", {"Software": "caffe_gp"}), ("pdf", {"CreationDate": None})):
+    metadata: dict[str, Any] = {"png": {"Software": "caffe_gp"}, "pdf": {"CreationDate": None}}
+    metadata["svg"] = {"Date": None}
+    for kind in kinds:
         stream = io.BytesIO()
+        more = {"metadata": metadata[kind], "transparent": kind == "svg"}
         with style():
-            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+            figure.savefig(stream, format=kind, dpi=DPI, **more)
         write_bytes(Path(folder) / f"{name}.{kind}", stream.getvalue())
 
 
@@ -96,6 +104,45 @@ def curves_axes(axes: Any, x_title: str, y_title: str, title: str = "") -> None:
     axes.set_ylabel(y_title)
     axes.set_title(title)
     axes.grid(True, alpha=0.25, linewidth=0.5)
+
+
+@dataclass
+class Dot:
+    """A line of ``beside``.
+
+    ours    'gain', and 'low' and 'high' where there is an interval, as ``Gain.points()`` has them
+    paper   its value; either may be missing
+    """
+
+    name: str
+    ours: Mapping[str, float] = field(default_factory=dict)
+    paper: float | None = None
+
+
+def beside(dots: Sequence[Dot], x_title: str) -> Any:
+    """Values with their intervals below each other, the paper's beside ours: a matplotlib figure."""
+    with style():
+        figure = new(0.9 + 0.24 * len(dots), PLOT)
+        axes = figure.add_subplot(1, 1, 1)
+        curves_axes(axes, x_title, "")
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        for place, dot in enumerate(dots):
+            if "low" in dot.ours:
+                axes.plot([dot.ours["low"], dot.ours["high"]], [place] * 2, "-", color=OURS)
+            if dot.ours:
+                axes.plot([dot.ours["gain"]], [place], "o", color=OURS, label="ours")
+            if dot.paper is not None:
+                axes.plot([dot.paper], [place], "s", color=PAPER, markerfacecolor="none", label="paper")
+        axes.set_yticks(range(len(dots)))
+        axes.set_yticklabels([dot.name for dot in dots])
+        axes.set_ylim(len(dots) - 0.5, -0.5)
+        handles, names = axes.get_legend_handles_labels()
+        shown = dict(zip(names, handles))
+        axes.legend(
+            shown.values(), shown.keys(), frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2
+        )
+        figure.tight_layout()
+    return figure
 
 
 # ---- rows of pictures
@@ -109,12 +156,14 @@ class Picture:
     texts   (text, x, y): written on it, in pixels
     boxes   (left, top, width, height, colour): outlined on it, in pixels
     nearest show single pixels as squares instead of smoothing them
+    legend  what its colours mean; the sheet has them all below
     """
 
     image: np.ndarray
     texts: Sequence[tuple[str, float, float]] = ()
     boxes: Sequence[tuple[float, float, float, float, str]] = ()
     nearest: bool = False
+    legend: Sequence[Kind] = ()
 
 
 @dataclass
@@ -132,12 +181,17 @@ class PictureRow:
 
 
 def sheet(rows: Sequence[PictureRow], width: float = WIDTH, tallest: float = 1.0) -> Any:
-    """A figure of rows of pictures; returns the matplotlib figure.
+    """A figure of rows of pictures, their legend below; returns the matplotlib figure.
 
     tallest   height that a picture may have, as a share of its column's width; higher ones are scaled down
     """
     with style():
         return _Sheet(rows, width, tallest).figure
+
+
+def _rank(kind: Kind) -> int:
+    """Where a legend has it: classes, then changes, then void."""
+    return KINDS.index(kind) if kind in KINDS else -1
 
 
 class _Sheet:
@@ -149,9 +203,12 @@ class _Sheet:
         self.width, self._tallest = width, tallest
         self._lines: list[tuple[float, float, str, dict]] = []
         self._placed: list[tuple[float, float, float, float, Picture]] = []
+        self._swatches: list[tuple[float, float, Kind]] = []
         self._top = self._MARGIN
         for row in rows:
             self._row(row)
+        every = dict.fromkeys(kind for row in rows for cell in row.cells for kind in cell.legend)
+        self._legend(sorted(every, key=_rank))
         self.figure = new(self._top + self._MARGIN - self._GAP, width)
         self._draw()
 
@@ -173,6 +230,20 @@ class _Sheet:
             self._placed.append((left + (cell - width) / 2, self._top, width, height, picture))
         self._top += height + self._GAP
 
+    def _legend(self, entries: Sequence[Kind]) -> None:
+        """Swatches and names, in as many lines as they need."""
+        left = self._MARGIN
+        for entry in entries:
+            needs = _CHARACTER * len(entry.name) + 2 * self._LINE
+            if left > self._MARGIN and left + needs > self.width:
+                left, self._top = self._MARGIN, self._top + self._LINE
+            self._swatches.append((left, self._top, entry))
+            name = left + 0.9 * self._LINE, self._top + self._LINE - self._DROP
+            self._lines.append((*name, entry.name, {"fontsize": SMALL}))
+            left += needs
+        if entries:
+            self._top += self._LINE + self._GAP
+
     def _write(self, lefts: Sequence[float], texts: Sequence[str], **look: Any) -> None:
         """Texts beside each other, their first lines on one level."""
         for left, text in zip(lefts, texts):
@@ -181,7 +252,22 @@ class _Sheet:
         self._top += max(text.count("\n") + 1 for text in texts) * self._LINE
 
     def _draw(self) -> None:
-        total = self.figure.get_figheight()
+        from matplotlib.patches import Rectangle
+
+        total, side = self.figure.get_figheight(), 0.65 * self._LINE
+        for left, top, entry in self._swatches:
+            striped = entry.colour == VOID.colour
+            self.figure.add_artist(
+                Rectangle(
+                    (left / self.width, 1 - (top + self._LINE - self._DROP) / total),
+                    side / self.width,
+                    side / total,
+                    facecolor="white" if striped else entry.colour,
+                    edgecolor=VOID.colour,
+                    hatch="//////" if striped else None,
+                    linewidth=0.4,
+                )
+            )
         for left, top, text, look in self._lines:
             self.figure.text(
                 left / self.width, 1 - top / total, text, va="baseline", linespacing=1.05, **look
@@ -238,20 +324,26 @@ def labelled(
     image: np.ndarray,
     labels: np.ndarray,
     names: Sequence[str],
-    colours: Sequence[tuple[int, int, int]] = (),
+    palette: Sequence[tuple[int, int, int]] = (),
 ) -> Picture:
-    """A label map as a picture: its colours over the dimmed photograph, class names written on the areas.
+    """A label map as a picture: ``pictures.overlay``, with class names written on the areas.
 
     image (H, W, 3) uint8 BGR, labels (H, W) with 255 for void, names of the classes, their colours (red,
-    green, blue; default: VOC's). Names make it readable without telling the palette's colours apart; the
-    first class, mostly background, goes unnamed.
+    green, blue; default: VOC's). Names make it readable without telling the palette's colours apart;
+    background, which shows the photograph, goes unnamed.
     """
-    import cv2
+    given = palette_of(palette)
+    painted = np.asarray(full_palette(given).max(axis=1) > 0)
+    named = np.where(painted[labels], labels, IGNORE)
+    texts = list(_class_texts(named, names))
+    return Picture(
+        pictures.overlay(image, labels, given), texts, legend=pictures.legend_of([labels], names, given)
+    )
 
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-    palette = np.array(colours, np.uint8) if len(colours) else None
-    mixed = 0.3 * grey + 0.7 * pictures.colourise(labels, palette).astype(np.float32)
-    return Picture(mixed.astype(np.uint8), list(_class_texts(labels, names)))
+
+def palette_of(colours: Sequence[tuple[int, int, int]]) -> np.ndarray | None:
+    """Colours (red, green, blue) as ``pictures`` takes them; None, which is VOC's, for none."""
+    return np.array(colours, np.uint8) if len(colours) else None
 
 
 def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str, float, float]]:
@@ -260,7 +352,7 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
 
     areas = np.bincount(labels.ravel(), minlength=len(names))[: len(names)]
     for label in np.argsort(-areas, kind="stable"):
-        if label == 0 or areas[label] < _SMALLEST_NAMED * labels.size:
+        if areas[label] < _SMALLEST_NAMED * labels.size:
             continue
         inside = (labels == label).astype(np.uint8)
         room = cv2.distanceTransform(
@@ -270,16 +362,10 @@ def _class_texts(labels: np.ndarray, names: Sequence[str]) -> Iterator[tuple[str
         yield names[label], float(x), float(y)
 
 
-def marked(image: np.ndarray, masks: Sequence[tuple[np.ndarray, str]]) -> Picture:
-    """The pixels of masks (H, W) bool in a colour each over a pale photograph."""
-    import cv2
-
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None].astype(np.float32)
-    pale = np.repeat(180 + 0.28 * grey, 3, axis=2)
-    for mask, colour in masks:
-        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
-        pale[mask] = (blue, green, red)
-    return Picture(pale.astype(np.uint8))
+def changed(image: np.ndarray, changes: pictures.Changes) -> Picture:
+    """``pictures.changed`` as a cell."""
+    kinds = [kind for kind, mask in changes.kinds() if mask.any()]
+    return Picture(pictures.changed(image, changes), legend=kinds)
 
 
 def heat(values: np.ndarray, low: float, high: float, name: str) -> Picture:

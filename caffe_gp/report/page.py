@@ -7,22 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from caffe_gp.errors import CaffeGPError
 from caffe_gp.files.atomic import write_text
-from caffe_gp.report.pictures import png_bytes
+from caffe_gp.report import pictures
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
-def data_uri(image_bgr: np.ndarray) -> str:
-    """An (H, W, 3) uint8 BGR image as a ``data:`` address for an <img>."""
-    return "data:image/png;base64," + base64.b64encode(png_bytes(image_bgr)).decode("ascii")
+def embedded(path: str | Path, largest: int = pictures.LARGEST) -> dict[str, Any]:
+    """A picture's file for an <img>: ``uri``, a JPEG inside the page, with ``width`` and ``height``."""
+    return embedded_picture(read_picture(path), largest)
 
 
-def file_uri(path: str | Path) -> str:
-    """A PNG file as a ``data:`` address."""
-    return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
+def read_picture(path: str | Path) -> np.ndarray:
+    """A picture that was written here, (H, W, 3) uint8 BGR."""
+    with Image.open(str(path)) as opened:
+        return np.ascontiguousarray(np.asarray(opened.convert("RGB"))[..., ::-1])
+
+
+def embedded_picture(image_bgr: np.ndarray, largest: int = pictures.LARGEST) -> dict[str, Any]:
+    """The same of an (H, W, 3) uint8 BGR image. None is wider than ``largest``, whatever its height."""
+    height, width = image_bgr.shape[:2]
+    scale = min(1.0, largest / width)
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    code = base64.b64encode(pictures.jpeg_bytes(pictures.resize(image_bgr, size))).decode("ascii")
+    return {"uri": f"data:image/jpeg;base64,{code}", "height": size[0], "width": size[1]}
 
 
 def render(template: str, **values: Any) -> str:

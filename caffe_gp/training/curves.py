@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY
 
 
 def draw(
@@ -29,7 +30,7 @@ def draw(
         figure = figures.new(2.6, figures.WIDTH if others else figures.WIDTH / 2)
         axes = figure.add_subplot(1, 1 + bool(others), 1)
         figures.curves_axes(axes, "iteration", "loss")
-        axes.plot(*_columns(loss), "-", color=figures.GREY, linewidth=0.8, label="training")
+        axes.plot(*_columns(loss), "-", color=GREY, linewidth=0.8, label="training")
         _plot(axes, {f"test {name}": curve for name, curve in losses.items()})
         if all(value > 0 for _, value in loss):
             axes.set_yscale("log")

@@ -37,8 +37,9 @@ SIZES = {
     "lenet": (16, 28, 28),
     "cifar10": (16, 32, 32),
 }
-# Nets whose images have one size, a large one: compared with their own weights in conformance/released.
-ELSEWHERE = {"mnv2-dm05-257", "mnv2-dm10-513"}
+# Nets whose images have one size, a large one: compared with their own weights in conformance/released; and
+# one that is another with BatchNorm and Scale, which conformance/cases has alone and in nets.
+ELSEWHERE = {"mnv2-dm05-257", "mnv2-dm10-513", "camvid-bn"}
 # Blob of the scores that go into the mean field.
 BEFORE_CRF = {"crfasrnn-coco": "coarse"}
 # A step that moves some labels of these random nets.

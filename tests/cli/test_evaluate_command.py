@@ -66,6 +66,18 @@ def test_table_and_files(run, case, tmp_path):
     assert "has eps = [1.0, 2.0], now it is [1.0, 3.0]" in stderr
 
 
+def test_relatives_are_options(run, case, tmp_path):
+    views = "--average", "flip", "0.5", "--corrupt", "jpeg:2"
+    stdout, _ = run(tmp_path / "out", "--eps", 1, "--limit", 2, *views)
+    assert "passes of the net an image: 3 for the base, 9 for one eps" in stdout
+    key = json.loads((tmp_path / "out" / "results.json").read_text())["key"]
+    assert (key["average"], key["corrupt"]) == (["flip", "0.5"], "jpeg:2") and "adapt" not in key
+    _, stderr = run(tmp_path / "bn", "--eps", 1, "--limit", 2, "--adapt", "bn", code=2)
+    assert "adapt needs a net with BatchNorm layers, and this one has none" in stderr
+    _, stderr = run(tmp_path / "bn", "--eps", 1, "--limit", 2, "--tent-steps", 3, code=2)
+    assert "tent_steps and tent_rate are for adapt 'tent'" in stderr
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

@@ -54,6 +54,18 @@ NONSENSE = {
         "--palette": ("nowhere.txt", "net.prototxt"),
         "--encoding ground-truth": ("",),
     },
+    "explore": {
+        "--port": ("-1", "65536", "x", ""),
+        "--host": ("256.1.1.1", "nowhere.invalid", ""),
+        "--working-size": COUNTS,
+        "--threads": COUNTS,
+        "--eps": ("auto", *NUMBERS),
+        "--blob": ("nope", ""),
+        "--images": ("nowhere", "empty", "net.prototxt", ""),
+        "--palette": ("nowhere.txt",),
+        "--model": ("fcn8s", ""),
+        "--prototxt": ("nowhere.prototxt", ""),
+    },
     "evaluate": {
         **SEGMENTATION,
         "--data": ("nowhere", "folder", "folder:a", ""),
@@ -160,6 +172,7 @@ GOOD = {
     "evaluate": NET + "--data folder:images:labels:4",
     "classify": NET + "--train folder:train --test folder:test --k 1",
     "train": "--solver solver.prototxt --out out --quiet",
+    "explore": "--prototxt net.prototxt --caffemodel net.caffemodel --eps 1 --port 0",
 }
 CASES = [
     (name, f"{option} {value}".strip())
@@ -173,6 +186,10 @@ CASES = [
 def test_nonsense(command, folder, monkeypatch, name, nonsense):
     if name == "export":
         pytest.importorskip("safetensors", reason="export says first what it needs: pip install '.[export]'")
+    if name == "explore":
+        pytest.importorskip(
+            "gradio", reason="the explorer says first what it needs: pip install '.[explore]'"
+        )
     monkeypatch.chdir(folder)
     for variable in ("CAFFE_GP_MODELS", "CAFFE_GP_DATA"):
         monkeypatch.setenv(variable, str(folder / "cache"))

@@ -89,7 +89,7 @@ def test_a_diverged_training_stops(folder, run):
 @pytest.mark.parametrize(
     "words, message",
     [
-        ((), "give one of --solver FILE and a net (digits, lenet, cifar10, camvid)"),
+        ((), "give one of --solver FILE and a net (digits, lenet, cifar10, camvid, camvid-bn)"),
         (("digits", "--solver", "s"), "give one of --solver FILE and a net"),
         (("digist",), "invalid choice: 'digist'; did you mean digits?"),
         (("lenet", "--weights", "w"), "--weights goes with --solver, not with lenet"),
@@ -97,6 +97,10 @@ def test_a_diverged_training_stops(folder, run):
         (("--solver", "s", "--prototxts", "p"), "--prototxts goes with digits, lenet,"),
         (("lenet", "--train", "folder:a"), "--train and --test go together"),
         (("digits", "--engine", "bvlc"), "digits is trained by the embedded Caffe"),
+        (
+            ("camvid-bn", "--max-iter", "5"),
+            "--max-iter goes with --solver, digits, lenet, cifar10, camvid, not",
+        ),
     ],
 )
 def test_options_that_do_not_go_together(command, words, message):

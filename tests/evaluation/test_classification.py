@@ -18,6 +18,7 @@ from caffe_gp.evaluation.classification_results import ClassificationResults, mc
 from caffe_gp.evaluation.neighbour_worker import toward_each
 from caffe_gp.gp import NeighbourPerturbation
 from tests.evaluation import tiny_classifier as tiny
+from tests.report.checked_page import checked_page
 
 pytestmark = pytest.mark.engine
 
@@ -315,8 +316,9 @@ def test_the_page(folder, tmp_path):
     found = run.outcome(run.variants[0], 0.4)
     assert f"| {found.fixed} | {found.broken} |" in markdown
     assert "tiny-tune" in markdown and "(chosen)" in markdown
-    page = (tmp_path / "index.html").read_text()
-    assert page.count("data:image/png") == 2 and (tmp_path / "examples.pdf").is_file()
+    root = checked_page(tmp_path / "index.html")
+    assert len(list(root.iter("img"))) == 1 and (tmp_path / "examples.pdf").is_file()
+    assert len(root.findall(".//section")) == 1 and (tmp_path / "curve.svg").is_file()
 
 
 def test_the_curve_has_a_line_for_each_variant(folder, tmp_path):

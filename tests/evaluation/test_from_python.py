@@ -20,8 +20,6 @@ from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation
 from caffe_gp.runs.progress import is_log_shown
 from tests.evaluation import tiny_classifier, tiny_run
 
-pytestmark = pytest.mark.engine
-
 
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +15,11 @@ from caffe_gp.errors import CaffeGPError
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.experiments import demo, demo_page, demo_text, suites, table4
 from caffe_gp.files.hashes import sha256_of
+from caffe_gp.files.json_files import write_json
 from caffe_gp.gp import GuidedPerturbation
 from caffe_gp.models import zoo
+from caffe_gp.report.claims import Verdict
+from tests.report.checked_page import checked_page
 
 
 @pytest.fixture(scope="module")
@@ -131,22 +133,33 @@ def test_a_small_run_measures_what_plain_pycaffe_calls_do(files, data_root, tmp_
 
     # Pictures by rule: disjoint groups, best first, worst first.
     chosen = sum(gallery.groups.values(), [])
-    assert len(chosen) == len(set(chosen)) == 6
+    assert len(chosen) == len(set(chosen)) == 7
     gained = {i: scene["gained"] for i, scene in gallery.scenes.items()}
-    assert gained[gallery.groups["successes"][0]] == max(gained.values())
-    assert gained[gallery.groups["failures"][0]] == min(gained.values())
+    (opening,) = gallery.groups["opening"]
+    others = [value for i, value in gained.items() if i != opening]
+    assert gained[gallery.groups["successes"][0]] == max(others)
+    assert gained[gallery.groups["failures"][0]] == min(others)
+    # The first scene is one in which a digit becomes recognised, if there is any.
+    scene = gallery.scenes[opening]
+    right = {
+        name: {
+            int(digit)
+            for digit in np.unique(scene["truth"])
+            if digit and np.mean(scene[name][scene["truth"] == digit] == digit) > 0.5
+        }
+        for name in ("base", "gp")
+    }
+    assert set(scene["recognised"]) == right["gp"] - right["base"]
 
-    # The page fetches nothing.
-    page = demo_page.html(results, gallery)
-    sources = re.findall(r'(?:src|href)="(?!#)([^"]{0,30})', page)
-    assert sources and all(source.startswith("data:image/png;base64,") for source in sources)
-    assert "<script" not in page and "@import" not in page
-    assert (
-        f"{results['blobs'][0]['gp']['mean_iu']:.2f} %" in page
-        and results["model"]["caffemodel_sha256"] in page
-    )
-    assert page.count("<svg") == 2
-    assert demo_page.picture(gallery, rows=2).shape[1] == 6 * 192 + 5 * 6
+    # The page opens with a picture and ends with what to do next.
+    write_json(tmp_path / "results.json", results)
+    written = demo_page.report(results, gallery, tmp_path).write_page(tmp_path)[-1]
+    root, page = checked_page(written), written.read_text()
+    assert page.index("<figure") < page.index('<section class="claim') and len(list(root.iter("img"))) == 4
+    assert page.index("Now your own net</h2>") > page.index("Class by class</h2>")
+    assert f"{results['blobs'][0]['gp']['mean_iu']:.2f}" in page
+    assert results["model"]["caffemodel_sha256"] in page and page.count("<svg") == 2
+    assert demo_page.picture(gallery, rows=2).shape[1] <= 1200
     text = demo_text.table(results)
     assert "+ GP at pool4" in text and max(map(len, text.splitlines())) <= 140
 
@@ -179,11 +192,11 @@ def test_an_interrupted_run_is_resumed_and_ends_the_same(data_root, tmp_path, sm
         rest = count_calls(patch)
         again, _ = demo.run(settings(data_root, out))
     assert len(rest) == len(every) - 9
-    for name in ("base", "blobs", "eps_curve", "encodings", "iterations", "statements", "data", "model"):
+    for name in ("base", "blobs", "eps_curve", "encodings", "iterations", "claims", "data", "model"):
         assert again[name] == whole[name], name
 
 
-def test_statements_follow_the_numbers():
+def test_claims_follow_the_numbers():
     def row(**values):
         base = {"eps": 1.0, "gain": 2.0, "low": 1.0, "high": 3.0, "base": {"mean_iu": 60.0}, "blob": "data"}
         return {**base, "gp": {"mean_iu": 62.0}, **values}
@@ -197,15 +210,18 @@ def test_statements_follow_the_numbers():
     for entry in good["encodings"][1:]:
         entry["gp"] = {"mean_iu": 61.0}
     good["encodings"][-1]["gain"] = 20.0
-    assert [said["agrees"] for said in demo_text.statements(good)] == [True] * 7
+    assert [claim.verdict for claim in demo_text.claims(good)] == [Verdict.HOLDS] * 7
     bad = json.loads(json.dumps(good))
-    bad["blobs"][0]["low"] = -0.1
+    bad["blobs"][0].update(low=-0.1, gain=-0.05)
     bad["blobs"][1]["gain"] = 2.5
     bad["eps_curve"]["test"]["mean_iu"] = [61.0, 59.0, 58.0]
     bad["encodings"][2]["gp"]["mean_iu"] = 63.0
-    bad["encodings"][-1]["gain"] = 3.0
-    bad["iterations"][1]["gain"] = 4.0
-    assert [said["agrees"] for said in demo_text.statements(bad)] == [False] * 7
+    bad["encodings"][-1]["gain"] = 1.0
+    bad["iterations"][1]["gain"] = 9.0
+    assert [claim.verdict for claim in demo_text.claims(bad)] == [Verdict.NOT] * 7
+    weak = json.loads(json.dumps(good))
+    weak["blobs"][0]["low"] = -0.1
+    assert demo_text.claims(weak)[0].verdict is Verdict.WEAKLY
 
 
 def test_errors(data_root, tmp_path):
@@ -219,7 +235,9 @@ def test_the_command_writes_the_report(data_root, tmp_path, small, capsys):
     arguments = ["--scenes", "6", "--validation", "4", "--batch-size", "3", "--out", str(out)]
     arguments += ["--data-folder", str(data_root), "--picture", str(out / "demo.png")]
     assert main(["demo", *arguments]) == 0
-    assert {"results.json", "index.html", "demo.png", "runs"} == {path.name for path in out.iterdir()}
+    assert {"results.json", "index.html", "table.md", "pictures", "demo.png", "runs"} == {
+        path.name for path in out.iterdir()
+    }
     results = json.loads((out / "results.json").read_text())
     assert results["command"].startswith("caffe_gp demo --scenes 6")
     assert results["schema"] == "caffe_gp.results/2" and results["task"] == "experiment"

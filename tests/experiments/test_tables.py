@@ -15,6 +15,7 @@ from caffe_gp.experiments import cells, suites, table1, table2, table3
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.reproduce import EXPERIMENTS, missing, reproduce
 from caffe_gp.models import weights
+from tests.report.checked_page import checked_page
 
 pytestmark = pytest.mark.engine
 
@@ -34,6 +35,13 @@ def test_every_experiment_leaves_its_report(bench):
         results = json.loads(page.with_name("results.json").read_text())
         assert results["name"] == page.parent.name and results["provenance"]["runs"]
         assert results["title"] in page.read_text() and "|---|" in page.with_name("table.md").read_text()
+        assert results["claims"] and list(page.parent.glob("*.svg"))
+
+
+def test_every_page_is_valid(bench):
+    for page in reproduce(["table1", "table3", "table4", "table5"], bench):
+        checked_page(page)
+    checked_page(bench.out / "index.html")
 
 
 def test_table1_is_what_the_records_say(bench):

@@ -75,6 +75,7 @@ def image(format):
         (pickle.dumps({"a": 1}), kinds.PICKLE),
         (kinds.HDF5_MAGIC + b"\0" * 100, kinds.DAMAGED_HDF5),
         (b"\x10\0\0\0\0\0\0\0" + b'{"a":{"dtype":', kinds.SAFETENSORS),
+        (b"\x80\x02\0\0\0\0\0\0" + b'{"a":{"dtype":', kinds.SAFETENSORS),  # as pickles begin, too
         (b"\x08\x07\x12\x07pytorch\x3a\x02\x0a\x00", kinds.ONNX),
         (b"\x0e\x01\x02", kinds.BINARY),
     ],

@@ -151,6 +151,30 @@ def test_a_list_of_eps_costs_one_backward_and_equals_single_calls(tmp_path):
     np.testing.assert_array_equal(together.probabilities[2], together.base_probabilities)
 
 
+@pytest.mark.parametrize("blob, iterations", [("data", 1), ("pool3", 1), ("pool3", 2)])
+def test_more_steps_from_what_a_result_kept(tmp_path, blob, iterations):
+    """A pass each, whatever images and sizes the net saw between."""
+    loaded = fcn_net(tmp_path)
+    gp = GuidedPerturbation(loaded, blob=blob, iterations=iterations)
+    values = [0.3, -0.1]
+    expected = gp(images(), values, keep_scores=True)
+    kept = GuidedPerturbation(loaded, blob=blob)(images(), 0.0, keep_blob=True, keep_diff=True)
+    steps = {"forward": 0, "backward": 2 * (iterations - 1), "forward_perturbed": 2 * iterations}
+    again = gp.more(kept, images(), values, held=True, keep_scores=True)
+    assert again.passes == steps
+    gp(images((2, 3, 96, 64), seed=5), 0.5)
+    later = gp.more(kept, images(), values, keep_scores=True)
+    assert later.passes == {**steps, "forward": int(blob != "data")}
+    for found in (again, later):
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_array_equal(found.base_labels, expected.base_labels)
+        np.testing.assert_array_equal(found.perturbation, expected.perturbation)
+    assert gp.more(kept, images(), 0.3).labels.shape == kept.labels.shape
+    with pytest.raises(DataError, match="keep_blob=True and keep_diff=True"):
+        gp.more(expected, images(), 0.1)
+
+
 def test_the_results_of_a_list_are_the_single_ones_stacked(tmp_path):
     gp = GuidedPerturbation(fcn_net(tmp_path))
     for method in (gp, GuidedPerturbation(gp.net, score=gp.score, iterations=2)):

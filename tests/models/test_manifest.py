@@ -66,7 +66,7 @@ def test_parameters_are_those_of_the_net_that_reads_all(file):
 
 def test_weights_that_were_trained_here(project_root, tmp_path):
     trained = [model.name for model in zoo.MODELS.values() if model.weights is None]
-    assert trained == ["camvid", "digits", "lenet", "cifar10"]
+    assert trained == ["camvid", "camvid-bn", "digits", "lenet", "cifar10"]
     for name in trained:
         assert weights.require(name, tmp_path) == project_root / "models" / name / f"{name}.caffemodel"
 

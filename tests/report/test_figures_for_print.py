@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffe_gp.report import figures
+from caffe_gp.report import figures, pictures
 from caffe_gp.report.figures import Picture, PictureRow
 
 pytest.importorskip("matplotlib")
@@ -55,12 +55,19 @@ def test_sheets_keep_proportions():
     assert min(p.y0 for p in places) >= 0 and max(p.y1 for p in places) <= 1
 
 
-def test_marked_pixels_and_heat():
-    image = np.full((4, 5, 3), 200, np.uint8)
-    mask = np.zeros((4, 5), bool)
-    mask[1, 2] = True
-    found = figures.marked(image, [(mask, "#0072B2")]).image
-    assert tuple(found[1, 2]) == (0xB2, 0x72, 0x00) and (found[~mask] > 220).all()
+def test_a_sheet_has_its_legend_once():
+    labels = np.zeros((60, 60), np.uint8)
+    labels[10:50, 10:50], labels[:3] = 1, 255
+    image = np.zeros((60, 60, 3), np.uint8)
+    changes = pictures.Changes.of(labels, labels * 0, labels)
+    cells = [figures.labelled(image, labels, NAMES), figures.changed(image, changes)]
+    with figures.style():
+        figure = figures.sheet([PictureRow(cells), PictureRow(cells)])
+    names = [text.get_text() for text in figure.texts]
+    assert names == ["aeroplane", "broken", "void"] and len(figure.artists) == 3
+
+
+def test_heat():
     # PuOr: orange below, white in the middle, purple above.
     low, middle, high = figures.heat(np.array([[-1.0, 0.0, 1.0]]), -1, 1, "PuOr").image[0].astype(int)
     assert low[2] > low[0] and high[0] > high[2] and middle.min() > 240

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from caffe_gp.report import figures
-from caffe_gp.report.experiment_report import Report, Table
+from caffe_gp.report.claims import Claim, Verdict
+from caffe_gp.report.experiment_report import Closing, Figure, Report, Table
+from caffe_gp.report.pictures import save_png
 
 NAME = "<script>alert(1)</script> | \x1b[2J\nx"
 
@@ -14,7 +16,11 @@ NAME = "<script>alert(1)</script> | \x1b[2J\nx"
 def test_a_page_and_a_table(tmp_path):
     table = Table(NAME, ["a", NAME], note=NAME)
     table.add(NAME, "1 < 2")
-    paths = Report("name", NAME, [NAME], [NAME], [table], provenance={"data": NAME}).write(tmp_path)
+    claim = Claim(NAME, NAME, NAME, NAME, NAME, Verdict.OPEN, NAME)
+    report = Report("name", NAME, [claim], [NAME], [NAME], [table], provenance={"data": NAME})
+    save_png(tmp_path / "one.png", np.zeros((4, 4, 3), np.uint8))
+    report.figures, report.closing = [Figure("one", NAME, NAME, NAME)], Closing(NAME, [NAME], NAME)
+    paths = report.write(tmp_path)
     texts = {path.name: path.read_text(encoding="utf-8") for path in paths}
     assert "<script>" not in texts["index.html"] and "&lt;script&gt;" in texts["index.html"]
     assert "\x1b" not in texts["table.md"] and "| 1 < 2 |" in texts["table.md"]

@@ -8,7 +8,7 @@ import pytest
 
 from caffe_gp.datasets import segmentation
 from caffe_gp.files.hashes import sha256_of
-from caffe_gp.training import camvid
+from caffe_gp.training import camvid, camvid_bn
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,17 @@ def test_the_record_is_of_these_files(project_root, record):
     assert weights.stat().st_size < 6e6
     for name, digest in record["prototxts"].items():
         assert sha256_of(project_root / "prototxt" / "camvid" / f"{name}.prototxt") == digest
+
+
+def test_with_its_normalisation_it_is_the_same_net(project_root, record, shared_data, monkeypatch):
+    """The committed weights of camvid-bn: those of its record, made of these, and equal in their scores."""
+    monkeypatch.setenv("CAFFE_GP_DATA", str(shared_data))
+    folder, prototxt = project_root / "models" / "camvid-bn", project_root / "prototxt" / "camvid-bn"
+    kept = json.loads((folder / "training.json").read_text())
+    assert kept["of"]["sha256"] == record["sha256"]
+    assert sha256_of(folder / kept["weights"]) == kept["sha256"]
+    assert sha256_of(prototxt / "deploy.prototxt") == kept["prototxts"]["deploy"]
+    assert camvid_bn.difference(prototxt / "deploy.prototxt", folder / kept["weights"]) < 1e-4
 
 
 def test_it_labels_real_images(project_root, record, shared_data):

@@ -1,0 +1,174 @@
+"""The relatives that also work on nets which label whole images, on the two classifiers.
+
+GP with the net's own label, the step towards less entropy and towards confident labels, and the average with
+the mirrored image and with a smaller one. (The paper's own way, by neighbours, is table 6.) Steps are chosen
+without labels, on images that were kept from training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from caffe_gp.datasets.classification import ClassificationSet
+from caffe_gp.errors import DataError
+from caffe_gp.evaluation import calibration
+from caffe_gp.evaluation.choose_eps import find_eps
+from caffe_gp.evaluation.labeller import Labeller
+from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.experiments import classifiers
+from caffe_gp.experiments.bench import Bench
+from caffe_gp.experiments.classifiers import Classifier
+from caffe_gp.experiments.relatives import THRESHOLDS
+from caffe_gp.experiments.suites import Net, Suite
+from caffe_gp.report.experiment_report import Report, Table, points, signed
+
+NAME, TITLE = "relatives-classifiers", "Guided perturbations among their relatives: classifiers"
+PAPER_ONLY = True
+
+_STEPS: dict[str, dict[str, Any]] = {
+    "GP, its own label": {},
+    "entropy": {"encoding": "entropy"},
+    **{f"thresholded {t:g}": {"encoding": "thresholded-onehot", "threshold": t} for t in THRESHOLDS},
+}
+_VIEWS: dict[str, tuple[str, ...]] = {"flip averaged": ("flip",), "two scales averaged": ("0.75",)}
+_AT_ONCE = 100
+_TUNING = 200  # images that a step is chosen on
+_SAMPLES = 2000
+
+
+@dataclass
+class Found:
+    """The probabilities (N, C) that a method gives, what it costs, and its step or why it has none."""
+
+    method: str
+    y: np.ndarray
+    passes: int
+    step: str = ""
+
+
+def nets(suite: Suite) -> Sequence[Net]:
+    """None of the suite's."""
+    return ()
+
+
+def checks(bench: Bench) -> Sequence[Callable[[], object]]:
+    """Both nets and their data."""
+    return classifiers.checks(bench, classifiers.CLASSIFIERS)
+
+
+def run(bench: Bench) -> Report:
+    """A table a net, of its first weights."""
+    tables, numbers, origins = [], {}, {}
+    for classifier in classifiers.CLASSIFIERS:
+        weights = classifier.weights()[0]
+        told = classifiers.settings(bench, classifier, weights)
+        assert told.tune is not None
+        found = methods(bench, classifier, str(weights), told.tune.first(_TUNING), told.test)
+        rows = [_measures(one, found[0], told.test.labels) for one in found]
+        title = f"{classifier.title(weights)}, {len(told.test)} images of {told.test.name}"
+        tables.append(_table(title, found, rows))
+        numbers[classifier.name] = rows
+        origins[classifier.name] = {"weights": weights.name, "test": told.test.describe()}
+    return Report(
+        NAME,
+        TITLE,
+        ["Accuracy in percent. Intervals hold 95 % of a paired bootstrap over images."],
+        list(classifiers.warnings(bench, bench.limit or 0)),
+        tables,
+        numbers={"nets": numbers},
+        provenance={"command": bench.command, **origins},
+    )
+
+
+def methods(
+    bench: Bench, classifier: Classifier, weights: str, tuning: ClassificationSet, test: ClassificationSet
+) -> list[Found]:
+    """Base first, then every method, alone and with GP on top."""
+    found: list[Found] = []
+
+    def labeller(eps: Sequence[float], **method: Any) -> Labeller:
+        given = {"engine": bench.engine, "device": bench.device, "quiet": bench.quiet, **method}
+        told = NetSettings.of_model(classifier.name, caffemodel=weights, eps=list(eps), **given)
+        made = Labeller(told.resolve())
+        made.gp.allow_zero_gradient = True  # where no image of a batch is sure enough
+        return made
+
+    def step(**method: Any) -> float:
+        def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:
+            base, *after = (y.max(axis=1).mean() for y in _probabilities(labeller(steps, **method), tuning))
+            return base, after
+
+        return find_eps(measure, unit=abs(classifier.model.feed.scale)).eps
+
+    gp = None
+    for name, method in _STEPS.items():
+        try:
+            eps = step(**method)
+        except DataError as error:  # no step raises the confidence
+            found.append(Found(name, found[0].y, 3, str(error)))
+            continue
+        gp = gp or eps
+        base, after = _probabilities(labeller([eps], **method), test)
+        found = found or [Found("base", base, 1)]
+        found.append(Found(name, after, 3, f"eps {eps:g}"))
+    assert gp is not None
+    for name, average in _VIEWS.items():
+        base, after = _probabilities(labeller([gp], average=average), test)
+        found += [Found(name, base, 2), Found(f"{name} + GP", after, 6, f"eps {gp:g}")]
+    return found
+
+
+def _probabilities(labeller: Labeller, images: ClassificationSet) -> list[np.ndarray]:
+    """(N, C) before, and at every eps."""
+    parts: list[list[np.ndarray]] = []
+    for first in range(0, len(images), _AT_ONCE):
+        pictures = [
+            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
+            for image in images.images[first : first + _AT_ONCE]
+        ]
+        canvases = [labeller.preprocess.canvas(picture, images.name) for picture in pictures]
+        result = labeller.label(canvases, [None] * len(canvases), keep_probabilities=True)
+        assert result.base_probabilities is not None and result.probabilities is not None
+        parts.append([y.reshape(y.shape[:2]) for y in (result.base_probabilities, *result.probabilities)])
+    return [np.concatenate(of_eps) for of_eps in zip(*parts)]
+
+
+def _measures(found: Found, base: Found, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy, its gain with the interval, and calibration."""
+    right = found.y.argmax(axis=1) == labels
+    gains = right.astype(np.float64) - (base.y.argmax(axis=1) == labels)
+    random = np.random.RandomState(0)
+    drawn = [gains[random.randint(0, len(gains), len(gains))].mean() for _ in range(_SAMPLES)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    # As one image of N pixels.
+    sums = calibration.sums_of(np.ascontiguousarray(found.y.T[:, np.newaxis]), labels[np.newaxis])
+    return {
+        "method": found.method,
+        "passes": found.passes,
+        "accuracy": float(right.mean()),
+        "gain": {"gain": float(gains.mean()), "low": float(low), "high": float(high)},
+        **calibration.measures([sums]),
+        "step": found.step,
+    }
+
+
+def _table(title: str, found: Sequence[Found], rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title, ["method", "passes", "accuracy", "gain over the base", "ECE", "NLL", "step"])
+    for one, row in zip(found, rows):
+        gain = row["gain"]
+        table.add(
+            one.method,
+            str(one.passes),
+            points(row["accuracy"]),
+            ""
+            if one is found[0]
+            else f"{signed(gain['gain'])} ({signed(gain['low'])} .. {signed(gain['high'])})",
+            f"{row['expected_calibration_error']:.4f}",
+            f"{row['negative_log_likelihood']:.4f}",
+            one.step,
+        )
+    return table
