@@ -6,7 +6,7 @@ import importlib
 import shlex
 import sys
 from types import ModuleType
-from typing import Any, Sequence
+from typing import Sequence
 
 import caffe_gp
 from caffe_gp.cli.exit_codes import EXIT_CODES, finish
