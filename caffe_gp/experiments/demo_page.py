@@ -69,8 +69,8 @@ def report(results: dict[str, Any], gallery: Gallery, folder: Path) -> Report:
 
 
 def picture(gallery: Gallery, rows: int = 3) -> np.ndarray:
-    """A panel for the README, (H, W, 3) uint8 BGR: the scene that the page opens with and the best others."""
-    return _rows(gallery, (gallery.groups["opening"] + gallery.groups["successes"])[:rows])
+    """A panel for the README, (H, W, 3) uint8 BGR: the best scenes."""
+    return _rows(gallery, gallery.groups["successes"][:rows])
 
 
 # ---- scenes
