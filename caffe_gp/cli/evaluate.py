@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_crf(group)
     options.add_switch(group)
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
-    options.add_save(group, ())
     options.add_page(group)
+    options.add_save(group, ())
     options.add_quiet(group)
     options.add_work(parser)
 

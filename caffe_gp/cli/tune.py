@@ -12,6 +12,7 @@ from caffe_gp.errors import UsageError, printable
 from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.results import RunResults, table
 from caffe_gp.evaluation.segmentation import Evaluation, chosen_eps, evaluate
+from caffe_gp.evaluation.segmentation_page import evaluate_with_page
 from caffe_gp.evaluation.tuning import tuned
 
 # Times the eps that is chosen without labels, where none are given to try.
@@ -34,11 +35,13 @@ add_arguments = evaluate_command.add_arguments
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate the steps; print the table and the best of them."""
-    settings = evaluate_command.settings_of(options.given(args))
+    given = options.given(args)
+    page = not given.pop("no_page")
+    settings = evaluate_command.settings_of(given)
     if not settings.data.has_truth:
         raise UsageError(f"set '{settings.data.name}' has no ground truth to tune eps with: 'run --eps auto'")
     options.check_output(settings.out)
-    run = options.on_engine(settings.engine, _sweep, settings)
+    run = options.on_engine(settings.engine, _sweep, settings, page)
     if not settings.quiet:
         print(printable(f"{table(run)}\n{words(run)}"))
 
@@ -61,11 +64,11 @@ def words(run: RunResults) -> str:
     )
 
 
-def _sweep(settings: Evaluation) -> RunResults:
+def _sweep(settings: Evaluation, page: bool) -> RunResults:
     if settings.eps == AUTO:
         settings.check()
         settings = settings.with_workers()
         choice = chosen_eps(settings)
         steps: list[Any] = [float(f"{choice.eps * factor:.3g}") for factor in AROUND]
         settings = replace(settings, eps=steps, eps_choice=None)
-    return evaluate(settings)
+    return (evaluate_with_page if page else evaluate)(settings)

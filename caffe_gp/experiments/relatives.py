@@ -27,7 +27,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
 from caffe_gp.images.corruptions import KINDS
 from caffe_gp.models import zoo
-from caffe_gp.report.experiment_report import Report, Table, points, signed
+from caffe_gp.report.experiment_report import Figure, Report, Table, points, signed
 
 NAME, TITLE = "relatives", "Guided perturbations among their relatives"
 
@@ -109,8 +109,9 @@ def run(bench: Bench) -> Report:
         TITLE,
         nets,
         runs,
+        [],
         tables,
-        [(NAME, caption)],
+        [Figure(NAME, caption)],
         {"nets": numbers, "tuning": _tuning(bench).name},
     )
 
@@ -256,9 +257,10 @@ def _numbers(found: Sequence[Found]) -> list[dict[str, Any]]:
 
 def _table(bench: Bench, net: Net, choice: Choice, found: Sequence[Found]) -> Table:
     images = len(found[0].matrices)
+    of_gp = ["gain of GP on top (points)", cells.GAIN[1]]
     table = Table(
         f"{net.title}, {images} images",
-        ["method", "passes", "mean IU", "gain over the base", "of GP on top", "ECE", "NLL", "parameter"],
+        ["method", "passes", "mean IU (%)", *cells.GAIN, *of_gp, "ECE", "NLL", "parameter"],
     )
     for one, gain in zip(found, [None, *gains(found)]):
         on_top = gain_on_top(found, one)
@@ -266,8 +268,8 @@ def _table(bench: Bench, net: Net, choice: Choice, found: Sequence[Found]) -> Ta
             one.method,
             str(one.passes),
             points(mean_iu(one.matrices)),
-            "" if gain is None else cells.gain_text(gain),
-            "" if on_top is None else cells.gain_text(on_top),
+            *(["", ""] if gain is None else cells.gain_cells(gain)),
+            *(["", ""] if on_top is None else cells.gain_cells(on_top)),
             *(
                 f"{one.measures[name]:.4f}" if name in one.measures else ""
                 for name in ("expected_calibration_error", "negative_log_likelihood")

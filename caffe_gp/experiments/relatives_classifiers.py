@@ -19,12 +19,12 @@ from caffe_gp.evaluation import calibration
 from caffe_gp.evaluation.choose_eps import find_eps
 from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.evaluation.settings import NetSettings
-from caffe_gp.experiments import classifiers
+from caffe_gp.experiments import cells, classifiers
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.classifiers import Classifier
 from caffe_gp.experiments.relatives import THRESHOLDS
 from caffe_gp.experiments.suites import Net, Suite
-from caffe_gp.report.experiment_report import Report, Table, points, signed
+from caffe_gp.report.experiment_report import Report, Table, interval, points, signed
 
 NAME, TITLE = "relatives-classifiers", "Guided perturbations among their relatives: classifiers"
 PAPER_ONLY = True
@@ -76,11 +76,13 @@ def run(bench: Bench) -> Report:
     return Report(
         NAME,
         TITLE,
+        [],
         ["Accuracy in percent. Intervals hold 95 % of a paired bootstrap over images."],
         list(classifiers.warnings(bench, bench.limit or 0)),
         tables,
         numbers={"nets": numbers},
         provenance={"command": bench.command, **origins},
+        up=cells.INDEX,
     )
 
 
@@ -157,16 +159,14 @@ def _measures(found: Found, base: Found, labels: np.ndarray) -> dict[str, Any]:
 
 
 def _table(title: str, found: Sequence[Found], rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title, ["method", "passes", "accuracy", "gain over the base", "ECE", "NLL", "step"])
+    table = Table(title, ["method", "passes", "accuracy (%)", *cells.GAIN, "ECE", "NLL", "step"])
     for one, row in zip(found, rows):
         gain = row["gain"]
         table.add(
             one.method,
             str(one.passes),
             points(row["accuracy"]),
-            ""
-            if one is found[0]
-            else f"{signed(gain['gain'])} ({signed(gain['low'])} .. {signed(gain['high'])})",
+            *(["", ""] if one is found[0] else [signed(gain["gain"]), interval(gain["low"], gain["high"])]),
             f"{row['expected_calibration_error']:.4f}",
             f"{row['negative_log_likelihood']:.4f}",
             one.step,

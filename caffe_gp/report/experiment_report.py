@@ -63,7 +63,7 @@ class Table:
 class Figure:
     """A picture of a report: the files FILE.png or .jpg in its folder, and FILE.svg and .pdf where there are.
 
-    caption   begins with a capital letter; alt: what it shows, for those who cannot see it (default: caption)
+    caption   shown with a capital letter; alt: what it shows, for those who cannot see it (default: caption)
     heading   of the figures that begin here
     """
 
@@ -167,7 +167,9 @@ def _shown(folder: Path, one: Figure, name: str) -> dict[str, Any]:
     found = {kind: folder / f"{one.file}.{kind}" for kind in ("svg", "png", "jpg", "pdf")}
     there = [kind for kind, path in found.items() if path.is_file()]
     files = [{"kind": kind.upper(), "href": quote(f"{one.file}.{kind}")} for kind in there]
-    shown: dict[str, Any] = {"caption": one.caption, "heading": one.heading, "files": files, "svg": ""}
+    # Many begin with the name of a net.
+    caption = one.caption[:1].upper() + one.caption[1:]
+    shown: dict[str, Any] = {"caption": caption, "heading": one.heading, "files": files, "svg": ""}
     shown["alt"] = one.alt or one.caption
     if "svg" in there:
         return {**shown, "svg": inline(found["svg"].read_text(encoding="utf-8"), name, shown["alt"])}

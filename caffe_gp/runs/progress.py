@@ -60,6 +60,7 @@ class _Lines:
         self.total, self.n = total, initial
         self._unit, self._what, self._initial, self._words = unit, what, initial, ""
         self._begun = self._said = time.monotonic()
+        self._closed = False
 
     def __enter__(self) -> _Lines:
         return self
@@ -79,10 +80,10 @@ class _Lines:
             self._tell()
 
     def close(self) -> None:
-        """The last line, if anything was done."""
-        if self.n > self._initial:
+        """The last line: how far it came."""
+        if self.total and not self._closed:
             self._say()
-        self._initial = self.n
+        self._closed = True
 
     def _tell(self) -> None:
         if time.monotonic() - self._said >= _SECONDS and self.n < self.total:

@@ -152,10 +152,13 @@ def test_inner_blobs_lists_and_quiet(run, model, tmp_path):
     assert "mean_iu" not in report["summary"]["base"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "ids.txt",
+        "index.html",
         "key.json",
+        "page",
         "provenance.json",
         "records",
         "results.json",
+        "table.md",
     ]
 
 
@@ -432,7 +435,7 @@ def test_layers_without_weights(run, model, tmp_path):
     (tmp_path / "net.prototxt").write_text(text + filled)
     options = (
         "--prototxt", tmp_path / "net.prototxt", "--caffemodel", tmp_path / "plain.caffemodel", "--image",
-        model / "images" / "a.png", "--eps", "1", "--save", "none", "--quiet",
+        model / "images" / "a.png", "--eps", "1", "--save", "none", "--quiet", "--no-page",
     )  # fmt: skip
     _, stderr = run(model, tmp_path / "out", *options, code=2)
     assert "plain.caffemodel: no weights for layer(s) 'score_new' (Convolution" in stderr

@@ -29,11 +29,14 @@ def test_lines_count_images_and_seconds(capsys, clock):
     assert lines == ["20/40 images, 22 s left, mean IU 61.00", "a message", "40/40 images, mean IU 61.00"]
 
 
-def test_nothing_new_and_quiet_say_nothing(capsys, clock):
-    for quiet, initial in ((True, 0), (False, 3)):
-        with progress.progress_bar(3, initial=initial, quiet=quiet) as bar:
+def test_what_was_done_before_is_said_once_and_quiet_says_nothing(capsys, clock):
+    for quiet in (True, False):
+        with progress.progress_bar(3, initial=3, quiet=quiet) as bar:
             bar.set_postfix_str("done")
-    assert capsys.readouterr().err == ""
+            bar.close()
+    with progress.progress_bar(0):
+        pass
+    assert capsys.readouterr().err == "3/3 images, done\n"
 
 
 def test_a_share_of_the_work_without_numbers(capsys, clock):
