@@ -10,7 +10,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 export PIP_NO_CACHE_DIR=1
-make --no-print-directory venv EXTRAS=demo,cluster,lmdb,export
+make --no-print-directory venv EXTRAS=demo,cluster,explore,lmdb,export
 "$CAFFE_GP_VENV/bin/python" - <<'PYTHON'
 import sys
 

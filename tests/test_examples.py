@@ -15,7 +15,7 @@ from conformance.folders import ROOT
 pytest.importorskip("torch", reason="the pages are about the embedded Caffe and torch's modules")
 
 from caffe_gp.evaluation.images import ImageRun, run  # noqa: E402
-from caffe_gp.images.label_maps import save_label_png  # noqa: E402
+from caffe_gp.images.label_maps import save_label_png, voc_palette  # noqa: E402
 from caffe_gp.models import weights, zoo  # noqa: E402
 
 #: Page -> what each of its examples prints first.
@@ -23,7 +23,13 @@ PAGES = {
     "README.md": [""],
     "docs/modules.md": ["<GPResult of 2 x 48 x 64", "(1, 3, 64, 64)"],
     "docs/method.md": ["class scores: blob 'score'"],
+    "docs/README.md": ["right before 9"],
+    "docs/classification.md": [""],
     "docs/crf.md": [""],
+    "docs/data.md": [""],
+    "docs/pycaffe.md": ["[('data', (1, 3,"],
+    "docs/reading_output.md": ["eps 0.5: "],
+    "docs/start.md": ["<GPResult of 1 x 64 x 80"],
     "docs/results_schema.md": ["0."],
     "docs/python.md": ["0 of 2 images", "     item  eps", "", "[[0."],
 }
@@ -42,17 +48,24 @@ def test_every_example_is_here():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """photo.jpg, photos/, labels/, the digits net under the names of the pages, and a run of it in out."""
+    """photo.jpg, photos/, labels/, the nets under the names of the pages, and a run in finished."""
     found, random = tmp_path_factory.mktemp("pages"), np.random.RandomState(0)
     (found / "photos").mkdir()
     for name in ("first", "second"):
         pixels = random.randint(0, 256, (64, 80, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(found / "photos" / f"{name}.png")
         save_label_png(found / "labels" / f"{name}.png", random.randint(0, 11, (64, 80)))
-    Image.fromarray(pixels).save(found / "photo.jpg")
-    for name in ("deploy", "train_val"):
-        shutil.copy(zoo.get("digits").prototxt(), found / f"{name}.prototxt")
-    shutil.copy(weights.require("digits"), found / "weights.caffemodel")
+    for name in ("photo.jpg", "photo.png"):
+        Image.fromarray(pixels).save(found / name)
+    Image.fromarray(voc_palette()[random.randint(0, 21, (6, 8))]).save(found / "colours.png")
+    for net, prototxts, caffemodels in (
+        ("digits", ("deploy", "train_val"), ("net", "weights")),
+        ("lenet", ("lenet",), ("lenet",)),
+    ):
+        for name in prototxts:
+            shutil.copy(zoo.get(net).prototxt(), found / f"{name}.prototxt")
+        for name in caffemodels:
+            shutil.copy(weights.require(net), found / f"{name}.caffemodel")
     common = {"images": found / "photos", "labels": str(found / "labels"), "quiet": True}
     run(ImageRun.of_model("digits", out=found / "finished", eps=0.5, save=(), **common))
     return found
@@ -74,6 +87,9 @@ def test_example(page, number, printed, folder, tmp_path, monkeypatch, capsys):
         "images": random.uniform(-100, 100, (2, 3, 64, 64)).astype(np.float32),
         "image": random.randint(0, 256, (24, 32, 3)).astype(np.uint8),
         "scores": random.normal(size=(5, 24, 32)).astype(np.float32),
+        "training_images": random.uniform(0, 1, (9, 1, 28, 28)).astype(np.float32),
+        "training_labels": random.randint(0, 10, 9),
+        "test_images": random.uniform(0, 1, (2, 1, 28, 28)).astype(np.float32),
     }
     levels = {name: logging.getLogger(name).level for name in (None, "caffe_gp", "caffe_gp.caffe")}
     try:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import caffe_gp
+from caffe_gp.models import zoo
 from conformance.folders import ROOT
 from website import commands, gallery, links, tables
 
@@ -104,6 +105,12 @@ def test_columns_of_docstrings_become_a_list():
     wanted = "What it does.\n\n- `net`: a net\n    of either engine\n- `blob`: `data`\n- `between`: a b\n\n"
     wanted += "Raises NetError.\n\n```python\nf(1)\n```"
     assert docstrings.markdown(text) == wanted
+
+
+def test_the_table_of_models_has_every_model():
+    rows = tables.models().splitlines()[2:]
+    assert [row.split(" | ")[0].strip("| `") for row in rows] == list(zoo.MODELS)
+    assert "| `digits` | `prototxt/digits/deploy.prototxt` | sha256 `64fbcc97fa1e` |" in "\n".join(rows)
 
 
 def test_the_table_of_costs_has_every_net_that_was_measured():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from benchmarks import option_matrix
@@ -70,11 +71,16 @@ def _released(name: str) -> tuple[str, str, str]:
 
 def _trained_here(name: str) -> tuple[str, str, str]:
     record = json.loads((ROOT / "models" / name / "training.json").read_text(encoding="utf-8"))
-    if "validation" in record:
-        score = f"{100 * record['validation']['mean_iu']:.2f} mean IU on validation images"
+    if "of" in record:  # the same net in another form
+        measured = f"as `{Path(record['of']['weights']).stem}`"
+    elif "validation" in record:
+        measured = (
+            f"{100 * record['validation']['mean_iu']:.2f} mean IU on validation images; [with GP](results.md)"
+        )
     else:
-        score = f"{100 * record['test']['accuracy']:.2f} % of {record['test']['images']:,} test images"
-    return f"sha256 `{record['sha256'][:12]}`", "", f"{score}; [with GP](results.md)"
+        right = f"{100 * record['test']['accuracy']:.2f} % of {record['test']['images']:,} test images"
+        measured = f"{right}; [with GP](results.md)"
+    return f"sha256 `{record['sha256'][:12]}`", "", measured
 
 
 def _recorded(benchmark: str) -> dict[str, Any]:

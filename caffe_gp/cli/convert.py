@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE", help="the other framework's file (.h5, .pth, .npz, .mat)")
     parser.add_argument("target", metavar="TARGET", help="the caffemodel to write")
     parser.add_argument(
-        "--model", required=True, choices=zoo.MODELS, metavar="NAME", help=", ".join(zoo.MODELS)
+        "--model", required=True, choices=[*zoo.MODELS], metavar="NAME", help=", ".join(zoo.MODELS)
     )
     parser.add_argument(
-        "--format", choices=FORMATS, help="of SOURCE (default: judged by what the file holds)"
+        "--format", choices=[*FORMATS], help="of SOURCE (default: judged by what the file holds)"
     )
 
 

@@ -23,7 +23,7 @@ ON_INTERRUPT = options.RESUMES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the data, the output."""
     parser.add_argument(
-        "--model", choices=zoo.named(), default="fcn-8s", metavar="NAME", help="a net by its name"
+        "--model", choices=[*zoo.named()], default="fcn-8s", metavar="NAME", help="a net by its name"
     )
     parser.add_argument(
         "--eps",

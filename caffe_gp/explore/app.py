@@ -30,7 +30,7 @@ def page(net: SharedNet, examples: str, answers: Answers) -> Any:
                 eps = gr.Slider(-1, 1, value=0, step=0.01, label="eps", elem_id="eps")
                 iterations = gr.Slider(1, MAX_ITERATIONS, value=1, step=1, label="iterations")
                 blob = gr.Dropdown(net.blobs, value=net.first_blob, label="blob", elem_id="blob")
-                encoding = gr.Dropdown(list(ENCODINGS), value="onehot", label="encoding")
+                encoding = gr.Dropdown(list(ENCODINGS), value="onehot", label="encoding", elem_id="encoding")
             with gr.Column(scale=3, min_width=320):
                 state = gr.HTML("<p class='soft'>One moment: the net looks.</p>", elem_id="state", **plain)
                 shown = gr.HTML(js_on_load=on_click, elem_id="shown", **plain)

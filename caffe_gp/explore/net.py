@@ -250,11 +250,14 @@ class SharedNet:
             return model.eps, model.eps_source
         unit = self.preprocess.grey_level if method.blob == self.input else 1.0
 
-        gp = self._gp(Method(method.blob, "onehot", 1))
+        onehot = Method(method.blob, "onehot", 1)
 
         def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:
-            self._held = None
-            found = gp(look.images, steps)
+            if onehot.same_diff(method):
+                found = self._more(look, onehot, steps)
+            else:
+                self._held = None
+                found = self._gp(onehot)(look.images, steps)
             return look.mean(found.base_confidence[0]), [look.mean(one[0]) for one in found.confidence]
 
         try:

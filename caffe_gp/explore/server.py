@@ -54,10 +54,14 @@ def serve(
         config = uvicorn.Config(
             app, log_level="error", access_log=False, ws="none", timeout_graceful_shutdown=1
         )
-        server = uvicorn.Server(config)
-        on_ready(_address(host, listening.getsockname()[1]))
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                on_ready(_address(host, listening.getsockname()[1]))
+
         with _ended_by_sigterm():
-            server.run(sockets=[listening])
+            Server(config).run(sockets=[listening])
 
 
 def _mounted(blocks: Any) -> Any:

@@ -13,10 +13,12 @@ import pytest
 from caffe_gp.cli.extras import EXTRAS
 from caffe_gp.cli.main import main
 from caffe_gp.errors import UsageError
+from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.explore.answers import Answers
 from caffe_gp.explore.examples import examples_for
 from caffe_gp.explore.guard import MAX_UPLOAD, Guard, is_allowed
 from caffe_gp.explore.look import Method
+from caffe_gp.explore.net import SharedNet
 from caffe_gp.explore.seats import Seats
 from caffe_gp.explore.server import _listening, sweep
 
@@ -45,6 +47,18 @@ def test_a_visit(answers, photo):
     assert answers.curves("ann")["curves"].count("<svg") == 2  # the pixel is kept
     answers.leave("ann")
     assert "role='alert'" in answers.move("ann", 1)["state"]
+
+
+def test_a_classifier_and_no_examples(tmp_path, photo):
+    lenet = SharedNet(NetSettings.of_model("lenet"))
+    answers = Answers(lenet, examples_for(lenet)[0], Seats(), tmp_path)
+    assert "Upload a picture" in answers.first("ann", *METHOD)["state"]
+    assert answers.curves("ann") == {}
+    answer = answers.upload("ann", str(photo("digit.png", 28, 28)), *METHOD)
+    assert " stays</b>" in answer["state"] or " becomes " in answer["state"]
+    assert answer["shown"].count("<img") == 3 and "probability" in answer["classes"]
+    assert answers.curves("ann")["curves"].count("<svg") == 2
+    assert "Click on" not in answers.click("ann", {"x": 0.5, "y": 0.5})["curves"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ if not (shutil.which("chromium") and shutil.which("chromedriver")):
 from selenium import webdriver  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 PATIENCE = 120  # seconds, of a machine that does other things too
@@ -148,9 +149,26 @@ def test_a_click_shows_the_five_highest_scores(browser):
     assert len(browser.find_elements(By.CSS_SELECTOR, "#shown .mark")) == 6
 
 
+def choose(driver, control, value):
+    """Type a value into a list, and Enter."""
+    field = driver.find_element(By.CSS_SELECTOR, f"{control} input")
+    field.click()
+    field.send_keys(Keys.CONTROL + "a")
+    field.send_keys(value + Keys.ENTER)
+
+
 def test_another_example_blob_and_encoding(browser):
     browser.execute_script("document.querySelector('[data-example=\"1\"]').click()")
     until(browser, "#state", "digit scene 33")
+    choose(browser, "#blob", "pool4")
+    until(browser, "#shown", "Perturbation of pool4, mean of")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#shown img")) == 5
+    until(browser, "#eps", "chosen without labels on digit scene 33")
+    choose(browser, "#blob", "data")
+    until(browser, "#shown", "Perturbed picture, as the net sees it")
+    before = text_of(browser, "#classes table")
+    choose(browser, "#encoding", "top2")
+    WebDriverWait(browser, PATIENCE, 0.1).until(lambda _: text_of(browser, "#classes table") != before)
 
 
 def test_uploads_good_and_bad(browser, photo, tmp_path):

@@ -172,7 +172,7 @@ def test_nan_in_the_data_is_not_blamed_on_base_lr(solver, tmp_path):
         train(solver)
 
 
-def test_snapshots_full_of_nan_are_not_resumed_from(solver, tmp_path, capsys):
+def test_snapshots_full_of_nan_are_not_resumed_from(solver, tmp_path, caplog):
     """They may be there from BVLC Caffe's own tool, which trains on."""
     run = train(solver)
     net = proto.read_net_param(str(tmp_path / "net.prototxt"))
@@ -181,7 +181,7 @@ def test_snapshots_full_of_nan_are_not_resumed_from(solver, tmp_path, capsys):
     with pytest.raises(DataError, match="iter_60.*nan or infinite.*good one is .*iter_50.solverstate"):
         train(solver, snapshot=tmp_path / "out/tiny_iter_60.solverstate")
     again = train(solver, quiet=False)
-    assert "tiny_iter_60.solverstate: of no use" in capsys.readouterr().err
+    assert "tiny_iter_60.solverstate: of no use" in caplog.text
     assert [i for i, _ in again.loss] == [20, 40, 60]
     # Finite, yet no loss can be computed with them: the file is named, and left where it is.
     proto.write_caffemodel(run.snapshot(60), net, {"ip": [np.full((3, 2), 3e38), np.zeros(3)]})
