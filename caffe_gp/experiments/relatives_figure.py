@@ -8,10 +8,11 @@ from typing import Any, Mapping
 import numpy as np
 
 from caffe_gp.report import figures
+from caffe_gp.report.colours import GREY, LINES, OURS, PAPER
 
 
 def draw(folder: Path, name: str, nets: Mapping[str, Any]) -> None:
-    """Save NAME.png and NAME.pdf; ``nets``: the numbers of the experiment's report."""
+    """Save NAME.png, .pdf and .svg; ``nets``: the numbers of the experiment's report."""
     panels = [(net, numbers, kind) for net, numbers in nets.items() for kind in ("methods", "corruptions")]
     panels = [panel for panel in panels if panel[2] in panel[1]]
     with figures.style():
@@ -21,7 +22,7 @@ def draw(folder: Path, name: str, nets: Mapping[str, Any]) -> None:
             axes.set_title(net if kind == "methods" else f"{net}, corrupted")
             (_methods if kind == "methods" else _strengths)(axes, numbers[kind])
         figure.tight_layout()
-    figures.save(figure, folder, name)
+    figures.save(figure, folder, name, figures.CURVES)
 
 
 def _methods(axes: Any, methods: list[dict[str, Any]]) -> None:
@@ -29,11 +30,11 @@ def _methods(axes: Any, methods: list[dict[str, Any]]) -> None:
     rows = [row for row in methods if "gain" in row]
     for y, row in enumerate(reversed(rows)):
         gain, with_gp = row["gain"], row["method"].endswith("GP")
-        colour = figures.BLUE if with_gp else figures.VERMILION
+        colour = OURS if with_gp else PAPER
         axes.plot([gain["low"], gain["high"]], [y, y], "-", color=colour)
         axes.plot([gain["gain"]], [y], "o" if with_gp else "s", color=colour)
     axes.set_yticks(range(len(rows)), [row["method"] for row in reversed(rows)])
-    axes.axvline(0, color=figures.GREY, linestyle="--", linewidth=0.9)
+    axes.axvline(0, color=GREY, linestyle="--", linewidth=0.9)
     axes.set_xlabel("gain (points of mean IU)")
 
 
@@ -42,7 +43,7 @@ def _strengths(axes: Any, corruptions: Mapping[str, list[dict[str, Any]]]) -> No
     strengths = sorted({int(name.partition(":")[2]) for name in corruptions})
     names = [row["method"] for row in next(iter(corruptions.values())) if "gain" in row]
     figures.curves_axes(axes, "strength", "mean gain (points)", axes.get_title())
-    for name, colour in zip(names, figures.COLOURS * 2):
+    for name, colour in zip(names, LINES * 2):
         of_name = [
             [
                 next(row["gain"]["gain"] for row in rows if row["method"] == name)
@@ -53,6 +54,6 @@ def _strengths(axes: Any, corruptions: Mapping[str, list[dict[str, Any]]]) -> No
         ]
         style = "o-" if name.endswith("GP") else "s--"
         axes.plot(strengths, [float(np.mean(values)) for values in of_name], style, color=colour, label=name)
-    axes.axhline(0, color=figures.GREY, linestyle="--", linewidth=0.9)
+    axes.axhline(0, color=GREY, linestyle="--", linewidth=0.9)
     axes.set_xticks(strengths)
     axes.legend(frameon=False, fontsize=figures.SMALL - 1)
