@@ -27,7 +27,7 @@ from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
 from caffe_gp.images.corruptions import KINDS
 from caffe_gp.models import zoo
-from caffe_gp.report.experiment_report import Report, Table, points, signed
+from caffe_gp.report.experiment_report import Figure, Report, Table, points, signed
 
 NAME, TITLE = "relatives", "Guided perturbations among their relatives"
 
@@ -109,8 +109,9 @@ def run(bench: Bench) -> Report:
         TITLE,
         nets,
         runs,
+        [],  # none of the paper's
         tables,
-        [(NAME, caption)],
+        [Figure(NAME, caption)],
         {"nets": numbers, "tuning": _tuning(bench).name},
     )
 
