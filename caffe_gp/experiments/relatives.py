@@ -109,7 +109,7 @@ def run(bench: Bench) -> Report:
         TITLE,
         nets,
         runs,
-        [],
+        [],  # none of the paper's
         tables,
         [Figure(NAME, caption)],
         {"nets": numbers, "tuning": _tuning(bench).name},

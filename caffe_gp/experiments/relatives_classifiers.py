@@ -76,10 +76,9 @@ def run(bench: Bench) -> Report:
     return Report(
         NAME,
         TITLE,
-        [],
-        ["Accuracy in percent. Intervals hold 95 % of a paired bootstrap over images."],
-        list(classifiers.warnings(bench, bench.limit or 0)),
-        tables,
+        text=["Accuracy in percent. Intervals hold 95 % of a paired bootstrap over images."],
+        warnings=list(classifiers.warnings(bench, bench.limit or 0)),
+        tables=tables,
         numbers={"nets": numbers},
         provenance={"command": bench.command, **origins},
         up=cells.INDEX,

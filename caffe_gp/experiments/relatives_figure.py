@@ -12,7 +12,7 @@ from caffe_gp.report.colours import GREY, LINES, OURS, PAPER
 
 
 def draw(folder: Path, name: str, nets: Mapping[str, Any]) -> None:
-    """Save NAME.png and NAME.pdf; ``nets``: the numbers of the experiment's report."""
+    """Save NAME.png, .pdf and .svg; ``nets``: the numbers of the experiment's report."""
     panels = [(net, numbers, kind) for net, numbers in nets.items() for kind in ("methods", "corruptions")]
     panels = [panel for panel in panels if panel[2] in panel[1]]
     with figures.style():
@@ -22,7 +22,7 @@ def draw(folder: Path, name: str, nets: Mapping[str, Any]) -> None:
             axes.set_title(net if kind == "methods" else f"{net}, corrupted")
             (_methods if kind == "methods" else _strengths)(axes, numbers[kind])
         figure.tight_layout()
-    figures.save(figure, folder, name)
+    figures.save(figure, folder, name, figures.CURVES)
 
 
 def _methods(axes: Any, methods: list[dict[str, Any]]) -> None:
