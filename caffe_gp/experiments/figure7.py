@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from scipy.stats import binom
-
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.experiments import cells, chosen_images
 from caffe_gp.experiments.bench import Bench
@@ -82,6 +80,8 @@ def run(bench: Bench) -> Report:
 
 def _claim(counts: Sequence[tuple[int, int]]) -> Claim:
     """``counts``: of each net, images better and worse."""
+    from scipy.stats import binom  # here: no help of the command needs it
+
     # As likely as better is worse? The sign test, one-sided.
     sure = all(float(binom.sf(better - 1, better + worse, 0.5)) <= 0.05 for better, worse in counts)
     more = all(better > worse for better, worse in counts)

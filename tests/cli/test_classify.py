@@ -115,7 +115,7 @@ def test_a_bank_is_shared(run, tmp_path):
     bank = tmp_path / "bank"
     run("--eps", "0.1", "--bank", bank, "--no-page")
     _, stderr = run("--eps", "0.2", "--bank", bank, "--no-page", out=tmp_path / "second")
-    assert "features" not in stderr and "gradients" not in stderr and "neighbours" in stderr
+    assert "features" not in stderr and "gradients" not in stderr and "23/23 images" in stderr
     _, stderr = run("--eps", "0.2", "--bank", bank, "--scale", "1", out=tmp_path / "third", code=2)
     assert "scale = 0.015625, now it is 1" in stderr
 

@@ -53,7 +53,7 @@ def test_a_plain_net_is_run_without_what_it_does_not_use(tmp_path):
     nets.plain_net(tmp_path, text, name="net.prototxt", gain=0.05).save(str(tmp_path / "net.caffemodel"))
     Image.new("RGB", (30, 24), (10, 100, 200)).save(tmp_path / "a.png")
     net = ["--prototxt", tmp_path / "net.prototxt", "--caffemodel", tmp_path / "net.caffemodel"]
-    words = ["run", *net, "--image", tmp_path / "a.png", "--eps", 1, "--out", tmp_path / "out"]
+    words = ["run", *net, "--image", tmp_path / "a.png", "--eps", 1, "--out", tmp_path / "out", "--no-page"]
     used = imported(*words)
     assert (tmp_path / "out" / "results.json").exists() and "torch" in used
     assert not used & SELDOM

@@ -122,11 +122,11 @@ def test_a_run_chooses_reports_and_resumes(case, tmp_path):
 def test_an_interrupted_search_resumes_with_what_it_has(case, tmp_path, monkeypatch):
     real, calls = segmentation.evaluate, []
 
-    def stops(settings, kind):
+    def stops(settings, kind, **options):
         calls.append(settings.eps)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(settings, kind)
+        return real(settings, kind, **options)
 
     monkeypatch.setattr(segmentation, "evaluate", stops)
     with pytest.raises(KeyboardInterrupt):

@@ -28,7 +28,7 @@ _POINTS = 36
 _ARITHMETIC = {"contract", "reassoc", "nsz"}
 _LANES = 64  # channels that a transform works on at a time: all 36 values of them stay in the nearest cache
 _FEW, _MANY = 96, 224  # tiles that go through the three steps together: they should stay in the cache
-_FEWEST = 4  # of fewer the libraries make products in another way, with other bits
+_FEWEST = 16  # of fewer the libraries make products in another way, with other bits
 
 _A, _B = np.float32(2 / 3), np.float32(3 / 2)
 _A2, _B2 = np.float32(4 / 9), np.float32(9 / 4)
