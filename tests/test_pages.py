@@ -67,5 +67,6 @@ def test_the_first_lines_print_a_gain(capsys):
     code = re.search(r"```python\n(.*?)```", text, re.S)
     assert code and len([line for line in code[1].splitlines() if line and not line.startswith("from ")]) == 5
     exec(compile(code[1], "docs/README.md", "exec"), {})
-    before, after = map(float, re.findall(r"(\d+\.\d+) %", capsys.readouterr().out))
+    before, after = map(float, re.findall(r"(\d+\.\d+)%", printed := capsys.readouterr().out))
+    assert not differences(re.search(r"```text\n(.*?)```", text, re.S)[1], printed)
     assert 90 < before < after - 0.3

@@ -2,7 +2,8 @@
 
 One call labels images twice: before, and after a small step that the net itself asks for. Nothing is
 trained. The picture shows the three scenes that gain most and the one that loses most, their labels before
-and after, and the pixels whose label changed: green ones are right now, red ones were right before.
+and after, and the pixels whose label changed: blue ones are right now, orange ones were right before,
+black ones are wrong both times.
 
 The scenes are real handwritten digits on photographs, made on the spot from files inside scikit-learn and
 scikit-image.
@@ -14,6 +15,7 @@ import numpy as np
 from caffe_gp import GuidedPerturbation, load_model
 from caffe_gp.datasets.digit_scenes import PALETTE, DigitScenes
 from caffe_gp.evaluation.confusion import ConfusionMatrix
+from caffe_gp.report.pictures import Changes, changed, overlay
 
 digits = load_model("digits")  # the net, and how it is fed
 images, truth = DigitScenes("test").batch(range(100))  # images blue first
@@ -40,14 +42,12 @@ chosen = [*order[:3], order[-1]]
 colours = np.array(PALETTE, np.uint8)
 figure, axes = plt.subplots(4, 5, figsize=(8, 6.8))
 for row, i in zip(axes, chosen):
-    before, after = result.base_labels[i], result.labels[i]
-    changed = np.full((96, 96, 3), 48, np.uint8)
-    changed[(before != after) & (after == truth[i])] = (60, 190, 120)
-    changed[(before != after) & (before == truth[i])] = (225, 60, 60)
-    shown = {"scene": images[i][..., ::-1], "before": colours[before], "after": colours[after]}
-    shown |= {"truth": colours[truth[i]], "changed": changed}
+    maps = {"before": result.base_labels[i], "after": result.labels[i], "truth": truth[i]}
+    shown = {"scene": images[i]}
+    shown |= {title: overlay(images[i], labels, colours) for title, labels in maps.items()}
+    shown["changed"] = changed(images[i], Changes.of(maps["before"], maps["after"], truth[i]))
     for axis, (title, picture) in zip(row, shown.items()):
-        axis.imshow(picture, interpolation="nearest")
+        axis.imshow(picture[..., ::-1], interpolation="nearest")
         axis.set_title(title)
         axis.axis("off")
 figure.tight_layout()

@@ -17,6 +17,7 @@ from caffe_gp import GuidedPerturbation, load_model
 from caffe_gp.crf import PRESETS, DenseCRF
 from caffe_gp.datasets.digit_scenes import PALETTE, DigitScenes
 from caffe_gp.evaluation.confusion import ConfusionMatrix
+from caffe_gp.report.pictures import overlay
 
 digits = load_model("digits")
 images, truth = DigitScenes("test").batch(range(30))
@@ -50,9 +51,10 @@ for name, labels in maps.items():
 colours = np.array(PALETTE, np.uint8)
 figure, axes = plt.subplots(2, 1 + len(maps), figsize=(10, 3.8))
 for row, i in zip(axes, (3, 15)):
-    shown = {"scene": images[i][..., ::-1], **{name: colours[labels[i]] for name, labels in maps.items()}}
+    shown = {"scene": images[i]}
+    shown |= {name: overlay(images[i], labels[i], colours) for name, labels in maps.items()}
     for axis, (title, picture) in zip(row, shown.items()):
-        axis.imshow(picture, interpolation="nearest")
+        axis.imshow(picture[..., ::-1], interpolation="nearest")
         axis.set_title(title, fontsize=9)
         axis.axis("off")
 figure.tight_layout()
