@@ -205,7 +205,14 @@ def test_torchvision_s_nets(name):
     torch.manual_seed(0)
     x = torch.randn(1, 3, 64, 64)
     options = {"weights_backbone": None} if hasattr(models.segmentation, name) else {}
-    wrapped = wrap_module(make(weights=None, **options), x, channels_last=True)
+    module = make(weights=None, **options)
+    # Without statistics of its batch normalisation a new net gives every class the same.
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None  # the mean of all passes: of this one
+    with torch.no_grad():
+        module.train()(torch.randn(8, 3, 64, 64))
+    wrapped = wrap_module(module.eval(), x, channels_last=True)
     result = GuidedPerturbation(wrapped)(x.numpy(), 0.05)
     assert result.confidence.mean() > result.base_confidence.mean()
 
