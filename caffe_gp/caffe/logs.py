@@ -26,14 +26,15 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
     """Show the logger 'caffe_gp.caffe' on standard error, from a level up: 0 INFO, 1 WARNING, 2 ERROR or 3.
 
     pycaffe's ``init_log``. Without this call the lines go wherever Python's ``logging`` is set up to send
-    them, by default nowhere. ``stderr=False`` takes them off standard error again.
+    them, by default nowhere. ``stderr=False`` takes them off standard error again, and at level 0 leaves
+    it to Python's ``logging`` which of them are wanted.
     """
     global _handler
     logger = logging.getLogger(LOGGER)
     if _handler is not None:
         logger.removeHandler(_handler)
         _handler = None
-    logger.setLevel(_LEVELS[min(max(level, 0), 3)])
+    logger.setLevel(_LEVELS[min(max(level, 0), 3)] if stderr or level > 0 else logging.NOTSET)
     if stderr:
         _handler = logging.StreamHandler(sys.stderr)
         _handler.setFormatter(_GlogFormatter())
