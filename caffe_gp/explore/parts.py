@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from typing import Sequence
 
@@ -14,6 +13,7 @@ from caffe_gp.explore.look import Look
 from caffe_gp.explore.net import DISPLAY, SharedNet
 from caffe_gp.report import panels, pictures
 from caffe_gp.report.colours import Kind, css
+from caffe_gp.report.page import data_uri
 from caffe_gp.report.pictures import Changes
 
 TOP = 5  # classes of a pixel
@@ -38,7 +38,7 @@ def example_buttons(examples: Sequence[Example], left_out: int) -> str:
         return "<p class='soft'>No example pictures for this net: upload one, or start with --images.</p>"
     buttons = "".join(
         f"<button type='button' data-example='{k}' title='{escape(one.name)}'>"
-        f"<img src='{_uri(one.thumbnail)}' alt='{escape(one.name)}'></button>"
+        f"<img src='{data_uri(one.thumbnail)}' alt='{escape(one.name)}'></button>"
         for k, one in enumerate(examples)
     )
     more = f"<p class='soft'>{left_out} more are not shown.</p>" if left_out else ""
@@ -128,14 +128,9 @@ def _figure(look: Look, title: str, picture: np.ndarray, legend: str) -> str:
         mark = f"<i class='mark' style='{place}'></i>"
     name = escape(title)
     return (
-        f"<figure><div class='frame'><img data-pick src='{_uri(picture)}' alt='{name}'>{mark}</div>"
+        f"<figure><div class='frame'><img data-pick src='{data_uri(picture)}' alt='{name}'>{mark}</div>"
         f"<figcaption>{name}{legend}</figcaption></figure>"
     )
-
-
-def _uri(picture: np.ndarray) -> str:
-    """A picture inside the page: nothing of it is a file, or an address that others could ask for."""
-    return "data:image/jpeg;base64," + base64.b64encode(pictures.jpeg_bytes(picture)).decode("ascii")
 
 
 def _legend(kinds: Sequence[Kind]) -> str:

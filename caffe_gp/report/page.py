@@ -32,8 +32,12 @@ def embedded_picture(image_bgr: np.ndarray, largest: int = pictures.LARGEST) -> 
     height, width = image_bgr.shape[:2]
     scale = min(1.0, largest / width)
     size = max(1, round(scale * height)), max(1, round(scale * width))
-    code = base64.b64encode(pictures.jpeg_bytes(pictures.resize(image_bgr, size))).decode("ascii")
-    return {"uri": f"data:image/jpeg;base64,{code}", "height": size[0], "width": size[1]}
+    return {"uri": data_uri(pictures.resize(image_bgr, size)), "height": size[0], "width": size[1]}
+
+
+def data_uri(image_bgr: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 BGR inside a page, as a JPEG: no file, and no address to ask for."""
+    return "data:image/jpeg;base64," + base64.b64encode(pictures.jpeg_bytes(image_bgr)).decode("ascii")
 
 
 def render(template: str, **values: Any) -> str:
