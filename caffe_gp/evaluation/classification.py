@@ -24,7 +24,7 @@ from caffe_gp.evaluation.classification_results import (
     write_reports,
 )
 from caffe_gp.evaluation.neighbour_worker import NeighbourJob, NeighbourWorker
-from caffe_gp.evaluation.record_checks import CLASSIFICATION, rows_in
+from caffe_gp.evaluation.record_checks import CLASSIFICATION, rows_in, rows_of
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, as_names, required
 from caffe_gp.gp import NeighbourPerturbation
 from caffe_gp.images.preprocess import Size
@@ -199,8 +199,7 @@ class ClassificationTask(NetTask):
         return self.settings.bank or self._place("bank", self.settings.train, self.bank_key)
 
     def items(self) -> Sequence[str]:
-        number, size = len(self.images.labels), self.settings.batch_size
-        return [f"{first}-{min(first + size, number) - 1}" for first in range(0, number, size)]
+        return rows_of(len(self.images), self.settings.batch_size)
 
     def images_of(self, item: str) -> int:
         return len(rows_in(item))

@@ -209,6 +209,11 @@ def rows_in(item: str) -> range:
     return range(first, last + 1)
 
 
+def rows_of(count: int, size: int) -> list[str]:
+    """The items that stand for ``count`` rows, ``size`` in each."""
+    return [f"{first}-{min(first + size, count) - 1}" for first in range(0, count, size)]
+
+
 def _check_classification_head(head: Mapping[str, Any]) -> None:
     key = head["key"]
     _check_eps(key)
@@ -256,3 +261,27 @@ def _check_row(values: Any, what: str, count: int, below: int) -> None:
 
 
 CLASSIFICATION = Schema(_check_classification_head, _check_classification_record)
+
+
+# ---- probabilities of classifiers
+
+
+def _check_probability_head(head: Mapping[str, Any]) -> None:
+    _check_eps(head["key"])
+    images = mapping(head["key"].get("images"), "key.images")
+    integer(images.get("images"), "key.images.images", 1)
+    integer(head.get("classes"), "classes", 1, _MOST_CLASSES)
+    _check_made(head, _ORIGIN)
+
+
+def _check_probability_record(head: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    key, rows = head["key"], rows_in(record["item"])
+    need(rows[-1] < key["images"]["images"], "item: rows that the set does not have")
+    _check_seconds(record)
+    for of_eps in items(record.get("probabilities"), "probabilities", 1 + len(key["eps"])):
+        for of_image in items(of_eps, "probabilities", len(rows)):
+            for value in items(of_image, "probabilities", head["classes"]):
+                number(value, "probabilities", 0, 1 + _ROUNDING)
+
+
+PROBABILITIES = Schema(_check_probability_head, _check_probability_record, ("classes",))

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
 import numpy as np
-from PIL import Image
 
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import DataError
 from caffe_gp.evaluation import calibration
 from caffe_gp.evaluation.choose_eps import find_eps
-from caffe_gp.evaluation.labeller import Labeller
-from caffe_gp.evaluation.settings import NetSettings
+from caffe_gp.evaluation.class_probabilities import ClassProbabilities, probabilities
 from caffe_gp.experiments import cells, classifiers
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.classifiers import Classifier
@@ -91,16 +89,28 @@ def methods(
     """Base first, then every method, alone and with GP on top."""
     found: list[Found] = []
 
-    def labeller(eps: Sequence[float], **method: Any) -> Labeller:
-        given = {"engine": bench.engine, "device": bench.device, "quiet": bench.quiet, **method}
-        told = NetSettings.of_model(classifier.name, caffemodel=weights, eps=list(eps), **given)
-        made = Labeller(told.resolve())
-        made.gp.allow_zero_gradient = True  # where no image of a batch is sure enough
-        return made
+    def look(images: ClassificationSet, eps: Sequence[float], **method: Any) -> list[np.ndarray]:
+        told = ClassProbabilities.of_model(
+            classifier.name,
+            caffemodel=weights,
+            images=images,
+            eps=list(eps),
+            out=bench.out / "runs",
+            by_key=True,
+            batch_size=_AT_ONCE,
+            engine=bench.engine,
+            device=bench.device,
+            workers=bench.workers,
+            threads=bench.threads,
+            quiet=bench.quiet,
+            command=bench.command,
+            **method,
+        )
+        return probabilities(told)
 
     def step(**method: Any) -> float:
         def measure(steps: Sequence[float]) -> tuple[float, Sequence[float]]:
-            base, *after = (y.max(axis=1).mean() for y in _probabilities(labeller(steps, **method), tuning))
+            base, *after = (y.max(axis=1).mean() for y in look(tuning, steps, **method))
             return base, after
 
         return find_eps(measure, unit=abs(classifier.model.feed.scale)).eps
@@ -113,29 +123,14 @@ def methods(
             found.append(Found(name, found[0].y, 3, str(error)))
             continue
         gp = gp or eps
-        base, after = _probabilities(labeller([eps], **method), test)
+        base, after = look(test, [eps], **method)
         found = found or [Found("base", base, 1)]
         found.append(Found(name, after, 3, f"eps {eps:g}"))
     assert gp is not None
     for name, average in _VIEWS.items():
-        base, after = _probabilities(labeller([gp], average=average), test)
+        base, after = look(test, [gp], average=average)
         found += [Found(name, base, 2), Found(f"{name} + GP", after, 6, f"eps {gp:g}")]
     return found
-
-
-def _probabilities(labeller: Labeller, images: ClassificationSet) -> list[np.ndarray]:
-    """(N, C) before, and at every eps."""
-    parts: list[list[np.ndarray]] = []
-    for first in range(0, len(images), _AT_ONCE):
-        pictures = [
-            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
-            for image in images.images[first : first + _AT_ONCE]
-        ]
-        canvases = [labeller.preprocess.canvas(picture, images.name) for picture in pictures]
-        result = labeller.label(canvases, [None] * len(canvases), keep_probabilities=True)
-        assert result.base_probabilities is not None and result.probabilities is not None
-        parts.append([y.reshape(y.shape[:2]) for y in (result.base_probabilities, *result.probabilities)])
-    return [np.concatenate(of_eps) for of_eps in zip(*parts)]
 
 
 def _measures(found: Found, base: Found, labels: np.ndarray) -> dict[str, Any]:
