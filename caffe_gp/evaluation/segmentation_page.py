@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from caffe_gp.evaluation import class_changes
 from caffe_gp.evaluation.labelled_images import LabelledImages
 from caffe_gp.evaluation.results import RunResults
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
 from caffe_gp.files.atomic import write_bytes
-from caffe_gp.report import figures, pictures
+from caffe_gp.report import figures
 from caffe_gp.report.claims import Claim, above_zero
 from caffe_gp.report.colours import BROKEN, FIXED, GREY
 from caffe_gp.report.experiment_report import Figure, Report, Row, Table, interval, points, signed
 from caffe_gp.report.page import read_picture
+from caffe_gp.report.pictures import jpeg_bytes
 from caffe_gp.runs.progress import OnProgress
 
 log = logging.getLogger(__name__)
@@ -53,9 +55,18 @@ def write_page(run: RunResults, settings: Evaluation, kind: str = "segmentation"
     if run.labels_pixels:
         _of_pixels(report, run, settings, kind)
     else:
-        report.tables.append(_classified(run))
-        report.text.append("The class of every image and its probability, before and after.")
+        _of_classes(report, run, settings)
     return report.write_page(run.folder)[-1]
+
+
+def _of_classes(report: Report, run: RunResults, settings: Evaluation) -> None:
+    report.text.append("The class of every image and its probability, before and after.")
+    if settings.cluster is None:
+        shown = jpeg_bytes(class_changes.picture(run, settings.data))
+        write_bytes(run.folder / _PICTURES / "images.jpg", shown)
+        caption = "Images whose class changes, or whose probability moves most."
+        report.figures.append(Figure(f"{_PICTURES}/images", caption))
+    report.tables.append(class_changes.table(run))
 
 
 def featured(run: RunResults) -> float:
@@ -149,7 +160,7 @@ def _images(run: RunResults, eps: float, folder: Path) -> list[Figure]:
             text = f"{run.fixed[k][row]:,} pixels put right, {run.broken[k][row]:,} broken"
         file = f"{_PICTURES}/image{place}"
         drawn = read_picture(folder / f"{item}.png")
-        write_bytes(run.folder / f"{file}.jpg", pictures.jpeg_bytes(drawn))
+        write_bytes(run.folder / f"{file}.jpg", jpeg_bytes(drawn))
         first = not place or picked[place - 1][0] != kind
         alt = f"{item}: image, labels of the base and of GP, and the changed pixels"
         shown.append(Figure(file, f"Image {item}, eps {eps:g}: {text}.", alt, titles[kind] * first))
@@ -277,38 +288,6 @@ def _listed(run: RunResults, eps: float) -> Table:
     return table
 
 
-# ---- nets that label whole images
-
-
-def classes_of(run: RunResults) -> list[tuple[str, list[tuple[str, float]]]]:
-    """Of a run of a classifier: each image's class and its probability, before and at every eps."""
-
-    def named(entry: dict[str, Any]) -> tuple[str, float]:
-        label = entry["label"]
-        name = run.class_names[label] if label < len(run.class_names) else f"class {label}"
-        return name, entry["confidence"]
-
-    records = run.origin["records"]
-    return [(one["item"], [named(entry) for entry in [one["base"], *one["gp"]]]) for one in records]
-
-
-def _classified(run: RunResults) -> Table:
-    """Images whose class changes first."""
-    header = ["image", "base: class", "base: probability"]
-    for eps in run.eps:
-        header += [f"eps {eps:g}: class", f"eps {eps:g}: probability"]
-    found = classes_of(run)
-    changed = [one for one in found if len({name for name, _ in one[1]}) > 1]
-    kept = [one for one in found if one not in changed] if len(found) <= LISTED else []
-    table = Table(f"{len(changed):,} of {len(found):,} images change their class", header)
-    shown = (changed + kept)[:LISTED]
-    if len(shown) < len(found):
-        table.note = f"{len(shown)} images whose class changes; results.json has all."
-    for item, labels in shown:
-        table.add(item, *(text for name, p in labels for text in (name, f"{p:.4f}")))
-    return table
-
-
 # ---- for the terminal
 
 
@@ -316,7 +295,7 @@ def said(run: RunResults, page: bool, most: int = 20) -> str:
     """What a run over image files wrote and, of a classifier, what it made of each image; lines of text."""
     lines = []
     if not run.labels_pixels:
-        found = classes_of(run)
+        found = class_changes.classes_of(run)
         for item, labels in found[:most]:
             base, *after = (f"{name} ({p:.3f})" for name, p in labels)
             steps = ", ".join(f"{text} at eps {eps:g}" for text, eps in zip(after, run.eps))

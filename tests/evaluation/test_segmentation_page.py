@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from caffe_gp.evaluation import segmentation_page
+from caffe_gp.evaluation import class_changes, images, segmentation_page
 from caffe_gp.evaluation.image_panel import Seen, panel
+from caffe_gp.evaluation.images import ImageRun
 from caffe_gp.evaluation.segmentation_page import LISTED, SHOWN, evaluate_with_page
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.report import panels
+from caffe_gp.report.page import read_picture
 from tests.evaluation import tiny_run as tiny
 from tests.report.checked_page import checked_page
 
@@ -115,3 +118,23 @@ def test_a_large_image_makes_a_small_panel():
     after[100:200, 300:500] = 1
     found = panel(Seen(image, labels, labels, [after], [0.5]))
     assert found.shape[1] <= panels.WIDTH and found.shape[0] < 600
+
+
+def test_the_page_of_a_classifier_shows_its_images(tmp_path):
+    """The committed CIFAR-10 net on noise: those whose class changes come first, in picture and table."""
+    random = np.random.RandomState(3)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(10):
+        Image.fromarray(random.randint(0, 256, (32, 32, 3)).astype(np.uint8)).save(photos / f"{k}.png")
+    settings = ImageRun.of_model("cifar10", images=[photos], eps=[-0.2], out=tmp_path / "out", quiet=True)
+    run = images.run(settings, page=True)
+    found = class_changes.classes_of(run)
+    changed = {item for item, ((before, _), (after, _)) in found if before != after}
+    assert 0 < len(changed) < 10
+    root = checked_page(tmp_path / "out" / "index.html")
+    rows = [row.find(".//*").text for row in root.findall(".//tbody/tr")]
+    assert set(rows[: len(changed)]) == changed and len(rows) == 10
+    assert f"{len(changed)} of 10 images change their class" in "".join(root.itertext())
+    drawn = read_picture(tmp_path / "out" / "page" / "images.jpg")
+    assert drawn.shape[1] > 4 * 200 and drawn.shape[0] > 2 * 200
