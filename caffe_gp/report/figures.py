@@ -125,6 +125,7 @@ def beside(dots: Sequence[Dot], x_title: str) -> Any:
         figure = new(0.9 + 0.24 * len(dots), PLOT)
         axes = figure.add_subplot(1, 1, 1)
         curves_axes(axes, x_title, "")
+        axes.set_xlabel(x_title, loc="right")  # it may be longer than the axis, whose left has room
         axes.axvline(0, color=GREY, linewidth=0.8)
         for place, dot in enumerate(dots):
             if "low" in dot.ours:

@@ -22,7 +22,8 @@ def write_index(folder: Path, title: str, names: Sequence[str]) -> Path:
     verdicts = [entry["verdict"] for entry in entries]
     counted = [(verdict, verdicts.count(verdict)) for verdict in Verdict]
     counts = ", ".join(f"{count} {verdict.value}" for verdict, count in counted if count)
-    text = f"What the paper claims and what was found: {len(entries)} tables and figures ({counts})."
+    of_pages = f"{len(entries)} tables and figures" if len(entries) != 1 else "one table or figure"
+    text = f"What the paper claims and what was found: {of_pages} ({counts})."
     path = folder / "index.html"
     save_page(path, render("index.html", title=title, counts=text, entries=entries))
     return path
