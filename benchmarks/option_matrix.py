@@ -26,7 +26,7 @@ from caffe_gp.gp import ENCODINGS
 from .facts import facts
 from .folders import RESULTS
 
-BLOBS = ("data", "pool2")
+BLOBS = ("data", "pool2", "pool4")
 SHARES = (-0.2, -0.08, -0.03, -0.01, 0.01, 0.03, 0.08, 0.2)
 VALIDATION, TEST, BATCH = 40, 150, 10
 THRESHOLD = 0.9

@@ -23,7 +23,6 @@ PAGES = {
     "README.md": [""],
     "docs/modules.md": ["<GPResult of 2 x 48 x 64", "(1, 3, 64, 64)"],
     "docs/method.md": ["class scores: blob 'score'"],
-    "docs/README.md": ["right: 9"],
     "docs/classification.md": [""],
     "docs/crf.md": [""],
     "docs/data.md": [""],

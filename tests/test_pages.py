@@ -1,4 +1,4 @@
-"""Pages for users: their commands run, their Python runs, and what they print is what they say."""
+"""Pages for users: their commands run, and print what they say (their Python is in test_examples.py)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,9 @@ from website.gallery import differences
 
 pytest.importorskip("torch", reason="the pages are about the embedded Caffe")
 
-PAGES = ("README", "start", "reading_output", "data", "pycaffe")
-#: A command of four blanks' indent with what it prints behind it, or a block of Python.
-BLOCK = re.compile(
-    r"^    caffe_gp (?P<command>run .*)\n(?:\n```text\n(?P<printed>(?:.*\n)+?)```)?"
-    r"|^```python\n(?P<code>(?:.*\n)+?)```",
-    re.M,
-)
+PAGES = ("start", "reading_output", "data")
+#: A command of four blanks' indent, with what it prints behind it.
+BLOCK = re.compile(r"^    caffe_gp (?P<command>run .*)\n(?:\n```text\n(?P<printed>(?:.*\n)+?)```)?", re.M)
 
 
 @pytest.fixture
@@ -50,16 +46,12 @@ def test_what_it_says_runs(page, files, capsys):
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     blocks = list(BLOCK.finditer(text))
     assert blocks
-    names: dict = {}
     for block in blocks:
-        if block["code"]:
-            exec(compile(block["code"], f"docs/{page}.md", "exec"), names)
-        else:
-            assert main(shlex.split(block["command"], comments=True)) == 0, block["command"]
-            printed = capsys.readouterr().out
-            wanted = block["printed"] or ""
-            first = "".join(printed.splitlines(keepends=True)[: wanted.count("\n")])
-            assert not differences(wanted, first), block["command"]
+        assert main(shlex.split(block["command"], comments=True)) == 0, block["command"]
+        printed = capsys.readouterr().out
+        wanted = block["printed"] or ""
+        first = "".join(printed.splitlines(keepends=True)[: wanted.count("\n")])
+        assert not differences(wanted, first), block["command"]
 
 
 def test_the_first_lines_print_a_gain(capsys):
