@@ -121,6 +121,7 @@ def scores(out: Path) -> dict:
 
 
 def test_the_digits_net_exported(exports, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn", reason="the scenes' digits are scikit-learn's")
     monkeypatch.chdir(exports)
     (tmp_path / "images").mkdir()
     scenes = DigitScenes("test")
