@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import h5py
 import numpy as np
@@ -143,7 +143,7 @@ def _h5(arrays: Mapping[str, np.ndarray], **options: Any) -> bytes:
 
 
 def _runs() -> Iterator[bytes]:
-    """As ``targets.run_folder`` takes them: with ground truth, without, with a CRF, of whole images."""
+    """As ``targets.run_folder`` takes them: with ground truth, without, with a CRF; of classifiers, three."""
     plain = {**KEY, "eps": [0.5, -1.0], "images": 2}
     kinds: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (plain, {"base": COUNTS, "gp": [CHANGED, CHANGED]}),
@@ -156,8 +156,23 @@ def _runs() -> Iterator[bytes]:
     ]
     for key, kind in kinds:
         records = [{**RECORD, "item": name, **kind} for name in ("image0", "image1")]
-        lines = "\n".join(json.dumps(line) for line in ({**HEAD, "key": key}, *records))
-        yield f"{json.dumps(key)}\n\nimage0\nimage1\n\n{lines}".encode()
+        yield _run({**HEAD, "key": key}, records)
+    sets = {name: {"name": name, "images": 3} for name in ("images", "train")}
+    key = {**plain, **sets, "features": ["ip1"], "gradient_at": ["test"], "k": [2]}
+    data = {**sets, "class_names": ["a", "b", "c"]}
+    head = {**HEAD, "key": key, "made": {**HEAD["made"], "data": data}}
+    labels = {"ip1/test/2": [[0, 1], [2, 0]]}
+    record = {"base": [0, 1], "neighbours": {"ip1": [[0, 1], [2, 0]]}, "labels": labels, "seconds": {"a": 1}}
+    yield _run(head, [{"item": "0-1", **record}])
+    rows = [[0.5, 0.25, 0.25]] * 2
+    yield _run(head, [{"item": "0-1", "probabilities": [rows] * 3, "seconds": {"a": 1}}])
+
+
+def _run(head: dict[str, Any], records: Sequence[dict[str, Any]]) -> bytes:
+    """Key, items and records, as ``targets.run_folder`` takes them."""
+    items = "\n".join(record["item"] for record in records)
+    lines = "\n".join(json.dumps(line) for line in (head, *records))
+    return f"{json.dumps(head['key'])}\n\n{items}\n\n{lines}".encode()
 
 
 def _images() -> Iterator[bytes]:

@@ -9,11 +9,13 @@ from attacks import kernels, readers
 from caffe_gp import caffe, proto
 from caffe_gp.caffe.splits import insert_splits
 from caffe_gp.errors import CaffeGPError, NetError
+from caffe_gp.evaluation.record_checks import CLASSIFICATION, PROBABILITIES
 from caffe_gp.images.label_maps import read_label_png
 from caffe_gp.images.lists import read_lines
 from caffe_gp.images.reading import check_image, image_size, read_image
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import check_allowed
+from caffe_gp.runs.folder import RunFolder
 from caffe_gp.surgery.param_shapes import param_shapes
 from caffe_gp.surgery.prepare import prepare
 
@@ -132,12 +134,17 @@ def hdf5(data: bytes) -> None:
 
 
 def run_folder(data: bytes) -> None:
-    """The records of a run. Lines: key.json, an empty one, ids up to the next empty one, records."""
+    """A run of any kind. Lines: key.json, an empty one, ids up to the next empty one, records."""
     parts = data.split(b"\n\n", 2)
     for name, content in zip(("key.json", "ids.txt", "records/0.jsonl"), parts):
         path = Path("run") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content + b"\n")
+    for schema in (CLASSIFICATION, PROBABILITIES):
+        try:
+            RunFolder(Path("run"), schema).records()
+        except CaffeGPError:
+            pass
     readers.run(Path("run"))
 
 
