@@ -16,7 +16,9 @@ _MADE = {
     **{name: {} for name in ("model", "method", "preprocessing", "data")},
     "engine": {"device_name": "a processor"},
 }
-HEAD = {"key": KEY, "classes": 3, "class_names": ["a", "b", "c"], "background_counts": True, "made": _MADE}
+HEAD: dict[str, Any] = {
+    "key": KEY, "classes": 3, "class_names": ["a", "b", "c"], "background_counts": True, "made": _MADE,
+}  # fmt: skip
 COUNTS = {"confusion": [[0, 0, 5], [2, 1, 3]], "confidence": 0.5}
 CHANGED = {**COUNTS, "changed_pixels": 2, "fixed_pixels": 1, "broken_pixels": 1}
 RECORD = {
