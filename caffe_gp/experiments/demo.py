@@ -303,12 +303,17 @@ def _gallery(measure: _Measure, eps: float) -> Gallery:
 def _recognised(data: SegmentationSet, run: RunResults, eps: float, i: int) -> list[int]:
     """Digits of a scene, as labels, of which more than half the pixels become right; none if one is lost."""
     item = run.ids[i]
-    truth, found = data.truth(item), []
-    for labels in (run.label_map(item), run.label_map(item, eps)):
-        digits = [int(label) for label in np.unique(truth) if label not in (0, IGNORE)]
-        found.append([label for label in digits if np.mean(labels[truth == label] == label) > 0.5])
-    before, after = found
+    truth = data.truth(item)
+    before, after = (
+        found_digits(truth, labels) for labels in (run.label_map(item), run.label_map(item, eps))
+    )
     return [label for label in after if label not in before] if set(before) <= set(after) else []
+
+
+def found_digits(truth: np.ndarray, labels: np.ndarray) -> list[int]:
+    """The digits of a scene, as labels, of which more than half the pixels are right."""
+    digits = [int(label) for label in np.unique(truth) if label not in (0, IGNORE)]
+    return [label for label in digits if np.mean(labels[truth == label] == label) > 0.5]
 
 
 # ---- where the numbers come from, and how long it takes

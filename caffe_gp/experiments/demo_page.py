@@ -11,7 +11,7 @@ from caffe_gp.datasets.class_names import DIGIT_SCENES
 from caffe_gp.datasets.digit_scenes import PALETTE
 from caffe_gp.evaluation.image_panel import Seen, panel
 from caffe_gp.experiments.chosen_images import with_base
-from caffe_gp.experiments.demo import Gallery
+from caffe_gp.experiments.demo import Gallery, found_digits
 from caffe_gp.files.atomic import write_bytes
 from caffe_gp.report import figures, panels, pictures
 from caffe_gp.report.claims import Claim
@@ -69,8 +69,17 @@ def report(results: dict[str, Any], gallery: Gallery, folder: Path) -> Report:
 
 
 def picture(gallery: Gallery, rows: int = 3) -> np.ndarray:
-    """A panel for the README, (H, W, 3) uint8 BGR: the best scenes."""
-    return _rows(gallery, gallery.groups["successes"][:rows])
+    """A panel for the README, (H, W, 3) uint8 BGR: the opening and the best scenes.
+
+    Those come first in which all digits are found.
+    """
+
+    def all_found(index: int) -> bool:
+        truth, after = (gallery.scenes[index][name] for name in ("truth", "gp"))
+        return found_digits(truth, after) == found_digits(truth, truth)
+
+    best = sorted(gallery.groups["successes"], key=lambda index: not all_found(index))
+    return _rows(gallery, [*gallery.groups["opening"], *best][:rows])
 
 
 # ---- scenes
