@@ -117,12 +117,14 @@ def settings(bench: Bench, classifier: Classifier, caffemodel: Path, **method: A
     return Classification.of_model(classifier.name, **given)
 
 
-def warnings(bench: Bench, images: int) -> Sequence[str]:
-    """What a reader must not overlook."""
+def warnings(bench: Bench, used: Sequence[Classifier], images: int) -> Sequence[str]:
+    """What a reader of a report on these nets must not overlook."""
+    names = {name for one in used for name in (one.train, one.test)}
     said = [
         f"{name} is not the published set, '{_set(bench, name).name}' stands in for it: these are not the "
         "paper's numbers."
         for name in bench.stand_ins
+        if name in names
     ]
     if bench.limit is not None:
         said.append(f"Only the first {images} test images: these are not the paper's numbers.")

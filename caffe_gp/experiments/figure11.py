@@ -45,7 +45,7 @@ def run(bench: Bench) -> Report:
         drawn.append(Figure(NAME, f"{classifier.title(caffemodel)}, eps {eps:.3g}. {rule}"))
     names = found.origin["class_names"]
     header = ["test image", "label", "base", "with GP", "neighbours"]
-    table = Table(f"{outcome.fixed} digits corrected, {outcome.broken} broken; shown:", header)
+    table = Table(f"Digits corrected: {outcome.fixed}, broken: {outcome.broken}; shown:", header)
     for one in shown:
         labels = [names[label] for label in (one.truth, one.base, one.after)]
         table.add(str(one.row), *labels, ", ".join(names[label] for label in one.neighbour_classes))
@@ -64,7 +64,7 @@ def run(bench: Bench) -> Report:
     }
     provenance = {"command": bench.command, "runs": {classifier.name: found.origin}}
     text = ["A row: a test digit, its nearest training digits, their gradients' signs summed, the result."]
-    said = text, list(classifiers.warnings(bench, len(found.truth)))
+    said = text, list(classifiers.warnings(bench, [classifier], len(found.truth)))
     sure = Verdict.HOLDS if outcome.p <= 0.05 else Verdict.WEAKLY
     claim = Claim(
         "A step towards the classes of the nearest training digits corrects digits.",

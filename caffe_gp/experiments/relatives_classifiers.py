@@ -75,7 +75,7 @@ def run(bench: Bench) -> Report:
         NAME,
         TITLE,
         text=["Accuracy in percent. Intervals hold 95 % of a paired bootstrap over images."],
-        warnings=list(classifiers.warnings(bench, bench.limit or 0)),
+        warnings=list(classifiers.warnings(bench, classifiers.CLASSIFIERS, bench.limit or 0)),
         tables=tables,
         numbers={"nets": numbers},
         provenance={"command": bench.command, **origins},

@@ -71,7 +71,7 @@ def run(bench: Bench) -> Report:
         "wrong and became right are fixed, the other way round broken."
     ]
     provenance = {"command": bench.command, "runs": runs}
-    said = text, list(classifiers.warnings(bench, images))
+    said = text, list(classifiers.warnings(bench, classifiers.CLASSIFIERS, images))
     more: dict[str, Any] = {"numbers": {"nets": numbers}, "provenance": provenance, "up": cells.INDEX}
     return Report(NAME, TITLE, [_claim(outcomes)], *said, tables, drawn, **more)
 
