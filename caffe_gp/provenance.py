@@ -13,6 +13,7 @@ import caffe_gp
 
 COMMIT_VARIABLE = "CAFFE_GP_COMMIT"
 DEVICE_VARIABLE = "CAFFE_GP_DEVICE"  # the tools' default device; see also caffe.mode
+PRECISIONS = ("float32", "tf32", "bf16")  # of the embedded Caffe: see caffe.precision
 
 
 @functools.lru_cache(maxsize=None)

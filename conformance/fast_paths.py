@@ -1,9 +1,12 @@
-"""The embedded Caffe's fast paths against its plain one, on real nets and images.
+"""The embedded Caffe's fast paths and lower precisions against its plain path, on real nets and images.
 
-python -m conformance.fast_paths [--images 40]      prints a table; the nets' images are in CAFFE_GP_DATA
+python -m conformance.fast_paths [--images 40] [--precision bf16 --device cpu] [--nets digits camvid]
+
+Prints a table; the nets' images are in CAFFE_GP_DATA.
 
 For each net: the share of pixels whose label differs before and after the step, the share of the gradient's
-signs that differ, the largest difference of a probability, and mean IU both ways.
+signs that differ, the largest difference of a probability, and mean IU both ways. The plain path is float32
+without any fast path, on the same device.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from caffe_gp.caffe import fast
 from caffe_gp.datasets import segmentation
-from caffe_gp.engines import load_net
+from caffe_gp.engines import PRECISIONS, load_net
 from caffe_gp.evaluation.confusion import ConfusionMatrix
 from caffe_gp.experiments import suites
 from caffe_gp.gp import GuidedPerturbation
@@ -25,11 +28,11 @@ from caffe_gp.gp import GuidedPerturbation
 NETS = (("digits", "digits", 8.0), ("camvid", "camvid", 0.7), ("mnv2-dm05-257", "voc-small", 0.05))
 
 
-def _labels(name: str, suite: str, eps: float, images: int, optimize: str) -> dict[str, Any]:
+def _labels(name: str, suite: str, eps: float, images: int, optimize: str, **where: Any) -> dict[str, Any]:
     """Labels, signs and probabilities of every image, and mean IU before and after."""
     os.environ[fast.VARIABLE] = optimize
     net = suites.get(suite).net(name)
-    loaded = load_net(net.model.prototxt(), str(net.caffemodel()))
+    loaded = load_net(net.model.prototxt(), str(net.caffemodel()), **where)
     gp, preprocess = GuidedPerturbation(loaded), net.model.feed
     data = segmentation.get(suites.get(suite).data).available().first(images)
     found: dict[str, Any] = {"base": [], "gp": [], "signs": [], "probability": []}
@@ -59,11 +62,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--nets", nargs="+", default=[name for name, *_ in NETS], help="default: all")
     options = parser.parse_args()
-    print("| net | images | labels before | labels after | signs | probability | mean IU fast | plain |")
+    device, kind = options.device, "fast" if options.precision == "float32" else options.precision
+    print(f"| net | images | labels before | labels after | signs | probability | mean IU {kind} | plain |")
     print("|---|---|---|---|---|---|---|---|")
-    for name, suite, eps in NETS:
-        plain, quick = (_labels(name, suite, eps, options.images, optimize) for optimize in "01")
+    for name, suite, eps in (row for row in NETS if row[0] in options.nets):
+        plain = _labels(name, suite, eps, options.images, "0", device=device)
+        quick = _labels(name, suite, eps, options.images, "1", device=device, precision=options.precision)
         shares = [f"{_unlike(plain[what], quick[what]):.1e}" for what in ("base", "gp", "signs")]
         apart = max(float(np.abs(a - b).max()) for a, b in zip(plain["probability"], quick["probability"]))
         ius = [f"{before:.3f} / {after:.3f}" for before, after in (quick["iu"], plain["iu"])]

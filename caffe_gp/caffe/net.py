@@ -22,6 +22,7 @@ from caffe_gp.caffe.fast.changes import Changes
 from caffe_gp.caffe.fast.needs import Needs
 from caffe_gp.caffe.foreign_errors import FOREIGN, named, reshape_layer
 from caffe_gp.caffe.layers import Layer
+from caffe_gp.caffe.precision import in_own_precision, is_bf16
 from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
 from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError, WeightsError
 from caffe_gp.one_thread import OneThread, in_one_thread
@@ -40,7 +41,12 @@ class Net:
 
     One thread may use a net at a time. A pass that begins while another thread's goes on raises EngineError;
     so does one while another thread is in ``with net.one_thread:``. Different nets are independent.
+
+    ``precision`` is one of ``float32``, ``tf32`` and ``bf16`` (see ``caffe.precision``); None, as nets begin,
+    follows ``allow_tf32``.
     """
+
+    precision: str | None = None
 
     def __init__(
         self,
@@ -205,6 +211,7 @@ class Net:
     # ---- passes
 
     @in_one_thread
+    @in_own_precision
     @torch.no_grad()
     def reshape(self) -> None:
         """Reshape every layer to the input blobs' shapes, without computing.
@@ -241,6 +248,7 @@ class Net:
         return found
 
     @in_one_thread
+    @in_own_precision
     @torch.no_grad()
     def _forward(self, start: int, end: int) -> float:
         """Run layers ``start`` to ``end``, both included, reshaping each first; returns the summed loss."""
@@ -250,7 +258,7 @@ class Net:
             self.reshape()  # before anything is taken
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         watched = bool(before or after or self.debug_info)  # by somebody who sees blobs between two layers
-        changes = self._changes if mode.device().type == "cpu" else None
+        changes = None if mode.device().type != "cpu" or is_bf16() else self._changes
         done = False  # this layer, with the last one
         loss: Any = 0.0
         for i in range(start, end + 1):
@@ -320,6 +328,7 @@ class Net:
         return in_place and not param.negative_slope and not self._loss_tops[i + 1]
 
     @in_one_thread
+    @in_own_precision
     @torch.no_grad()
     def _backward(self, start: int, end: int) -> None:
         """Run backward from layer ``start`` down to layer ``end``, both included, where needed."""

@@ -49,6 +49,7 @@ def add_net(parser: argparse.ArgumentParser) -> None:
     add_allowed_modules(group)
     add_max_memory(group)
     add_engine(group)
+    add_precision(group)
     group.add_argument(
         "--deterministic",
         action="store_true",
@@ -173,6 +174,17 @@ def add_engine(group: Options) -> None:
         type=option_types.device,
         default=engines.default_device(),
         help=f"cpu, cuda or cuda:N (default: %(default)s; {engines.DEVICE_VARIABLE} sets it)",
+    )
+
+
+def add_precision(group: Options) -> None:
+    """--precision."""
+    group.add_argument(
+        "--precision",
+        choices=engines.PRECISIONS,
+        default="float32",
+        help="what convolutions and inner products compute in, TF32 on a GPU only; blobs are float32 anyway "
+        "(embedded Caffe; docs/performance.md has what it changes)",
     )
 
 

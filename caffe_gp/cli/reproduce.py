@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("work")
     options.add_engine(group)
+    options.add_precision(group)
     options.add_batch_size(group)
     options.add_workers(group)
     options.add_threads(group)
@@ -74,6 +75,7 @@ def work(args: argparse.Namespace) -> None:
         limit=args.limit,
         engine=args.engine,
         device=args.device,
+        precision=args.precision,
         workers=args.workers,
         threads=args.threads,
         batch_size=args.batch_size,

@@ -16,6 +16,7 @@ from caffe_gp.engines.load import (
     ENGINE_VARIABLE,
     ENGINES,
     THREADS_VARIABLE,
+    check_precision,
     default_device,
     describe,
     load_caffe,
@@ -23,13 +24,16 @@ from caffe_gp.engines.load import (
     thread_variables,
 )
 from caffe_gp.engines.nets import GPNet, forward, load_net, open_net, prepare_net
+from caffe_gp.provenance import PRECISIONS
 
 __all__ = [
     "DEVICE_VARIABLE",
     "ENGINES",
     "ENGINE_VARIABLE",
     "GPNet",
+    "PRECISIONS",
     "THREADS_VARIABLE",
+    "check_precision",
     "default_device",
     "describe",
     "forward",

@@ -10,8 +10,8 @@ import sys
 from typing import Any
 
 from caffe_gp.engines.guarded import in_child, run_guarded
-from caffe_gp.errors import EngineError
-from caffe_gp.provenance import DEVICE_VARIABLE, cpu_name, gpu_name
+from caffe_gp.errors import EngineError, UsageError
+from caffe_gp.provenance import DEVICE_VARIABLE, PRECISIONS, cpu_name, gpu_name
 
 ENGINES = ("auto", "torch", "bvlc")
 ENGINE_VARIABLE = "CAFFE_GP_ENGINE"
@@ -95,6 +95,22 @@ def _set_deterministic(engine: str, caffe: Any) -> None:
     if engine != "torch":
         raise EngineError("--deterministic (deterministic=True) is for the embedded Caffe, engine 'torch'")
     caffe.set_deterministic(True)
+
+
+def check_precision(precision: str, engine: str, device: str) -> None:
+    """UsageError for none of ``PRECISIONS``, EngineError for one that engine or device do not have."""
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; known are {', '.join(PRECISIONS)}")
+    if precision != "float32" and resolve(engine) != "torch":
+        raise EngineError(
+            f"--precision {precision} (precision='{precision}') is for the embedded Caffe, engine 'torch'; "
+            "BVLC Caffe computes in float32"
+        )
+    if precision == "tf32" and _parse_device(device) is None:
+        raise EngineError(
+            f"--precision tf32 (precision='tf32') is an arithmetic of CUDA devices, and device is '{device}'"
+            ": give --device cuda, or precision bf16, which a CPU computes too"
+        )
 
 
 def _set_threads(engine: str, threads: int) -> None:

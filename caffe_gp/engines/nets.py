@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from caffe_gp import proto
 from caffe_gp.engines.fitting import check_weights, copy_weights, never_filled, set_channels, stored_blobs
 from caffe_gp.engines.guarded import in_child
-from caffe_gp.engines.load import load_caffe, resolve
+from caffe_gp.engines.load import check_precision, load_caffe, resolve
 from caffe_gp.engines.tried import tried_net, try_in_child
 from caffe_gp.errors import CaffeGPError, UsageError, with_source
 from caffe_gp.gp.perturbed_net import refuse_pickle
@@ -36,6 +36,7 @@ class GPNet:
     warnings   those of ``changes`` that put the results in doubt: weights that are missing or empty
     engine     'torch' or 'bvlc'
     device     'cpu', 'cuda' or 'cuda:N'
+    precision  'float32', 'tf32' or 'bf16'
     prototxt, caffemodel   the files it came from
     prepared               the description that was loaded in place of the prototxt
     """
@@ -52,6 +53,7 @@ class GPNet:
     changes: list[str] = field(default_factory=list)
     other_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    precision: str = "float32"
 
     def __repr__(self) -> str:
         blobs = (f"{name} {tuple(self.net.blobs[name].shape)}" for name in (self.data, self.score))
@@ -99,6 +101,7 @@ def load_net(
     *,
     engine: str = "auto",
     device: str = "cpu",
+    precision: str = "float32",
     score: str | None = None,
     input_shape: Sequence[int | None] | None = None,
     stages: Sequence[str] = (),
@@ -114,11 +117,14 @@ def load_net(
     weights of ``caffemodel``; without one the weights are the fillers'. Files stay untouched. A layer that
     the file has no weights for is an error, unless its filler makes bilinear upsampling or
     ``allow_missing_weights`` is set. ``defines``: values of ``${NAME}`` in the prototxt.
+    ``precision``: what convolutions and inner products compute in, 'float32', 'tf32' (on a GPU) or 'bf16'
+    (docs/performance.md).
     ``allow_python_layers``: modules that layers of type "Python" may run; None, as in pycaffe: all.
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc' the net is first opened and
     run forward and backward in a child process, and every new shape of its inputs is tried in one: where
     Caffe would end the process, EngineError is raised.
     """
+    check_precision(precision, engine, device)
     prepared = prepare_net(
         prototxt,
         caffemodel,
@@ -141,6 +147,7 @@ def load_net(
         caffemodel,
         engine=engine,
         device=device,
+        precision=precision,
         allow_missing_weights=allow_missing_weights,
         tried=in_session,
     )
@@ -167,17 +174,22 @@ def open_net(
     *,
     engine: str = "auto",
     device: str = "cpu",
+    precision: str = "float32",
     deterministic: bool = False,
     allow_missing_weights: bool = False,
     tried: bool = False,
 ) -> GPNet:
     """``load_net`` of a description that ``prepare_net`` has made already for the same engine.
 
+    precision       see ``load_net``
     deterministic   see ``load_caffe``
     tried   whether BVLC Caffe's net is a ``tried_net``; without it, what does not fit ends the process
     """
     engine, prototxt = resolve(engine), os.fspath(prototxt)
+    check_precision(precision, engine, device)
     net = _build_net(load_caffe(engine, device, deterministic=deterministic), prepared.net, prototxt, tried)
+    if engine == "torch":
+        net.precision = precision
     warnings: list[str] = []
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)
@@ -197,6 +209,7 @@ def open_net(
         [*prepared.changes, *warnings],
         prepared.others,
         warnings,
+        precision,
     )
 
 

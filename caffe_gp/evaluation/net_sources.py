@@ -140,6 +140,7 @@ class CaffeSource:
             settings.caffemodel,
             engine=settings.engine,
             device=device,
+            precision=settings.precision,
             deterministic=settings.deterministic,
             allow_missing_weights=settings.allow_missing_weights,
         )
@@ -257,6 +258,10 @@ def _check(settings: Any) -> None:
     for name, option in _OF_CAFFE.items():
         if getattr(settings, name):
             raise UsageError(f"{option} is of Caffe's nets: it does not go with --module {settings.module}")
+    if settings.precision != "float32":
+        raise UsageError(
+            f"--precision {settings.precision} is of Caffe's nets: a module's arithmetic is its own code's"
+        )
     if settings.engine == "bvlc":
         raise UsageError(f"--engine bvlc runs Caffe's nets: --module {settings.module} is PyTorch's")
     engines.load_caffe("torch", settings.device, deterministic=settings.deterministic)

@@ -58,6 +58,7 @@ class NetSettings:
     adapt       None, or what batch normalisation does with each image: 'bn' takes its statistics, 'tent'
                 learns on it as well, ``tent_steps`` times at ``tent_rate``: see ``gp.adapt``
     batch_size  images of one canvas size at once
+    precision   what convolutions and inner products compute in: 'float32', 'tf32' (CUDA), or 'bf16'
     deterministic   the same bits run after run on one machine, GPUs too
     command     the command line, for the results
     One number or name is taken where several may be given.
@@ -95,6 +96,7 @@ class NetSettings:
     tent_rate: float = TENT_RATE
     engine: str = "auto"
     device: str = "cpu"
+    precision: str = "float32"
     batch_size: int = 1
     deterministic: bool = False
     quiet: bool = False
@@ -139,9 +141,11 @@ class NetSettings:
         ``net_source``.
         """
         self.check_eps()
+        engines.check_precision(self.precision, self.engine, self.device)
         source = self.source()
         engines.load_caffe(self.engine, self.device, deterministic=self.deterministic)
         described = engines.describe(self.engine, self.device)
+        described["precision"] = self.precision
         return Resolved(self, source, self._method(source), described, source.key(), source.about())
 
     def source(self) -> NetSource:
@@ -257,6 +261,7 @@ class Resolved:
             "device": self.settings.device.split(":")[0],
             "version": caffe_gp.__version__,
             **({"deterministic": True} if self.settings.deterministic else {}),
+            **({} if self.settings.precision == "float32" else {"precision": self.settings.precision}),
         }
 
     def origin(self, net: Opened) -> dict[str, Any]:
@@ -270,7 +275,7 @@ class Resolved:
                 "surgery": net.changes,
                 "eps_source": settings.eps_source(),
             },
-            "engine": engines.describe(settings.engine, net.device),
+            "engine": {**engines.describe(settings.engine, net.device), "precision": settings.precision},
             "method": self.method,
             "preprocessing": self.preprocess.describe(),
         }

@@ -70,6 +70,7 @@ class Bench:
     limit: int | None = None
     engine: str = "auto"
     device: str = "cpu"
+    precision: str = "float32"
     workers: int = 1
     threads: int | None = None
     batch_size: int = 1
@@ -153,6 +154,7 @@ class Bench:
             str(net.caffemodel()),
             engine=self.engine,
             device=self.device,
+            precision=self.precision,
             score=net.model.score,
         )
         data = self.data().first(images)
@@ -189,6 +191,7 @@ class Bench:
             "eps": eps if isinstance(eps, str) else list(eps),
             "engine": self.engine,
             "device": self.device,
+            "precision": self.precision,
             "command": self.command,
             **net.model.feed_options(),
             **method,

@@ -110,6 +110,7 @@ def settings(bench: Bench, classifier: Classifier, caffemodel: Path, **method: A
         "by_key": True,
         "engine": bench.engine,
         "device": bench.device,
+        "precision": bench.precision,
         "quiet": bench.quiet,
         "command": bench.command,
         **method,

@@ -100,6 +100,7 @@ def methods(
             batch_size=_AT_ONCE,
             engine=bench.engine,
             device=bench.device,
+            precision=bench.precision,
             workers=bench.workers,
             threads=bench.threads,
             quiet=bench.quiet,

@@ -52,15 +52,18 @@ def load_model(
     caffemodel: str | os.PathLike | None = None,
     engine: str = "auto",
     device: str = "cpu",
+    precision: str = "float32",
 ) -> LoadedModel:
     """Load a net of the zoo by its name.
 
     caffemodel      weights in place of the released ones, or of those that were trained here
-    engine, device  as ``engines.load_net`` takes them
+    engine, device, precision   as ``engines.load_net`` takes them
     Raises CaffeGPError for an unknown name, WeightsError with how to get weights that are not there, and what
     ``engines.load_net`` raises.
     """
     model = zoo.get(name)
     path = os.fspath(weights.require(name) if caffemodel is None else caffemodel)
-    net = engines.load_net(str(model.prototxt()), path, engine=engine, device=device, score=model.score)
+    net = engines.load_net(
+        str(model.prototxt()), path, engine=engine, device=device, precision=precision, score=model.score
+    )
     return LoadedModel(net, model.feed, model.eps, model.classes, model)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from caffe_gp.caffe import mode
+from caffe_gp.caffe import mode, precision
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.convolutions import ways_for
 from caffe_gp.caffe.fast.ways import Filters, Way
@@ -151,7 +151,8 @@ class _Filters(SpatialLayer):
         weights = self.blobs[0].count
         outputs = (self._channels if self.transposed else self._num_output) // self._group
         laid_out = weights * -(-outputs // 8) * 8 // outputs + weights
-        return max(laid_out, self._torch_patches(bottom[0], top[0]))
+        rounded = weights + bottom[0].count + top[0].count if precision.is_bf16() else 0
+        return max(laid_out, self._torch_patches(bottom[0], top[0])) + rounded
 
     def _torch_patches(self, blob: Blob, out: Blob) -> int:
         """Values of the patches where torch convolves by a matrix product: few values, small kernels."""
@@ -162,10 +163,10 @@ class _Filters(SpatialLayer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Channels-last on the CPU, where torch's kernels are up to twice as fast so."""
-        weight, group = self._kernels()
-        bias = self.blobs[1].data_tensor if self._has_bias else None
+        kernels, group = self._kernels()
+        weight, bias = precision.taken(kernels, self.blobs[1].data_tensor if self._has_bias else None)
         for blob, out in zip(bottom, top):
-            x = _channels_last(self.as_batch(blob.data_tensor))
+            (x,) = precision.taken(_channels_last(self.as_batch(blob.data_tensor)))
             if self.dims not in CONV:
                 y = self._convolve_nd(x, out, weight, bias)
             elif self.transposed:
@@ -174,6 +175,7 @@ class _Filters(SpatialLayer):
                 )
             else:
                 y = CONV[self.dims](x, weight, bias, self._stride, self.pad, self.dilation, group)
+            y = precision.given(y)
             out.data_tensor = y.view(out.shape) if self.axis != 1 else y
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -190,11 +192,12 @@ class _Filters(SpatialLayer):
             return
         dx, dw, db = self._gradients(blob, out, wanted)
         if wanted[0]:
+            dx = precision.given(dx)
             blob.diff_tensor = dx.reshape(blob.shape) if self.axis != 1 else dx
         if wanted[1]:
-            self.blobs[0].diff_tensor.add_(dw)
+            self.blobs[0].diff_tensor.add_(precision.given(dw))
         if wanted[2]:
-            self.blobs[1].diff_tensor.add_(db)
+            self.blobs[1].diff_tensor.add_(precision.given(db))
 
     def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
         """Of the data, the weights and the bias, each where it is wanted."""
@@ -205,6 +208,7 @@ class _Filters(SpatialLayer):
             dy, x = dy.contiguous(), x.contiguous()
         else:
             dy, x = _channels_last(dy), _channels_last(x)
+        dy, x, weight = precision.taken(dy, x, weight)
         if self.dims not in CONV:
             return self._gradients_nd(x, weight, dy)
         return torch.ops.aten.convolution_backward(
@@ -350,7 +354,9 @@ class ConvolutionLayer(_Filters):
 
     def _way(self, blob: Blob, out: Blob) -> Way | None:
         """The first way that pays for these shapes."""
-        if not self._ways or mode.device().type != "cpu" or not self._belong_together(blob, out):
+        if not self._ways or mode.device().type != "cpu" or precision.is_bf16():
+            return None
+        if not self._belong_together(blob, out):
             return None
         return next((way for way in self._ways if way.pays(blob, out)), None)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from caffe_gp.caffe import precision
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers.base import Layer
@@ -50,28 +51,31 @@ class InnerProductLayer(Layer):
         top[0].reshape(bottom[0].shape[:axis] + (self._outputs,))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        weight = self.blobs[0].data_tensor
-        if self._transpose:
-            weight = weight.t()
-        bias = self.blobs[1].data_tensor if self._has_bias else None
-        y = torch.nn.functional.linear(bottom[0].data_tensor.reshape(self._rows, self._inputs), weight, bias)
-        top[0].data_tensor = y.view(top[0].shape)
+        x, weight, bias = precision.taken(
+            bottom[0].data_tensor.reshape(self._rows, self._inputs),
+            self.blobs[0].data_tensor,
+            self.blobs[1].data_tensor if self._has_bias else None,
+        )
+        y = torch.nn.functional.linear(x, weight.t() if self._transpose else weight, bias)
+        top[0].data_tensor = precision.given(y).view(top[0].shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """``dW += dy^T x``, ``db += sum dy``, ``dx = dy W``."""
-        dy = top[0].diff_tensor.reshape(self._rows, self._outputs)
+        (dy,) = precision.taken(top[0].diff_tensor.reshape(self._rows, self._outputs))
         weight = self.blobs[0]
         if self.param_propagate_down[0]:
-            x = bottom[0].data_tensor.reshape(self._rows, self._inputs)
-            if self._transpose:
-                weight.diff_tensor.addmm_(x.t(), dy)
+            (x,) = precision.taken(bottom[0].data_tensor.reshape(self._rows, self._inputs))
+            left, right = (x, dy) if self._transpose else (dy, x)
+            if precision.is_bf16():
+                weight.diff_tensor.add_(precision.given(left.t() @ right))
             else:
-                weight.diff_tensor.addmm_(dy.t(), x)
+                weight.diff_tensor.addmm_(left.t(), right)
         if self._has_bias and self.param_propagate_down[1]:
-            self.blobs[1].diff_tensor.add_(dy.sum(0))
+            self.blobs[1].diff_tensor.add_(precision.given(dy.sum(0)))
         if propagate_down[0]:
-            w = weight.data_tensor
-            bottom[0].diff_tensor = torch.mm(dy, w.t() if self._transpose else w).view(bottom[0].shape)
+            (w,) = precision.taken(weight.data_tensor)
+            dx = precision.given(torch.mm(dy, w.t() if self._transpose else w))
+            bottom[0].diff_tensor = dx.view(bottom[0].shape)
 
 
 @register("Embed")

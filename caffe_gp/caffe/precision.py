@@ -1,0 +1,78 @@
+"""What Convolution, Deconvolution and InnerProduct compute in: float32, TF32 or bfloat16.
+
+Blobs are float32 in any case, and so is everything that other layers compute. TF32 (10 bits of mantissa) is a
+CUDA device's own way to multiply float32. In bfloat16 (7 bits) what is multiplied, and the result, are
+rounded, and sums are float32: on a CUDA device by its tensor cores, on a CPU by rounding around the plain
+float32 path, so that the effect can be measured anywhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import torch
+
+from caffe_gp.caffe import mode
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class _Thread(threading.local):
+    bf16 = False
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def computing_in(precision: str | None) -> Iterator[None]:
+    """Within it this thread's layers compute in one of ``PRECISIONS``; None leaves everything as it is.
+
+    TF32 is a setting of the whole process, so nets of other threads follow it meanwhile.
+    """
+    if precision is None:
+        yield
+        return
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    bf16, _thread.bf16 = _thread.bf16, precision == "bf16"
+    mode.allow_tf32(precision == "tf32")
+    try:
+        yield
+    finally:
+        _thread.bf16 = bf16
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+def in_own_precision(method: Method) -> Method:
+    """The method, computing in its object's ``precision``."""
+
+    @wraps(method)
+    def inside(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with computing_in(self.precision):
+            return method(self, *args, **kwargs)
+
+    return cast(Method, inside)
+
+
+def is_bf16() -> bool:
+    """Whether layers compute in bfloat16 now."""
+    return _thread.bf16
+
+
+def taken(*factors: torch.Tensor | None) -> list[Any]:
+    """What is to be multiplied, as it is multiplied: in bfloat16 rounded, elsewhere as it is. None stays."""
+    return [_rounded(one) if _thread.bf16 and one is not None else one for one in factors]
+
+
+def given(result: torch.Tensor) -> torch.Tensor:
+    """The result of what was ``taken``, as float32."""
+    return result.to(torch.bfloat16).to(torch.float32) if _thread.bf16 else result
+
+
+def _rounded(values: torch.Tensor) -> torch.Tensor:
+    rounded = values.to(torch.bfloat16)
+    return rounded if values.is_cuda else rounded.to(torch.float32)
