@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from caffe_gp.caffe import memory, mode
+from caffe_gp.caffe import device_array, memory, mode
+from caffe_gp.caffe.device_array import DeviceArray
 from caffe_gp.caffe.fast.kept import Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
@@ -361,13 +362,21 @@ class Blob:
         """The same for the diff."""
         return self.diff_tensor.cpu().numpy()
 
-    def copy_data(self, values: np.ndarray) -> None:
-        """Set the data, without a view of them that would make them count as changed from then on."""
-        self.data_tensor.copy_(torch.from_numpy(np.require(values, np.float32, ["C", "W"])))
+    def data_on_device(self) -> DeviceArray | None:
+        """The data where layers compute, to be read at once; None on the host."""
+        return device_array.of_tensor(self.data_tensor)
 
-    def copy_diff(self, values: np.ndarray) -> None:
+    def diff_on_device(self) -> DeviceArray | None:
         """The same for the diff."""
-        self.diff_tensor.copy_(torch.from_numpy(np.require(values, np.float32, ["C", "W"])))
+        return device_array.of_tensor(self.diff_tensor)
+
+    def copy_data(self, values: np.ndarray | DeviceArray) -> None:
+        """Set the data, without a view of them that would make them count as changed from then on."""
+        self.data_tensor.copy_(device_array.as_tensor(values))
+
+    def copy_diff(self, values: np.ndarray | DeviceArray) -> None:
+        """The same for the diff."""
+        self.diff_tensor.copy_(device_array.as_tensor(values))
 
     @property
     def data_state(self) -> State | None:

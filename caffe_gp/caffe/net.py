@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from caffe_gp import proto
-from caffe_gp.caffe import debug_info, fast, memory, mode
+from caffe_gp.caffe import debug_info, device_array, fast, memory, mode
 from caffe_gp.caffe.blob import Blob, BlobVec
 from caffe_gp.caffe.construction import Construction
 from caffe_gp.caffe.fast.changes import Changes
@@ -297,7 +297,8 @@ class Net:
 
         No parameter's diff is computed, and a forward keeps nothing for one. Whoever reads another blob's
         diff after that raises NetError until a pass writes it anew. The diffs of the layer that a backward
-        starts with stay. With callbacks or ``debug_info`` everything is computed: whoever looks sees all.
+        starts with stay. On a GPU passes return no arrays, which would be copies of all that is asked for.
+        With callbacks or ``debug_info`` everything is computed: whoever looks sees all.
         """
         before, learns = self._only, [layer.param_propagate_down for layer in self.layers]
         if fast.wanted() and not any(self._callbacks.values()) and not self.debug_info:
@@ -372,6 +373,8 @@ class Net:
         wanted = set(self.outputs if end is None else self.top_names[end]) | set(blobs or ())
         self._fill(kwargs, self.inputs, "data", "Input blob arguments do not match net inputs.", "Input")
         self._forward(0 if start is None else self._layer_index(start), last)
+        if self._leaves_arrays():
+            return {}
         return {name: self.blobs[name].data for name in wanted}
 
     @in_one_thread
@@ -391,8 +394,17 @@ class Net:
         wanted = set(self.inputs if end is None else self.bottom_names[end]) | set(diffs or ())
         self._fill(kwargs, self.outputs, "diff", "Top diff arguments do not match net outputs.", "Diff")
         self._backward(len(self.layers) - 1 if start is None else self._layer_index(start), first)
+        if self._leaves_arrays():
+            return {}
         kept = self._only if self._only is not None and fast.wanted() else None  # others may be gone
         return {name: self.blobs[name].diff for name in wanted if kept is None or self.blobs[name] in kept}
+
+    def _leaves_arrays(self) -> bool:
+        """Whether a pass has left its results on the device, where whoever wants some asks for them."""
+        if self._only is None or not device_array.stay(mode.device()):
+            return False
+        device_array.wait()
+        return True
 
     def _layer_index(self, name: str) -> int:
         try:

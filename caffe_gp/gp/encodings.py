@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import zlib
-from typing import Callable, Union
+from typing import Callable, Sequence, Union
 
 import numpy as np
 
@@ -20,6 +20,8 @@ ENCODINGS = (
     *("onehot", "random-onehot", "uniform", "top2", "soft", "ground-truth", "thresholded-onehot"),
     "entropy",
 )
+# Made of what gives the same bits on a GPU; the logarithm of the other one does not.
+_ON_DEVICE = tuple(name for name in ENCODINGS if name != "entropy")
 #: A name, or a function of probabilities (y) -> l, or of scores and probabilities (z, y) -> signal.
 Encoding = Union[str, Callable[..., np.ndarray]]
 INJECTIONS = ("score", "softmax-output")
@@ -47,7 +49,7 @@ def most_confident(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if not np.isnan(confidence).any():  # which argmax would take for the largest
             return y.argmax(axis=1).astype(kind), confidence
     confidence = y[:, 0].copy()
-    labels = np.zeros(confidence.shape, kind)
+    labels = np.zeros_like(confidence, dtype=kind)
     for c in range(1, y.shape[1]):
         np.copyto(labels, c, where=y[:, c] > confidence, casting="unsafe")
         np.maximum(confidence, y[:, c], out=confidence)
@@ -115,6 +117,14 @@ def signal_of(
     else:
         distribution = label_distribution(encoding, y, truth=truth, seeds=seeds, threshold=threshold)
     return (error_signal if inject == "score" else softmax_output_signal)(y, distribution)
+
+
+def can_stay_on_device(encoding: Encoding, shape: Sequence[int]) -> bool:
+    """Whether ``signal_of`` takes probabilities of a shape as they are on a GPU, not only numpy's.
+
+    Functions get numpy's arrays. Without pixels numpy takes sums in another order, and little is copied.
+    """
+    return encoding in _ON_DEVICE and any(size > 1 for size in shape[2:])
 
 
 def label_distribution(
@@ -245,6 +255,7 @@ def _check_pair(y: np.ndarray, l: np.ndarray) -> None:  # noqa: E741
 
 
 def _onehot(labels: np.ndarray, y: np.ndarray) -> np.ndarray:
+    labels = getattr(y, "beside", np.asarray)(labels) if isinstance(labels, np.ndarray) else labels
     classes = np.arange(y.shape[1]).reshape((1, -1) + (1,) * (y.ndim - 2))
     return (labels[:, np.newaxis] == classes).astype(y.dtype)
 

@@ -6,7 +6,8 @@ One call is three steps (section 3 of the paper)::
     step 2   write the error signal of the pseudo labels to the diff of the score blob; backward to the blob
     step 3   blob += eps * sign(diff); forward again from the blob
 
-The diff does not depend on eps, so a list of n values costs n + 2 passes.
+The diff does not depend on eps, so a list of n values costs n + 2 passes. On a GPU of the embedded Caffe
+probabilities, signal, signs and the moved blob stay there; the formulas are the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from caffe_gp.errors import DataError, NetError, UsageError, ZeroGradientError, 
 from caffe_gp.gp import encodings, steps
 from caffe_gp.gp.passes import view_layers
 from caffe_gp.gp.perturbed_net import PerturbedNet
-from caffe_gp.gp.pycaffe import AnyNet, Net, read_data, write_data
+from caffe_gp.gp.pycaffe import AnyNet, Net, data_on_device, read_data, write_data
 from caffe_gp.gp.result import GPResult, Opinions, gp_result
 from caffe_gp.one_thread import in_one_thread
 
@@ -129,12 +130,12 @@ class GuidedPerturbation(PerturbedNet):
         base = Opinions(1, keep_probabilities, scores)
         base.add(probabilities)
         if on_probabilities is not None:
-            on_probabilities(0, probabilities)
+            on_probabilities(0, np.asarray(probabilities))
 
         # Step 2: the error signal of the pseudo labels, pushed back to the blob.
         signal = self._signal(probabilities, labels, valid, seeds, iteration=0)
         direction = self._push_back(signal, valid, clock)
-        start = np.array(read_data(self.net.blobs[self.blob]), order="C")
+        start = self._start()
         diff = self.diff().copy() if keep_diff else None
 
         # Step 3: one small step along its sign, for every eps, and the rest of the net again.
@@ -147,12 +148,12 @@ class GuidedPerturbation(PerturbedNet):
             if keep_blob:
                 moved_blobs.append(np.array(read_data(self.net.blobs[self.blob]), order="C"))
             if on_probabilities is not None:
-                on_probabilities(k + 1, probabilities)
+                on_probabilities(k + 1, np.asarray(probabilities))
             if self.debug:
                 self._check_moved(base.confidence[0], after.confidence[k], values[k], moved)
         result = gp_result(eps, values, base, after, perturbations, clock.seconds, clock.passes)
         if keep_blob:
-            result.base_blob = start
+            result.base_blob = np.asarray(start)
             result.blob = moved_blobs[0] if np.ndim(eps) == 0 else np.stack(moved_blobs)
         result.diff = diff
         return result
@@ -231,9 +232,13 @@ class GuidedPerturbation(PerturbedNet):
     def _probabilities(self) -> np.ndarray:
         """Softmax of the score, (N, C, ...): a view where the net computes it, valid until the next pass."""
         if self._prob is not None:
-            y = self.net.blobs[self._prob].data
+            blob = self.net.blobs[self._prob]
+            stays = encodings.can_stay_on_device(self.encoding, tuple(blob.shape))
+            y = data_on_device(blob) if stays else None
+            if y is None:
+                y = blob.data
             # A Softmax over another axis than 1 is of no use here; one pixel tells.
-            total = y[0].reshape(y.shape[1], -1)[:, 0].sum()
+            total = np.asarray(y[0].reshape(y.shape[1], -1)[:, 0]).sum()
             if abs(total - 1) < 1e-3:
                 return y
             if self.found_score and np.isfinite(total):
@@ -276,12 +281,18 @@ class GuidedPerturbation(PerturbedNet):
         self.set_signal(signal)
         with clock("backward"):
             self.restart.backward()
-        direction = steps.direction(self.step, self.diff())
+        direction = steps.direction(self.step, self.diff(on_device=self.step == "sign"))
         if not direction.any() and not self.allow_zero_gradient:
             raise ZeroGradientError(self.why_no_gradient("" if signal.any() else self._why_no_signal()))
         if valid is not None and self.blob == self.input and valid.shape[1:] == direction.shape[2:]:
             direction *= valid[:, np.newaxis]
         return direction
+
+    def _start(self) -> np.ndarray:
+        """A copy of the blob's value, beside its diff."""
+        blob = self.net.blobs[self.blob]
+        start = data_on_device(blob) if self.step == "sign" else None
+        return np.array(read_data(blob), order="C") if start is None else start.copy()
 
     def _step(self, start: np.ndarray, eps: float, direction: np.ndarray, clock: _Clock) -> np.ndarray:
         """Probabilities with ``eps * direction`` added to the blob's first value."""

@@ -8,7 +8,16 @@ import numpy as np
 
 from caffe_gp.errors import DataError, NetError, UsageError, check_array
 from caffe_gp.gp.passes import TruncatedPass, view_layers
-from caffe_gp.gp.pycaffe import AnyNet, Blob, Net, read_data, read_diff, write_data, write_diff
+from caffe_gp.gp.pycaffe import (
+    AnyNet,
+    Blob,
+    Net,
+    diff_on_device,
+    read_data,
+    read_diff,
+    write_data,
+    write_diff,
+)
 from caffe_gp.gp.softmaxes import is_final, probabilities
 from caffe_gp.one_thread import OneThread
 
@@ -96,9 +105,15 @@ class PerturbedNet:
             raise NetError(f"the scores '{self.score}' are not finite: check the weights and the scale")
         write_diff(self.net.blobs[self.score], signal)
 
-    def diff(self) -> np.ndarray:
-        """The blob's diff after ``restart.backward()``, to be read at once. NetError for NaN."""
-        diff = np.ascontiguousarray(read_diff(self.net.blobs[self.blob]))
+    def diff(self, on_device: bool = False) -> np.ndarray:
+        """The blob's diff after ``restart.backward()``, to be read at once. NetError for NaN.
+
+        on_device   on a GPU it may stay there, for formulas that can do with that
+        """
+        blob = self.net.blobs[self.blob]
+        diff = diff_on_device(blob) if on_device else None
+        if diff is None:
+            diff = np.ascontiguousarray(read_diff(blob))
         if np.isnan(diff).any():
             raise NetError(f"the diff of blob '{self.blob}' holds NaN: gradients overflow in this net")
         return diff

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Callable, ContextManager, Mapping, NamedTuple, Protocol, Sequence, Union
+from typing import Any, Callable, ContextManager, Mapping, NamedTuple, Protocol, Sequence, Union
 
 import numpy as np
 
@@ -136,6 +136,21 @@ def read_data(blob: Blob) -> np.ndarray:
 def read_diff(blob: Blob) -> np.ndarray:
     """The same for the gradient."""
     read: Callable[[], np.ndarray] = getattr(blob, "read_diff", lambda: blob.diff)
+    return read()
+
+
+def data_on_device(blob: Blob) -> Any:
+    """A blob's values where the net computes, to be read at once; None where that is the host.
+
+    numpy's functions and operators take them, so a formula need not know which of the two it has.
+    """
+    read: Callable[[], Any] = getattr(blob, "data_on_device", lambda: None)
+    return read()
+
+
+def diff_on_device(blob: Blob) -> Any:
+    """The same for the gradient."""
+    read: Callable[[], Any] = getattr(blob, "diff_on_device", lambda: None)
     return read()
 
 

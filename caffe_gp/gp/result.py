@@ -149,7 +149,7 @@ def gp_result(
         base_confidence=base.confidence[0],
         labels=after.labels[which],
         confidence=after.confidence[which],
-        perturbation=perturbations[0] if which == 0 else _stacked(perturbations),
+        perturbation=np.asarray(perturbations[0]) if which == 0 else _stacked(perturbations),
         base_probabilities=None if base.probabilities is None else base.probabilities[0],
         probabilities=None if after.probabilities is None else after.probabilities[which],
         base_scores=None if base.scores is None else base.scores[0],
@@ -163,5 +163,5 @@ def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """The arrays with an axis in front; a read-only view where all are one and the same."""
     first = arrays[0]
     if all(array is first for array in arrays):
-        return np.broadcast_to(first, (len(arrays), *first.shape))
-    return np.stack(arrays)
+        return np.broadcast_to(np.asarray(first), (len(arrays), *first.shape))
+    return np.stack([np.asarray(array) for array in arrays])
