@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from caffe_gp.caffe.arrays import matmul
+from caffe_gp.caffe.arrays import crf_rows, matmul
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers import Layer, layer_type_list, register_layer
 from caffe_gp.caffe.logs import init_log, log
@@ -51,7 +51,7 @@ TRAIN, TEST = 0, 1
 __all__ = [
     "NCCL", "TEST", "TRAIN", "AdaDeltaSolver", "AdaGradSolver", "AdamSolver", "Blob", "Classifier",
     "Detector", "Layer", "NesterovSolver", "Net", "NetSpec", "RMSPropSolver", "SGDSolver",
-    "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "detector", "draw",
+    "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "crf_rows", "detector", "draw",
     "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
     "matmul", "net_spec", "params", "proto", "register_layer",
     "set_deterministic", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",

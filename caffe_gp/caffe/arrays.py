@@ -1,11 +1,16 @@
-"""Arithmetic on numpy arrays where layers compute: on the CPU or the CUDA device of ``mode``."""
+"""Arithmetic for others than layers where layers compute: on the CPU or the CUDA device of ``mode``."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
 from caffe_gp.caffe import mode
+
+if TYPE_CHECKING:
+    from caffe_gp.crf.rows import Rows
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -17,3 +22,13 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (left @ right).cpu().numpy()
     finally:
         flags.allow_tf32 = allowed
+
+
+def crf_rows() -> Rows:
+    """What a dense CRF computes with: the compiled lattice on the CPU, tensors on a device."""
+    # Imported here: numba takes a while, and few need it.
+    from caffe_gp.caffe.permutohedral import TensorRows
+    from caffe_gp.crf import NumpyRows
+
+    device = mode.device()
+    return cast("Rows", NumpyRows) if device.type == "cpu" else TensorRows(device)

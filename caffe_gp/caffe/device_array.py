@@ -12,13 +12,17 @@ Functions that are not listed raise TypeError: nothing is copied to the host uns
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from caffe_gp.caffe import mode
+from caffe_gp.errors import OutOfMemoryError
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 _KINDS = {
     np.dtype(name): getattr(torch, name) for name in ("float32", "int8", "uint8", "int32", "int64", "bool")
@@ -63,6 +67,21 @@ def wait() -> None:
         torch.cuda.synchronize(mode.device())
 
 
+def fitting(method: Method) -> Method:
+    """The method; OutOfMemoryError where the device has none left for what it makes."""
+
+    @wraps(method)
+    def fitted(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except torch.cuda.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"the device is out of memory: try smaller images or a smaller batch ({error})"
+            ) from error
+
+    return cast(Method, fitted)
+
+
 class DeviceArray(NDArrayOperatorsMixin):
     """The values of a tensor; methods and attributes are ndarray's."""
 
@@ -104,6 +123,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     # ---- what numpy's functions do with it
 
+    @fitting
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
         known = method == "__call__" and ufunc in _UFUNCS and not options
         if not known or (out is not None and not isinstance(out[0], DeviceArray)):
@@ -114,10 +134,12 @@ class DeviceArray(NDArrayOperatorsMixin):
         _UFUNCS[ufunc](*values, out=out[0].tensor)
         return out[0]
 
+    @fitting
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         known = _FUNCTIONS.get(function)
         return NotImplemented if known is None else known(*args, **kwargs)
 
+    @fitting
     def beside(self, values: np.ndarray) -> DeviceArray:
         """An array of the host, where this one is."""
         return DeviceArray(torch.as_tensor(values, device=self.tensor.device))
@@ -131,14 +153,17 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     # ---- ndarray's methods
 
+    @fitting
     def astype(self, dtype: Any) -> DeviceArray:
         """A copy of another kind."""
         return DeviceArray(self.tensor.to(_KINDS[np.dtype(dtype)], copy=True))
 
+    @fitting
     def reshape(self, *shape: int) -> DeviceArray:
         """Of another shape; -1 stands for what is left."""
         return DeviceArray(self.tensor.reshape(shape))
 
+    @fitting
     def copy(self) -> DeviceArray:
         """With memory of its own."""
         return DeviceArray(self.tensor.clone(memory_format=torch.contiguous_format))
@@ -151,6 +176,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         """Whether none is zero."""
         return bool(self.tensor.all())
 
+    @fitting
     def sum(self, axis: int, keepdims: bool = False) -> DeviceArray:
         """Along an axis that is not the innermost."""
         first, *others = self.tensor.unbind(axis)
@@ -159,10 +185,12 @@ class DeviceArray(NDArrayOperatorsMixin):
             total += one
         return DeviceArray(total.unsqueeze(axis) if keepdims else total)
 
+    @fitting
     def max(self, axis: int) -> DeviceArray:
         """Along an axis; NaN where there is one."""
         return DeviceArray(self.tensor.amax(axis))
 
+    @fitting
     def argmax(self, axis: int) -> DeviceArray:
         """Along an axis, of equal ones the first."""
         return DeviceArray(self.tensor.argmax(axis))

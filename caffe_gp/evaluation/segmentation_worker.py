@@ -255,15 +255,18 @@ class _BehindCRF:
     """
 
     def __init__(self, settings: Any, labeller: Labeller, canvases: Sequence[Canvas]) -> None:
-        from caffe_gp.crf import DenseCRF
+        from caffe_gp.crf import DenseCRF, NumpyRows
 
         self._labeller, self._canvases = labeller, canvases
         self.maps: list[list[np.ndarray]] = []
         self.seconds: list[float] = []
+        # The embedded Caffe's are of its device.
+        caffe = engines.load_caffe(settings.engine, labeller.net.device)
+        arrays = getattr(caffe, "crf_rows", lambda: NumpyRows)()
         self._crfs = []
         for canvas in canvases:
             begin = time.perf_counter()
-            self._crfs.append(DenseCRF(canvas.image, settings.crf_settings()))
+            self._crfs.append(DenseCRF(canvas.image, settings.crf_settings(), arrays))
             self.seconds.append(time.perf_counter() - begin)
         # numba, when it starts, gives OpenMP its own number of threads, hence PyTorch too.
         engines.load_caffe(settings.engine, labeller.net.device, settings.threads)

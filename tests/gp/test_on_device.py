@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="the embedded Caffe needs torch")
 from caffe_gp.caffe import device_array, mode  # noqa: E402
 from caffe_gp.caffe.blob import Blob  # noqa: E402
 from caffe_gp.caffe.device_array import DeviceArray  # noqa: E402
+from caffe_gp.errors import OutOfMemoryError  # noqa: E402
 from caffe_gp.gp import GuidedPerturbation, encodings  # noqa: E402
 from conformance import gp_nets as nets  # noqa: E402
 
@@ -180,6 +181,16 @@ def test_what_numpy_has_and_this_has_not_is_an_error():
     kept = np.array(y)
     kept += 1
     assert (np.asarray(y) == 1).all() and len(y) == 2 and np.asarray(y, np.float64).dtype == np.float64
+
+
+def test_a_full_device_says_what_helps(monkeypatch):
+    def full(*_: Any) -> Any:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setitem(device_array._UFUNCS, np.multiply, full)
+    y = DeviceArray(torch.ones(1, 3, 4, 4))
+    with pytest.raises(OutOfMemoryError, match="smaller images or a smaller batch.*2 GiB"):
+        y * y
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from caffe_gp.caffe import mode
+from caffe_gp.caffe.arrays import crf_rows
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.layers.base import Layer
 from caffe_gp.caffe.layers.registry import register
@@ -74,11 +75,7 @@ class MultiStageMeanfieldLayer(Layer):
         """q_T; keeps every iteration's probabilities for the backward."""
         device = mode.device()
         if self._meanfield is None or self._device != device:
-            from caffe_gp.caffe.permutohedral import TensorRows
-            from caffe_gp.crf import NumpyRows
-
-            arrays = NumpyRows if device.type == "cpu" else TensorRows(device)
-            self._meanfield, self._device = self._parameters.mean_field(arrays), device
+            self._meanfield, self._device = self._parameters.mean_field(crf_rows()), device
         blobs = [blob.data_tensor for blob in bottom]
         matrices = [blob.data_tensor.view(self._classes, self._classes) for blob in self.blobs]
         threads = torch.get_num_threads()
