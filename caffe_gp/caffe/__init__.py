@@ -18,6 +18,7 @@ from caffe_gp.caffe.logs import init_log, log
 from caffe_gp.caffe.mode import (
     allow_tf32,
     engine_description,
+    set_benchmark,
     set_deterministic,
     set_device,
     set_mode_cpu,
@@ -54,8 +55,9 @@ __all__ = [
     "SignalHandler", "Timer", "allow_tf32", "classifier", "coord_map", "crf_rows", "detector", "draw",
     "engine_description", "get_solver", "has_nccl", "init_log", "io", "layer_type_list", "layers", "log",
     "matmul", "net_spec", "params", "proto", "register_layer",
-    "set_deterministic", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess", "set_random_seed",
-    "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank", "to_proto",
+    "set_benchmark", "set_deterministic", "set_device", "set_mode_cpu", "set_mode_gpu", "set_multiprocess",
+    "set_random_seed", "set_solver_count", "set_solver_rank", "set_threads", "solver_count", "solver_rank",
+    "to_proto",
 ]  # fmt: skip
 
 # Loaded when first used: they bring OpenCV and other packages that a net alone does not need.

@@ -102,6 +102,14 @@ def set_deterministic(wanted: bool) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def set_benchmark(wanted: bool) -> None:
+    """On a GPU, let cuDNN time its algorithms once for every new shape; not where results are deterministic.
+
+    It pays where shapes come again and again, and last bits then differ from run to run.
+    """
+    torch.backends.cudnn.benchmark = wanted and not torch.are_deterministic_algorithms_enabled()
+
+
 def engine_description() -> dict[str, Any]:
     """What decides the last bits of a result, besides the processor."""
     # A plain str: whoever unpickles torch's own type imports torch.

@@ -22,7 +22,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class _Thread(threading.local):
-    bf16 = False
+    precision: str | None = None
 
 
 _thread = _Thread()
@@ -38,12 +38,12 @@ def computing_in(precision: str | None) -> Iterator[None]:
         yield
         return
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    bf16, _thread.bf16 = _thread.bf16, precision == "bf16"
+    before, _thread.precision = _thread.precision, precision
     mode.allow_tf32(precision == "tf32")
     try:
         yield
     finally:
-        _thread.bf16 = bf16
+        _thread.precision = before
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
@@ -60,17 +60,22 @@ def in_own_precision(method: Method) -> Method:
 
 def is_bf16() -> bool:
     """Whether layers compute in bfloat16 now."""
-    return _thread.bf16
+    return _thread.precision == "bf16"
+
+
+def is_lower() -> bool:
+    """Whether a net was told to compute in less than float32: a CUDA device then wants its channels last."""
+    return _thread.precision in ("tf32", "bf16")
 
 
 def taken(*factors: torch.Tensor | None) -> list[Any]:
     """What is to be multiplied, as it is multiplied: in bfloat16 rounded, elsewhere as it is. None stays."""
-    return [_rounded(one) if _thread.bf16 and one is not None else one for one in factors]
+    return [_rounded(one) if is_bf16() and one is not None else one for one in factors]
 
 
 def given(result: torch.Tensor) -> torch.Tensor:
     """The result of what was ``taken``, as float32."""
-    return result.to(torch.bfloat16).to(torch.float32) if _thread.bf16 else result
+    return result.to(torch.bfloat16).to(torch.float32) if is_bf16() else result
 
 
 def _rounded(values: torch.Tensor) -> torch.Tensor:

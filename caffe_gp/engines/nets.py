@@ -176,6 +176,7 @@ def open_net(
     device: str = "cpu",
     precision: str = "float32",
     deterministic: bool = False,
+    one_size: bool = False,
     allow_missing_weights: bool = False,
     tried: bool = False,
 ) -> GPNet:
@@ -183,13 +184,16 @@ def open_net(
 
     precision       see ``load_net``
     deterministic   see ``load_caffe``
+    one_size        it will get images of one size: see ``caffe.set_benchmark``
     tried   whether BVLC Caffe's net is a ``tried_net``; without it, what does not fit ends the process
     """
     engine, prototxt = resolve(engine), os.fspath(prototxt)
     check_precision(precision, engine, device)
-    net = _build_net(load_caffe(engine, device, deterministic=deterministic), prepared.net, prototxt, tried)
+    caffe = load_caffe(engine, device, deterministic=deterministic)
+    net = _build_net(caffe, prepared.net, prototxt, tried)
     if engine == "torch":
         net.precision = precision
+        caffe.set_benchmark(one_size or bool(prepared.fixed))
     warnings: list[str] = []
     if caffemodel is not None:
         caffemodel = os.fspath(caffemodel)

@@ -142,6 +142,7 @@ class CaffeSource:
             device=device,
             precision=settings.precision,
             deterministic=settings.deterministic,
+            one_size=_input_shape(settings) is not None,
             allow_missing_weights=settings.allow_missing_weights,
         )
 

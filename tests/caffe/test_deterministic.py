@@ -34,6 +34,20 @@ def test_torchs_switches():
     assert engines.describe("torch")["deterministic"] is True
 
 
+def test_algorithms_are_timed_for_one_size_unless_results_must_repeat(tmp_path):
+    tiny_run.make_net(tmp_path)
+    data = tiny_run.make_data(tmp_path, 1)
+    for options, wanted in (
+        ({"resize": (32, 32)}, True),
+        ({"pad_to": (40, 40)}, True),
+        ({}, False),
+        ({"resize": 32}, False),
+        ({"resize": (32, 32), "deterministic": True}, False),
+    ):
+        tiny_run.settings(tmp_path, data, tmp_path / "out", **options).resolve().open_net()
+        assert torch.backends.cudnn.benchmark is wanted, options
+
+
 def test_what_cannot_be_is_refused(monkeypatch):
     monkeypatch.setenv(mode._CUBLAS_VARIABLE, ":8:1")
     with pytest.raises(EngineError, match="CUBLAS_WORKSPACE_CONFIG=':8:1'.*:4096:8 or :16:8"):

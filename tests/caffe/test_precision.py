@@ -12,6 +12,7 @@ import torch
 import caffe_gp.caffe as caffe
 from caffe_gp import engines, load_model
 from caffe_gp.caffe import mode
+from caffe_gp.caffe.layers.convolution import _channels_last
 from caffe_gp.caffe.precision import computing_in, is_bf16
 from caffe_gp.cli.main import main
 from caffe_gp.errors import CaffeGPError, EngineError, UsageError
@@ -83,6 +84,14 @@ def test_a_net_keeps_its_precision_whatever_others_have():
     share = float((first.perturbation != other.perturbation).mean())
     assert 0 < share < 0.2  # some signs of small diffs
     assert not is_bf16()
+
+
+def test_channels_come_last_where_tensor_cores_compute():
+    values = torch.empty(1, 8, 4, 4, device="meta")  # of no CPU
+    for precision, wanted in ((None, False), ("float32", False), ("tf32", True), ("bf16", True)):
+        with computing_in(precision):
+            found = _channels_last(values)
+        assert found.is_contiguous(memory_format=torch.channels_last) is wanted
 
 
 def test_another_thread_computes_in_its_own():
