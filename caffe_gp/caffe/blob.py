@@ -364,11 +364,11 @@ class Blob:
 
     def data_on_device(self) -> DeviceArray | None:
         """The data where layers compute, to be read at once; None on the host."""
-        return device_array.of_tensor(self.data_tensor)
+        return DeviceArray(self.data_tensor) if device_array.is_wanted() else None
 
     def diff_on_device(self) -> DeviceArray | None:
         """The same for the diff."""
-        return device_array.of_tensor(self.diff_tensor)
+        return DeviceArray(self.diff_tensor) if device_array.is_wanted() else None
 
     def copy_data(self, values: np.ndarray | DeviceArray) -> None:
         """Set the data, without a view of them that would make them count as changed from then on."""

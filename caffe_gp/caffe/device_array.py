@@ -44,14 +44,9 @@ _UFUNCS: dict[Any, Callable[..., torch.Tensor]] = {
 _on_cpu_too = False  # for tests, on machines without a GPU
 
 
-def stay(device: torch.device) -> bool:
-    """Whether values of this device are handed out as DeviceArrays."""
-    return device.type != "cpu" or _on_cpu_too
-
-
-def of_tensor(values: torch.Tensor) -> DeviceArray | None:
-    """The values where they are, to be read at once; None on the host, where numpy has them."""
-    return DeviceArray(values) if stay(values.device) else None
+def is_wanted() -> bool:
+    """Whether values are handed out as DeviceArrays: where layers compute on another device than the host."""
+    return mode.device().type != "cpu" or _on_cpu_too
 
 
 def as_tensor(values: Any) -> torch.Tensor:
@@ -142,7 +137,10 @@ class DeviceArray(NDArrayOperatorsMixin):
     @fitting
     def beside(self, values: np.ndarray) -> DeviceArray:
         """An array of the host, where this one is."""
-        return DeviceArray(torch.as_tensor(values, device=self.tensor.device))
+        if values.dtype.kind == "u" and values.dtype.itemsize > 1:  # of which torch knows little
+            values = values.astype(np.int64)
+        writable = np.require(values, requirements=["C", "W"])
+        return DeviceArray(torch.from_numpy(writable).to(self.tensor.device))
 
     def _beside(self, one: Any) -> Any:
         if isinstance(one, DeviceArray):

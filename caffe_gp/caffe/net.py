@@ -401,7 +401,7 @@ class Net:
 
     def _leaves_arrays(self) -> bool:
         """Whether a pass has left its results on the device, where whoever wants some asks for them."""
-        if self._only is None or not device_array.stay(mode.device()):
+        if self._only is None or not device_array.is_wanted():
             return False
         device_array.wait()
         return True

@@ -124,6 +124,19 @@ def test_every_formula(on_device, encoding, shape, layout):
     np.testing.assert_array_equal(np.asarray(there), y)
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.uint16, np.uint64, np.int64])
+def test_labels_of_every_kind(on_device, kind):
+    on_device()
+    y = encodings.softmax(images((1, 5, 6, 7)))
+    truth = np.random.RandomState(0).randint(0, 5, (1, 6, 14)).astype(kind)[:, :, ::2]
+    truth.flags.writeable = False
+    there = DeviceArray(torch.from_numpy(y))
+    found = encodings.label_distribution("ground-truth", there, truth=truth)
+    np.testing.assert_array_equal(
+        np.asarray(found), encodings.label_distribution("ground-truth", y, truth=truth)
+    )
+
+
 def test_nan_goes_the_way_of_numpy(on_device):
     on_device()
     for shape in ((1, 3, 4, 4), (1, 3, 40, 40)):
@@ -203,7 +216,7 @@ def test_on_a_gpu(tmp_path, method, monkeypatch):
         labels = np.zeros((SHAPE[0], *loaded.net.blobs[loaded.score].shape[2:]), int)
         given = {"labels": labels} if method.get("encoding") == "ground-truth" else {}
         found = gp(images(), [0.3, -0.3], **given)
-        monkeypatch.setattr(device_array, "stay", lambda device: False)
+        monkeypatch.setattr(device_array, "is_wanted", lambda: False)
         expected = gp(images(), [0.3, -0.3], **given)
         assert (found.labels == expected.labels).mean() > 0.999
         assert (found.perturbation == expected.perturbation).mean() > 0.999
