@@ -255,7 +255,8 @@ def _check_pair(y: np.ndarray, l: np.ndarray) -> None:  # noqa: E741
 
 
 def _onehot(labels: np.ndarray, y: np.ndarray) -> np.ndarray:
-    labels = getattr(y, "beside", np.asarray)(labels) if isinstance(labels, np.ndarray) else labels
+    if isinstance(labels, np.ndarray) and hasattr(y, "beside"):  # drawn or given, and y is on a device
+        labels = y.beside(labels)
     classes = np.arange(y.shape[1]).reshape((1, -1) + (1,) * (y.ndim - 2))
     return (labels[:, np.newaxis] == classes).astype(y.dtype)
 
