@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.datasets import classification as sets
 from caffe_gp.errors import DataError, UsageError, printable
 from caffe_gp.evaluation import classification, classification_page
@@ -42,7 +42,7 @@ ON_INTERRUPT = options.RESUMES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the images, the method, the output, the work."""
-    options.add_net(parser)
+    net_options.add_net(parser)
     group = parser.add_argument_group("images")
     names = f"{', '.join(sets.NAMES)}, or folder:DIR with a folder for each class"
     group.add_argument("--train", required=True, metavar="SET", help=f"where neighbours come from: {names}")
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="only the first N test images (those of a folder are in the order of their classes)",
     )
-    options.add_preprocessing(group)
+    net_options.add_preprocessing(group)
     _add_method(parser)
     group = parser.add_argument_group("output")
     group.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
@@ -83,7 +83,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="neighbours, each of weight 1/K (default: 3)",
     )
-    options.add_blob(group)
+    net_options.add_blob(group)
     group.add_argument(
         "--features",
         nargs="+",
@@ -109,13 +109,13 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Classify what the folder does not hold yet; print the table."""
-    given = options.given(args)
+    given = call.given(args)
     evaluate = classification.evaluate if given.pop("no_page") else classification_page.evaluate_with_page
     settings = _settings(given)
-    options.check_output(settings.out)
+    call.check_output(settings.out)
     if settings.bank is not None:
-        options.check_output(settings.bank, "--bank")
-    run = options.on_engine(settings.engine, evaluate, settings)
+        call.check_output(settings.bank, "--bank")
+    run = call.on_engine(settings.engine, evaluate, settings)
     if not settings.quiet:
         print(printable(table(run)))
         print(f"more in {settings.out}")
@@ -132,7 +132,7 @@ def _settings(given: dict[str, Any]) -> Classification:
     for name in ("k", "features", "gradient_at"):
         if name in given:
             given[name] = tuple(given[name])
-    settings = options.settings_from(Classification, given)
+    settings = call.settings_from(Classification, given)
     if not has_eps:
         grey_level = settings.source().preprocess.grey_level
         settings.eps = [level * grey_level for level in GREY_LEVELS]

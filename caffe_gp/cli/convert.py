@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from caffe_gp.cli import options
+from caffe_gp.cli import call
 from caffe_gp.models import zoo
 from caffe_gp.models.convert import FORMATS, convert_file
 
@@ -31,6 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Convert."""
-    options.check_file(args.target, "TARGET")
+    call.check_file(args.target, "TARGET")
     convert_file(args.source, args.target, args.model, args.format)
     print(f"{args.target}: the weights of {args.model}")

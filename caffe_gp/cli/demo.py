@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.cli.extras import need
 
 EXAMPLES = """
@@ -38,17 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_data_folder(parser)
     options.add_batch_size(parser, default=20)
-    options.add_engine(parser)
+    net_options.add_engine(parser)
     options.add_quiet(parser)
 
 
 def work(args: argparse.Namespace) -> None:
     """Measure; print the table; write the report."""
     need("demo", "the demo")
-    options.check_output(args.out)
+    call.check_output(args.out)
     if args.picture is not None:
-        options.check_file(args.picture, "--picture")
-    options.sleeping_threads()
+        call.check_file(args.picture, "--picture")
+    call.sleeping_threads()
     from caffe_gp.experiments import demo, demo_page, demo_text
     from caffe_gp.files.json_files import write_json
     from caffe_gp.report.pictures import save_png

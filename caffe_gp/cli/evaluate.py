@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.cli import options
+from caffe_gp.cli import call, net_options, options
 from caffe_gp.datasets import segmentation
 from caffe_gp.errors import printable
 from caffe_gp.evaluation.results import table
@@ -40,7 +40,7 @@ ON_INTERRUPT = options.RESUMES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the images, the method, the output, the work."""
-    options.add_net(parser)
+    net_options.add_net(parser)
     group = parser.add_argument_group("images")
     group.add_argument(
         "--data",
@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(segmentation.NAMES)}, or folder:IMAGES:LABELS:CLASSES",
     )
     options.add_data_folder(group)
-    options.add_label_255(group)
+    net_options.add_label_255(group)
     options.add_subset(group)
-    options.add_preprocessing(group)
-    options.add_method(parser)
+    net_options.add_preprocessing(group)
+    net_options.add_method(parser)
     options.add_relatives(parser)
     group = parser.add_argument_group("output")
     options.add_crf(group)
@@ -66,11 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate what the folder does not hold yet; print the table."""
-    given = options.given(args)
+    given = call.given(args)
     page = not given.pop("no_page")
     settings = settings_of(given)
-    options.check_output(settings.out)
-    run = options.on_engine(settings.engine, evaluate_with_page if page else evaluate, settings)
+    call.check_output(settings.out)
+    run = call.on_engine(settings.engine, evaluate_with_page if page else evaluate, settings)
     if not settings.quiet:
         print(printable(table(run)))
         if page:
@@ -86,4 +86,4 @@ def settings_of(given: dict[str, Any]) -> Evaluation:
         data = data.available()
     if "limit" in given:
         data = data.first(given.pop("limit"))
-    return options.settings_from(Evaluation, {**given, "data": data.check()})
+    return call.settings_from(Evaluation, {**given, "data": data.check()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import printable
 
@@ -26,7 +26,7 @@ The page answers to this machine only. Press Ctrl-C to end it.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the pictures, where the page is."""
-    options.add_net(parser)
+    net_options.add_net(parser)
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--images",
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the longer side, in pixels, at which larger pictures are labelled by a net that takes any size "
         "(default: 512)",
     )
-    options.add_preprocessing(group)
+    net_options.add_preprocessing(group)
     group = parser.add_argument_group("method")
-    options.add_blob(group)
+    net_options.add_blob(group)
     group.add_argument(
         "--eps",
         type=option_types.number,
@@ -70,19 +70,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def work(args: argparse.Namespace) -> None:
     """Open the net and answer until Ctrl-C."""
     need("explore", "the explorer")
-    options.sleeping_threads()
+    call.sleeping_threads()
     from caffe_gp.evaluation.settings import NetSettings
     from caffe_gp.explore import server
     from caffe_gp.explore.net import WORKING, SharedNet
     from caffe_gp.images.inputs import read_palette
 
-    given = options.given(args)
+    given = call.given(args)
     images, host, port = given.pop("images"), given.pop("host"), given.pop("port")
     working, threads = given.pop("working_size", WORKING), given.pop("threads", None)
     palette = read_palette(given.pop("palette")) if "palette" in given else None
     if not {"model", "prototxt", "module"} & set(given):
         given["model"] = MODEL
-    settings = options.settings_from(NetSettings, given)
+    settings = call.settings_from(NetSettings, given)
     net = SharedNet(settings, working=working, threads=threads, palette=palette)
 
     def say(address: str) -> None:

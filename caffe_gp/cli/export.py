@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import UsageError
 from caffe_gp.evaluation.feeding import preprocess
@@ -29,10 +29,10 @@ ON_INTERRUPT = "Nothing was written."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, what of it, and the files to write."""
     group = parser.add_argument_group("net")
-    options.add_files(group)
-    options.add_state(group)
-    options.add_defines(group)
-    options.add_max_memory(group)
+    net_options.add_files(group)
+    net_options.add_state(group)
+    net_options.add_defines(group)
+    net_options.add_max_memory(group)
     group.add_argument(
         "--input-size",
         type=option_types.size,
@@ -62,7 +62,7 @@ def work(args: argparse.Namespace) -> None:
     need("export", "export")
     for file, option in ((args.torch, "--torch"), (args.onnx, "--onnx")):
         if file is not None:
-            options.check_file(file, option)
+            call.check_file(file, option)
     from caffe_gp.export import export_net
 
     prototxt, caffemodel, ends, feed = _net(args)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Callable, Sequence
 
-from caffe_gp.cli import options
+from caffe_gp.cli import call, options
 from caffe_gp.cli.parser import Parser
 from caffe_gp.datasets import fetch as fetch_data
 from caffe_gp.datasets.sources import find, published
@@ -106,7 +106,7 @@ def _get_models(
     files: Sequence[weights.WeightsFile], folder: Path, everything: bool, args: argparse.Namespace
 ) -> None:
     """Fetch the files one after another; one that fails does not keep the others from coming."""
-    options.check_output(folder, "--models-folder")
+    call.check_output(folder, "--models-folder")
     say = _sayer(args)
     failed, skipped = [], []
     for file in files:
@@ -202,7 +202,7 @@ def _data(args: argparse.Namespace) -> None:
 
 def _get_data(names: Sequence[str], root: Path, args: argparse.Namespace) -> None:
     """Fetch one after another; one that fails does not keep the others from coming."""
-    options.check_output(root, "--data-folder")
+    call.check_output(root, "--data-folder")
     failed = []
     for name in names:
         try:

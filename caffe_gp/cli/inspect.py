@@ -20,7 +20,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from caffe_gp import engines, proto
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import net_options, option_types
 from caffe_gp.engines.sizes import largest_size, max_bytes, memory_for
 from caffe_gp.errors import (
     CaffeGPError,
@@ -72,10 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a prototxt: also say how many bytes the net takes for an image of this size, for a forward "
         "and for guided perturbations, and the largest size of this shape that fits (embedded Caffe)",
     )
-    options.add_blob(parser)
-    options.add_score(parser)
-    options.add_max_memory(parser)
-    options.add_defines(parser)
+    net_options.add_blob(parser)
+    net_options.add_score(parser)
+    net_options.add_max_memory(parser)
+    net_options.add_defines(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from caffe_gp import engines
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types
 from caffe_gp.files.atomic import write_text
 from caffe_gp.models import zoo
 from caffe_gp.models.prepared import prepared_text
@@ -26,24 +26,24 @@ blob down to the input has its gradient.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, and what cannot be found in it."""
     parser.add_argument("net", metavar="NET", help=f"a prototxt file, or one of {', '.join(zoo.MODELS)}")
-    options.add_score(parser)
-    options.add_state(parser)
-    options.add_input(parser)
-    options.add_defines(parser)
+    net_options.add_score(parser)
+    net_options.add_state(parser)
+    net_options.add_input(parser)
+    net_options.add_defines(parser)
     parser.add_argument(
         "--input-size",
         type=option_types.size,
         metavar="W,H or N",
         help="of the input (default: the net's own, else 500,500)",
     )
-    options.add_engine_only(parser)
+    net_options.add_engine_only(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
 
 
 def work(args: argparse.Namespace) -> None:
     """Prepare; print the text or write it."""
     if args.out is not None:
-        options.check_file(args.out)
+        call.check_file(args.out)
     size = args.input_size
     text = prepared_text(
         args.net,

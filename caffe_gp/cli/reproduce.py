@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.datasets import classification
 from caffe_gp.errors import UsageError
 from caffe_gp.experiments import suites
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "such as cifar10-train=folder:DIR",
     )
     group = parser.add_argument_group("work")
-    options.add_engine(group)
-    options.add_precision(group)
+    net_options.add_engine(group)
+    net_options.add_precision(group)
     options.add_batch_size(group)
     options.add_workers(group)
     options.add_threads(group)
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Run the experiments; print each table and where its page is."""
-    options.check_output(args.out)
+    call.check_output(args.out)
     bench = Bench(
         suites.get(args.suite),
         args.out / args.suite,

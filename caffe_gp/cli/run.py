@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from caffe_gp.cli import options
+from caffe_gp.cli import call, net_options, options
 from caffe_gp.errors import UsageError, printable
 from caffe_gp.evaluation import images
 from caffe_gp.evaluation.results import table
@@ -42,7 +42,7 @@ ON_INTERRUPT = options.RESUMES
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The net, the images, the method, the output."""
-    options.add_net(parser)
+    net_options.add_net(parser)
     group = parser.add_argument_group("images")
     group.add_argument("--image", nargs="+", default=[], metavar="FILE", help="image files")
     group.add_argument(
@@ -58,9 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ground truth, DIR/<image name>.png with indices, as large as the image is shown (255 is "
         "ignored); adds mean IU",
     )
-    options.add_label_255(group)
-    options.add_preprocessing(group)
-    options.add_method(parser)
+    net_options.add_label_255(group)
+    net_options.add_preprocessing(group)
+    net_options.add_method(parser)
     group = parser.add_argument_group("output")
     group.add_argument(
         "--out", required=True, metavar="DIR", help="folder for the page, results.json and pictures"
@@ -76,11 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def work(args: argparse.Namespace) -> None:
     """Label the images; print the table and what was written."""
-    given = options.given(args)
+    given = call.given(args)
     page = not given.pop("no_page")
     settings = _settings(given)
-    options.check_output(settings.out)
-    found = options.on_engine(settings.engine, images.run, settings, None, page)
+    call.check_output(settings.out)
+    found = call.on_engine(settings.engine, images.run, settings, None, page)
     if not settings.quiet:
         print(printable(table(found)))
         print(printable(said(found, page)))
@@ -90,4 +90,4 @@ def _settings(given: dict[str, Any]) -> images.ImageRun:
     given["images"] = given.pop("image") + given["images"]
     if not given["images"]:
         raise UsageError("give images with --image or --images")
-    return options.settings_from(images.ImageRun, given)
+    return call.settings_from(images.ImageRun, given)

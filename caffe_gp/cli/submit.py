@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.voc_submission import write_archive
 from caffe_gp.evaluation.segmentation import Evaluation, evaluate
@@ -35,14 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("reports/voc-test"), metavar="DIR", help="folder of the archives"
     )
     options.add_data_folder(parser)
-    options.add_engine(parser)
+    net_options.add_engine(parser)
     options.add_workers(parser)
     options.add_quiet(parser)
 
 
 def work(args: argparse.Namespace) -> None:
     """Label the 1456 images; print the two archives."""
-    options.check_output(args.out)
+    call.check_output(args.out)
     data = segmentation.get("voc2012-test", args.data_folder).check()
     folder = args.out / args.model
     settings = Evaluation.of_model(
@@ -57,7 +57,7 @@ def work(args: argparse.Namespace) -> None:
         quiet=args.quiet,
         command=args.command,
     )
-    run = options.on_engine(args.engine, evaluate, settings)
+    run = call.on_engine(args.engine, evaluate, settings)
     for variant in ("base", f"eps_{run.eps[0]:g}"):
         archive = write_archive(data, run.folder / "labels" / variant, folder / f"{variant}.tgz")
         if not args.quiet:

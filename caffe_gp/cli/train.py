@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from caffe_gp import engines
-from caffe_gp.cli import option_types, options
+from caffe_gp.cli import call, net_options, option_types, options
 from caffe_gp.cli.extras import need
 from caffe_gp.errors import UsageError
 from caffe_gp.files import places
@@ -100,10 +100,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test", metavar="SET", help="lenet, cifar10: another test set")
     options.add_data_folder(parser)
-    options.add_defines(parser)
-    options.add_allowed_modules(parser)
-    options.add_max_memory(parser)
-    options.add_engine(parser)
+    net_options.add_defines(parser)
+    net_options.add_allowed_modules(parser)
+    net_options.add_max_memory(parser)
+    net_options.add_engine(parser)
     options.add_quiet(parser)
 
 
@@ -111,8 +111,8 @@ def work(args: argparse.Namespace) -> None:
     """Train; print where the weights are and how good."""
     _check(args)
     if args.out is not None or args.net is not None:
-        options.check_output(_out(args))
-    options.sleeping_threads()
+        call.check_output(_out(args))
+    call.sleeping_threads()
     if args.data_folder is not None:
         # Data layers read it there: a prototxt has no place for a path of this machine.
         os.environ[places.DATA_VARIABLE] = str(args.data_folder)
@@ -122,7 +122,7 @@ def work(args: argparse.Namespace) -> None:
         chosen = engines.resolve(args.engine)
         os.environ[engines.ENGINE_VARIABLE] = chosen  # Python layers are written for the engine in use
         train = _by_solver if args.net is None else _classifier
-        said = options.on_engine(chosen, train, args, chosen)
+        said = call.on_engine(chosen, train, args, chosen)
     if not args.quiet:
         print(said)
 
@@ -156,7 +156,7 @@ def _by_solver(args: argparse.Namespace, engine: str) -> str:
     )
     check_outputs(recipe, args.solver, args.out)
     trainer.check_python_layers(recipe, args.solver, args.allow_python_layers)
-    options.check_output(Path(recipe.snapshot_prefix).parent)
+    call.check_output(Path(recipe.snapshot_prefix).parent)
     run = trainer.train(
         recipe,
         source=args.solver,

@@ -6,8 +6,8 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
+from caffe_gp.cli import call, options
 from caffe_gp.cli import evaluate as evaluate_command
-from caffe_gp.cli import options
 from caffe_gp.errors import UsageError, printable
 from caffe_gp.evaluation.choose_eps import AUTO
 from caffe_gp.evaluation.results import RunResults, table
@@ -35,13 +35,13 @@ add_arguments = evaluate_command.add_arguments
 
 def work(args: argparse.Namespace) -> None:
     """Evaluate the steps; print the table and the best of them."""
-    given = options.given(args)
+    given = call.given(args)
     page = not given.pop("no_page")
     settings = evaluate_command.settings_of(given)
     if not settings.data.has_truth:
         raise UsageError(f"set '{settings.data.name}' has no ground truth to tune eps with: 'run --eps auto'")
-    options.check_output(settings.out)
-    run = options.on_engine(settings.engine, _sweep, settings, page)
+    call.check_output(settings.out)
+    run = call.on_engine(settings.engine, _sweep, settings, page)
     if not settings.quiet:
         print(printable(f"{table(run)}\n{words(run)}"))
 

@@ -15,7 +15,7 @@ from caffe_gp import proto
 from caffe_gp.caffe import filler, memory
 from caffe_gp.caffe.memory_use import memory_use
 from caffe_gp.cli import inspect
-from caffe_gp.cli.options import add_max_memory
+from caffe_gp.cli.net_options import add_max_memory
 from caffe_gp.errors import NetError, OutOfMemoryError, UsageError
 
 BOX = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }\n'
