@@ -31,12 +31,13 @@ class Winograd7Layer(PatchProduct):
         return plain and many and filters.group == 1 and not learns
 
     def pays(self, blob: Blob, out: Blob) -> bool:
-        """With many tiles in an image, however many there are, where the product would pay.
+        """With many tiles of two in an image, however many images there are, where the product would pay.
 
         Not where somebody has a view of weights too many to compare: they would be transformed in every pass.
         """
-        tiles = out.shape[2] * winograd_7.tiles(out.shape[3])
-        return super().pays(blob, out) and tiles >= LEAST_TILES and self.filters.weight.can_keep
+        rows, width = out.shape[2:]
+        enough = width > 1 and rows * winograd_7.tiles(width) >= LEAST_TILES
+        return super().pays(blob, out) and enough and self.filters.weight.can_keep
 
     def whole(self, window: Window, out: Blob) -> Window:
         """The window and what shares tiles with it, which lie along the width."""

@@ -60,24 +60,24 @@ def test_convolution_and_its_data_gradient(n, c, k, h, w, pad, threads):
     assert abs(products[0] - products[1]) <= 1e-5 * out.norm() * dy.norm()
 
 
-@pytest.mark.parametrize("inference", [False, True])
-def test_an_image_gets_the_same_bits_alone_and_among_others(inference):
+@pytest.mark.parametrize("rows, columns, inference", [(8, 9, False), (16, 16, False), (8, 9, True)])
+def test_an_image_gets_the_same_bits_alone_and_among_others(rows, columns, inference):
     """And with any number of threads, forward and backward."""
     with torch.inference_mode(inference):
-        for rows, columns in ((14, 15), (22, 22)):
-            x, kernels = _images(3, 260, rows, columns), winograd_7.transformed(torch.randn(2300, 260, 7, 7))
-            y, dx = _images(3, 2300, rows - 6, columns - 6), torch.empty_like(x)
-            expected, gradient = torch.empty_like(y), torch.empty_like(x)
-            dy = torch.randn_like(y)
-            torch.set_num_threads(1)
-            winograd_7.convolve(x, kernels, expected, pad=(0, 0))
-            winograd_7.data_gradient(dy, kernels, gradient, pad=(0, 0))
-            for threads in (1, 2, 5):
-                torch.set_num_threads(threads)
-                for part in (slice(0, 1), slice(1, 3), slice(0, 3)):
-                    winograd_7.convolve(x[part], kernels, y[part], pad=(0, 0))
-                    winograd_7.data_gradient(dy[part], kernels, dx[part], pad=(0, 0))
-                    assert torch.equal(y[part], expected[part]) and torch.equal(dx[part], gradient[part])
+        x, kernels = (
+            _images(3, 260, rows + 6, columns + 6),
+            winograd_7.transformed(torch.randn(2100, 260, 7, 7)),
+        )
+        y, dy, dx = _images(3, 2100, rows, columns), _images(3, 2100, rows, columns), torch.empty_like(x)
+        expected, gradient = torch.empty_like(y), torch.empty_like(x)
+        torch.set_num_threads(1)
+        winograd_7.convolve(x, kernels, expected, pad=(0, 0))
+        winograd_7.data_gradient(dy, kernels, gradient, pad=(0, 0))
+        for threads, part in [(1, slice(0, 1)), (1, slice(2, 3)), (2, slice(1, 3)), (5, slice(0, 3))]:
+            torch.set_num_threads(threads)
+            assert winograd_7.convolve(x[part], kernels, y[part], pad=(0, 0))
+            assert winograd_7.data_gradient(dy[part], kernels, dx[part], pad=(0, 0))
+            assert torch.equal(y[part], expected[part]) and torch.equal(dx[part], gradient[part])
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3e38])
@@ -225,7 +225,7 @@ def test_a_view_lets_go_what_is_kept_of_many_values(few_are_compared):
     assert not blob.can_keep and not blob._data._kept
 
 
-def test_the_rule_looks_at_an_image_and_the_memory_is_counted():
+def test_the_rule_looks_at_one_image_and_the_memory_is_counted():
     net = net_of()
     layer, bottom, top = net.layer_dict["fc6"], net.blobs["a"], net.blobs["fc6"]
     assert layer.kept([bottom], [top]) == CHANNELS * 600 * 63
@@ -233,9 +233,15 @@ def test_the_rule_looks_at_an_image_and_the_memory_is_counted():
     net.blobs["data"].reshape(5, 3, SIZE, SIZE)
     net.reshape()
     assert isinstance(way_of(net), Winograd7Layer)
-    net.blobs["data"].reshape(1, 3, 4, 4)
-    net.reshape()
-    assert top.shape[2:] == (15, 15) and isinstance(way_of(net), Winograd7Layer)
+
+
+@pytest.mark.parametrize(
+    "rows, width, pays",
+    [(8, 8, True), (16, 3, True), (32, 2, True), (7, 8, False), (40, 1, False), (24, 25, False)],
+)
+def test_it_pays_with_tiles_enough_and_fewer_places_than_outputs(rows, width, pays):
+    way, bottom, top = way_of(net_of()), Blob((1, CHANNELS, rows + 6, width + 6)), Blob((1, 600, rows, width))
+    assert way.pays(bottom, top) == pays
 
 
 @pytest.mark.parametrize("change", ["stride: 2", "dilation: 2", "group: 2", "num_output: 200"])
