@@ -64,15 +64,15 @@ def test_convolution_and_its_data_gradient(n, c, k, h, w, pad, threads):
 def test_an_image_gets_the_same_bits_alone_and_among_others(rows, columns, inference):
     """And with any number of threads, forward and backward."""
     with torch.inference_mode(inference):
-        x, kernels = (
-            _images(3, 260, rows + 6, columns + 6),
-            winograd_7.transformed(torch.randn(2100, 260, 7, 7)),
-        )
+        torch.set_num_threads(1)
+        x, weight = _images(3, 260, rows + 6, columns + 6), torch.randn(2100, 260, 7, 7)
+        kernels = winograd_7.transformed(weight)
         y, dy, dx = _images(3, 2100, rows, columns), _images(3, 2100, rows, columns), torch.empty_like(x)
         expected, gradient = torch.empty_like(y), torch.empty_like(x)
-        torch.set_num_threads(1)
         winograd_7.convolve(x, kernels, expected, pad=(0, 0))
         winograd_7.data_gradient(dy, kernels, gradient, pad=(0, 0))
+        torch.set_num_threads(3)
+        assert torch.equal(winograd_7.transformed(weight), kernels)
         for threads, part in [(1, slice(0, 1)), (1, slice(2, 3)), (2, slice(1, 3)), (5, slice(0, 3))]:
             torch.set_num_threads(threads)
             assert winograd_7.convolve(x[part], kernels, y[part], pad=(0, 0))
