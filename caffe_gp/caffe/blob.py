@@ -12,7 +12,7 @@ import torch
 
 from caffe_gp.caffe import device_array, memory, mode
 from caffe_gp.caffe.device_array import DeviceArray
-from caffe_gp.caffe.fast.kept import Kept, State
+from caffe_gp.caffe.fast.kept import MOST_COMPARED, Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
 
@@ -83,6 +83,12 @@ class SyncedMemory:
         return self._kept.setdefault(compute, Kept(compute))
 
     @property
+    def can_keep(self) -> bool:
+        """Whether what is computed from the values can be kept: changes are counted, or can be compared."""
+        inference = self._host is not None and self._host.is_inference()
+        return self.size <= MOST_COMPARED or not (self._viewed or inference)
+
+    @property
     def state(self) -> State | None:
         """Equal to what it was for as long as the values surely are what they were.
 
@@ -133,6 +139,8 @@ class SyncedMemory:
         self._take(front if count == host.numel() else host)
         self._changes += 1
         self._viewed = self._viewed or kept
+        if not self.can_keep:
+            self._kept.clear()
         return front.numpy()
 
     def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -389,6 +397,11 @@ class Blob:
         apart_from   what is read meanwhile: other tensors than the one returned
         """
         return self._data.own(self._shape, *apart_from)
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether ``kept`` computes anew only after a change; see ``SyncedMemory.can_keep``."""
+        return self._data.can_keep
 
     def has_own_data(self) -> bool:
         """Whether ``own_data`` is the blob's memory itself, with the values that it has."""

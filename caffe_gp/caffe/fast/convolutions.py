@@ -8,9 +8,12 @@ from caffe_gp.caffe.fast.patch_product import PatchProduct
 from caffe_gp.caffe.fast.pointwise import Pointwise
 from caffe_gp.caffe.fast.ways import Filters, Way
 from caffe_gp.caffe.fast.wide_padding import WidePadding
+from caffe_gp.caffe.fast.winograd_7_layer import Winograd7Layer
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 
-_ALL: tuple[type[Way], ...] = (WinogradLayer, Pointwise, PatchProduct, FewPatches, WidePadding)
+_ALL: tuple[type[Way], ...] = (
+    WinogradLayer, Winograd7Layer, Pointwise, PatchProduct, FewPatches, WidePadding
+)  # fmt: skip
 _MOST_STRIDE = 1 << 10  # torch's functions fail with huge ones
 
 

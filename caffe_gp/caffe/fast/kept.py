@@ -37,6 +37,7 @@ class Kept(Generic[T]):
         """What is computed of the values as they are now, and a number that is another when they are."""
         now = self._now  # another net's thread may put another one there
         if now is None or not _is_current(now, values, state):
+            self._now = now = None  # let the last one go before there are two
             copied = state is None and values.numel() <= MOST_COMPARED
             copy = values.clone() if copied else None
             now = _Now(self._compute(values), next(_VERSIONS), tuple(values.shape), state, copy)
