@@ -39,6 +39,11 @@ METHODS: list[dict[str, Any]] = [
 ]
 
 
+def method_name(method: dict[str, Any]) -> str:
+    """For a test's name, the same in every process: functions have addresses."""
+    return ", ".join(f"{name} {'function' if callable(value) else value}" for name, value in method.items())
+
+
 @pytest.fixture
 def on_device(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Switch to arrays that stay where the layers compute."""
@@ -64,7 +69,7 @@ def same(one: Any, other: Any) -> None:
             assert mine == theirs or name == "seconds", name
 
 
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=method_name)
 def test_the_bits_are_numpy_s(tmp_path, on_device, method):
     loaded = fcn(tmp_path)
     gp = GuidedPerturbation(loaded, **method)
@@ -207,7 +212,7 @@ def test_a_full_device_says_what_helps(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
-@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("method", METHODS, ids=method_name)
 def test_on_a_gpu(tmp_path, method, monkeypatch):
     """Against numpy's path on the same GPU, where sums of a convolution may come in any order."""
     try:
