@@ -50,12 +50,13 @@ def fill(net: pycaffe.Net, seed: int = 0) -> None:
     the softmax, gradients fall below 1e-38, and arithmetic on such numbers is many times slower on a CPU: the
     times would say nothing about real nets.
     """
+    from caffe_gp.gp.pycaffe import read_data, write_data
+
     random = np.random.RandomState(seed)
     for name, blobs in net.params.items():
-        weight = blobs[0].data
+        weight = np.zeros(read_data(blobs[0]).shape, np.float32)
         if name == "upscore":
             line = 1 - np.abs(np.arange(64) - 31.5) / 32
-            weight[...] = 0
             weight[range(CLASSES), range(CLASSES)] = np.outer(line, line)
         elif weight.ndim == 4:
             # One block of numbers repeated: drawing 136 million takes longer than all passes together.
@@ -64,6 +65,9 @@ def fill(net: pycaffe.Net, seed: int = 0) -> None:
             weight[...] = np.resize(block, weight.shape)
             if name == "score_fr":
                 weight *= 0.03
+        else:
+            continue
+        write_data(blobs[0], weight)  # as files do: a view of fc6's weights would change how it is computed
 
 
 def image(size: int = 500, seed: int = 1) -> np.ndarray:
