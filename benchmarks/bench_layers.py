@@ -55,7 +55,8 @@ def run_machine(setting: Setting) -> dict[str, float]:
     one, other = torch.randn(2048, 2048), torch.randn(2048, 2048)
     product = setting.fastest(lambda: one @ other) / (2 * 2048**3 / 1e9)
     image, weight = torch.randn(1, 256, 64, 64), torch.randn(256, 256, 3, 3)
-    convolution = setting.fastest(lambda: torch.conv2d(image, weight, padding=1)) / (18 * 256**2 * 64**2 / 1e9)
+    convolution = setting.fastest(lambda: torch.conv2d(image, weight, padding=1))
+    convolution /= 18 * 256**2 * 64**2 / 1e9
     large, copy = torch.ones(1 << 26), torch.ones(1 << 26)
     copied = setting.fastest(lambda: copy.copy_(large))
     found = {"of_a_product": product, "of_a_convolution": convolution}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from caffe_gp.caffe import device_array, memory, mode
-from caffe_gp.caffe.device_array import DeviceArray
+from caffe_gp.caffe.device_array import DeviceArray, fitting
 from caffe_gp.caffe.fast.kept import MOST_COMPARED, Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
@@ -370,18 +370,22 @@ class Blob:
         """The same for the diff."""
         return self.diff_tensor.cpu().numpy()
 
+    @fitting
     def data_on_device(self) -> DeviceArray | None:
         """The data where layers compute, to be read at once; None on the host."""
         return DeviceArray(self.data_tensor) if device_array.is_wanted() else None
 
+    @fitting
     def diff_on_device(self) -> DeviceArray | None:
         """The same for the diff."""
         return DeviceArray(self.diff_tensor) if device_array.is_wanted() else None
 
+    @fitting
     def copy_data(self, values: np.ndarray | DeviceArray) -> None:
         """Set the data, without a view of them that would make them count as changed from then on."""
         self.data_tensor.copy_(device_array.as_tensor(values))
 
+    @fitting
     def copy_diff(self, values: np.ndarray | DeviceArray) -> None:
         """The same for the diff."""
         self.diff_tensor.copy_(device_array.as_tensor(values))

@@ -109,6 +109,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> DeviceArray:
         return DeviceArray(self.tensor[key])
 
+    @fitting
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.tensor.cpu().contiguous().numpy()
         return array.astype(array.dtype if dtype is None else dtype, copy=bool(copy))
@@ -166,10 +167,12 @@ class DeviceArray(NDArrayOperatorsMixin):
         """With memory of its own."""
         return DeviceArray(self.tensor.clone(memory_format=torch.contiguous_format))
 
+    @fitting
     def any(self) -> bool:
         """Whether one is not zero."""
         return bool(self.tensor.any())
 
+    @fitting
     def all(self) -> bool:
         """Whether none is zero."""
         return bool(self.tensor.all())

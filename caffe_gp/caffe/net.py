@@ -27,6 +27,7 @@ from caffe_gp.caffe.vectors import DtypeVec, IntVec, LayerVec, StringVec
 from caffe_gp.errors import CaffeGPError, NetError, OutOfMemoryError, WeightsError
 from caffe_gp.one_thread import OneThread, in_one_thread
 from caffe_gp.proto import messages as pb
+from caffe_gp.provenance import PRECISIONS
 
 Callback = Callable[[int], None]
 log = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ class Net:
     One thread may use a net at a time. A pass that begins while another thread's goes on raises EngineError;
     so does one while another thread is in ``with net.one_thread:``. Different nets are independent.
 
-    ``precision`` is one of ``float32``, ``tf32`` and ``bf16`` (see ``caffe.precision``); None, as nets begin,
-    follows ``allow_tf32``.
+    ``precision`` is one of 'float32', 'tf32' and 'bf16' (see ``caffe.precision``); None, as nets begin,
+    follows ``allow_tf32``. It may be set between two passes.
     """
 
-    precision: str | None = None
+    _precision: str | None = None
 
     def __init__(
         self,
@@ -91,6 +92,17 @@ class Net:
         net = cls.__new__(cls)
         net._init(param, phase, level, stages, source)
         return net
+
+    @property
+    def precision(self) -> str | None:
+        """What convolutions and inner products compute in; None: as ``allow_tf32`` says."""
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str | None) -> None:
+        if precision not in (None, *PRECISIONS):
+            raise NetError(f"precision: expected {', '.join(PRECISIONS)} or None, found {precision!r}")
+        self._precision = precision
 
     def _init(self, param: Any, phase: int, level: int, stages: Sequence[str], source: str) -> None:
         built = Construction(param, phase, level, stages, source)
@@ -273,6 +285,8 @@ class Net:
                 shapes = [blob.shape for blob in top]
                 if changes is not None:
                     changes.before(i, end)
+                else:
+                    layer.window = None  # of an earlier pass that knew what changes
                 if self._rectified[i] and i < end and not watched:
                     done = layer.forward_rectified(bottom, top)
                 else:

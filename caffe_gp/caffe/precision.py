@@ -25,26 +25,49 @@ class _Thread(threading.local):
     precision: str | None = None
 
 
-_thread = _Thread()
+class _Tf32:
+    """PyTorch's switch, which is one a process: on while every pass that has a wish wants it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wishes: list[bool] = []
+        self._before = False, False
+
+    def enter(self, wish: bool) -> None:
+        with self._lock:
+            if not self._wishes:
+                self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            self._wishes.append(wish)
+            mode.allow_tf32(all(self._wishes))
+
+    def leave(self, wish: bool) -> None:
+        with self._lock:
+            self._wishes.remove(wish)
+            if self._wishes:
+                mode.allow_tf32(all(self._wishes))
+            else:
+                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
+
+
+_thread, _tf32 = _Thread(), _Tf32()
 
 
 @contextmanager
 def computing_in(precision: str | None) -> Iterator[None]:
     """Within it this thread's layers compute in one of ``PRECISIONS``; None leaves everything as it is.
 
-    TF32 is a setting of the whole process, so nets of other threads follow it meanwhile.
+    TF32 is a switch of the whole process: where passes in several threads differ, all go without it.
     """
     if precision is None:
         yield
         return
-    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     before, _thread.precision = _thread.precision, precision
-    mode.allow_tf32(precision == "tf32")
+    _tf32.enter(precision == "tf32")
     try:
         yield
     finally:
         _thread.precision = before
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+        _tf32.leave(precision == "tf32")
 
 
 def in_own_precision(method: Method) -> Method:

@@ -166,7 +166,7 @@ def add_precision(group: Options) -> None:
         choices=engines.PRECISIONS,
         default="float32",
         help="what convolutions and inner products compute in, TF32 on a GPU only; blobs are float32 anyway "
-        "(embedded Caffe; docs/performance.md has what it changes)",
+        "(embedded Caffe; docs/gpu.md has what it changes)",
     )
 
 

@@ -36,7 +36,6 @@ class GPNet:
     warnings   those of ``changes`` that put the results in doubt: weights that are missing or empty
     engine     'torch' or 'bvlc'
     device     'cpu', 'cuda' or 'cuda:N'
-    precision  'float32', 'tf32' or 'bf16'
     prototxt, caffemodel   the files it came from
     prepared               the description that was loaded in place of the prototxt
     """
@@ -53,7 +52,11 @@ class GPNet:
     changes: list[str] = field(default_factory=list)
     other_inputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    precision: str = "float32"
+
+    @property
+    def precision(self) -> str:
+        """What convolutions and inner products compute in: 'float32', 'tf32' or 'bf16'."""
+        return getattr(self.net, "precision", None) or "float32"
 
     def __repr__(self) -> str:
         blobs = (f"{name} {tuple(self.net.blobs[name].shape)}" for name in (self.data, self.score))
@@ -118,7 +121,7 @@ def load_net(
     the file has no weights for is an error, unless its filler makes bilinear upsampling or
     ``allow_missing_weights`` is set. ``defines``: values of ``${NAME}`` in the prototxt.
     ``precision``: what convolutions and inner products compute in, 'float32', 'tf32' (on a GPU) or 'bf16'
-    (docs/performance.md).
+    (docs/gpu.md).
     ``allow_python_layers``: modules that layers of type "Python" may run; None, as in pycaffe: all.
     Raises PrototxtError, NetError, WeightsError, EngineError. With engine 'bvlc' the net is first opened and
     run forward and backward in a child process, and every new shape of its inputs is tried in one: where
@@ -213,7 +216,6 @@ def open_net(
         [*prepared.changes, *warnings],
         prepared.others,
         warnings,
-        precision,
     )
 
 

@@ -4,7 +4,7 @@
     y[0].argmax(axis=1), y[1].max(axis=1)      # classes before, confidences after
 
 Views and encodings as for nets that label pixels. (The paper's way, by neighbours, is ``classification``.) A
-run can be stopped and resumed, with any number of workers.
+run can be stopped and resumed, with any number of workers that have as many threads.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from PIL import Image
 
 from caffe_gp import engines, provenance
 from caffe_gp.datasets.classification import ClassificationSet
+from caffe_gp.errors import NetError, UsageError
 from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.evaluation.record_checks import PROBABILITIES, rows_in, rows_of
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
@@ -38,6 +39,11 @@ class ClassProbabilities(RunSettings):
 
     images: ClassificationSet = field(default_factory=required)
     batch_size: int = 100
+
+    def check(self) -> None:
+        super().check()
+        if self.encoding == "ground-truth":
+            raise UsageError("encoding 'ground-truth' is for nets that label pixels; here classes are found")
 
     def image_size(self) -> Size | None:
         return (self.images.images.shape[2], self.images.images.shape[1])
@@ -161,4 +167,9 @@ class ProbabilityWorker:
         """(n, C) before, and after each eps."""
         result = self._labeller.label(canvases, [None] * len(canvases), keep_probabilities=True)
         assert result.base_probabilities is not None and result.probabilities is not None
+        if result.base_labels[0].size != 1:
+            raise NetError(
+                f"the scores '{self._labeller.gp.score}' label {result.base_labels[0].size} places of an "
+                "image: expected those of a net that labels whole images"
+            )
         return [y.reshape(y.shape[:2]) for y in (result.base_probabilities, *result.probabilities)]

@@ -280,8 +280,9 @@ def _check_probability_record(head: Mapping[str, Any], record: Mapping[str, Any]
     _check_seconds(record)
     for of_eps in items(record.get("probabilities"), "probabilities", 1 + len(key["eps"])):
         for of_image in items(of_eps, "probabilities", len(rows)):
-            for value in items(of_image, "probabilities", head["classes"]):
-                number(value, "probabilities", 0, 1 + _ROUNDING)
+            values = items(of_image, "probabilities", head["classes"])
+            total = sum(number(value, "probabilities", 0, 1 + _ROUNDING) for value in values)
+            need(abs(total - 1) <= _ROUNDING, "probabilities: expected a sum of 1 for every image")
 
 
 PROBABILITIES = Schema(_check_probability_head, _check_probability_record, ("classes",))

@@ -125,7 +125,7 @@ def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> N
     """DataError if the settings of a finished part differ from the present ones: names the field."""
     for name in [*key, *found]:
         if key.get(name) != found.get(name):
-            before, now = _difference(json.dumps(found.get(name)), json.dumps(key.get(name)))
+            before, now = _difference(*(_shown(of, name) for of in (found, key)))
             raise DataError(
                 f"{path}: the finished part of this run has {name} = {before}, now it is {now}; give another "
                 "output folder, or remove this one to start again"
@@ -135,6 +135,10 @@ def check_key(path: Path, found: Mapping[str, Any], key: Mapping[str, Any]) -> N
 def as_read_back(entry: Mapping[str, Any]) -> dict[str, Any]:
     """What JSON makes of it."""
     return json.loads(json.dumps(entry))
+
+
+def _shown(key: Mapping[str, Any], name: str) -> str:
+    return json.dumps(key[name]) if name in key else "its default"  # some are noted only where they differ
 
 
 def _difference(*texts: str) -> list[str]:

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import caffe_gp.caffe as caffe
-from caffe_gp import engines, load_model
+from caffe_gp import engines, load_model, proto
 from caffe_gp.caffe import mode
 from caffe_gp.caffe.layers.convolution import _channels_last
 from caffe_gp.caffe.precision import computing_in, is_bf16
 from caffe_gp.cli.main import main
-from caffe_gp.errors import CaffeGPError, EngineError, UsageError
+from caffe_gp.errors import CaffeGPError, EngineError, NetError, UsageError
 from caffe_gp.evaluation.segmentation import evaluate
 from caffe_gp.evaluation.settings import NetSettings
 from caffe_gp.gp import GuidedPerturbation
@@ -169,3 +169,57 @@ def test_on_a_device(precision):
     exact = GuidedPerturbation(load_model("digits"))(images, 8.0)
     np.testing.assert_allclose(found.base_confidence, exact.base_confidence, atol=0.1)
     assert (found.perturbation != exact.perturbation).mean() < 0.2
+
+
+def test_a_pass_in_bf16_follows_no_window_of_an_earlier_one(tmp_path):
+    """In float32 a pass with the image of the last one computes nothing anew; that is no rule for the next."""
+    text = """input: "data" input_shape { dim: 1 dim: 3 dim: 60 dim: 60 }
+    layer { name: "c1" type: "Convolution" bottom: "data" top: "c1" convolution_param {
+      num_output: 16 kernel_size: 3 pad: 60 weight_filler { type: "xavier" } } }
+    layer { name: "r1" type: "ReLU" bottom: "c1" top: "c1" }
+    layer { name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param { kernel_size: 2 stride: 2 } }
+    layer { name: "c2" type: "Convolution" bottom: "p1" top: "c2" convolution_param {
+      num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }"""
+    caffe.set_random_seed(0)
+    net = caffe.Net.from_param(proto.parse_net_param(text), caffe.TEST)
+    one, other = np.random.RandomState(0).standard_normal((2, 1, 3, 60, 60)).astype(np.float32)
+    net.blobs["data"].copy_data(one)
+    net.forward()
+    net.forward()
+    net.precision = "bf16"
+    net.blobs["data"].copy_data(other)
+    net.forward()
+    found = [net.blobs[name].read_data().copy() for name in ("p1", "c2")]
+    fresh = caffe.Net.from_param(proto.parse_net_param(text), caffe.TEST)
+    fresh.share_with(net)
+    fresh.precision = "bf16"
+    fresh.blobs["data"].copy_data(other)
+    fresh.forward()
+    for name, values in zip(("p1", "c2"), found):
+        np.testing.assert_array_equal(values, fresh.blobs[name].read_data(), err_msg=name)
+
+
+def test_passes_of_two_threads_leave_the_switch_as_it_was():
+    """Whichever ends first, and with the switch off while they differ."""
+
+    def flags():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = flags()
+    tf32, float32 = computing_in("tf32"), computing_in("float32")
+    tf32.__enter__()
+    assert flags() == (True, True)
+    float32.__enter__()
+    assert flags() == (False, False)
+    tf32.__exit__(None, None, None)
+    assert flags() == (False, False)
+    float32.__exit__(None, None, None)
+    assert flags() == before
+
+
+def test_a_net_has_one_of_the_precisions():
+    loaded = load_model("lenet")
+    with pytest.raises(NetError, match="expected float32, tf32, bf16 or None, found 'half'"):
+        loaded.net.net.precision = "half"
+    loaded.net.net.precision = "bf16"
+    assert loaded.net.precision == "bf16"

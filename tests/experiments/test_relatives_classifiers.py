@@ -9,7 +9,7 @@ import pytest
 
 from caffe_gp.datasets import classification
 from caffe_gp.datasets.classification import ClassificationSet
-from caffe_gp.errors import DataError
+from caffe_gp.errors import DataError, NetError, UsageError
 from caffe_gp.evaluation.class_probabilities import ClassProbabilities, ProbabilityTask, probabilities
 from caffe_gp.evaluation.labeller import Labeller
 from caffe_gp.experiments import relatives_classifiers
@@ -73,6 +73,17 @@ def test_probabilities_of_a_stopped_run_are_those_of_a_whole_one(tmp_path, monke
         probabilities(replace(_settings(tmp_path / "stopped"), eps=[0.5]))
 
 
+def test_what_has_no_classes_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="ground-truth"):
+        probabilities(_settings(tmp_path, count=3, encoding="ground-truth"))
+    digits = ClassificationSet(
+        "scenes", tuple("0123456789"), np.zeros((2, 96, 96, 3), np.uint8), np.zeros(2, int)
+    )
+    with pytest.raises(NetError, match="expected those of a net that labels whole images"):
+        given = {"images": digits, "eps": [1.0], "out": tmp_path / "pixels", "quiet": True}
+        probabilities(ClassProbabilities.of_model("digits", **given))
+
+
 def test_records_that_were_edited_are_refused(tmp_path):
     settings = _settings(tmp_path, count=3)
     probabilities(settings)
@@ -83,6 +94,7 @@ def test_records_that_were_edited_are_refused(tmp_path):
         (record.replace('"0-2"', '"0-3"'), "rows that the set does not have"),
         (record.replace("[[[", "[[[2.5, ", 1), "a list of 10"),
         (record.replace("[[[0.", "[[[7.", 1), "a number in 0..1"),
+        (record.replace("[[[0.", "[[[0.9", 1), "a sum of 1"),
     ):
         path.write_text(f"{head}\n{damaged}\n")
         with pytest.raises(DataError, match=words):

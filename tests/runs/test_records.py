@@ -69,7 +69,7 @@ def test_another_key_names_the_field(folder):
     write(folder.path / "records" / "0.jsonl", {"item": "a"})
     with pytest.raises(DataError, match=r"eps = \[0.5\], now it is \[0.7\]; give another output folder"):
         folder.finished({**KEY, "eps": [0.7]}, lambda item, record: True)
-    with pytest.raises(DataError, match="seed = null, now it is 1"):
+    with pytest.raises(DataError, match="seed = its default, now it is 1"):
         check_key(folder.path, KEY, {**KEY, "seed": 1})
 
 

@@ -50,6 +50,13 @@ class InnerProductLayer(Layer):
         self._rows = bottom[0].count_from(0, axis)
         top[0].reshape(bottom[0].shape[:axis] + (self._outputs,))
 
+    def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Where factors are rounded: weights in both precisions, half as large in one, and what they meet."""
+        if not precision.is_bf16():
+            return super().workspace(bottom, top)
+        weights = self.blobs[0].count
+        return weights + weights // 2 + bottom[0].count + top[0].count
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, weight, bias = precision.taken(
             bottom[0].data_tensor.reshape(self._rows, self._inputs),
