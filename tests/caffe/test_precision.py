@@ -172,7 +172,7 @@ def test_on_a_device(precision):
 
 
 def test_a_pass_in_bf16_follows_no_window_of_an_earlier_one(tmp_path):
-    """In float32 a pass with the image of the last one computes nothing anew; that is no rule for the next."""
+    """In float32 a pass with the image of the last one computes nothing anew: no rule for the next."""
     text = """input: "data" input_shape { dim: 1 dim: 3 dim: 60 dim: 60 }
     layer { name: "c1" type: "Convolution" bottom: "data" top: "c1" convolution_param {
       num_output: 16 kernel_size: 3 pad: 60 weight_filler { type: "xavier" } } }
