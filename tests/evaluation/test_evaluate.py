@@ -38,16 +38,7 @@ pytestmark = pytest.mark.engine
 WEAK_CRF = CRFSettings(bi_w=2, bi_xy_std=9, bi_rgb_std=20, pos_w=1, pos_xy_std=2, max_iter=3)
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("net")
-    tiny_run.make_net(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_run.make_data(tmp_path_factory.mktemp("data"), 9)
+IMAGES = 9
 
 
 @pytest.fixture(scope="module")

@@ -20,17 +20,7 @@ from caffe_gp.gp import GuidedPerturbation, NeighbourPerturbation
 from caffe_gp.runs.progress import is_log_shown
 from tests.evaluation import tiny_classifier, tiny_run
 
-
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("net")
-    tiny_run.make_net(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_run.make_data(tmp_path_factory.mktemp("data"), 5)
+IMAGES = 5
 
 
 class Told(list):

@@ -17,16 +17,7 @@ from tests.evaluation import tiny_run  # noqa: E402
 CRF = CRFSettings(1, 10, 20, 1, 2, max_iter=3)
 
 
-@pytest.fixture(scope="module")
-def net(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("net")
-    tiny_run.make_net(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_run.make_data(tmp_path_factory.mktemp("data"), 4)
+IMAGES = 4
 
 
 def test_the_same_results_byte_for_byte(net, data, tmp_path, monkeypatch):

@@ -31,14 +31,6 @@ def _images(*shape):
     return torch.randn(shape).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers():
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("n, c, k, h, w, pad", CASES)
 def test_convolution_and_its_data_gradient(n, c, k, h, w, pad, threads):
