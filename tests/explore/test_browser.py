@@ -11,8 +11,11 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("gradio", reason="the explorer needs gradio: pip install 'caffe_gp[explore]'")
 pytest.importorskip("selenium", reason="the browser test needs selenium: pip install selenium")
@@ -33,11 +36,11 @@ SWITCHES = (
 )
 
 
-@pytest.fixture(scope="module")
-def address():
-    """Of a server of its own, which ends with one line when it is interrupted."""
+@contextmanager
+def served(*options):
+    """The address of a server of its own, which ends with one line when it is interrupted."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "caffe_gp", "explore", "--port", "0"],
+        [sys.executable, "-m", "caffe_gp", "explore", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,6 +56,12 @@ def address():
     stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout) == (130, "")
     assert stderr.splitlines()[-1] == "caffe_gp explore: interrupted."
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +230,28 @@ def test_a_path_in_place_of_an_upload(address, browser):
     answer(address + "gradio_api/queue/join", body)
     text = answer(address + "gradio_api/queue/data?session_hash=byhand")
     assert '"success":false' in text.replace(" ", "") and "root:" not in text
+
+
+def test_a_classifier(browser, tmp_path):
+    """A net that labels whole images: its class in words, no changed pixels, and a picture of one's own."""
+    random = np.random.RandomState(0)
+    for k in range(2):
+        pixels = random.randint(0, 256, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"noise{k}.png")
+    options = ("--model", "cifar10", "--images", str(tmp_path / "noise0.png"), "--eps", "0.01")
+    first = browser.current_window_handle
+    with served(*options) as address:
+        browser.switch_to.new_window("tab")
+        browser.get(address)
+        until(browser, "#curves svg")
+        until(browser, "#state", "noise0")
+        before = text_of(browser, "#classes table")
+        move(browser, -0.03)
+        assert text_of(browser, "#classes table") != before
+        upload(browser, tmp_path / "noise1.png")
+        until(browser, "#state", "noise1.png")
+        shown = text_of(browser, "#shown")
+        assert "airplane" in text_of(browser, "#classes table") and "put right" not in shown
+        browser.save_screenshot(str(tmp_path / "page.png"))
+        browser.close()
+        browser.switch_to.window(first)
