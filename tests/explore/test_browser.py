@@ -250,8 +250,9 @@ def test_a_classifier(browser, tmp_path):
         assert text_of(browser, "#classes table") != before
         upload(browser, tmp_path / "noise1.png")
         until(browser, "#state", "noise1.png")
+        confidence = re.search(r"confidence ([\d.]+)", text_of(browser, "#state"))[1]
+        until(browser, "#curves", f"base, {float(confidence):.3f}")  # of the new picture
         shown = text_of(browser, "#shown")
         assert "airplane" in text_of(browser, "#classes table") and "put right" not in shown
-        browser.save_screenshot(str(tmp_path / "page.png"))
         browser.close()
         browser.switch_to.window(first)
