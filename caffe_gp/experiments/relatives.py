@@ -100,7 +100,7 @@ def run(bench: Bench) -> Report:
     caption = (
         "Gain over the base in points of mean IU, with the interval that holds 95 % of a paired bootstrap "
         "over images"
-        + ("; right: the mean over the five corruptions at each strength." if corrupted else ".")
+        + ("; below: the mean over the five corruptions at each strength." if corrupted else ".")
     )
     nets = bench.suite.nets
     return cells.report(

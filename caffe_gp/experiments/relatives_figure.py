@@ -10,15 +10,21 @@ import numpy as np
 from caffe_gp.report import figures
 from caffe_gp.report.colours import GREY, LINES, OURS, PAPER
 
+_ROW, _CURVES = 0.17, 3.0  # inches: a method's line, and a plot over strengths
+
 
 def draw(folder: Path, name: str, nets: Mapping[str, Any]) -> None:
     """Save NAME.png, .pdf and .svg; ``nets``: the numbers of the experiment's report."""
     panels = [(net, numbers, kind) for net, numbers in nets.items() for kind in ("methods", "corruptions")]
     panels = [panel for panel in panels if panel[2] in panel[1]]
+    heights = [
+        0.8 + _ROW * len(numbers[kind]) if kind == "methods" else _CURVES for _, numbers, kind in panels
+    ]
     with figures.style():
-        figure = figures.new(3.4)
-        for place, (net, numbers, kind) in enumerate(panels, 1):
-            axes = figure.add_subplot(1, len(panels), place)
+        figure = figures.new(sum(heights), figures.PLOT)  # below each other: telephones have no room beside
+        grid = figure.add_gridspec(len(panels), 1, height_ratios=heights)
+        for place, (net, numbers, kind) in enumerate(panels):
+            axes = figure.add_subplot(grid[place, 0])
             axes.set_title(net if kind == "methods" else f"{net}, corrupted")
             (_methods if kind == "methods" else _strengths)(axes, numbers[kind])
         figure.tight_layout()
@@ -33,7 +39,8 @@ def _methods(axes: Any, methods: list[dict[str, Any]]) -> None:
         colour = OURS if with_gp else PAPER
         axes.plot([gain["low"], gain["high"]], [y, y], "-", color=colour)
         axes.plot([gain["gain"]], [y], "o" if with_gp else "s", color=colour)
-    axes.set_yticks(range(len(rows)), [row["method"] for row in reversed(rows)])
+    axes.set_yticks(range(len(rows)))
+    axes.set_yticklabels([row["method"] for row in reversed(rows)])
     axes.axvline(0, color=GREY, linestyle="--", linewidth=0.9)
     axes.set_xlabel("gain (points of mean IU)")
 
