@@ -17,9 +17,9 @@ def _image(name: str, idea: str, content: Content, suffix: str = ".png") -> Atta
     return Attack(name, idea, written(f"{name}{suffix}", content), _READERS, "DataError")
 
 
-def _loads(name: str, idea: str, content: Content) -> Attack:
+def _loads(name: str, idea: str, content: Content, reader: str = "image") -> Attack:
     """One that may be read, within the bounds."""
-    return Attack(name, idea, written(f"{name}.png", content), ("image",), LOADS)
+    return Attack(name, idea, written(f"{name}.png", content), (reader,), LOADS)
 
 
 def _png(width: int, height: int, bits: int = 1, colours: int = 0, rows: bytes = b"") -> bytes:
@@ -39,10 +39,11 @@ def _packed_zeros(count: int) -> bytes:
     return packed + packer.compress(bytes(count & 0xFFFFF)) + packer.flush()
 
 
-def _filled(side: int, bits: int = 1, colours: int = 0, channels: int = 1) -> bytes:
-    """A whole PNG: each row is a byte, and the bits of its pixels."""
-    rows = _packed_zeros(side * (1 + (side * bits * channels + 7) // 8))
-    return _png(side, side, bits, colours, rows)
+def _filled(width: int, bits: int = 1, colours: int = 0, channels: int = 1, height: int = 0) -> bytes:
+    """A whole PNG, a square unless a height is given: each row is a byte, and the bits of its pixels."""
+    height = height or width
+    rows = _packed_zeros(height * (1 + (width * bits * channels + 7) // 8))
+    return _png(width, height, bits, colours, rows)
 
 
 def _with_junk() -> bytes:
@@ -107,6 +108,7 @@ ATTACKS = [
     _image("tiff_claims", "a TIFF of 60000 x 60000 in 400 bytes", _tiff(60000, 60000), ".tif"),
     _image("ppm_claims", "a PPM of 60000 x 60000 in 20 bytes", b"P6 60000 60000 255\n", ".ppm"),
     _loads("png_rgba", "17 million pixels with alpha in 65 kB", lambda: _filled(4096, 8, 6, 4)),
+    _loads("png_wide", "rows of 65000", lambda: _filled(65_000, 8, 2, 3, 250), "pycaffe_image"),
     _loads("png_grey_16", "17 million pixels of 16 bits in 33 kB", lambda: _filled(4096, 16)),
     _image("png_junk", "100 million pixels of 16 bits, and 500 kB beside them", _with_junk),
     _image("ppm_plain", "3 million numbers as text", b"P3 1000 1000 255\n" + b"1 " * 3_000_000, ".ppm"),

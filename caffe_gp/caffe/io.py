@@ -228,8 +228,9 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
     """
     stored, in_range = _stored(filename)
     out = np.empty((*stored.shape[:2], 3 if color else 1), np.float32)
-    for first in range(0, len(stored), _ROWS):  # float64 takes eight times the memory of the file's bytes
-        rows = slice(first, first + _ROWS)
+    many = max(1, _PIXELS // stored.shape[1])
+    for first in range(0, len(stored), many):  # float64 takes eight times the memory of the file's bytes
+        rows = slice(first, first + many)
         values = in_range(stored[rows])
         if values.ndim == 2:
             values = values[:, :, np.newaxis]
@@ -239,7 +240,7 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> np.ndarr
     return out
 
 
-_ROWS = 64  # that are converted at once
+_PIXELS = 1 << 16  # that are converted at once, in whole rows
 
 
 def _stored(filename: str | os.PathLike[str]) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
