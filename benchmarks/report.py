@@ -28,11 +28,18 @@ def begin(name: str, options: argparse.Namespace) -> dict:
         sys.exit("some ways only would replace the results of all of them: give --out DIR")
     return {
         "benchmark": name,
-        "command": " ".join(["python -m", f"benchmarks.bench_{name}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.bench_{name}", *_told(sys.argv[1:])]),
         "facts": facts(),
         "missing": [],
         "figures": {},
     }
+
+
+def _told(arguments: list[str]) -> list[str]:
+    """The arguments without --out: where the results were put is a folder of one machine."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--out")
+    return parser.parse_known_args(arguments)[1]
 
 
 def write(result: dict, folder: Path, markdown: Callable[[dict], str]) -> None:

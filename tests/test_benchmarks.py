@@ -67,3 +67,11 @@ def test_settings_that_are_none(text):
 
 def test_a_setting_is_written_as_it_is_read():
     assert str(measure.Setting.parse("2-wall")) == "2-wall"
+
+
+def test_results_do_not_name_a_folder_of_the_machine(monkeypatch, tmp_path):
+    for told in (["--out", str(tmp_path)], [f"--out={tmp_path}"]):
+        arguments = ["--rounds", "1", *told, "--settings", "1-cpu"]
+        monkeypatch.setattr("sys.argv", ["bench_gp.py", *arguments])
+        result = report.begin("gp", measure.parser("").parse_args(arguments))
+        assert result["command"] == "python -m benchmarks.bench_gp --rounds 1 --settings 1-cpu"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from caffe_gp.caffe import mode
+from caffe_gp.caffe.precision import computing_in
 
 if TYPE_CHECKING:
     from caffe_gp.crf.rows import Rows
@@ -15,13 +16,9 @@ if TYPE_CHECKING:
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The matrix product of two float32 arrays, as a new array; in strict float32 whatever TF32 is set to."""
-    flags = torch.backends.cuda.matmul
-    allowed, flags.allow_tf32 = flags.allow_tf32, False
-    try:
+    with computing_in("float32"):
         left, right = (torch.from_numpy(np.require(x, requirements="W")).to(mode.device()) for x in (a, b))
         return (left @ right).cpu().numpy()
-    finally:
-        flags.allow_tf32 = allowed
 
 
 def crf_rows() -> Rows:

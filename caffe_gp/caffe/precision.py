@@ -16,8 +16,6 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from caffe_gp.caffe import mode
-
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -31,22 +29,25 @@ class _Tf32:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wishes: list[bool] = []
-        self._before = False, False
+        self._before = self._now = False, False  # of matrix products, and of cuDNN
 
     def enter(self, wish: bool) -> None:
         with self._lock:
             if not self._wishes:
                 self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+                self._now = self._before
             self._wishes.append(wish)
-            mode.allow_tf32(all(self._wishes))
+            self._set((all(self._wishes),) * 2)
 
     def leave(self, wish: bool) -> None:
         with self._lock:
             self._wishes.remove(wish)
-            if self._wishes:
-                mode.allow_tf32(all(self._wishes))
-            else:
-                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
+            self._set((all(self._wishes),) * 2 if self._wishes else self._before)
+
+    def _set(self, flags: tuple[bool, bool]) -> None:
+        if flags != self._now:  # which takes some microseconds, as much as a small layer
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = flags
+            self._now = flags
 
 
 _thread, _tf32 = _Thread(), _Tf32()

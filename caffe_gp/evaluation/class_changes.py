@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
 from caffe_gp.evaluation.labelled_images import LabelledImages
 from caffe_gp.evaluation.results import RunResults
-from caffe_gp.images.reading import read_image
+from caffe_gp.images.reading import read_bgr
 from caffe_gp.report import panels
 from caffe_gp.report.experiment_report import Table
 from caffe_gp.report.pictures import display_size, resize
@@ -36,20 +36,23 @@ def most_moved(run: RunResults) -> list[Named]:
     """The images, those whose class changes first, each kind by how far a probability moves."""
 
     def moved(one: Named) -> tuple[bool, float]:
-        (name, before), *after = one[1]
-        return any(other != name for other, _ in after), max(abs(p - before) for _, p in after)
+        (_, before), *after = one[1]
+        return _changes(one), max(abs(p - before) for _, p in after)
 
     return sorted(classes_of(run), key=moved, reverse=True)
 
 
-def table(run: RunResults) -> Table:
-    """The images, those whose class changes first."""
+def _changes(one: Named) -> bool:
+    """Whether its class does."""
+    return len({name for name, _ in one[1]}) > 1
+
+
+def table(run: RunResults, found: Sequence[Named]) -> Table:
+    """The ``most_moved`` images of a run."""
     header = ["image", "base: class", "base: probability"]
     for eps in run.eps:
         header += [f"eps {eps:g}: class", f"eps {eps:g}: probability"]
-    found = most_moved(run)
-    changed = sum(len({name for name, _ in labels}) > 1 for _, labels in found)
-    made = Table(f"{changed:,} of {len(found):,} images change their class", header)
+    made = Table(f"{sum(map(_changes, found)):,} of {len(found):,} images change their class", header)
     if len(found) > LISTED:
         made.note = f"The {LISTED} that move most; results.json has all."
     for item, labels in found[:LISTED]:
@@ -57,14 +60,14 @@ def table(run: RunResults) -> Table:
     return made
 
 
-def picture(run: RunResults, data: LabelledImages) -> np.ndarray:
-    """The images that move most, (H, W, 3) uint8 BGR: above each its name and its classes."""
+def picture(run: RunResults, found: Sequence[Named], data: LabelledImages) -> np.ndarray:
+    """The first of the ``most_moved``, (H, W, 3) uint8 BGR: above each its name and its classes."""
     cells = []
-    for item, labels in most_moved(run)[:SHOWN]:
+    for item, labels in found[:SHOWN]:
         steps = ["base", *(f"eps {eps:g}" for eps in run.eps)]
         lines = [f"{step}: {name} {p:.3f}" for step, (name, p) in zip(steps, labels)]
-        image = np.asarray(read_image(data.image(item)))[..., ::-1]
-        shown = resize(np.ascontiguousarray(image), display_size(image.shape, _LARGEST))
+        image = read_bgr(data.image(item))
+        shown = resize(image, display_size(image.shape, _LARGEST))
         cells.append(panels.Cell("\n".join([item, *lines]), shown))
     rows = [cells[first : first + _COLUMNS] for first in range(0, len(cells), _COLUMNS)]
     return panels.grid(rows, columns=min(_COLUMNS, len(cells)))

@@ -9,22 +9,19 @@ run can be stopped and resumed, with any number of workers that have as many thr
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Iterator, Sequence
+from typing import Any, Collection, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
 
-from caffe_gp import engines, provenance
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.errors import NetError, UsageError
-from caffe_gp.evaluation.labeller import Labeller
+from caffe_gp.evaluation.labelling_worker import LabellingWorker
 from caffe_gp.evaluation.record_checks import PROBABILITIES, rows_in, rows_of
 from caffe_gp.evaluation.settings import NetTask, Resolved, RunSettings, required
 from caffe_gp.images.preprocess import Canvas, Size
-from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.folder import RunFolder
 from caffe_gp.runs.run import run
 from caffe_gp.runs.task import Batch, Record
@@ -110,26 +107,14 @@ class ProbabilityTask(NetTask):
         return ProbabilityTask.of(self.settings)
 
 
-class ProbabilityWorker:
+class ProbabilityWorker(LabellingWorker):
     """A classifier, loaded; a ``runs.task.Worker``."""
 
     def __init__(self, task: ProbabilityTask, device: str) -> None:
         """Load the net."""
-        self._task, self._device, settings = task, device, task.settings
-        self._threads_before = int(engines.describe(settings.engine, device)["threads"])
-        engines.load_caffe(settings.engine, device, settings.threads)
-        self._labeller = Labeller(task.resolved, device)
+        super().__init__(task.resolved, device)
+        self._task = task
         self._labeller.gp.allow_zero_gradient = True  # where no image of a batch is sure enough
-        self._parts = FittingParts(settings.quiet)
-        self.on_progress: Callable[[str], None] | None = None
-
-    @property
-    def changes(self) -> Sequence[str]:
-        return self._labeller.net.changes
-
-    def close(self) -> None:
-        """Give the process its threads back."""
-        engines.load_caffe(self._task.settings.engine, self._device, self._threads_before)
 
     def head(self) -> dict[str, Any]:
         """First line of this worker's file of records: the key and where the records come from."""
@@ -137,22 +122,20 @@ class ProbabilityWorker:
             "key": self._task.key,
             "classes": self._labeller.classes,
             "made": {
-                "date": provenance.now(),
-                "process": os.getpid(),
-                **self._task.resolved.origin(self._labeller.net),
+                **self._resolved.origin(self._labeller.net),
                 "data": self._task.description,
             },
         }
 
     def load(self, batch: Batch) -> list[list[Canvas]]:
         """The images of every item of a batch, as the net wants them."""
-        images = self._task.settings.images
+        images = self._settings.images
         return [[self._canvas(images.images[row]) for row in rows_in(item)] for item in batch]
 
     def _canvas(self, image: np.ndarray) -> Canvas:
         """Of an image (H, W, 1 or 3)."""
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).convert("RGB")
-        return self._labeller.preprocess.canvas(picture, self._task.settings.images.name)
+        return self._labeller.preprocess.canvas(picture, self._settings.images.name)
 
     def records(self, batch: Batch, loaded: list[list[Canvas]]) -> Iterator[list[Record]]:
         """One item after the other."""

@@ -5,7 +5,6 @@ One worker of a classification run, which turns batches of test images into reco
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp import engines, provenance
+from caffe_gp import engines
 from caffe_gp.datasets.classification import ClassificationSet
 from caffe_gp.engines import GPNet
 from caffe_gp.evaluation.classification_results import Variant
@@ -86,8 +85,6 @@ class NeighbourWorker:
         return {
             "key": self._job.key,
             "made": {
-                "date": provenance.now(),
-                "process": os.getpid(),
                 **self._job.resolved.origin(self._net),
                 "method": self._job.method,
                 "data": self._job.data,

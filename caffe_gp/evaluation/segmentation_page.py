@@ -59,16 +59,6 @@ def write_page(run: RunResults, settings: Evaluation, kind: str = "segmentation"
     return report.write_page(run.folder)[-1]
 
 
-def _of_classes(report: Report, run: RunResults, settings: Evaluation) -> None:
-    report.text.append("The class of every image and its probability, before and after.")
-    if settings.cluster is None:
-        shown = jpeg_bytes(class_changes.picture(run, settings.data))
-        write_bytes(run.folder / _PICTURES / "images.jpg", shown)
-        caption = "Images whose class changes, or whose probability moves most."
-        report.figures.append(Figure(f"{_PICTURES}/images", caption))
-    report.tables.append(class_changes.table(run))
-
-
 def featured(run: RunResults) -> float:
     """The eps that a page is about: the one of the highest mean IU; without ground truth the first."""
     scores = [row.get("mean_iu", 0.0) for row in run.origin["summary"]["gp"]]
@@ -286,6 +276,20 @@ def _listed(run: RunResults, eps: float) -> Table:
             cells += [f"{run.fixed[k][row]:,}", f"{run.broken[k][row]:,}", signed(gains[row])]
         table.add(*cells)
     return table
+
+
+# ---- nets that label whole images
+
+
+def _of_classes(report: Report, run: RunResults, settings: Evaluation) -> None:
+    report.text.append("The class of every image and its probability, before and after.")
+    found = class_changes.most_moved(run)
+    if settings.cluster is None:
+        shown = jpeg_bytes(class_changes.picture(run, found, settings.data))
+        write_bytes(run.folder / _PICTURES / "images.jpg", shown)
+        caption = "Images whose class changes, or whose probability moves most."
+        report.figures.append(Figure(f"{_PICTURES}/images", caption))
+    report.tables.append(class_changes.table(run, found))
 
 
 # ---- for the terminal

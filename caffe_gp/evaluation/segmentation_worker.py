@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from caffe_gp import engines, provenance
+from caffe_gp import engines
 from caffe_gp.errors import CaffeGPError, DataError, ZeroGradientError
 from caffe_gp.evaluation.calibration import sums_of
 from caffe_gp.evaluation.image_outputs import ImageWriter
 from caffe_gp.evaluation.labelled_images import hashes
 from caffe_gp.evaluation.labeller import CHANGES, Labeller, scores_of
+from caffe_gp.evaluation.labelling_worker import LabellingWorker
 from caffe_gp.evaluation.settings import Resolved
 from caffe_gp.gp import GPResult
 from caffe_gp.images.corruptions import Corruption
@@ -23,7 +23,6 @@ from caffe_gp.images.label_maps import IGNORE
 from caffe_gp.images.placing import place_labels, place_maps
 from caffe_gp.images.preprocess import Canvas
 from caffe_gp.images.reading import read_image
-from caffe_gp.runs.batches import FittingParts
 from caffe_gp.runs.task import Batch, Record
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ _ZERO_GRADIENTS = 5
 Loaded = Sequence[Any]  # canvases and truths
 
 
-class SegmentationWorker:
+class SegmentationWorker(LabellingWorker):
     """A net with everything that is needed to label; a ``runs.task.Worker``.
 
     resolved   of an ``Evaluation``
@@ -45,19 +44,13 @@ class SegmentationWorker:
         self, resolved: Resolved, key: Mapping[str, Any], folder: Path, kind: str, device: str
     ) -> None:
         """Load the net."""
-        self._resolved, self._settings, self._key = resolved, resolved.settings, key
-        self._kind, self._device = kind, device
-        self._threads_before = int(engines.describe(self._settings.engine, device)["threads"])
-        engines.load_caffe(self._settings.engine, device, self._settings.threads)
-        self._labeller = Labeller(resolved, device)
-        settings = self._settings
+        super().__init__(resolved, device)
+        self._key, self._kind, settings = key, kind, self._settings
         self._names = settings.class_names(self._labeller.classes) or list(settings.data.classes) or None
         self._writer = ImageWriter(folder, settings.save, settings.palette, self._names)
         # One image without a gradient must not stop a run of thousands; see _check_moved.
         self._labeller.gp.allow_zero_gradient = kind == "segmentation"
         self._moved, self._unmoved = False, 0
-        self._parts = FittingParts(self._settings.quiet)
-        self.on_progress: Callable[[str], None] | None = None
         self._labeller.gp.on_progress = self._report
         self._check_classes()
 
@@ -73,14 +66,6 @@ class SegmentationWorker:
         if isinstance(label, int) and not 0 <= label < channels:
             raise DataError(f"label_255 {label}: the net's classes are 0..{channels - 1}")
 
-    @property
-    def changes(self) -> Sequence[str]:
-        return self._labeller.net.changes
-
-    def close(self) -> None:
-        """Give the process its threads back."""
-        engines.load_caffe(self._settings.engine, self._device, self._threads_before)
-
     def head(self) -> dict[str, Any]:
         """First line of this worker's file of records: the key and where the records come from."""
         settings, classes, choice = self._settings, self._labeller.classes, self._settings.eps_choice
@@ -90,8 +75,6 @@ class SegmentationWorker:
             "class_names": self._names,
             "background_counts": settings.data.background_counts,
             "made": {
-                "date": provenance.now(),
-                "process": os.getpid(),
                 **self._resolved.origin(self._labeller.net),
                 "data": settings.data.describe(),
                 **({} if choice is None else {"eps_choice": choice.record()}),

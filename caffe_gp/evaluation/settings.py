@@ -265,9 +265,11 @@ class Resolved:
         }
 
     def origin(self, net: Opened) -> dict[str, Any]:
-        """What a result must say of its net as it was loaded in this process, of engine and method."""
+        """What a result must say: when it was made, by what, and of the net as this process loaded it."""
         settings = self.settings
         return {
+            "date": provenance.now(),
+            "process": os.getpid(),
             "code_version": provenance.code_version(),
             "command": settings.command,
             "model": {

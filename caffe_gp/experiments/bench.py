@@ -172,14 +172,20 @@ class Bench:
     ) -> Evaluation:
         return Evaluation(
             data=data,
-            out=self.out / "runs",
-            by_key=True,
             workers=self.workers,
             threads=self.threads,
             batch_size=self.batch_size,
-            quiet=self.quiet,
-            **self._settings(net, eps, method),
+            **{**self.run_settings(), **self._settings(net, eps, method)},
         )
+
+    def run_settings(self) -> dict[str, Any]:
+        """What every run is told, whatever it computes."""
+        return {"out": self.out / "runs", "by_key": True, "quiet": self.quiet, **self._engine_settings()}
+
+    def _engine_settings(self) -> dict[str, Any]:
+        """Likewise, also what keeps no records."""
+        names = ("engine", "device", "precision", "command")
+        return {name: getattr(self, name) for name in names}
 
     def _settings(self, net: Net, eps: Sequence[float] | str, method: dict[str, Any]) -> dict[str, Any]:
         """What ``NetSettings`` is told."""
@@ -189,10 +195,7 @@ class Bench:
             "model": net.name,
             "score": net.model.score,
             "eps": eps if isinstance(eps, str) else list(eps),
-            "engine": self.engine,
-            "device": self.device,
-            "precision": self.precision,
-            "command": self.command,
+            **self._engine_settings(),
             **net.model.feed_options(),
             **method,
         }

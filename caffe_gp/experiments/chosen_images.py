@@ -11,7 +11,7 @@ from caffe_gp.datasets.segmentation import SegmentationSet
 from caffe_gp.evaluation.segmentation import RunResults
 from caffe_gp.experiments.bench import Bench
 from caffe_gp.experiments.suites import Net
-from caffe_gp.images.reading import read_image
+from caffe_gp.images.reading import read_bgr
 
 RULE = "pixels corrected minus pixels broken"
 
@@ -63,7 +63,7 @@ def with_base(eps: Sequence[float], values: Sequence[float], base: float) -> tup
 
 def photograph(data: SegmentationSet, item: str) -> np.ndarray:
     """An image of a set, (H, W, 3) uint8 BGR."""
-    return np.ascontiguousarray(np.asarray(read_image(data.image(item)))[:, :, ::-1])
+    return read_bgr(data.image(item))
 
 
 def _ranked(run: RunResults, eps: float) -> list[Picked]:

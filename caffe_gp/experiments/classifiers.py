@@ -106,13 +106,7 @@ def settings(bench: Bench, classifier: Classifier, caffemodel: Path, **method: A
         "train": train,
         "tune": tune if bench.tuning_limit is None else tune.first(bench.tuning_limit),
         "test": test if bench.limit is None else test.first(bench.limit),
-        "out": bench.out / "runs",
-        "by_key": True,
-        "engine": bench.engine,
-        "device": bench.device,
-        "precision": bench.precision,
-        "quiet": bench.quiet,
-        "command": bench.command,
+        **bench.run_settings(),
         **method,
     }
     return Classification.of_model(classifier.name, **given)

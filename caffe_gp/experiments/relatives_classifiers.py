@@ -33,7 +33,6 @@ _STEPS: dict[str, dict[str, Any]] = {
     **{f"thresholded {t:g}": {"encoding": "thresholded-onehot", "threshold": t} for t in THRESHOLDS},
 }
 _VIEWS: dict[str, tuple[str, ...]] = {"flip averaged": ("flip",), "two scales averaged": ("0.75",)}
-_AT_ONCE = 100
 _TUNING = 200  # images that a step is chosen on
 _SAMPLES = 2000
 
@@ -95,16 +94,9 @@ def methods(
             caffemodel=weights,
             images=images,
             eps=list(eps),
-            out=bench.out / "runs",
-            by_key=True,
-            batch_size=_AT_ONCE,
-            engine=bench.engine,
-            device=bench.device,
-            precision=bench.precision,
             workers=bench.workers,
             threads=bench.threads,
-            quiet=bench.quiet,
-            command=bench.command,
+            **bench.run_settings(),
             **method,
         )
         return probabilities(told)

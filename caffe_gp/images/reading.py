@@ -55,6 +55,11 @@ def read_image(path: PathLike) -> Any:
         return _as_rgb(_upright(picture), picture)
 
 
+def read_bgr(path: PathLike) -> np.ndarray:
+    """``read_image`` as (H, W, 3) uint8, blue, green, red: as OpenCV and Caffe have images."""
+    return np.ascontiguousarray(np.asarray(read_image(path))[:, :, ::-1])
+
+
 def image_size(path: PathLike) -> Size:
     """(width, height) of an image file as ``read_image`` gives it, without decoding it. Its errors."""
     with opened(path) as picture:

@@ -23,7 +23,7 @@ from caffe_gp.datasets import segmentation
 from caffe_gp.datasets.random_crops import RandomCrops, median_frequency_weights
 from caffe_gp.errors import NetError
 from caffe_gp.images.preprocess import Preprocess
-from caffe_gp.images.reading import read_image
+from caffe_gp.images.reading import read_bgr
 from caffe_gp.python_layers.base import Layer
 
 
@@ -48,7 +48,7 @@ class CropsLayer(Layer):
         if bottom or len(top) != 3:
             raise NetError(f"CropsLayer: three tops (data, label, balance), no bottom; found {len(top)} tops")
         data = segmentation.get(name).check()
-        images = [np.asarray(read_image(data.image(item)))[..., ::-1].copy() for item in data.ids]
+        images = [read_bgr(data.image(item)) for item in data.ids]
         labels = [data.truth(item) for item in data.ids]
         self.crops = RandomCrops(images, labels, self.size, scales, seed)
         weights = median_frequency_weights(labels, len(data.classes))
