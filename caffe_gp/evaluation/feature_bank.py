@@ -54,6 +54,7 @@ class FeatureBank:
         self.batch_size, self.quiet = batch_size, quiet
         self._key = as_read_back(key)
         self._parts = FittingParts(quiet)
+        self._row_files: dict[Path, RowFiles] = {}
         self._claim()
 
     def features(self) -> dict[str, np.ndarray]:
@@ -111,7 +112,13 @@ class FeatureBank:
             write_json(path, self._key)
 
     def _files(self, kind: str, blob: str, dtype: Any) -> RowFiles:
-        return RowFiles(self.folder / kind / quote(blob, safe=""), len(self.data.labels), dtype)
+        """Those of a blob, with what others have added until now."""
+        folder = self.folder / kind / quote(blob, safe="")
+        if folder in self._row_files:
+            self._row_files[folder].refresh()
+        else:
+            self._row_files[folder] = RowFiles(folder, len(self.data.labels), dtype)
+        return self._row_files[folder]
 
     def _look(self, batch: np.ndarray, part: slice) -> dict[str, np.ndarray]:
         return self.method.look(self._images(batch[part]))[1]

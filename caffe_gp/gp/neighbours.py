@@ -1,8 +1,13 @@
-"""Exact nearest neighbours by Euclidean distance, from blocked matrix products.
+"""Exact nearest neighbours by Euclidean distance, found among shorter vectors that are never further apart.
 
-|q - b|^2 = |q|^2 - 2 q.b + |b|^2 makes the search one matrix product, in float32 and on any device. Its
-rounding would shuffle near ties, so the product only chooses candidates: all vectors that can be among the
-nearest, given a bound of its error. Their distances are then computed in float64, difference by difference.
+A vector's shadow is its coordinates along the bank's principal axes, and the length of what these leave out.
+Two shadows are never further apart than their vectors: the lengths of two rests differ by no more than the
+rests do. So the vectors whose shadows are nearest bound the distances of the nearest vectors, and only the
+few whose shadows are within this bound can be among them. Their distances are computed in float64, difference
+by difference.
+
+|q - b|^2 = |q|^2 - 2 q.b + |b|^2 makes the search among the shadows one matrix product, in float32 and on any
+device. Its rounding is part of the bound.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ from caffe_gp.errors import DataError
 
 Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-_BLOCK_BYTES = 1 << 26  # of one block of products
+_BLOCK_BYTES = 1 << 24  # of one block of products, and of one of vectors in float64
 _GROUP = 64  # values whose minimum is taken first, which is faster than to select among them all
+_AXES = 64  # among 60,000 vectors of LeNet's 500 values they leave ten candidates
+_SAMPLE = 512  # vectors from which the axes come
 _UNIT = 2.0**-24  # rounding of float32
 
 
@@ -32,9 +39,14 @@ class Neighbours:
         """Raises DataError for an array that is not finite or not what is said above."""
         _check(bank)
         self.bank, self._product = bank, product
-        norms = np.einsum("ij,ij->i", bank, bank, dtype=np.float64)
-        self._norms, self._largest = norms.astype(np.float32), float(np.sqrt(norms.max()))
+        largest = np.sqrt(max(_squared_lengths(part).max() for part in _parts(bank)))
+        self._scale = 2.0 ** -int(np.frexp(largest)[1])  # shadows of length 1 at most: no square overflows
+        # Vectors that are hardly longer than their shadows stand for themselves.
+        self._axes = _principal_axes(bank, self._scale) if bank.shape[1] > 4 * _AXES else None
+        self._shadows = np.concatenate([self._cast(part) for part in _parts(bank)])
+        self._squares = _squared_lengths(self._shadows).astype(np.float32)
 
+    @np.errstate(over="ignore", invalid="ignore")  # queries far longer than the bank are compared with all of it
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The ``k`` nearest vectors to each query: (Q, k) int64 rows of the bank, (Q, k) float64 distances.
 
@@ -46,30 +58,74 @@ class Neighbours:
         _check(queries, bank.shape[1])
         if not 1 <= k <= len(bank):
             raise DataError(f"{k} nearest neighbours among {len(bank)} vectors")
-        lengths = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-        # Of |b|^2 - 2 q.b: the product's error, twice, and the rounding of |b|^2 and of the sum.
-        error = 2 * (bank.shape[1] + 2) * lengths * self._largest + 2 * self._largest**2
-        error *= 1.01 * _UNIT
         rows = np.empty((len(queries), k), np.int64)
         distances = np.empty((len(queries), k), np.float64)
         step = max(1, _BLOCK_BYTES // (4 * len(bank)))
         for first in range(0, len(queries), step):
-            block = slice(first, first + step)
-            scores = self._product(-2 * queries[block], bank.T)
-            scores += self._norms
-            reach = _about_kth(scores, k) + 2 * error[block]
-            for i, (row, limit) in enumerate(zip(scores, reach), first):
-                candidates = np.flatnonzero(row <= limit)
-                found = _squared_distances(bank, candidates, queries[i])
+            scores, limits = self._compare(queries[first : first + step])
+            near = _about_kth(scores, k)
+            for i, query in enumerate(queries[first : first + step]):
+                found = _squared_distances(bank, np.flatnonzero(scores[i] <= near[i]), query)
+                bound = np.partition(found, k - 1)[k - 1] if len(found) >= k else np.inf
+                candidates = np.flatnonzero(~(scores[i] > limits(i, bound)))  # NaN may be anywhere
+                found = _squared_distances(bank, candidates, query)
                 order = np.lexsort((candidates, found))[:k]
-                rows[i], distances[i] = candidates[order], np.sqrt(found[order])
+                rows[first + i], distances[first + i] = candidates[order], np.sqrt(found[order])
         return rows, distances
+
+    def _cast(self, vectors: np.ndarray) -> np.ndarray:
+        """The shadows (n, values) float32 of vectors (n, D), scaled."""
+        found = vectors.astype(np.float64) * self._scale
+        if self._axes is not None:
+            along = found @ self._axes
+            rest = found - along @ self._axes.T
+            found = np.column_stack([along, np.sqrt(_squared_lengths(rest))])
+        return found.astype(np.float32)
+
+    def _compare(self, queries: np.ndarray) -> tuple[np.ndarray, Callable[[int, float], float]]:
+        """|q - b|^2 - |q|^2 of shadows, (Q, N) float32, and what it is at most within a distance.
+
+        The distance is that of the vectors, squared, given with the number of the query.
+        """
+        shadows = self._cast(queries)
+        scores = self._product(-2 * shadows, self._shadows.T)
+        scores += self._squares
+        squares = _squared_lengths(shadows)
+        lengths = np.sqrt(squares)
+        # The product's error, the rounding of |b|^2 and of the sum; shadows of the bank are 1 long at most.
+        error = 1.01 * _UNIT * (2 * (shadows.shape[1] + 2) * lengths + 2)
+        # Rounded shadows are that much further apart than exact ones.
+        slack = 2 * _UNIT * (lengths + 1)
+
+        def limit(i: int, squared_distance: float) -> float:
+            return (np.sqrt(squared_distance) * self._scale + slack[i]) ** 2 - squares[i] + error[i]
+
+        return scores, limit
 
 
 def majority(classes: np.ndarray) -> np.ndarray:
     """The commonest class of each row of (N, k) integers; of equally common ones the first to appear."""
     same = classes[:, :, np.newaxis] == classes[:, np.newaxis, :]
     return classes[np.arange(len(classes)), same.sum(axis=2).argmax(axis=1)]
+
+
+def _parts(vectors: np.ndarray) -> list[np.ndarray]:
+    """Rows after rows, each so many that they are no large array in float64."""
+    step = max(1, _BLOCK_BYTES // (8 * vectors.shape[1]))
+    return [vectors[first : first + step] for first in range(0, len(vectors), step)]
+
+
+def _principal_axes(bank: np.ndarray, scale: float) -> np.ndarray:
+    """Of vectors from all over the bank: (D, axes) float64, orthonormal; about the mean or not is alike."""
+    sample = bank[:: -(-len(bank) // _SAMPLE)].astype(np.float64) * scale
+    _, weights = np.linalg.eigh(sample @ sample.T)  # in ascending order of what they explain
+    axes, _ = np.linalg.qr(sample.T @ weights[:, -_AXES:])
+    return axes
+
+
+def _squared_lengths(vectors: np.ndarray) -> np.ndarray:
+    """(n,) float64."""
+    return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
 
 
 def _about_kth(scores: np.ndarray, k: int) -> np.ndarray:

@@ -27,17 +27,22 @@ class RowFiles:
         dtype   of the values
         """
         self.folder, self.count, self.dtype = folder, count, np.dtype(dtype)
-        self._files: list[tuple[Path, np.ndarray]] = []
-        for path in sorted(folder.glob("*.h5")):
-            self._files.append((path, self._read(path, "rows")))
+        self._forget()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See what others have added or removed. DataError, naming the file, if one is damaged."""
+        there = sorted(self.folder.glob("*.h5"))
+        if not self._paths.keys() <= set(there):
+            self._forget()
+        for path in there:
+            if path not in self._paths:
+                self._note(path, self._read(path, "rows"))
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Those of ``rows`` that are not there yet, in ascending order, each once."""
-        there = np.zeros(self.count, bool)
-        for _, stored in self._files:
-            there[stored] = True
         wanted = np.unique(rows)
-        return wanted[~there[wanted]]
+        return wanted[self._file_of[wanted] < 0]
 
     def add(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Store values (n, ...) of rows (n,)."""
@@ -48,24 +53,30 @@ class RowFiles:
             file["rows"], file["values"] = rows.astype(np.int64), values.astype(self.dtype, copy=False)
         path = self.folder / f"{rows[0]:08d}-{uuid.uuid4().hex[:12]}.h5"
         write_bytes(path, buffer.getvalue())
-        self._files.append((path, rows))
+        self._note(path, rows)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """The values (n, ...) of rows (n,), all of which must be there. DataError for a damaged file."""
         assert len(rows) and not self.missing(rows).size
+        paths, files = list(self._paths), self._file_of[rows]
         found: np.ndarray | None = None
-        for path, stored in self._files:
-            place = np.full(self.count, -1)
-            place[stored] = np.arange(len(stored))
-            inside = place[rows] >= 0
-            if not inside.any():
-                continue
-            values = self._values(path, len(stored), None if found is None else found.shape[1:])
+        for number in np.unique(files).tolist():
+            path, inside = paths[number], files == number
+            values = self._values(path, self._paths[path], None if found is None else found.shape[1:])
             if found is None:
                 found = np.empty((len(rows), *values.shape[1:]), self.dtype)
-            found[inside] = values[place[rows[inside]]]
+            found[inside] = values[self._place[rows[inside]]]
         assert found is not None
         return found
+
+    def _forget(self) -> None:
+        self._paths: dict[Path, int] = {}  # and how many rows each holds
+        self._file_of = np.full(self.count, -1)  # the number of each row's file, and its place there
+        self._place = np.full(self.count, -1)
+
+    def _note(self, path: Path, rows: np.ndarray) -> None:
+        self._file_of[rows], self._place[rows] = len(self._paths), np.arange(len(rows))
+        self._paths[path] = len(rows)
 
     def _values(self, path: Path, count: int, shape: tuple[int, ...] | None) -> np.ndarray:
         """The values of a file of ``count`` rows; ``shape``: of a row in the files before it."""

@@ -67,6 +67,45 @@ def test_a_bank_of_equal_vectors():
     np.testing.assert_array_equal(rows[0], np.arange(50))
 
 
+@pytest.mark.parametrize("rank", [1, 20, 300])
+def test_long_vectors_are_compared_by_their_shadows(random, rank):
+    """Of whatever rank: 300 fill the space, and the shadows leave many candidates."""
+    mixing = random.randn(rank, 300) + 2
+    bank, queries = ((random.randn(n, rank) @ mixing).astype(np.float32) for n in (1500, 60))
+    check(bank, np.concatenate([queries, bank[:20]]), 3)
+
+
+def test_few_long_vectors_are_compared_in_full(random, monkeypatch):
+    """With a bank of a net's kind: most of what it holds lies along few axes."""
+    mixing = random.randn(10, 400)
+    bank, queries = (
+        (random.randn(n, 10) @ mixing + 0.3 * random.randn(n, 400)).astype(np.float32) for n in (4000, 50)
+    )
+    compared = []
+    plain = module._squared_distances
+
+    def counting(bank, rows, query):
+        compared.append(len(rows))
+        return plain(bank, rows, query)
+
+    monkeypatch.setattr(module, "_squared_distances", counting)
+    check(bank, queries, 3)
+    assert sum(compared) < 50 * 400
+
+
+@pytest.mark.parametrize("values", [3, 300])
+@pytest.mark.parametrize("bank_size, query_size", [(1e-30, 1e-30), (1e30, 1e30), (1e-30, 1e30), (1e30, 1e-30)])
+def test_sizes_whose_squares_float32_cannot_hold(random, values, bank_size, query_size):
+    bank = (bank_size * random.randn(200, values)).astype(np.float32)
+    check(bank, (query_size * random.randn(10, values)).astype(np.float32), 3)
+
+
+@pytest.mark.parametrize("values", [3, 300])
+def test_a_bank_of_zeros(random, values):
+    rows = check(np.zeros((40, values), np.float32), random.randn(5, values).astype(np.float32), 3)
+    np.testing.assert_array_equal(rows, [[0, 1, 2]] * 5)
+
+
 def test_blocks_do_not_show(random, monkeypatch):
     bank, queries = (random.randn(n, 6).astype(np.float32) for n in (300, 70))
     whole, _ = Neighbours(bank).nearest(queries, 3)

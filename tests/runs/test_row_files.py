@@ -40,7 +40,20 @@ def test_two_runs_do_not_disturb_each_other(tmp_path):
     second.add(np.array([0, 3]), np.array([10, 13]))
     assert first.read(np.array([1, 0])).tolist() == [11, 10]
     assert second.read(np.array([3, 0])).tolist() == [13, 10]
-    assert RowFiles(tmp_path, 4, np.int64).read(np.array([3, 1, 0])).tolist() == [13, 11, 10]
+    first.refresh()
+    for files in (first, RowFiles(tmp_path, 4, np.int64)):
+        assert files.read(np.array([3, 1, 0])).tolist() == [13, 11, 10]
+
+
+def test_what_is_removed_is_missing(tmp_path):
+    files = RowFiles(tmp_path, 4, np.int64)
+    files.add(np.array([0, 1]), np.array([10, 11]))
+    (path,) = tmp_path.iterdir()
+    files.add(np.array([2]), np.array([12]))
+    path.unlink()
+    files.refresh()
+    np.testing.assert_array_equal(files.missing(np.arange(4)), [0, 1, 3])
+    assert files.read(np.array([2])).tolist() == [12]
 
 
 def test_damage_names_the_file_and_the_remedy(tmp_path):
