@@ -46,7 +46,7 @@ class Neighbours:
         self._shadows = np.concatenate([self._cast(part) for part in _parts(bank)])
         self._squares = _squared_lengths(self._shadows).astype(np.float32)
 
-    @np.errstate(over="ignore", invalid="ignore")  # queries far longer than the bank are compared with all of it
+    @np.errstate(over="ignore", invalid="ignore")  # queries far longer than the bank: compared with all of it
     def nearest(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The ``k`` nearest vectors to each query: (Q, k) int64 rows of the bank, (Q, k) float64 distances.
 

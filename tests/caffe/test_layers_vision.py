@@ -75,18 +75,30 @@ def test_convolution(channels, out, kernel, stride, pad, dilation, group, size, 
     )
 
 
-@pytest.mark.parametrize("kernel, stride, pad", [((5, 3), (1, 1), (0, 0)), ((2, 5), (2, 1), (1, 2))])
-def test_convolutions_of_small_images_come_out_as_without_the_fast_path(monkeypatch, kernel, stride, pad):
+@pytest.mark.parametrize(
+    "shape, kernel, stride, pad, ways",
+    [
+        ((3, 2, 9, 11), (5, 3), (1, 1), (0, 0), (FewPatches, FewPatches)),
+        ((3, 2, 9, 11), (2, 5), (2, 1), (1, 2), (FewPatches, FewPatches)),
+        ((40, 4, 20, 19), (5, 3), (1, 2), (0, 2), (None, FewPatches)),  # many images
+        ((1, 3, 120, 130), (7, 7), (2, 2), (3, 3), (None, FewPatches)),  # or large
+        ((40, 5, 20, 19), (5, 3), (1, 2), (0, 2), (None, None)),
+    ],
+)
+def test_convolutions_of_few_patches_come_out_as_without_the_fast_path(
+    monkeypatch, shape, kernel, stride, pad, ways
+):
     text = f"""type: "Convolution" convolution_param {{ num_output: 4
         kernel_h: {kernel[0]} kernel_w: {kernel[1]} stride_h: {stride[0]} stride_w: {stride[1]}
         pad_h: {pad[0]} pad_w: {pad[1]} }}"""
-    x, params = RNG.randn(3, 2, 9, 11), [RNG.randn(4, 2, *kernel), RNG.randn(4)]
+    x, params = RNG.randn(*shape), [RNG.randn(4, shape[1], *kernel), RNG.randn(4)]
 
     def found(optimize: str) -> list[np.ndarray]:
         monkeypatch.setenv(fast.VARIABLE, optimize)
         run = Run(text, [x], params=params, phase=pb.TEST)
-        way = run.layer._way(run.bottom[0], run.top[0])
-        assert isinstance(way, FewPatches) if optimize != "0" else way is None
+        for way, backward in zip(ways, (False, True), strict=True):
+            expected = type(None) if way is None or optimize == "0" else way
+            assert type(run.layer._way(run.bottom[0], run.top[0], backward=backward)) is expected
         dy = np.random.RandomState(0).randn(*run.top[0].shape)
         return [*run.data, *run.backward([dy]), *(blob.diff.copy() for blob in run.layer.blobs)]
 

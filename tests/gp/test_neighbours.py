@@ -94,7 +94,9 @@ def test_few_long_vectors_are_compared_in_full(random, monkeypatch):
 
 
 @pytest.mark.parametrize("values", [3, 300])
-@pytest.mark.parametrize("bank_size, query_size", [(1e-30, 1e-30), (1e30, 1e30), (1e-30, 1e30), (1e30, 1e-30)])
+@pytest.mark.parametrize(
+    "bank_size, query_size", [(1e-30, 1e-30), (1e30, 1e30), (1e-30, 1e30), (1e30, 1e-30)]
+)
 def test_sizes_whose_squares_float32_cannot_hold(random, values, bank_size, query_size):
     bank = (bank_size * random.randn(200, values)).astype(np.float32)
     check(bank, (query_size * random.randn(10, values)).astype(np.float32), 3)

@@ -1,7 +1,8 @@
 """Convolutions of small images on the CPU: one matrix product an image, without oneDNN.
 
-Preparing oneDNN's kernels takes longer than a small convolution itself. torch has the plain way too, and
-takes it by itself for some shapes: an image's patches in a matrix, times the weights, as BVLC Caffe does.
+Preparing oneDNN's kernels takes longer than a small convolution itself, and its gradient of an image of one
+to four channels computes as if there were sixteen. torch has the plain way too, and takes it by itself for
+some shapes: an image's patches in a matrix, times the weights, as BVLC Caffe does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from caffe_gp.caffe.fast.ways import Filters, Way
 from caffe_gp.caffe.fast.windows import Window
 
 MOST = 128 * 1024  # values of the patches, of all images: about where oneDNN becomes as fast (measured)
+FEW_CHANNELS = 4  # with up to so many
+MOST_BACKWARD = 1 << 21  # values of the patches of an image for its gradient (measured)
 
 
 class FewPatches(Way):
@@ -30,6 +33,11 @@ class FewPatches(Way):
     def pays(self, blob: Blob, out: Blob) -> bool:
         """While there are few values in the patches."""
         return 0 < self.workspace(blob, out) <= MOST
+
+    def pays_backward(self, blob: Blob, out: Blob) -> bool:
+        """For more of them, and for any number of images, where there are few channels."""
+        few = blob.shape[1] <= FEW_CHANNELS and self.workspace(blob, out) <= MOST_BACKWARD * blob.shape[0]
+        return self.pays(blob, out) or (few and blob.count > 0)
 
     def workspace(self, blob: Blob, out: Blob) -> int:
         """The patches."""
@@ -49,7 +57,9 @@ class FewPatches(Way):
         return True
 
     def parameter_gradients(self, blob: Blob, out: Blob, learns: Sequence[bool]) -> bool:
-        """Both at once."""
+        """Both at once, where the whole layer goes this way."""
+        if not self.pays(blob, out):
+            return False
         _, dw, db = self._gradients(blob, out, [False, *learns])
         for parameter, gradient, learned in zip(self.filters[:2], (dw, db), learns):
             if learned:

@@ -44,6 +44,10 @@ class Way:
         """Whether it pays for these shapes: by a fixed rule, so that results repeat."""
         raise NotImplementedError
 
+    def pays_backward(self, blob: Blob, out: Blob) -> bool:
+        """The same for the pass backward."""
+        return self.pays(blob, out)
+
     def workspace(self, blob: Blob, out: Blob) -> int:
         """Values that a pass takes besides the blobs."""
         return 0

@@ -345,7 +345,7 @@ class ConvolutionLayer(_Filters):
 
     def _backward_one(self, blob: Blob, out: Blob, wanted: list[bool]) -> None:
         """The same way backward, as far as it goes."""
-        if way := self._way(blob, out):
+        if way := self._way(blob, out, backward=True):
             data, learns = wanted[0], wanted[1:]
             data = data and not way.data_gradient(blob, out, self.diff_window)
             if any(learns) and way.parameter_gradients(blob, out, learns):
@@ -353,13 +353,14 @@ class ConvolutionLayer(_Filters):
             wanted = [data, *learns]
         super()._backward_one(blob, out, wanted)
 
-    def _way(self, blob: Blob, out: Blob) -> Way | None:
-        """The first way that pays for these shapes."""
+    def _way(self, blob: Blob, out: Blob, *, backward: bool = False) -> Way | None:
+        """The first way that pays for these shapes, in this pass."""
         if not self._ways or mode.device().type != "cpu" or precision.is_bf16():
             return None
         if not self._belong_together(blob, out):
             return None
-        return next((way for way in self._ways if way.pays(blob, out)), None)
+        ways = self._ways
+        return next((w for w in ways if (w.pays_backward if backward else w.pays)(blob, out)), None)
 
     def _belong_together(self, blob: Blob, out: Blob) -> bool:
         """Unless somebody has reshaped a blob since the last reshape, which the plain path finds."""
