@@ -44,6 +44,7 @@ class SyncedMemory:
         "_gpu_is_head",
         "_viewed",
         "_rest",
+        "_shown",
         "_serial",
         "_changes",
         "_change",
@@ -62,6 +63,7 @@ class SyncedMemory:
         self._gpu_is_head = False
         self._viewed = False
         self._rest: torch.Tensor | None = None  # the values behind those of the head; None: zeros, or none
+        self._shown: tuple[torch.Tensor, torch.Tensor] | None = None  # the host side, and its last front
 
     @property
     def allocated(self) -> bool:
@@ -70,13 +72,13 @@ class SyncedMemory:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """For a copy and a pickle: what is computed from the values can be computed again."""
-        return None, {name: getattr(self, name) for name in self.__slots__ if name != "_kept"}
+        return None, {name: getattr(self, name) for name in self.__slots__ if name not in ("_kept", "_shown")}
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """It is another memory."""
         for name, value in state[1].items():
             setattr(self, name, value)
-        self._serial, self._kept = next(_SERIALS), {}
+        self._serial, self._kept, self._shown = next(_SERIALS), {}, None
 
     def kept(self, compute: Callable[[torch.Tensor], T]) -> Kept[T]:
         """What ``compute`` makes of the values."""
@@ -151,6 +153,8 @@ class SyncedMemory:
         side = self._host_side() if device.type == "cpu" else self._gpu_side(device)
         if side.shape == shape:
             return side
+        if self._shown is not None and self._shown[0] is side and self._shown[1].shape == shape:
+            return self._shown[1]
         count = math.prod(shape)
         side = self._whole(side) if count > side.numel() else side.contiguous()
         result = _front(side, shape)
@@ -158,6 +162,7 @@ class SyncedMemory:
             side = result
         if device.type == "cpu":
             self._take(side)
+            self._shown = side, result
         else:
             self._gpu = side
         return result
@@ -166,7 +171,8 @@ class SyncedMemory:
         """Go on with another tensor; one that is not a view of the last has a count of its own."""
         if self._host is None or self._host.data_ptr() != host.data_ptr():
             self._changes += 1
-        self._host = host
+        if self._host is not host:
+            self._host, self._shown = host, None
 
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
@@ -185,14 +191,14 @@ class SyncedMemory:
         self._keep_rest(values.numel())
         if on_cpu:
             self._host, self._gpu_is_head = values, False
-            self._gpu = None
+            self._gpu = self._shown = None
         else:
             self._gpu, self._gpu_is_head = values, True
 
     def release(self) -> None:
         """Let the memory go, unless somebody has a view of it."""
         if not self._viewed:
-            self._host = self._gpu = self._rest = None
+            self._host = self._gpu = self._rest = self._shown = None
             self._gpu_is_head, self.released = False, True
             self._changes += 1
 
@@ -226,7 +232,7 @@ class SyncedMemory:
             if self._viewed and self._host is not None:
                 self._host.view(-1).copy_(self._whole(self._gpu))
             else:
-                self._host = self._gpu.cpu()
+                self._host, self._shown = self._gpu.cpu(), None
             self._changes += 1
             self._gpu_is_head = False
         elif self._host is None:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING, Any
@@ -270,7 +270,8 @@ class Net:
             self.reshape()  # before anything is taken
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         watched = bool(before or after or self.debug_info)  # by somebody who sees blobs between two layers
-        changes = None if mode.device().type != "cpu" or is_bf16() else self._changes
+        # Which have nothing to say of most nets.
+        changes = self._changes if self._changes and mode.device().type == "cpu" and not is_bf16() else None
         done = False  # this layer, with the last one
         loss: Any = 0.0
         for i in range(start, end + 1):
@@ -282,7 +283,7 @@ class Net:
             layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
             try:
                 reshape_layer(layer, bottom, top)
-                shapes = [blob.shape for blob in top]
+                shapes = None if layer.reshapes_by_shape else [blob.shape for blob in top]
                 if changes is not None:
                     changes.before(i, end)
                 else:
@@ -297,7 +298,7 @@ class Net:
                     loss = loss + (blob.data_tensor * blob.diff_tensor).sum()
             except FOREIGN as error:
                 raise self._named(error, i) from error.__cause__ or error
-            if [blob.shape for blob in top] != shapes:  # only then known: as many rows as were found
+            if shapes and [blob.shape for blob in top] != shapes:  # as many rows as were found
                 self._reshape_layers(i + 1, end + 1)
             if self.debug_info:
                 debug_info.log_forward(self, i)
@@ -360,10 +361,12 @@ class Net:
             if self._layer_need_backward[i]:
                 layer, bottom, top = self.layers[i], self._bottoms[i], self._tops[i]
                 try:
-                    with needs.told(layer, bottom) if needs else nullcontext():
-                        layer.backward(top, self._bottom_need_backward[i], bottom)
+                    layer.diff_window = needs.part(layer, bottom) if needs else None
+                    layer.backward(top, self._bottom_need_backward[i], bottom)
                 except FOREIGN as error:
                     raise self._named(error, i) from error.__cause__ or error
+                finally:
+                    layer.diff_window = None
                 if self.debug_info:
                     debug_info.log_backward(self, i)
                 if needs and i != start and not self._loss_tops[i]:  # their diffs are the losses' weights

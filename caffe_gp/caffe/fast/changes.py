@@ -44,6 +44,10 @@ class Changes:
         # Of a layer behind which layers in place are still to come: the top's state after the last one.
         self._open: dict[int, State | None] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to leave out."""
+        return bool(self._ends)
+
     def _end_in_place(self, i: int) -> int | None:
         """None also where a layer in place would change again what it has changed before."""
         bottoms, tops = self._bottoms[i], self._tops[i]

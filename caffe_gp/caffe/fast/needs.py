@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.windows import Window
@@ -45,18 +44,13 @@ class Needs:
             return part
         return layer.reached(part, top) if layer.computes_parts else None
 
-    @contextmanager
-    def told(self, layer: Layer, bottom: Sequence[Blob]) -> Iterator[None]:
-        """Within it the layer's backward computes what is needed of its bottom's diff.
+    def part(self, layer: Layer, bottom: Sequence[Blob]) -> Window | None:
+        """What the layer's backward has to compute of its bottom's diff, where less than all of it.
 
         Its parameters' must not be asked for: from a part of the diff only a part of theirs would follow.
         """
         knows_parts = len(bottom) == 1 and (layer.computes_parts or layer.idempotent_in_place)
-        layer.diff_window = self._parts.get(bottom[0]) if knows_parts else None
-        try:
-            yield
-        finally:
-            layer.diff_window = None
+        return self._parts.get(bottom[0]) if knows_parts else None
 
     def release(self, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Let the tops' diffs go, which the layer has used.

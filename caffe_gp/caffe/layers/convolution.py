@@ -284,12 +284,18 @@ class ConvolutionLayer(_Filters):
         super().setup(bottom, top)
         self._plain_passes = 0
         self._ways: list[Way] = []
+        self._way_of: dict[tuple[object, ...], Way | None] = {}
         if self.dims == 2 and self.axis == 1:
             bias = self.blobs[1] if self._has_bias else None
             self._slides = Geometry(*map(pair, (self.kernel, self.stride, self.pad, self.dilation)))
             self._ways = ways_for(Filters(self.blobs[0], bias, self._slides, self._group), self.phase != TEST)
             self.computes_parts = True
         self.pads_widely = any(p > d * (k - 1) for p, d, k in zip(self.pad, self.dilation, self.kernel))
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """As above; other ways may pay."""
+        super().reshape(bottom, top)
+        self._way_of.clear()
 
     def reached(self, window: Window, top: Blob) -> Window:
         """Of the outputs those whose kernels overlap this part of the images."""
@@ -354,13 +360,14 @@ class ConvolutionLayer(_Filters):
         super()._backward_one(blob, out, wanted)
 
     def _way(self, blob: Blob, out: Blob, *, backward: bool = False) -> Way | None:
-        """The first way that pays for these shapes, in this pass."""
+        """The first way that pays for these shapes, in this pass; looked for anew after a reshape."""
         if not self._ways or mode.device().type != "cpu" or precision.is_bf16():
             return None
-        if not self._belong_together(blob, out):
-            return None
-        ways = self._ways
-        return next((w for w in ways if (w.pays_backward if backward else w.pays)(blob, out)), None)
+        case = blob.shape, out.shape, self.blobs[0].can_keep, backward
+        if case not in self._way_of:
+            pays = (way for way in self._ways if (way.pays_backward if backward else way.pays)(blob, out))
+            self._way_of[case] = next(pays, None) if self._belong_together(blob, out) else None
+        return self._way_of[case]
 
     def _belong_together(self, blob: Blob, out: Blob) -> bool:
         """Unless somebody has reshaped a blob since the last reshape, which the plain path finds."""

@@ -84,6 +84,7 @@ class PoolingLayer(Layer):
         self._out = pooled_sizes((height, width), self._kernel, self._stride, self._pad, self._floor)
         if min(self._out) < 1:
             raise self.error(f"the kernel {self._kernel} does not fit into the bottom {bottom[0].shape}")
+        self._torch_agrees = self._fits_torch(bottom[0].shape)
         for blob in top:
             blob.reshape(n, c, *self._out)
 
@@ -98,7 +99,7 @@ class PoolingLayer(Layer):
 
     def workspace(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         """Every window's elements, where Caffe's rules are not torch's; their indices are of 8 bytes."""
-        fits = self._method != pb.PoolingParameter.STOCHASTIC and self._fits_torch(bottom[0].shape)
+        fits = self._method != pb.PoolingParameter.STOCHASTIC and self._torch_agrees
         if fits or self._is_fast(bottom, top):
             return 0
         elements = math.prod(self._kernel)
@@ -148,7 +149,7 @@ class PoolingLayer(Layer):
             bottom[0].diff_tensor = self._average_backward(dy, x)
         elif self._method == pb.PoolingParameter.STOCHASTIC and self.phase != TRAIN:
             bottom[0].diff_tensor = self._weighted_mean_backward(dy, x, top[0].data_tensor)
-        elif self._method == pb.PoolingParameter.MAX and self._torch_agrees(x):
+        elif self._method == pb.PoolingParameter.MAX and self._torch_agrees:
             bottom[0].diff_tensor = torch.ops.aten.max_pool2d_with_indices_backward(
                 dy, x, self._kernel, self._stride, self._pad, [1, 1], not self._floor, self._index
             )
@@ -162,9 +163,6 @@ class PoolingLayer(Layer):
             bottom[0].diff_tensor = dx.view(n, c, h, w)
 
     # ---- methods
-
-    def _torch_agrees(self, x: torch.Tensor) -> bool:
-        return self._fits_torch(x.shape)
 
     def _fits_torch(self, shape: Sequence[int]) -> bool:
         """Whether torch's kernels accept this geometry and make the same number of windows."""
@@ -180,7 +178,7 @@ class PoolingLayer(Layer):
         return True
 
     def _max(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._torch_agrees(x):
+        if self._torch_agrees:
             # torch's kernel for channels-last memory is three times as fast, the change of layout included.
             if x.device.type == "cpu":
                 x = x.contiguous(memory_format=torch.channels_last)
@@ -192,13 +190,13 @@ class PoolingLayer(Layer):
         return values, index.expand_as(windows).gather(-1, at.unsqueeze(-1)).squeeze(-1).contiguous()
 
     def _average(self, x: torch.Tensor) -> torch.Tensor:
-        if self._torch_agrees(x):
+        if self._torch_agrees:
             return F.avg_pool2d(x, self._kernel, self._stride, self._pad, not self._floor, True)
         windows, _ = self._windows(x, 0.0)
         return windows.sum(-1) / self._divisor(x)
 
     def _average_backward(self, dy: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        if self._torch_agrees(x):
+        if self._torch_agrees:
             return torch.ops.aten.avg_pool2d_backward(
                 dy, x, self._kernel, self._stride, self._pad, not self._floor, True, None
             )
