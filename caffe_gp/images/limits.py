@@ -22,6 +22,9 @@ PIXELS_A_BYTE = 200
 # What reading takes for a pixel, as the decoded picture and as RGB, 4 each at most. Pillow's decoder of WebP
 # keeps three pictures more, so that its pixels count so many times more towards the limits of suspects.
 BYTES_A_PIXEL, WEBP_BYTES_A_PIXEL = 8, 20
+# And for each row or column above the most that a JPEG has: both pictures hold a pointer to every row, which
+# columns become where a picture is turned.
+LONG_SIDE, BYTES_A_ROW = 65_535, 32
 MAX_IMAGE_BYTES = 1 << 30  # of a file: MAX_PIXELS of 16-bit RGB in a TIFF without compression are 0.6 GB
 
 
@@ -41,7 +44,8 @@ def check_pixels(path: object, picture: Any, pixel_bytes: int, what: str = "imag
         )
     suspect = SUSPECT_PIXELS if what == "image" else SUSPECT_LABELS
     taken = WEBP_BYTES_A_PIXEL if picture.format == "WEBP" else BYTES_A_PIXEL
-    if limit is None and pixels * taken > max(suspect, PIXELS_A_BYTE * pixel_bytes) * BYTES_A_PIXEL:
+    taken = pixels * taken + max(0, max(size) - LONG_SIDE) * BYTES_A_ROW
+    if limit is None and taken > max(suspect, PIXELS_A_BYTE * pixel_bytes) * BYTES_A_PIXEL:
         like = "as no photograph has" if what == "image" else "as hardly any label map has"
         raise DataError(
             f"{path}: {size[0]} x {size[1]} pixels stored in {pixel_bytes} bytes, {like}. If "

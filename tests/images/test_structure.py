@@ -106,6 +106,20 @@ def test_few_bytes_for_many_pixels(tmp_path, monkeypatch, junk):
         read_image(path)
 
 
+@pytest.mark.parametrize("size, opens", [((1, 65_535), True), ((1, 66_000), False), ((66_000, 1), False)])
+def test_a_long_side_counts_for_more(tmp_path, monkeypatch, size, opens):
+    """Pillow has a pointer to every row, and more of them than pixels are refused."""
+    monkeypatch.setattr(limits, "SUSPECT_PIXELS", 66_001)
+    monkeypatch.setattr(limits, "PIXELS_A_BYTE", 0)
+    path = tmp_path / "image.png"
+    Image.new("L", size).save(path)
+    if opens:
+        assert read_image(path).size == size
+    else:
+        with pytest.raises(DataError, match="as no photograph has"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("kind, opens", [("PNG", True), ("WEBP", False)])
 def test_a_webp_counts_for_more(tmp_path, monkeypatch, kind, opens):
     if not features.check("webp"):
