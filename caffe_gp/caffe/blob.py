@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from caffe_gp.caffe.device_array import DeviceArray, fitting
 from caffe_gp.caffe.fast.kept import MOST_COMPARED, Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
+from caffe_gp.proto.weights import WeightBlob
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
@@ -34,7 +36,8 @@ class SyncedMemory:
     whoever asked may write. Values start as zeros. Whoever asks for a shape gets the first values, as many
     as it needs. A layer may also *replace* these by a tensor that a torch kernel made, which saves a copy;
     once a numpy view was handed out, replacing copies into that view instead, so that views which a script
-    keeps stay alive across passes, as in pycaffe.
+    keeps stay alive across passes, as in pycaffe. Values that came from a file may be *let go* while they are
+    what the file holds; asking for them reads them again.
     """
 
     __slots__ = (
@@ -49,6 +52,9 @@ class SyncedMemory:
         "_changes",
         "_change",
         "_kept",
+        "_source",
+        "_filled",
+        "_away",
         "released",
     )
 
@@ -64,21 +70,26 @@ class SyncedMemory:
         self._viewed = False
         self._rest: torch.Tensor | None = None  # the values behind those of the head; None: zeros, or none
         self._shown: tuple[torch.Tensor, torch.Tensor] | None = None  # the host side, and its last front
+        self._source: WeightBlob | None = None  # what the values were read from, if that can be done again,
+        self._filled: State | None = None  # their state then,
+        self._away: State | None = None  # and still, after they were let go
 
     @property
     def allocated(self) -> bool:
         """False while nobody has read or written the values (they are zeros)."""
-        return self._host is not None or self._gpu is not None
+        return self._host is not None or self._gpu is not None or self._away is not None
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """For a copy and a pickle: what is computed from the values can be computed again."""
-        return None, {name: getattr(self, name) for name in self.__slots__ if name not in ("_kept", "_shown")}
+        self._host_side()
+        made_anew = "_kept", "_shown", "_source"
+        return None, {name: getattr(self, name) for name in self.__slots__ if name not in made_anew}
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """It is another memory."""
         for name, value in state[1].items():
             setattr(self, name, value)
-        self._serial, self._kept, self._shown = next(_SERIALS), {}, None
+        self._serial, self._kept, self._shown, self._source = next(_SERIALS), {}, None, None
 
     def kept(self, compute: Callable[[torch.Tensor], T]) -> Kept[T]:
         """What ``compute`` makes of the values."""
@@ -97,9 +108,39 @@ class SyncedMemory:
         None where they may change unseen: on a GPU, or by a numpy view that was handed out. Of what torch
         writes its tensors keep count.
         """
+        if self._away is not None:
+            return self._away
         if self._viewed or self._gpu_is_head or self._host is None or self._host.is_inference():
             return None
         return self._serial, self._changes, self._host._version
+
+    def fill(self, shape: tuple[int, ...], source: WeightBlob) -> None:
+        """Read all values from a file of weights."""
+        self._away = self._source = None
+        source.copy_to(self.numpy(shape, kept=False))
+        if source.can_be_read_again and source.count == self.size:
+            self._source, self._filled = source, self.state
+
+    def let_go(self) -> None:
+        """Let the values go, if they can be read again, and nobody has them: to look at or to change them."""
+        state, self._shown = self._filled, None
+        if self._source is None or state is None or self.state != state or self._away is not None:
+            return
+        if sys.getrefcount(self._host) == 2:  # here, and as its argument
+            self._away, self._host = state, None
+
+    def _read_again(self) -> torch.Tensor:
+        """The values that were let go."""
+        assert self._source is not None and self._away is not None
+        with torch.inference_mode(False):
+            host = torch.empty(self.size)
+        self._source.read_again(host.numpy())
+        before, self._away, self._host = self._away, None, host
+        self._changes += 1
+        self._filled = self.state
+        for kept in self._kept.values():
+            kept.stays(before, self._filled)
+        return host
 
     def own(self, shape: tuple[int, ...], *apart_from: torch.Tensor) -> torch.Tensor:
         """A channels-last tensor on the host to be written all over, then handed to ``replace``.
@@ -176,7 +217,9 @@ class SyncedMemory:
 
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
-        self.released = False
+        if self._away is not None:
+            self._keep_rest(values.numel())
+        self.released, self._away = False, None
         self._changes += 1
         if not (values.is_contiguous() or is_channels_last(values)):
             values = values.contiguous()
@@ -198,13 +241,13 @@ class SyncedMemory:
     def release(self) -> None:
         """Let the memory go, unless somebody has a view of it."""
         if not self._viewed:
-            self._host = self._gpu = self._rest = self._shown = None
+            self._host = self._gpu = self._rest = self._shown = self._away = None
             self._gpu_is_head, self.released = False, True
             self._changes += 1
 
     def zero(self) -> None:
         """Make all values zeros, where they are, so that sharers and views see it."""
-        self.released = False
+        self.released, self._away = False, None
         for side in (self._host, self._gpu):
             if side is not None:
                 side.zero_()
@@ -212,6 +255,8 @@ class SyncedMemory:
 
     def _keep_rest(self, count: int) -> None:
         """Keep what lies behind the first ``count`` values, which are about to be replaced."""
+        if self._away is not None and count < self.size:
+            self._host_side()
         head = self._gpu if self._gpu_is_head else self._host
         if head is None or head.numel() == count:
             return
@@ -235,17 +280,18 @@ class SyncedMemory:
                 self._host, self._shown = self._gpu.cpu(), None
             self._changes += 1
             self._gpu_is_head = False
-        elif self._host is None:
-            self._host = memory.zeros(self.size)
-        return self._host
+        host = self._host  # another net's thread may let it go
+        if host is None:
+            host = self._host = memory.zeros(self.size) if self._away is None else self._read_again()
+        return host
 
     def _gpu_side(self, device: torch.device) -> torch.Tensor:
         if self._gpu_is_head:
             assert self._gpu is not None
             if self._gpu.device != device:
                 self._gpu = self._gpu.to(device)
-        elif self._host is not None:
-            self._gpu = self._host.to(device)
+        elif self._host is not None or self._away is not None:
+            self._gpu = self._host_side().to(device)
         else:
             self._gpu = torch.zeros(self.size, device=device)
         self._gpu_is_head = True
@@ -429,12 +475,21 @@ class Blob:
         """The same for the diff."""
         return self._diff.own(self._shape, *apart_from)
 
-    def kept(self, compute: Callable[[torch.Tensor], T]) -> tuple[T, int]:
+    def fill_from(self, source: WeightBlob) -> None:
+        """Read the data from a file of weights. Its errors: WeightsError."""
+        self._data.fill(self._shape, source)
+
+    def kept(self, compute: Callable[[torch.Tensor], T], *, instead: bool = False) -> tuple[T, int]:
         """``compute`` of the data, anew where they have changed; and a number that is another when they have.
 
+        instead   the data themselves are not needed then: they may be let go, and are read from their file
+                  again when somebody asks for them
         It is kept with the memory: blobs that share their data share it.
         """
-        return self._data.kept(compute).of(self.data_tensor, self.data_state)
+        found = self._data.kept(compute).of(self._data, self._shape)
+        if instead:
+            self._data.let_go()
+        return found
 
     @property
     def diff(self) -> np.ndarray:

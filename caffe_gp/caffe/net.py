@@ -541,7 +541,7 @@ class Net:
                     f"{path}: Cannot copy param {i} weights from layer '{name}': shape mismatch, the net has "
                     f"{blob.shape}, the file {tuple(source.shape)}; to learn this layer anew, rename it"
                 )
-            blob.write_data(source.copy_to)
+            blob.fill_from(source)
 
     def share_with(self, other: Net) -> None:
         """Use the parameter memory of the layers of ``other`` that have the same names."""

@@ -12,7 +12,6 @@ forks.
 from __future__ import annotations
 
 import itertools
-import mmap
 import os
 from typing import Iterator
 
@@ -23,7 +22,7 @@ from ..files.kinds import CAFFEMODEL, DAMAGED_HDF5, HDF5, HDF5_MAGIC, HDF5_WEIGH
 from ..files.protobuf import LEN, VARINT, Buffer, Damage, Field, Reading, expect, fields
 from .batch_norm import in_todays_order
 from .hdf5_weights import read_hdf5
-from .mapped import map_file, mapped_blob, refuse_other_files
+from .mapped import MappedFile, map_file, mapped_blob, refuse_other_files
 from .weights import MAX_HISTORY, Layer, SolverStateFile, WeightBlob, Weights, check_count, check_layer
 from .wire import INT_MAX
 
@@ -63,7 +62,7 @@ def _counting() -> Reading:
     return read
 
 
-def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
+def _scan_net(buffer: MappedFile, path: str) -> tuple[str, list[Layer]]:
     """(format, layers) of a NetParameter: field 100 is a V2 layer, field 2 a V1 (or V0) one."""
     v1, v2 = [], []
     read = _counting()
@@ -85,7 +84,7 @@ def _scan_net(buffer: mmap.mmap, path: str) -> tuple[str, list[Layer]]:
 
 
 def _scan_layer(
-    buffer: mmap.mmap,
+    buffer: MappedFile,
     read: Reading,
     outer: Field,
     path: str,

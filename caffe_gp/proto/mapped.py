@@ -1,13 +1,16 @@
 """Protobuf files of weights, memory-mapped: their blobs are views of the file.
 
 ``copy_to`` gives pages back as it goes, so that loading 545 MB takes 545 MB (the destination) and not twice
-that.
+that. Maps are for the time of loading: where somebody cuts the file off, reading one kills the process. Later
+on a blob is read from the file by ``read_again``.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
+from typing import BinaryIO
 
 import numpy as np
 
@@ -19,10 +22,49 @@ from . import wire
 from .weights import WeightBlob
 
 _COPY_CHUNK = 8 << 20
+_WORTH_READING_AGAIN = 1 << 18  # values
 _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
-def map_file(path: str) -> mmap.mmap:
+class MappedFile(mmap.mmap):
+    """A read-only memory map of a file that stays open beside it."""
+
+    _descriptor = -1
+    _status: os.stat_result
+
+    @classmethod
+    def of(cls, stream: BinaryIO) -> MappedFile:
+        """The map of an open file; the stream may be closed."""
+        found = cls(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        found._descriptor = os.dup(stream.fileno())
+        found._status = os.fstat(stream.fileno())
+        return found
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def read_again(self, start: int, values: np.ndarray) -> None:
+        """Read an array, all of it, from the file's byte ``start`` on.
+
+        OSError; ValueError for a file that has changed.
+        """
+        into = memoryview(values.view(np.uint8).data)
+        done = 0
+        while done < len(into):
+            count = os.preadv(self._descriptor, [into[done : done + _COPY_CHUNK]], start + done)
+            if not count:
+                break
+            done += count
+        if done < len(into) or not self._is_as_it_was():
+            raise ValueError("it has changed since it was loaded")
+
+    def _is_as_it_was(self) -> bool:
+        now, before = os.fstat(self._descriptor), self._status
+        return (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def map_file(path: str) -> MappedFile:
     """A read-only memory map of a protobuf file. Raises WeightsError."""
     try:
         with open_regular(path) as stream:
@@ -34,7 +76,7 @@ def map_file(path: str) -> mmap.mmap:
                     f"{path}: {size} bytes; protobuf files end at {wire.INT_MAX} (2 GiB - 1). "
                     "Bigger nets need HDF5 weights (.caffemodel.h5)"
                 )
-            return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            return MappedFile.of(stream)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -49,11 +91,31 @@ def refuse_other_files(path: str, *wanted: str) -> None:
 class MappedBlob(WeightBlob):
     """A blob whose values lie in a memory-mapped protobuf file."""
 
-    def __init__(self, buffer: mmap.mmap, entry: wire.BlobEntry, where: str) -> None:
+    def __init__(self, buffer: MappedFile, entry: wire.BlobEntry, where: str) -> None:
         super().__init__(entry.shape, entry.legacy, where)
         self._buffer = buffer
         self._segments = entry.segments
         self.raw = entry.raw
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Large ones in Caffe's usual form, where the machine's numbers are the file's."""
+        usual = all(segment.stride == segment.width == 4 for segment in self._segments)
+        worth_it = self.count >= _WORTH_READING_AGAIN and sys.byteorder == "little"
+        return usual and worth_it and hasattr(os, "preadv")
+
+    def read_again(self, destination: np.ndarray) -> None:
+        done = 0
+        try:
+            for segment in self._segments:
+                end = done + segment.count
+                self._buffer.read_again(segment.start, destination[done:end])
+                done = end
+        except (OSError, ValueError) as error:
+            raise WeightsError(
+                f"{self.where}: its values are needed once more, and the file cannot be read again: {error}. "
+                "Load the net anew; put other files in the place of those in use by renaming them"
+            ) from None
 
     def array(self) -> np.ndarray:
         if len(self._segments) == 1 and self._segments[0].stride == 4:
@@ -80,7 +142,7 @@ class MappedBlob(WeightBlob):
         return values
 
 
-def mapped_blob(buffer: mmap.mmap, start: int, end: int, where: str, read: Reading = fields) -> MappedBlob:
+def mapped_blob(buffer: MappedFile, start: int, end: int, where: str, read: Reading = fields) -> MappedBlob:
     """The BlobProto buffer[start:end]; WeightsError, with ``where`` in front, for one that is damaged."""
     try:
         entry = wire.scan_blob(buffer, start, end, read)

@@ -68,6 +68,18 @@ class WeightBlob:
             )
         self._copy(destination.reshape(-1))
 
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether ``read_again`` does, and is worth it."""
+        return False
+
+    def read_again(self, destination: np.ndarray) -> None:
+        """Read all values into (count,) float32 once more, however long after the file was closed.
+
+        Raises WeightsError if the file has changed since it was opened.
+        """
+        raise NotImplementedError
+
     def array(self) -> np.ndarray:
         """The values as a float32 array of ``shape``: a read-only view of the file where it can be one."""
         values = np.empty(self.count, np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -22,6 +22,17 @@ class _Now(NamedTuple, Generic[T]):
     copy: torch.Tensor | None
 
 
+class Memory(Protocol):
+    """Whose values they are."""
+
+    @property
+    def state(self) -> State | None:
+        """Equal as long as the values surely are what they were; None where they may change unseen."""
+
+    def tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The values; asking for them may change the state."""
+
+
 class Kept(Generic[T]):
     """``compute`` of some values: computed anew when they have changed, and only then.
 
@@ -33,21 +44,31 @@ class Kept(Generic[T]):
         self._compute = compute
         self._now: _Now[T] | None = None
 
-    def of(self, values: torch.Tensor, state: State | None) -> tuple[T, int]:
+    def of(self, memory: Memory, shape: tuple[int, ...]) -> tuple[T, int]:
         """What is computed of the values as they are now, and a number that is another when they are."""
         now = self._now  # another net's thread may put another one there
-        if now is None or not _is_current(now, values, state):
+        if now is None or not _is_current(now, memory, shape):
             self._now = now = None  # let the last one go before there are two
+            values = memory.tensor(shape)
+            state = memory.state
             copied = state is None and values.numel() <= MOST_COMPARED
             copy = values.clone() if copied else None
-            now = _Now(self._compute(values), next(_VERSIONS), tuple(values.shape), state, copy)
+            now = _Now(self._compute(values), next(_VERSIONS), shape, state, copy)
             self._now = now
         return now.value, now.version
 
+    def stays(self, before: State, after: State | None) -> None:
+        """The values are in another state, and the same."""
+        if self._now is not None and self._now.state == before:
+            self._now = self._now._replace(state=after)
 
-def _is_current(now: _Now[T], values: torch.Tensor, state: State | None) -> bool:
-    if now.state is not None:
-        return state == now.state and values.shape == now.shape
-    if now.copy is None or now.copy.shape != values.shape:
+
+def _is_current(now: _Now[T], memory: Memory, shape: tuple[int, ...]) -> bool:
+    if now.shape != shape:
         return False
-    return torch.equal(now.copy.view(torch.int32), values.contiguous().view(torch.int32))
+    if now.state is not None:
+        return memory.state == now.state
+    values = memory.tensor(shape)
+    return now.copy is not None and torch.equal(
+        now.copy.view(torch.int32), values.contiguous().view(torch.int32)
+    )

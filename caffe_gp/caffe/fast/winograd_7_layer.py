@@ -71,5 +71,5 @@ class Winograd7Layer(PatchProduct):
         return True
 
     def _kernels(self) -> torch.Tensor:
-        """Kept with the weights: layers that share these share their transforms."""
-        return self.filters.weight.kept(winograd_7.transformed)[0]
+        """Kept with the weights, or in their place: layers that share these share their transforms."""
+        return self.filters.weight.kept(winograd_7.transformed, instead=True)[0]

@@ -92,8 +92,8 @@ class WinogradLayer(Way):
         return True
 
     def _kernels(self) -> torch.Tensor:
-        """Kept with the weights: layers that share these share their transforms."""
-        return self.filters.weight.kept(_transformed)[0]
+        """Kept with the weights, or in their place: layers that share these share their transforms."""
+        return self.filters.weight.kept(_transformed, instead=True)[0]
 
 
 def _transformed(weight: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,168 @@
+"""Weights that are needed transformed only are let go, and read from their file again when asked for."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from caffe_gp import caffe, proto
+from caffe_gp.caffe.fast import winograd_layer
+from caffe_gp.errors import WeightsError
+
+# A 3 x 3 convolution of 512 x 128 channels has 589,824 weights.
+PROTOTXT = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 128 dim: 20 dim: 20 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 512 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+"""
+WEIGHTS = (512, 128, 3, 3)
+
+
+@pytest.fixture()
+def files(tmp_path):
+    """A prototxt and its weights."""
+    prototxt, caffemodel = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    prototxt.write_text(PROTOTXT)
+    caffe.set_random_seed(1)
+    caffe.Net(str(prototxt), caffe.TEST).save(str(caffemodel))
+    return prototxt, caffemodel
+
+
+@pytest.fixture()
+def net(files):
+    found = caffe.Net(*map(str, files), caffe.TEST)
+    found.blobs["data"].data[...] = np.random.RandomState(0).randn(1, 128, 20, 20)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def transforms(monkeypatch):
+    """Every time that weights are transformed."""
+    made = []
+    plain = winograd_layer._transformed
+
+    def counting(weight):
+        made.append(1)
+        return plain(weight)
+
+    monkeypatch.setattr(winograd_layer, "_transformed", counting)
+    return made
+
+
+def weights_of(net):
+    return net.params["conv"][0]
+
+
+def is_away(net):
+    return weights_of(net)._data._host is None
+
+
+def output(net):
+    net._forward(0, len(net.layers) - 1)
+    return net.blobs["conv"].read_data().copy()
+
+
+def expected_weights(files):
+    with proto.read_weights(files[1]) as weights:
+        return weights.as_dict()["conv"][0]
+
+
+def test_they_come_back_as_they_were_and_are_not_transformed_again(files, net, transforms):
+    first = output(net)
+    assert is_away(net)
+    np.testing.assert_array_equal(weights_of(net).read_data(), expected_weights(files))
+    assert not is_away(net)
+    np.testing.assert_array_equal(output(net), first)
+    assert is_away(net) and len(transforms) == 1
+
+
+def test_a_view_brings_them_back_for_good(files, net, transforms):
+    first = output(net)
+    view = weights_of(net).data
+    np.testing.assert_array_equal(view, expected_weights(files))
+    np.testing.assert_array_equal(output(net), first)
+    view *= 2
+    assert not np.array_equal(output(net), first) and not is_away(net)
+    np.testing.assert_array_equal(weights_of(net).data, 2 * expected_weights(files))
+
+
+@pytest.mark.parametrize("before_a_pass", [True, False])
+def test_what_is_written_into_them_stays(files, net, before_a_pass):
+    first = output(net)
+    tensor = weights_of(net).data_tensor
+    if before_a_pass:
+        tensor.mul_(2)
+    assert np.array_equal(output(net), first) != before_a_pass
+    assert not is_away(net)  # somebody has them
+    if not before_a_pass:
+        tensor.mul_(2)
+    assert not np.array_equal(output(net), first)
+    np.testing.assert_array_equal(weights_of(net).read_data(), 2 * expected_weights(files))
+
+
+def test_other_values_take_their_place(files, net):
+    first = output(net)
+    weights_of(net).data_tensor = torch.zeros(WEIGHTS)
+    assert not output(net).any() and not is_away(net)
+    net.copy_from(str(files[1]))
+    np.testing.assert_array_equal(output(net), first)
+    assert is_away(net)
+
+
+def test_a_plain_path_gets_them(files, net):
+    output(net)
+    net.blobs["data"].reshape(1, 128, 2, 2)
+    assert output(net).shape == (1, 512, 2, 2)
+
+
+def test_nets_that_share_them(files, net):
+    other = caffe.Net(str(files[0]), caffe.TEST)
+    other.share_with(net)
+    other.blobs["data"].data[...] = net.blobs["data"].data
+    np.testing.assert_array_equal(output(net), output(other))
+    assert is_away(net) and is_away(other)
+    weights_of(other).data_tensor.zero_()
+    assert not output(net).any()
+
+
+def test_a_snapshot_and_a_copy_have_them(files, net, tmp_path):
+    output(net)
+    memory = copy.deepcopy(weights_of(net)._data)
+    np.testing.assert_array_equal(memory.numpy(WEIGHTS), expected_weights(files))
+    output(net)
+    net.save(str(tmp_path / "again.caffemodel"))
+    assert (tmp_path / "again.caffemodel").read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_file_that_is_gone_can_be_read_all_the_same(files, net, how):
+    expected = expected_weights(files)
+    output(net)
+    if how == "removed":
+        files[1].unlink()
+    else:
+        other = files[1].with_suffix(".new")
+        other.write_bytes(b"other weights")
+        os.replace(other, files[1])
+    np.testing.assert_array_equal(weights_of(net).read_data(), expected)
+
+
+@pytest.mark.parametrize("how", ["cut off", "written over"])
+def test_a_file_that_has_changed_is_refused(files, net, how):
+    """A memory map of one that was cut off would kill the process."""
+    output(net)
+    content = files[1].read_bytes()
+    if how == "cut off":
+        os.truncate(files[1], 1000)
+    else:
+        with files[1].open("r+b") as stream:
+            stream.write(content[::-1])
+    with pytest.raises(WeightsError, match=r"layer 'conv', blob 0: .* has changed .*Load the net anew"):
+        weights_of(net).read_data()
+    files[1].with_suffix(".good").write_bytes(content)
+    net.copy_from(str(files[1].with_suffix(".good")))
+    assert weights_of(net).data.any()
