@@ -41,6 +41,9 @@ class Geometry(NamedTuple):
 
 def channels_last(values: torch.Tensor) -> torch.Tensor:
     """(N, C, H, W) in that layout, in which the fast paths compute."""
+    if values.shape[1] == 1:  # in both layouts at once; torch takes the other unless the strides say which
+        n, _, height, width = values.shape
+        return values.contiguous().as_strided(values.shape, (height * width, 1, width, 1))
     return values.contiguous(memory_format=torch.channels_last)
 
 

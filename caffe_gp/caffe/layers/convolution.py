@@ -12,7 +12,7 @@ from caffe_gp.caffe import mode, precision
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.convolutions import ways_for
 from caffe_gp.caffe.fast.ways import Filters, Way
-from caffe_gp.caffe.fast.windows import Geometry, Window, pair
+from caffe_gp.caffe.fast.windows import Geometry, Window, channels_last, pair
 from caffe_gp.caffe.filler import fill
 from caffe_gp.caffe.layers import convolution_nd
 from caffe_gp.caffe.layers.base import TEST, Layer
@@ -268,7 +268,7 @@ def _nothing(values: torch.Tensor) -> None:
 def _channels_last(values: torch.Tensor) -> torch.Tensor:
     """Where kernels are faster so: those of a CPU, and the tensor cores of a CUDA device."""
     if values.dim() == 4 and (values.device.type == "cpu" or precision.is_lower()):
-        return values.contiguous(memory_format=torch.channels_last)
+        return channels_last(values)
     return values
 
 
