@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from caffe_gp.caffe.device_array import DeviceArray, fitting
 from caffe_gp.caffe.fast.kept import MOST_COMPARED, Kept, State
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.errors import NetError
+from caffe_gp.proto.file_values import FileValues
 from caffe_gp.proto.weights import WeightBlob
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
@@ -23,6 +25,7 @@ MAX_AXES = 32
 
 T = TypeVar("T")
 _SERIALS = itertools.count()
+_MOVING = threading.RLock()  # held while values are let go, or come
 _RELEASED = (
     "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
     "perturbation asks for its own blob's); run net.backward() for all of them, or zero_diff() to write them"
@@ -37,7 +40,7 @@ class SyncedMemory:
     as it needs. A layer may also *replace* these by a tensor that a torch kernel made, which saves a copy;
     once a numpy view was handed out, replacing copies into that view instead, so that views which a script
     keeps stay alive across passes, as in pycaffe. Values that came from a file may be *let go* while they are
-    what the file holds; asking for them reads them again.
+    what the file holds; asking for them reads them again, and then they stay.
     """
 
     __slots__ = (
@@ -70,7 +73,7 @@ class SyncedMemory:
         self._viewed = False
         self._rest: torch.Tensor | None = None  # the values behind those of the head; None: zeros, or none
         self._shown: tuple[torch.Tensor, torch.Tensor] | None = None  # the host side, and its last front
-        self._source: WeightBlob | None = None  # what the values were read from, if that can be done again,
+        self._source: FileValues | None = None  # what the values were read from, if that can be done again,
         self._filled: State | None = None  # their state then,
         self._away: State | None = None  # and still, after they were let go
 
@@ -81,7 +84,8 @@ class SyncedMemory:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """For a copy and a pickle: what is computed from the values can be computed again."""
-        self._host_side()
+        if self._away is not None:
+            self._host_side()
         made_anew = "_kept", "_shown", "_source"
         return None, {name: getattr(self, name) for name in self.__slots__ if name not in made_anew}
 
@@ -108,38 +112,43 @@ class SyncedMemory:
         None where they may change unseen: on a GPU, or by a numpy view that was handed out. Of what torch
         writes its tensors keep count.
         """
-        if self._away is not None:
-            return self._away
-        if self._viewed or self._gpu_is_head or self._host is None or self._host.is_inference():
+        host, away = self._host, self._away  # another net's thread may let them go
+        if away is not None:
+            return away
+        if self._viewed or self._gpu_is_head or host is None or host.is_inference():
             return None
-        return self._serial, self._changes, self._host._version
+        return self._serial, self._changes, host._version
 
     def fill(self, shape: tuple[int, ...], source: WeightBlob) -> None:
         """Read all values from a file of weights."""
-        self._away = self._source = None
+        self._away = None
         source.copy_to(self.numpy(shape, kept=False))
-        if source.can_be_read_again and source.count == self.size:
-            self._source, self._filled = source, self.state
+        self._source = source.again() if source.count == self.size else None
+        self._filled = self.state
 
     def let_go(self) -> None:
-        """Let the values go, if they can be read again, and nobody has them: to look at or to change them."""
-        state, self._shown = self._filled, None
-        if self._source is None or state is None or self.state != state or self._away is not None:
+        """Let the values go, if their file has them, and nobody else: to look at or to write into."""
+        if self._source is None or self._filled is None or self.state != self._filled:
             return
-        if sys.getrefcount(self._host) == 2:  # here, and as its argument
-            self._away, self._host = state, None
+        if self._away is not None or not self._source.hold():
+            return
+        with _MOVING:
+            host, self._shown = self._host, None
+            self._away, self._host = self._filled, None
+            if sys.getrefcount(host) > 2:  # more than ours, here, and the argument's
+                self._host, self._away = host, None
 
     def _read_again(self) -> torch.Tensor:
-        """The values that were let go."""
+        """The values that were let go. They stay: who asks once may ask in every pass."""
         assert self._source is not None and self._away is not None
         with torch.inference_mode(False):
             host = torch.empty(self.size)
-        self._source.read_again(host.numpy())
-        before, self._away, self._host = self._away, None, host
+        self._source.read(host.numpy())
+        before = self._away
         self._changes += 1
-        self._filled = self.state
-        for kept in self._kept.values():
-            kept.stays(before, self._filled)
+        self._host, self._away, self._source = host, None, None
+        for kept in list(self._kept.values()):
+            kept.stays(before, self.state)
         return host
 
     def own(self, shape: tuple[int, ...], *apart_from: torch.Tensor) -> torch.Tensor:
@@ -280,9 +289,12 @@ class SyncedMemory:
                 self._host, self._shown = self._gpu.cpu(), None
             self._changes += 1
             self._gpu_is_head = False
-        host = self._host  # another net's thread may let it go
+        host = self._host
         if host is None:
-            host = self._host = memory.zeros(self.size) if self._away is None else self._read_again()
+            with _MOVING:
+                host = self._host
+                if host is None:
+                    host = self._host = memory.zeros(self.size) if self._away is None else self._read_again()
         return host
 
     def _gpu_side(self, device: torch.device) -> torch.Tensor:
@@ -479,17 +491,16 @@ class Blob:
         """Read the data from a file of weights. Its errors: WeightsError."""
         self._data.fill(self._shape, source)
 
-    def kept(self, compute: Callable[[torch.Tensor], T], *, instead: bool = False) -> tuple[T, int]:
+    def let_data_go(self) -> None:
+        """Let the data go where they can be read from their file when somebody asks for them."""
+        self._data.let_go()
+
+    def kept(self, compute: Callable[[torch.Tensor], T]) -> tuple[T, int]:
         """``compute`` of the data, anew where they have changed; and a number that is another when they have.
 
-        instead   the data themselves are not needed then: they may be let go, and are read from their file
-                  again when somebody asks for them
         It is kept with the memory: blobs that share their data share it.
         """
-        found = self._data.kept(compute).of(self._data, self._shape)
-        if instead:
-            self._data.let_go()
-        return found
+        return self._data.kept(compute).of(self._data, self._shape)
 
     @property
     def diff(self) -> np.ndarray:
@@ -498,7 +509,7 @@ class Blob:
 
     @property
     def data_tensor(self) -> torch.Tensor:
-        """The data on ``mode.device()``."""
+        """The data on ``mode.device()``. Who keeps it should keep the tensor itself, not parts of it."""
         return self._data.tensor(self._shape)
 
     @data_tensor.setter

@@ -25,6 +25,7 @@ _GROUP = 64  # values whose minimum is taken first, which is faster than to sele
 _AXES = 64  # among 60,000 vectors of LeNet's 500 values they leave ten candidates
 _SAMPLE = 512  # vectors from which the axes come
 _UNIT = 2.0**-24  # rounding of float32
+_TOO_LONG = 2.0**60  # times as long as the bank: all of it is compared, since float32's products have no say
 
 
 class Neighbours:
@@ -98,6 +99,8 @@ class Neighbours:
         slack = 2 * _UNIT * (lengths + 1)
 
         def limit(i: int, squared_distance: float) -> float:
+            if lengths[i] > _TOO_LONG:
+                return np.inf
             return (np.sqrt(squared_distance) * self._scale + slack[i]) ** 2 - squares[i] + error[i]
 
         return scores, limit

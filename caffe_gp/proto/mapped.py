@@ -1,8 +1,8 @@
 """Protobuf files of weights, memory-mapped: their blobs are views of the file.
 
 ``copy_to`` gives pages back as it goes, so that loading 545 MB takes 545 MB (the destination) and not twice
-that. Maps are for the time of loading: where somebody cuts the file off, reading one kills the process. Later
-on a blob is read from the file by ``read_again``.
+that. Maps are for the time of loading: where somebody cuts the file off, reading one kills the process. Who
+wants values again later has them read (``FileValues``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..files.kinds import HDF5_MAGIC, wrong_file
 from ..files.protobuf import Damage, Reading, fields
 from ..files.regular import open_regular
 from . import wire
+from .file_values import FileValues, OriginalFile
 from .weights import WeightBlob
 
 _COPY_CHUNK = 8 << 20
@@ -27,41 +28,16 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 
 
 class MappedFile(mmap.mmap):
-    """A read-only memory map of a file that stays open beside it."""
+    """A read-only map of a file, and which file that is."""
 
-    _descriptor = -1
-    _status: os.stat_result
+    original: OriginalFile
 
     @classmethod
-    def of(cls, stream: BinaryIO) -> MappedFile:
+    def of(cls, path: str, stream: BinaryIO) -> MappedFile:
         """The map of an open file; the stream may be closed."""
         found = cls(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        found._descriptor = os.dup(stream.fileno())
-        found._status = os.fstat(stream.fileno())
+        found.original = OriginalFile(path, stream)
         return found
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def read_again(self, start: int, values: np.ndarray) -> None:
-        """Read an array, all of it, from the file's byte ``start`` on.
-
-        OSError; ValueError for a file that has changed.
-        """
-        into = memoryview(values.view(np.uint8).data)
-        done = 0
-        while done < len(into):
-            count = os.preadv(self._descriptor, [into[done : done + _COPY_CHUNK]], start + done)
-            if not count:
-                break
-            done += count
-        if done < len(into) or not self._is_as_it_was():
-            raise ValueError("it has changed since it was loaded")
-
-    def _is_as_it_was(self) -> bool:
-        now, before = os.fstat(self._descriptor), self._status
-        return (now.st_size, now.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
 def map_file(path: str) -> MappedFile:
@@ -76,7 +52,7 @@ def map_file(path: str) -> MappedFile:
                     f"{path}: {size} bytes; protobuf files end at {wire.INT_MAX} (2 GiB - 1). "
                     "Bigger nets need HDF5 weights (.caffemodel.h5)"
                 )
-            return MappedFile.of(stream)
+            return MappedFile.of(path, stream)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -97,25 +73,13 @@ class MappedBlob(WeightBlob):
         self._segments = entry.segments
         self.raw = entry.raw
 
-    @property
-    def can_be_read_again(self) -> bool:
-        """Large ones in Caffe's usual form, where the machine's numbers are the file's."""
+    def again(self) -> FileValues | None:
         usual = all(segment.stride == segment.width == 4 for segment in self._segments)
         worth_it = self.count >= _WORTH_READING_AGAIN and sys.byteorder == "little"
-        return usual and worth_it and hasattr(os, "preadv")
-
-    def read_again(self, destination: np.ndarray) -> None:
-        done = 0
-        try:
-            for segment in self._segments:
-                end = done + segment.count
-                self._buffer.read_again(segment.start, destination[done:end])
-                done = end
-        except (OSError, ValueError) as error:
-            raise WeightsError(
-                f"{self.where}: its values are needed once more, and the file cannot be read again: {error}. "
-                "Load the net anew; put other files in the place of those in use by renaming them"
-            ) from None
+        if not (usual and worth_it and hasattr(os, "preadv")):
+            return None
+        spans = [(segment.start, segment.count) for segment in self._segments]
+        return FileValues(self._buffer.original, spans, self.where)
 
     def array(self) -> np.ndarray:
         if len(self._segments) == 1 and self._segments[0].stride == 4:

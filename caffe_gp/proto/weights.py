@@ -7,6 +7,7 @@ from typing import Iterator, List, Optional, Protocol, Sequence, Tuple
 import numpy as np
 
 from ..errors import WeightsError
+from .file_values import FileValues
 from .text import MAX_LAYERS, MAX_NAME_LENGTH
 
 #: Of a layer; an LSTM has 4. A solver keeps up to 2 for each parameter.
@@ -68,17 +69,9 @@ class WeightBlob:
             )
         self._copy(destination.reshape(-1))
 
-    @property
-    def can_be_read_again(self) -> bool:
-        """Whether ``read_again`` does, and is worth it."""
-        return False
-
-    def read_again(self, destination: np.ndarray) -> None:
-        """Read all values into (count,) float32 once more, however long after the file was closed.
-
-        Raises WeightsError if the file has changed since it was opened.
-        """
-        raise NotImplementedError
+    def again(self) -> FileValues | None:
+        """How to read the values once more, later, where that can be done and they are many."""
+        return None
 
     def array(self) -> np.ndarray:
         """The values as a float32 array of ``shape``: a read-only view of the file where it can be one."""

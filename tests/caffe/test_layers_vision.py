@@ -83,6 +83,7 @@ def test_convolution(channels, out, kernel, stride, pad, dilation, group, size, 
         ((40, 4, 20, 19), (5, 3), (1, 2), (0, 2), (None, FewPatches)),  # many images
         ((1, 3, 120, 130), (7, 7), (2, 2), (3, 3), (None, FewPatches)),  # or large
         ((40, 5, 20, 19), (5, 3), (1, 2), (0, 2), (None, None)),
+        ((40, 3, 20, 19), (5, 3), (2, 2), (5, 2), (None, None)),  # much padding
     ],
 )
 def test_convolutions_of_few_patches_come_out_as_without_the_fast_path(

@@ -102,6 +102,11 @@ def test_sizes_whose_squares_float32_cannot_hold(random, values, bank_size, quer
     check(bank, (query_size * random.randn(10, values)).astype(np.float32), 3)
 
 
+def test_a_query_whose_products_alone_are_too_large():
+    """All distances are 2e38 in float64, so the first row is the nearest."""
+    check(np.array([[-0.9], [0.5], [0.7]], np.float32), np.array([[2e38]], np.float32), 1)
+
+
 @pytest.mark.parametrize("values", [3, 300])
 def test_a_bank_of_zeros(random, values):
     rows = check(np.zeros((40, values), np.float32), random.randn(5, values).astype(np.float32), 3)

@@ -36,8 +36,10 @@ class FewPatches(Way):
 
     def pays_backward(self, blob: Blob, out: Blob) -> bool:
         """For more of them, and for any number of images, where there are few channels."""
+        kernel, _, pad, _ = self.filters.geometry
+        narrow = all(p < k for p, k in zip(pad, kernel))  # else much of the patches is padding
         few = blob.shape[1] <= FEW_CHANNELS and self.workspace(blob, out) <= MOST_BACKWARD * blob.shape[0]
-        return self.pays(blob, out) or (few and blob.count > 0)
+        return self.pays(blob, out) or (few and narrow and blob.count > 0)
 
     def workspace(self, blob: Blob, out: Blob) -> int:
         """The patches."""

@@ -59,8 +59,9 @@ class Kept(Generic[T]):
 
     def stays(self, before: State, after: State | None) -> None:
         """The values are in another state, and the same."""
-        if self._now is not None and self._now.state == before:
-            self._now = self._now._replace(state=after)
+        now = self._now
+        if now is not None and now.state == before:
+            self._now = now._replace(state=after)
 
 
 def _is_current(now: _Now[T], memory: Memory, shape: tuple[int, ...]) -> bool:

@@ -31,6 +31,7 @@ class Way:
     """
 
     rectifies = False  # whether ``forward`` can do a ReLU on the way
+    keeps_weights = False  # in another form, so that passes without parameters' diffs do not need them
 
     def __init__(self, filters: Filters) -> None:
         self.filters = filters

@@ -22,6 +22,8 @@ class Winograd7Layer(PatchProduct):
     The parameters' gradients are those of the product.
     """
 
+    keeps_weights = True
+
     @classmethod
     def suits(cls, filters: Filters, learns: bool) -> bool:
         """With many channels; while weights learn, their transforms would be made anew in every pass."""
@@ -71,5 +73,5 @@ class Winograd7Layer(PatchProduct):
         return True
 
     def _kernels(self) -> torch.Tensor:
-        """Kept with the weights, or in their place: layers that share these share their transforms."""
-        return self.filters.weight.kept(winograd_7.transformed, instead=True)[0]
+        """Kept with the weights: layers that share these share their transforms."""
+        return self.filters.weight.kept(winograd_7.transformed)[0]

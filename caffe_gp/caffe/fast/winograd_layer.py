@@ -21,6 +21,7 @@ class WinogradLayer(Way):
     """3 x 3 kernels, stride 1, any pad and dilation, one group. False where results are not finite."""
 
     rectifies = True
+    keeps_weights = True
 
     @classmethod
     def suits(cls, filters: Filters, learns: bool) -> bool:
@@ -92,8 +93,8 @@ class WinogradLayer(Way):
         return True
 
     def _kernels(self) -> torch.Tensor:
-        """Kept with the weights, or in their place: layers that share these share their transforms."""
-        return self.filters.weight.kept(_transformed, instead=True)[0]
+        """Kept with the weights: layers that share these share their transforms."""
+        return self.filters.weight.kept(_transformed)[0]
 
 
 def _transformed(weight: torch.Tensor) -> torch.Tensor:

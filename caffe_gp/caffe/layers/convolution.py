@@ -342,6 +342,8 @@ class ConvolutionLayer(_Filters):
         if way := self._way(bottom[0], top[0]):
             rectify = rectify and way.rectifies
             if all(way.forward(blob, out, self.window, rectify) for blob, out in zip(bottom, top)):
+                if way.keeps_weights and not self.param_propagate_down[0]:
+                    self.blobs[0].let_data_go()
                 return rectify
             # The plain path rounds differently, everywhere: nothing of it is to stay in the next pass.
             self.window = None
@@ -363,7 +365,8 @@ class ConvolutionLayer(_Filters):
         """The first way that pays for these shapes, in this pass; looked for anew after a reshape."""
         if not self._ways or mode.device().type != "cpu" or precision.is_bf16():
             return None
-        case = blob.shape, out.shape, self.blobs[0].can_keep, backward
+        parameters = [parameter.shape for parameter in self.blobs]
+        case = blob.shape, out.shape, *parameters, self.blobs[0].can_keep, backward
         if case not in self._way_of:
             pays = (way for way in self._ways if (way.pays_backward if backward else way.pays)(blob, out))
             self._way_of[case] = next(pays, None) if self._belong_together(blob, out) else None

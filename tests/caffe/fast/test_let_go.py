@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ import torch
 
 from caffe_gp import caffe, proto
 from caffe_gp.caffe.fast import winograd_layer
-from caffe_gp.errors import WeightsError
+from caffe_gp.errors import NetError, WeightsError
 
 # A 3 x 3 convolution of 512 x 128 channels has 589,824 weights.
 PROTOTXT = """
+force_backward: true
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 128 dim: 20 dim: 20 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 512 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
@@ -61,8 +64,10 @@ def is_away(net):
     return weights_of(net)._data._host is None
 
 
-def output(net):
-    net._forward(0, len(net.layers) - 1)
+def output(net, plain=False):
+    """Of a pass that needs no parameters' diffs, as guided perturbations', or of a ``plain`` one."""
+    with nullcontext() if plain else net.only_diffs("data"):
+        net._forward(0, len(net.layers) - 1)
     return net.blobs["conv"].read_data().copy()
 
 
@@ -71,13 +76,39 @@ def expected_weights(files):
         return weights.as_dict()["conv"][0]
 
 
-def test_they_come_back_as_they_were_and_are_not_transformed_again(files, net, transforms):
+def test_they_come_back_as_they_were_for_good_and_are_not_transformed_again(files, net, transforms):
     first = output(net)
     assert is_away(net)
     np.testing.assert_array_equal(weights_of(net).read_data(), expected_weights(files))
-    assert not is_away(net)
     np.testing.assert_array_equal(output(net), first)
-    assert is_away(net) and len(transforms) == 1
+    assert not is_away(net) and len(transforms) == 1
+    files[1].unlink()
+    np.testing.assert_array_equal(output(net, plain=True), first)
+
+
+def test_a_script_s_own_passes_keep_them(files, net):
+    first = output(net, plain=True)
+    net.backward()
+    files[1].unlink()
+    net.backward()
+    assert not is_away(net) and weights_of(net).diff.shape == WEIGHTS
+    np.testing.assert_array_equal(output(net), first)
+    assert not is_away(net)  # their file is gone
+
+
+def test_a_file_is_open_only_where_its_values_were_let_go(files, net):
+    def is_open():
+        return any(os.readlink(f"/proc/self/fd/{number}") == str(files[1]) for number in descriptors())
+
+    def descriptors():
+        return [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{number}")]
+
+    output(net, plain=True)
+    assert not is_open()
+    output(net)
+    assert is_open()
+    weights_of(net).read_data()
+    assert not is_open()
 
 
 def test_a_view_brings_them_back_for_good(files, net, transforms):
@@ -111,6 +142,11 @@ def test_other_values_take_their_place(files, net):
     net.copy_from(str(files[1]))
     np.testing.assert_array_equal(output(net), first)
     assert is_away(net)
+    weights_of(net).reshape(512, 128, 1, 1)
+    weights_of(net).data_tensor = torch.ones(512, 128, 1, 1)
+    weights_of(net).reshape(*WEIGHTS)  # growing back shows the others again
+    assert (weights_of(net).data.ravel()[: 512 * 128] == 1).all()
+    np.testing.assert_array_equal(weights_of(net).data.ravel()[-9:], expected_weights(files).ravel()[-9:])
 
 
 def test_a_plain_path_gets_them(files, net):
@@ -127,6 +163,35 @@ def test_nets_that_share_them(files, net):
     assert is_away(net) and is_away(other)
     weights_of(other).data_tensor.zero_()
     assert not output(net).any()
+
+
+def test_threads_with_nets_that_share_them(files, net):
+    """Each lets them go, and asks for them, while the others do."""
+    expected, weights = output(net), expected_weights(files)
+
+    def work(other):
+        for _ in range(3):
+            np.testing.assert_array_equal(output(other), expected)
+        np.testing.assert_array_equal(weights_of(other).read_data(), weights)
+        np.testing.assert_array_equal(output(other), expected)
+
+    for _ in range(5):
+        owner = caffe.Net(*map(str, files), caffe.TEST)
+        nets = [caffe.Net(str(files[0]), caffe.TEST) for _ in range(3)]
+        for other in nets:
+            other.share_with(owner)
+            other.blobs["data"].data[...] = net.blobs["data"].data
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(work, nets))
+
+
+def test_weights_of_another_shape_are_found_before_a_backward(files, net):
+    """What is kept of them has the old one."""
+    net.forward()
+    net.backward()
+    weights_of(net).reshape(512, 64, 3, 3)
+    with pytest.raises(NetError, match="layer 'conv'"):
+        net.backward()
 
 
 def test_a_snapshot_and_a_copy_have_them(files, net, tmp_path):
