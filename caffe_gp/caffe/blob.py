@@ -102,7 +102,8 @@ class SyncedMemory:
     @property
     def can_keep(self) -> bool:
         """Whether what is computed from the values can be kept: changes are counted, or can be compared."""
-        inference = self._host is not None and self._host.is_inference()
+        host = self._host
+        inference = host is not None and host.is_inference()
         return self.size <= MOST_COMPARED or not (self._viewed or inference)
 
     @property
@@ -226,8 +227,8 @@ class SyncedMemory:
 
     def replace(self, values: torch.Tensor) -> None:
         """Take over ``values``, a dense tensor on ``mode.device()`` that belongs to nobody else."""
-        if self._away is not None:
-            self._keep_rest(values.numel())
+        if self._away is not None and values.numel() < self.size:
+            self._host_side()
         self.released, self._away = False, None
         self._changes += 1
         if not (values.is_contiguous() or is_channels_last(values)):
@@ -264,8 +265,6 @@ class SyncedMemory:
 
     def _keep_rest(self, count: int) -> None:
         """Keep what lies behind the first ``count`` values, which are about to be replaced."""
-        if self._away is not None and count < self.size:
-            self._host_side()
         head = self._gpu if self._gpu_is_head else self._host
         if head is None or head.numel() == count:
             return
