@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -23,9 +24,24 @@ from caffe_gp.proto.weights import WeightBlob
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
 
+
+def _references_to_one() -> int:
+    """To an object that a local variable holds, and nothing else: 2, or 1 with Python 3.14."""
+    lone = object()
+    return sys.getrefcount(lone)
+
+
+def _unlock() -> None:
+    """In a child, where the thread that held the lock is not."""
+    global _moving
+    _moving = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock)
 T = TypeVar("T")
+_ALONE = _references_to_one()
 _SERIALS = itertools.count()
-_MOVING = threading.RLock()  # held while values are let go, or come
+_moving = threading.RLock()  # held while values are let go, or come
 _RELEASED = (
     "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
     "perturbation asks for its own blob's); run net.backward() for all of them, or zero_diff() to write them"
@@ -73,9 +89,9 @@ class SyncedMemory:
         self._viewed = False
         self._rest: torch.Tensor | None = None  # the values behind those of the head; None: zeros, or none
         self._shown: tuple[torch.Tensor, torch.Tensor] | None = None  # the host side, and its last front
-        self._source: FileValues | None = None  # what the values were read from, if that can be done again,
-        self._filled: State | None = None  # their state then,
-        self._away: State | None = None  # and still, after they were let go
+        self._source: FileValues | None = None  # where the values can be read again
+        self._filled: State | None = None  # the state in which they were read
+        self._away: State | None = None  # the state in which they were let go
 
     @property
     def allocated(self) -> bool:
@@ -84,10 +100,11 @@ class SyncedMemory:
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """For a copy and a pickle: what is computed from the values can be computed again."""
-        if self._away is not None:
-            self._host_side()
         made_anew = "_kept", "_shown", "_source"
-        return None, {name: getattr(self, name) for name in self.__slots__ if name not in made_anew}
+        with _moving:
+            if self._away is not None:
+                self._host_side()
+            return None, {name: getattr(self, name) for name in self.__slots__ if name not in made_anew}
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """It is another memory."""
@@ -128,22 +145,23 @@ class SyncedMemory:
         self._filled = self.state
 
     def let_go(self) -> None:
-        """Let the values go, if their file has them, and nobody else: to look at or to write into."""
-        if self._source is None or self._filled is None or self.state != self._filled:
+        """Let the values go, if their file has them and nobody else holds them."""
+        if self._source is None:
             return
-        if self._away is not None or not self._source.hold():
-            return
-        with _MOVING:
-            host, self._shown = self._host, None
-            self._away, self._host = self._filled, None
-            if sys.getrefcount(host) > 2:  # more than ours, here, and the argument's
+        with _moving:
+            source, host, filled = self._source, self._host, self._filled
+            if source is None or host is None or filled is None or self.state != filled or not source.hold():
+                return
+            self._shown, self._away, self._host = None, filled, None
+            if sys.getrefcount(host) > _ALONE or host._version != filled[2]:
                 self._host, self._away = host, None
+                source.release()
 
     def _read_again(self) -> torch.Tensor:
         """The values that were let go. They stay: who asks once may ask in every pass."""
         assert self._source is not None and self._away is not None
         with torch.inference_mode(False):
-            host = torch.empty(self.size)
+            host = memory.zeros(self.size)
         self._source.read(host.numpy())
         before = self._away
         self._changes += 1
@@ -204,8 +222,9 @@ class SyncedMemory:
         side = self._host_side() if device.type == "cpu" else self._gpu_side(device)
         if side.shape == shape:
             return side
-        if self._shown is not None and self._shown[0] is side and self._shown[1].shape == shape:
-            return self._shown[1]
+        shown = self._shown
+        if shown is not None and shown[0] is side and shown[1].shape == shape:
+            return shown[1]
         count = math.prod(shape)
         side = self._whole(side) if count > side.numel() else side.contiguous()
         result = _front(side, shape)
@@ -258,6 +277,7 @@ class SyncedMemory:
     def zero(self) -> None:
         """Make all values zeros, where they are, so that sharers and views see it."""
         self.released, self._away = False, None
+        self._changes += 1
         for side in (self._host, self._gpu):
             if side is not None:
                 side.zero_()
@@ -290,7 +310,7 @@ class SyncedMemory:
             self._gpu_is_head = False
         host = self._host
         if host is None:
-            with _MOVING:
+            with _moving:
                 host = self._host
                 if host is None:
                     host = self._host = memory.zeros(self.size) if self._away is None else self._read_again()

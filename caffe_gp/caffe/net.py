@@ -270,7 +270,7 @@ class Net:
             self.reshape()  # before anything is taken
         before, after = self._callbacks["before_forward"], self._callbacks["after_forward"]
         watched = bool(before or after or self.debug_info)  # by somebody who sees blobs between two layers
-        # Which have nothing to say of most nets.
+        # In most nets there is nothing to leave out.
         changes = self._changes if self._changes and mode.device().type == "cpu" and not is_bf16() else None
         done = False  # this layer, with the last one
         loss: Any = 0.0
@@ -310,7 +310,8 @@ class Net:
     def only_diffs(self, *names: str) -> Iterator[None]:
         """Within it a backward computes what the diffs of these blobs need, and keeps no others.
 
-        No parameter's diff is computed, and a forward keeps nothing for one. Whoever reads another blob's
+        No parameter's diff is computed, and a forward keeps nothing for one. Weights that are needed in
+        another form only may be let go until somebody asks for them. Whoever reads another blob's
         diff after that raises NetError until a pass writes it anew. The diffs of the layer that a backward
         starts with stay. On a GPU passes return no arrays, which would be copies of all that is asked for.
         With callbacks or ``debug_info`` everything is computed: whoever looks sees all.
@@ -320,12 +321,13 @@ class Net:
             self._only = tuple(self.blobs[name] for name in names)
             for layer in self.layers:
                 layer.param_propagate_down = [False] * len(layer.param_propagate_down)
+                layer.weights_may_go = True
         try:
             yield
         finally:
             self._only = before
             for layer, learned in zip(self.layers, learns):
-                layer.param_propagate_down = learned
+                layer.param_propagate_down, layer.weights_may_go = learned, before is not None
 
     def _needs_now(self) -> Needs | None:
         if self._only is None:

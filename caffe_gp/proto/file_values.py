@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import BinaryIO, Sequence
+from typing import BinaryIO, Callable, Sequence
 
 import numpy as np
 
@@ -14,40 +14,35 @@ from ..files.regular import open_regular
 _AT_ONCE = 8 << 20  # bytes
 
 
+class _Opened:
+    """A file that is open as long as somebody has this."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        weakref.finalize(self, stream.close)
+
+
 class OriginalFile:
-    """A file of weights as it was when it was read: opened again, and kept open, for who asks for that."""
+    """A file of weights as it was when it was read; opened again, once for all who ask for that."""
 
     def __init__(self, path: str, stream: BinaryIO) -> None:
         self._path, self._as_it_was = os.path.abspath(path), _identity(stream)
-        self._stream: BinaryIO | None = None
+        self._opened: Callable[[], _Opened | None] = lambda: None
 
-    def hold(self) -> bool:
-        """Keep the file open from now on; False where it is gone, or has changed."""
+    def open(self) -> _Opened | None:
+        """What keeps the file open; None where it is gone, or has changed."""
+        opened = self._opened()
         try:
-            if self._stream is not None:
-                return _identity(self._stream) == self._as_it_was
-            stream = open_regular(self._path)
-            if _identity(stream) != self._as_it_was:
-                stream.close()
-                return False
+            if opened is None:
+                opened = _Opened(open_regular(self._path))
+                self._opened = weakref.ref(opened)
+            return opened if self.is_in(opened) else None
         except OSError:
-            return False
-        self._stream = stream
-        weakref.finalize(self, stream.close)
-        return True
+            return None
 
-    def read(self, start: int, values: np.ndarray) -> None:
-        """Read an array, all of it, from the byte ``start`` on. OSError; ValueError for what has changed."""
-        assert self._stream is not None
-        into = memoryview(values.view(np.uint8).data)
-        done = 0
-        while done < len(into):
-            count = os.preadv(self._stream.fileno(), [into[done : done + _AT_ONCE]], start + done)
-            if not count:
-                break
-            done += count
-        if done < len(into) or not self.hold():
-            raise ValueError("it has changed since it was loaded")
+    def is_in(self, opened: _Opened) -> bool:
+        """Whether what is open is the file as it was."""
+        return _identity(opened.stream) == self._as_it_was
 
 
 def _identity(stream: BinaryIO) -> tuple[int, ...]:
@@ -64,20 +59,40 @@ class FileValues:
 
     def __init__(self, original: OriginalFile, spans: Sequence[tuple[int, int]], where: str) -> None:
         self._original, self._spans, self._where = original, spans, where
+        self._opened: _Opened | None = None
 
     def hold(self) -> bool:
         """Whether they still are what they were; if so the file stays open, so that it may be removed."""
-        return self._original.hold()
+        self._opened = self._original.open()
+        return self._opened is not None
+
+    def release(self) -> None:
+        """Need the file open no longer."""
+        self._opened = None
 
     def read(self, destination: np.ndarray) -> None:
         """Read all into (count,) float32, after ``hold``. WeightsError where the file has changed since."""
-        done = 0
+        assert self._opened is not None
+        descriptor, into = self._opened.stream.fileno(), memoryview(destination.view(np.uint8).data)
         try:
+            done = 0
             for start, count in self._spans:
-                self._original.read(start, destination[done : done + count])
-                done += count
+                _read(descriptor, start, into[done : done + 4 * count])
+                done += 4 * count
+            if not self._original.is_in(self._opened):
+                raise ValueError("it has changed since it was loaded")
         except (OSError, ValueError) as error:
             raise WeightsError(
                 f"{self._where}: its values are needed once more, and the file cannot be read: {error}. Load "
                 "the net anew; put other files in the place of those in use by renaming them"
             ) from None
+
+
+def _read(descriptor: int, start: int, into: memoryview) -> None:
+    """All bytes, from ``start`` on. ValueError for a file that ends before."""
+    done = 0
+    while done < len(into):
+        count = os.preadv(descriptor, [into[done : done + _AT_ONCE]], start + done)
+        if not count:
+            raise ValueError("it has changed since it was loaded: it is shorter")
+        done += count

@@ -342,7 +342,7 @@ class ConvolutionLayer(_Filters):
         if way := self._way(bottom[0], top[0]):
             rectify = rectify and way.rectifies
             if all(way.forward(blob, out, self.window, rectify) for blob, out in zip(bottom, top)):
-                if way.keeps_weights and not self.param_propagate_down[0]:
+                if way.keeps_weights and self.weights_may_go:
                     self.blobs[0].let_data_go()
                 return rectify
             # The plain path rounds differently, everywhere: nothing of it is to stay in the next pass.

@@ -5,22 +5,27 @@ from __future__ import annotations
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from threading import Barrier, BrokenBarrierError
 
 import numpy as np
 import pytest
 import torch
 
 from caffe_gp import caffe, proto
+from caffe_gp.caffe import blob as blob_module
 from caffe_gp.caffe.fast import winograd_layer
 from caffe_gp.errors import NetError, WeightsError
+from caffe_gp.proto.file_values import FileValues
 
-# A 3 x 3 convolution of 512 x 128 channels has 589,824 weights.
+# 589,824 weights, and 262,144 that stay.
 PROTOTXT = """
 force_backward: true
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 128 dim: 20 dim: 20 } } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 512 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "mixed" type: "Convolution" bottom: "conv" top: "mixed"
+        convolution_param { num_output: 512 kernel_size: 1 weight_filler { type: "xavier" } } }
 """
 WEIGHTS = (512, 128, 3, 3)
 
@@ -32,6 +37,7 @@ def files(tmp_path):
     prototxt.write_text(PROTOTXT)
     caffe.set_random_seed(1)
     caffe.Net(str(prototxt), caffe.TEST).save(str(caffemodel))
+    os.utime(caffemodel, (0, 0))  # whatever the file system's clock shows of a change
     return prototxt, caffemodel
 
 
@@ -65,7 +71,7 @@ def is_away(net):
 
 
 def output(net, plain=False):
-    """Of a pass that needs no parameters' diffs, as guided perturbations', or of a ``plain`` one."""
+    """Of a pass as guided perturbations make it, or of a ``plain`` one."""
     with nullcontext() if plain else net.only_diffs("data"):
         net._forward(0, len(net.layers) - 1)
     return net.blobs["conv"].read_data().copy()
@@ -96,12 +102,11 @@ def test_a_script_s_own_passes_keep_them(files, net):
     assert not is_away(net)  # their file is gone
 
 
-def test_a_file_is_open_only_where_its_values_were_let_go(files, net):
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc")
+def test_a_file_is_open_only_while_its_values_are_away(files, net):
     def is_open():
-        return any(os.readlink(f"/proc/self/fd/{number}") == str(files[1]) for number in descriptors())
-
-    def descriptors():
-        return [number for number in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{number}")]
+        links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+        return any(os.readlink(link) == str(files[1]) for link in links if os.path.exists(link))
 
     output(net, plain=True)
     assert not is_open()
@@ -109,6 +114,12 @@ def test_a_file_is_open_only_where_its_values_were_let_go(files, net):
     assert is_open()
     weights_of(net).read_data()
     assert not is_open()
+
+
+def test_a_file_is_not_open_for_weights_that_somebody_holds(files, net):
+    tensor = weights_of(net).data_tensor
+    output(net)
+    assert weights_of(net)._data._source._opened is None and tensor.any()
 
 
 def test_a_view_brings_them_back_for_good(files, net, transforms):
@@ -152,7 +163,19 @@ def test_other_values_take_their_place(files, net):
 def test_a_plain_path_gets_them(files, net):
     output(net)
     net.blobs["data"].reshape(1, 128, 2, 2)
-    assert output(net).shape == (1, 512, 2, 2)
+    with net.only_diffs("data"):
+        net._forward(0, 1)
+    assert net.blobs["conv"].data.any() and not is_away(net)
+
+
+def test_layers_that_do_not_learn_keep_them_in_a_script_s_own_passes(files):
+    text = files[0].read_text().replace("force_backward: true", "")
+    files[0].write_text(text.replace('top: "conv"\n', 'top: "conv" param { lr_mult: 0 }\n'))
+    net = caffe.Net(*map(str, files), caffe.TEST)
+    net.blobs["data"].data[...] = 1
+    assert not net.layers[1].param_propagate_down[0]
+    output(net, plain=True)
+    assert not is_away(net)
 
 
 def test_nets_that_share_them(files, net):
@@ -183,6 +206,36 @@ def test_threads_with_nets_that_share_them(files, net):
             other.blobs["data"].data[...] = net.blobs["data"].data
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(work, nets))
+
+
+def test_two_threads_that_let_them_go_at_once(files, net, monkeypatch):
+    """Each looks at the file when the other has looked at the weights."""
+    expected = output(net, plain=True)
+    memory, both_there = weights_of(net)._data, Barrier(2)
+    plain = FileValues.hold
+
+    def hold(values):
+        with suppress(BrokenBarrierError):
+            both_there.wait(0.2)
+        return plain(values)
+
+    monkeypatch.setattr(FileValues, "hold", hold)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: memory.let_go(), range(2)))
+    assert is_away(net)
+    np.testing.assert_array_equal(weights_of(net).read_data(), expected_weights(files))
+    np.testing.assert_array_equal(output(net), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_gets_them_whoever_held_the_lock(files, net):
+    output(net)
+    with blob_module._moving:
+        child = os.fork()
+        if child == 0:
+            os._exit(int(not np.array_equal(weights_of(net).read_data(), expected_weights(files))))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_weights_of_another_shape_are_found_before_a_backward(files, net):
