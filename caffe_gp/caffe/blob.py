@@ -23,6 +23,13 @@ from caffe_gp.proto.weights import WeightBlob
 
 MAX_COUNT = 2**31 - 1  # Caffe counts elements in an int
 MAX_AXES = 32
+T = TypeVar("T")
+_SERIALS = itertools.count()
+_moving = threading.RLock()  # held while values are let go, or come
+_RELEASED = (
+    "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
+    "perturbation asks for its own blob's); run net.backward() for all of them, or zero_diff() to write them"
+)
 
 
 def _references_to_one() -> int:
@@ -37,15 +44,8 @@ def _unlock() -> None:
     _moving = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_unlock)
-T = TypeVar("T")
 _ALONE = _references_to_one()
-_SERIALS = itertools.count()
-_moving = threading.RLock()  # held while values are let go, or come
-_RELEASED = (
-    "these values were not kept: the last backward pass was asked for other blobs' diffs only (a guided "
-    "perturbation asks for its own blob's); run net.backward() for all of them, or zero_diff() to write them"
-)
+os.register_at_fork(after_in_child=_unlock)
 
 
 class SyncedMemory:

@@ -114,8 +114,12 @@ def majority(classes: np.ndarray) -> np.ndarray:
 
 def _parts(vectors: np.ndarray) -> list[np.ndarray]:
     """Rows after rows, each so many that they are no large array in float64."""
-    step = max(1, _BLOCK_BYTES // (8 * vectors.shape[1]))
+    step = _rows_at_once(vectors)
     return [vectors[first : first + step] for first in range(0, len(vectors), step)]
+
+
+def _rows_at_once(vectors: np.ndarray) -> int:
+    return max(1, _BLOCK_BYTES // (8 * vectors.shape[1]))
 
 
 def _principal_axes(bank: np.ndarray, scale: float) -> np.ndarray:
@@ -141,7 +145,7 @@ def _about_kth(scores: np.ndarray, k: int) -> np.ndarray:
 
 def _squared_distances(bank: np.ndarray, rows: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Sums of squares in float64; equal vectors get equal sums."""
-    step = max(1, _BLOCK_BYTES // (8 * bank.shape[1]))
+    step = _rows_at_once(bank)
     found = np.empty(len(rows))
     for first in range(0, len(rows), step):
         difference = bank[rows[first : first + step]].astype(np.float64)

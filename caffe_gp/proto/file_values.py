@@ -11,8 +11,6 @@ import numpy as np
 from ..errors import WeightsError
 from ..files.regular import open_regular
 
-_AT_ONCE = 8 << 20  # bytes
-
 
 class _Opened:
     """A file that is open as long as somebody has this."""
@@ -92,7 +90,7 @@ def _read(descriptor: int, start: int, into: memoryview) -> None:
     """All bytes, from ``start`` on. ValueError for a file that ends before."""
     done = 0
     while done < len(into):
-        count = os.preadv(descriptor, [into[done : done + _AT_ONCE]], start + done)
+        count = os.preadv(descriptor, [into[done:]], start + done)
         if not count:
             raise ValueError("it has changed since it was loaded: it is shorter")
         done += count

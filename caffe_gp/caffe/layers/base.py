@@ -65,9 +65,8 @@ class Layer:
     keeps_places = False  # whether each value of the top depends on that at its place of bottom 0 alone
     window: Window | None = None  # of the top: what a forward has to compute; None: everything
     diff_window: Window | None = None  # of the bottom: what a backward has to compute
-    weights_may_go = (
-        False  # out of memory, where they are needed in another form only: see ``Net.only_diffs``
-    )
+    # Out of memory, where they are needed in another form only: see ``Net.only_diffs``.
+    weights_may_go = False
     # Whether ``reshape`` follows from the shapes of bottoms and parameters alone, and does nothing else than
     # shape the tops: it is then left out where these are as it left them.
     reshapes_by_shape = False
