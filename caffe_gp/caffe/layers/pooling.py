@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.pooling_layer import MaxPooling
-from caffe_gp.caffe.fast.windows import Geometry, Window
+from caffe_gp.caffe.fast.windows import Geometry, Window, channels_last
 from caffe_gp.caffe.layers.base import TRAIN, Layer
 from caffe_gp.caffe.layers.registry import register
 from caffe_gp.proto import messages as pb
@@ -181,7 +181,7 @@ class PoolingLayer(Layer):
         if self._torch_agrees:
             # torch's kernel for channels-last memory is three times as fast, the change of layout included.
             if x.device.type == "cpu":
-                x = x.contiguous(memory_format=torch.channels_last)
+                x = channels_last(x)
             return F.max_pool2d_with_indices(
                 x, self._kernel, self._stride, self._pad, [1, 1], not self._floor
             )
