@@ -98,9 +98,10 @@ def fuzz(target: str, seconds: int, runs: int, seed: int) -> int:
     command += [f"-rss_limit_mb={_RSS_MB}", f"-max_len={_MOST_BYTES}", f"-seed={seed}"]
     command += ["-print_final_stats=1", "-verbosity=1"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        command, stderr=subprocess.PIPE, text=True, errors="replace", env={**os.environ, "PYTHONPATH": path}
-    )
+    env = {**os.environ, "PYTHONPATH": path}
+    if seed:  # the order of sets is part of what is tried
+        env["PYTHONHASHSEED"] = str(seed)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", env=env)
     stats = dict(re.findall(r"stat::(\w+):\s*(\d+)", done.stderr))
     executions, rate = stats.get("number_of_executed_units", "?"), stats.get("average_exec_per_sec", "?")
     print(f"{target:<14} {executions} executions, {rate} a second", flush=True)

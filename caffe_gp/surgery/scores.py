@@ -9,7 +9,7 @@ from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.gp.pycaffe import LayerView
 from caffe_gp.gp.softmaxes import TO_PROBABILITIES, is_final, is_loss, probabilities
 from caffe_gp.surgery.layers import by
-from caffe_gp.surgery.shapes import Shape, blob_shapes
+from caffe_gp.surgery.shapes import Shape, blob_shapes, canonical_axis
 
 _SOFTMAX_LOSSES = ("SoftmaxWithLoss", "InfogainLoss")  # they apply a Softmax themselves
 # Their bottom 0 holds the class scores, in the order in which they are believed.
@@ -100,7 +100,7 @@ class _Search:
         shape = self._shapes.get(blob, (None,) * 4)
         for layer in self._readers.get(blob, ()):
             axis = layer.softmax_param.axis
-            if axis != 1 and axis % len(shape) != 1:
+            if axis != 1 and canonical_axis(axis, shape) != 1:
                 return layer
         return None
 

@@ -53,15 +53,15 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
     if not first:
         return None
     if layer.type == "Tile":
-        axis, tiles = layer.tile_param.axis % len(first), layer.tile_param.tiles
-        return *first[:axis], product([first[axis], tiles]), *first[axis + 1 :]
+        axis, tiles = canonical_axis(layer.tile_param.axis, first), layer.tile_param.tiles
+        return None if axis is None else (*first[:axis], product([first[axis], tiles]), *first[axis + 1 :])
     if layer.type == "Permute":
         return _permuted(list(layer.permute_param.order), first)
     if layer.type in _SPATIAL and len(first) == 4:
         return _SPATIAL[layer.type](layer, bottoms)
     if layer.type == "InnerProduct":
-        param = layer.inner_product_param
-        return (*first[: param.axis % len(first)], param.num_output)
+        axis = canonical_axis(layer.inner_product_param.axis, first)
+        return None if axis is None else (*first[:axis], layer.inner_product_param.num_output)
     if layer.type == "Reshape" and layer.reshape_param.axis == 0 and layer.reshape_param.num_axes == -1:
         return _reshaped(tuple(layer.reshape_param.shape.dim), first)
     if layer.type == "Flatten" and layer.flatten_param.axis == 1 and layer.flatten_param.end_axis == -1:
@@ -72,10 +72,9 @@ def _top_shape(layer: Any, bottoms: Sequence[Shape]) -> Shape | None:
 def _slices(layer: Any, bottom: Shape) -> list[Shape]:
     """The tops of a Slice; none where they do not follow."""
     param, tops = layer.slice_param, len(layer.top)
-    axis = param.slice_dim if param.HasField("slice_dim") else param.axis
-    if not tops or not -len(bottom) <= axis < len(bottom):
+    axis = canonical_axis(param.slice_dim if param.HasField("slice_dim") else param.axis, bottom)
+    if not tops or axis is None:
         return []
-    axis %= len(bottom)
     whole = bottom[axis]
     parts: list[Dim] = [None if whole is None else whole // tops] * tops
     if param.slice_point:
@@ -190,6 +189,11 @@ _SPATIAL: dict[str, Callable[[Any, Sequence[Shape]], Shape | None]] = {
 
 def _sum(dims: Sequence[Dim]) -> Dim:
     return None if None in dims else sum(dim or 0 for dim in dims)
+
+
+def canonical_axis(axis: int, shape: Shape) -> int | None:
+    """The axis counted from the front, where -1 is the last; None if the shape has no such axis."""
+    return axis % len(shape) if -len(shape) <= axis < len(shape) else None
 
 
 def product(dims: Sequence[Dim]) -> Dim:

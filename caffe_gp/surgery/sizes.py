@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Sequence
 
 from caffe_gp.surgery.layers import by
-from caffe_gp.surgery.shapes import Shape, blob_shapes, product
+from caffe_gp.surgery.shapes import Shape, blob_shapes, canonical_axis, product
 
 Size = Sequence[int]  # height, width
 
@@ -40,9 +40,9 @@ def _misfit(net: Any, data: str, own: Size, size: Size) -> str:
 def _what_misfits(layer: Any, bottoms: Sequence[Shape], usual: dict[str, Shape]) -> str:
     first = bottoms[0]
     if layer.type == "InnerProduct":
-        axis = layer.inner_product_param.axis % len(first)
+        axis = canonical_axis(layer.inner_product_param.axis, first)
         expected = product(usual.get(layer.bottom[0], first)[axis:])
-        if expected is not None and product(first[axis:]) != expected:
+        if axis is not None and expected is not None and product(first[axis:]) != expected:
             return f"takes {expected} values of each image"
     elif layer.type == "Reshape" and layer.reshape_param.axis == 0 and layer.reshape_param.num_axes == -1:
         dims = [

@@ -9,6 +9,7 @@ from caffe_gp.errors import NetError
 from caffe_gp.surgery.param_shapes import param_shapes
 from caffe_gp.surgery.prepare import prepare
 from caffe_gp.surgery.shapes import blob_shapes
+from caffe_gp.surgery.sizes import fixed_by
 
 DATA = 'layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }'
 NO_AXES = 'layer { name: "in" type: "Input" top: "data" input_param { shape { } } }'
@@ -44,11 +45,28 @@ def test_a_blob_that_is_read_before_it_is_made_is_refused():
         NO_AXES + layer("InnerProduct", "inner_product_param { num_output: 2 }"),
         NO_AXES + layer("Flatten"),
         DATA + layer("Crop"),
+        DATA + layer("Tile", "tile_param { axis: 4 }"),
+        DATA + layer("InnerProduct", "inner_product_param { num_output: 2 axis: -5 }"),
     ],
-    ids=["Tile", "InnerProduct", "Flatten", "Crop"],
+    ids=["Tile", "InnerProduct", "Flatten", "Crop", "Tile at axis 4", "InnerProduct at axis -5"],
 )
 def test_shapes_that_do_not_follow_are_left_out(text):
     assert "t" not in blob_shapes(proto.parse_net_param(text))
+
+
+@pytest.mark.parametrize("data", [NO_AXES, DATA], ids=["no axes", "four axes"])
+@pytest.mark.parametrize("axis", [4, -5])
+def test_an_inner_product_at_an_axis_that_its_bottom_lacks_says_nothing_of_sizes(data, axis):
+    text = data + layer("InnerProduct", f"inner_product_param {{ num_output: 2 axis: {axis} }}")
+    assert fixed_by(proto.parse_net_param(text), "data", (9, 9)) == ""
+
+
+@pytest.mark.parametrize("data", [NO_AXES, DATA], ids=["no axes", "four axes"])
+def test_a_softmax_at_an_axis_that_its_bottom_lacks_is_refused(data):
+    softmax = layer("Softmax", "softmax_param { axis: 5 }", 'bottom: "s"', top="p")
+    net = proto.parse_net_param(data + layer("ReLU", top="s") + softmax)
+    with pytest.raises(NetError, match="'l' .Softmax. has the classes of 's' on axis 5"):
+        prepare(net, score="s")
 
 
 def test_an_input_without_pixels_has_no_picture_of_its_scores():
