@@ -26,9 +26,10 @@ IMAGES_OF_DIGITS ?= 400
 IMAGES_OF_NETS ?= 60
 # Which benchmarks make bench runs, and their options; nothing: all.
 BENCH ?=
-# What make fuzz fuzzes, and for how long each target.
+# What make fuzz fuzzes, and for how long; how many inputs make fuzz-all gives each target.
 TARGET ?=
 SECONDS ?= 60
+RUNS ?= 30000
 # Options of the gallery.
 GALLERY ?=
 FUZZ_TARGETS := prototxt_text caffemodel surgery net_build passes hdf5 run_folder images
@@ -120,9 +121,10 @@ fuzz: $(READY)  ## fuzz a target of fuzz/ (TARGET=net_build SECONDS=600; needs p
 fuzz-replay: $(READY)  ## the seeds of all fuzz targets, once
 	$(BIN)/python -m fuzz --replay
 
-# Of one seed: what a commit is blamed for in CI is not luck. By hand, 'make fuzz' tries something else each time.
-fuzz-all: $(READY)  ## every fuzz target for so many SECONDS, JOBS at a time
-	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(JOBS) -I{} $(BIN)/python -m fuzz {} --seconds $(SECONDS) --seed 1
+# Of one seed, so many inputs whatever the time: what a commit is blamed for in CI is not luck. By hand, 'make fuzz'
+# tries something else each time.
+fuzz-all: $(READY)  ## every fuzz target with RUNS inputs, JOBS at a time
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P $(JOBS) -I{} $(BIN)/python -m fuzz {} --runs $(RUNS) --seconds 600 --seed 1
 
 # What an older processor computes: the comparison with BVLC Caffe must not rest on the instructions of this one.
 test-older-processors: $(READY)  ## the comparison with BVLC Caffe's goldens, with older instruction sets

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".cache" / "fuzz"
 _MOST_BYTES = 1 << 16  # of an input
 _ENDLESS_SECONDS = 60  # by the clock, for one input
+_SAME_ADDRESSES = ("setarch", "--addr-no-randomize") if shutil.which("setarch") else ()
 _RSS_MB = 4096  # of the whole process, which PyTorch's own 200 and the corpus are part of
 
 
@@ -96,11 +98,12 @@ def fuzz(target: str, seconds: int, runs: int, seed: int) -> int:
     command = [sys.executable, "-m", "fuzz.one", target, str(corpus), f"-artifact_prefix={crashes}/"]
     command += [f"-max_total_time={seconds}", f"-runs={runs}", f"-timeout={_ENDLESS_SECONDS}"]
     command += [f"-rss_limit_mb={_RSS_MB}", f"-max_len={_MOST_BYTES}", f"-seed={seed}"]
-    command += ["-print_final_stats=1", "-verbosity=1"]
+    command += ["-print_final_stats=1", "-verbosity=1", "-reload=0"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "PYTHONPATH": path}
-    if seed:  # the order of sets is part of what is tried
+    if seed:  # hashes and addresses, by which sets are ordered, are part of what is tried
         env["PYTHONHASHSEED"] = str(seed)
+        command = [*_SAME_ADDRESSES, *command]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace", env=env)
     stats = dict(re.findall(r"stat::(\w+):\s*(\d+)", done.stderr))
     executions, rate = stats.get("number_of_executed_units", "?"), stats.get("average_exec_per_sec", "?")
