@@ -6,13 +6,17 @@ infinity: with the usual 0, +-1, +-2 the error would be five times as large. The
 by which the transform of the flipped kernels, which the data gradient needs, is the transposed transform of
 the kernels in another order and scale: one set of transformed weights serves both passes.
 
+Tiles of 3 x 3, F(3 x 3, 3 x 3), suit images of 3 or 6 values a side better, as dilations make them: 25
+products for 81. Their points are 0, -1, 3/5, 5/3 and infinity.
+
 Images are channels-last. With a dilation the image is d x d interleaved images, each convolved on its own.
 Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +26,6 @@ from caffe_gp.caffe.fast.threads import in_parallel
 from caffe_gp.caffe.fast.windows import Window
 from caffe_gp.compiled import CACHE, announce, njit
 
-TILE = 4  # outputs along each axis
-_POINTS = 36
 # Sums may be taken in any order, and infinities and NaN stay what they are.
 _ARITHMETIC = {"contract", "reassoc", "nsz"}
 _LANES = 64  # channels that a transform works on at a time: all 36 values of them stay in the nearest cache
@@ -33,55 +35,106 @@ _FEWEST = 16  # of fewer the libraries make products in another way, with other 
 _A, _B = np.float32(2 / 3), np.float32(3 / 2)
 _A2, _B2 = np.float32(4 / 9), np.float32(9 / 4)
 _SUM = np.float32(4 / 9 + 9 / 4)
-_ZERO = np.float32(0)
+_P, _Q = np.float32(3 / 5), np.float32(5 / 3)
+_P_AND_Q, _REST = np.float32(3 / 5 + 5 / 3), np.float32(1 - 3 / 5 - 5 / 3)
+_ZERO, _ONE = np.float32(0), np.float32(1)
 
 
 class _Way(NamedTuple):
     """How the products' places and the way back differ between a convolution and its data gradient.
 
-    place   of each of the six points, along one axis
-    back    (2, 4): what the pairs of points +-2/3 and +-3/2 count in the four outputs
+    place   of each point, along one axis; six, of five points the last one twice
+    back    (2, 4): what the points count in the outputs. Of tiles of 4 the pairs +-2/3 and +-3/2 in the four;
+            of tiles of 3 the points 3/5 and 5/3 in the three (-1 counts 1, -1 and 1)
     """
 
     place: np.ndarray
     back: np.ndarray
 
 
-def _ways() -> tuple[_Way, _Way]:
-    powers = np.array([[float(p) ** i for i in range(TILE)] for p in (2 / 3, 3 / 2)])
+class Tile(NamedTuple):
+    """A size of tiles.
+
+    side       outputs along each axis
+    to_kernels (points, 3), float64: the transform of a kernel along an axis
+    """
+
+    side: int
+    to_kernels: torch.Tensor
+    convolution: _Way
+    gradient: _Way
+
+    @property
+    def points(self) -> int:
+        """Of the transform, along each axis."""
+        return self.side + 2
+
+    def needed(self, size: Sequence[int], dilation: Sequence[int]) -> int:
+        """Tiles of an image with so many rows and columns of outputs."""
+        return math.prod(-(-n // (self.side * d)) * d for n, d in zip(size, dilation, strict=True))
+
+    def transformed(self, weight: torch.Tensor) -> torch.Tensor:
+        """(outputs, channels, 3, 3) -> (points^2, channels, outputs), in float64 and rounded once."""
+        g, squared = self.to_kernels, self.points**2
+        outputs, channels = weight.shape[:2]
+        result = weight.new_empty((squared, channels, outputs))
+        for start in range(0, channels, _LANES):  # float64 of all weights at once would be large
+            part = weight[:, start : start + _LANES].permute(2, 3, 1, 0).to(torch.float64).flatten(2)
+            columns = torch.tensordot(g, part.flatten(1).view(3, 3, -1), dims=([1], [0]))
+            both = torch.tensordot(g, columns, dims=([1], [1])).transpose(0, 1)  # (points, points, values)
+            result[:, start : start + _LANES] = both.reshape(squared, -1, outputs)
+        return result
+
+
+def _to_kernels(points: Sequence[float]) -> torch.Tensor:
+    rows = []
+    for p in points:
+        scale = math.prod(p - q for q in points if q != p)
+        rows.append([1 / scale, p / scale, p * p / scale])
+    return torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
+def _tile_of_4() -> Tile:
+    a, b = 2 / 3, 3 / 2
+    powers = np.array([[p**i for i in range(4)] for p in (a, b)])
     # Flipped kernels take at the point p what the kernels take at 1/p, times these.
     flipped = powers * [[-9 / 4], [-4 / 9]]
-    return (
+    return Tile(
+        4,
+        _to_kernels((0, a, -a, b, -b)),
         _Way(np.array([0, 1, 2, 3, 4, 5]), powers.astype(np.float32)),
         _Way(np.array([5, 3, 4, 1, 2, 0]), flipped.astype(np.float32)),
     )
 
 
-_CONVOLUTION, _GRADIENT = _ways()
+def _tile_of_3() -> Tile:
+    p, q = 3 / 5, 5 / 3
+    powers = np.array([[r**i for i in range(3)] + [0] for r in (p, q)])
+    flipped = powers * [[-5 / 3], [-3 / 5]]
+    return Tile(
+        3,
+        _to_kernels((0, -1, p, q)),
+        _Way(np.array([0, 1, 2, 3, 4, 4]), powers.astype(np.float32)),
+        _Way(np.array([4, 1, 3, 2, 0, 0]), flipped.astype(np.float32)),
+    )
 
 
-def transformed(weight: torch.Tensor) -> torch.Tensor:
-    """(outputs, channels, 3, 3) -> (36, channels, outputs), computed in float64 and rounded once."""
-    a, b = 2 / 3, 3 / 2
-    rows = [[1.0, 0.0, 0.0]]
-    for p, q in ((a, b), (b, a)):
-        scale = 1 / (2 * p * p * (p * p - q * q))
-        rows += [[scale, s * p * scale, p * p * scale] for s in (1, -1)]
-    g = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    outputs, channels = weight.shape[:2]
-    result = weight.new_empty((_POINTS, channels, outputs))
-    for start in range(0, channels, _LANES):  # float64 of all weights at once would be large
-        part = weight[:, start : start + _LANES].permute(2, 3, 1, 0).to(torch.float64).flatten(2)
-        columns = torch.tensordot(g, part.flatten(1).view(3, 3, -1), dims=([1], [0]))  # (6, 3, values)
-        both = torch.tensordot(g, columns, dims=([1], [1])).transpose(0, 1)  # (6, 6, values)
-        result[:, start : start + _LANES] = both.reshape(_POINTS, -1, outputs)
-    return result
+TILE_4, TILE_3 = _tile_of_4(), _tile_of_3()
+
+
+def tile_for(size: Sequence[int], dilation: Sequence[int]) -> Tile:
+    """The one that takes the fewest products for an image with so many rows and columns of outputs.
+
+    Of as many, those of 3 x 3 are larger matrix products, which are faster.
+    """
+    return min((TILE_3, TILE_4), key=lambda tile: tile.points**2 * tile.needed(size, dilation))
 
 
 def convolve(
     x: torch.Tensor,
     kernels: torch.Tensor,
     out: torch.Tensor,
+    tile: Tile,
     *,
     pad: tuple[int, int],
     dilation: tuple[int, int],
@@ -92,19 +145,20 @@ def convolve(
     """The convolution of ``x`` in ``out``, or in the window of it; False if it has to be computed otherwise.
 
     x         (N, C, H, W), channels-last
-    kernels   ``transformed`` weights
+    kernels   weights, ``tile.transformed``
     out       (N, K, H + 2 pad - 2 dilation, ...), channels-last
     bias      (K,)
     rectify   negative results become 0
     False stands for results that are not finite: Winograd's sums spread them over their tile.
     """
-    return _run(x, kernels, out, _CONVOLUTION, pad, dilation, bias, rectify, window)
+    return _run(x, kernels, out, tile, tile.convolution, pad, dilation, bias, rectify, window)
 
 
 def data_gradient(
     dy: torch.Tensor,
     kernels: torch.Tensor,
     dx: torch.Tensor,
+    tile: Tile,
     *,
     pad: tuple[int, int],
     dilation: tuple[int, int],
@@ -115,12 +169,12 @@ def data_gradient(
     See ``convolve``.
     """
     around = (2 * dilation[0] - pad[0], 2 * dilation[1] - pad[1])
-    return _run(dy, kernels.transpose(1, 2), dx, _GRADIENT, around, dilation, None, False, window)
+    return _run(dy, kernels.transpose(1, 2), dx, tile, tile.gradient, around, dilation, None, False, window)
 
 
-def workspace(channels: int, outputs: int, tiles: int, threads: int) -> int:
+def workspace(channels: int, outputs: int, tile: Tile, tiles: int, threads: int) -> int:
     """Values that a pass takes besides images and kernels."""
-    return _POINTS * _block(channels, outputs, tiles) * (channels + outputs) * threads
+    return tile.points**2 * _block(channels, outputs, tiles) * (channels + outputs) * threads
 
 
 def _block(channels: int, outputs: int, tiles: int) -> int:
@@ -131,6 +185,7 @@ def _run(
     x: torch.Tensor,
     kernels: torch.Tensor,
     out: torch.Tensor,
+    tile: Tile,
     way: _Way,
     pad: tuple[int, int],
     dilation: tuple[int, int],
@@ -141,7 +196,7 @@ def _run(
     channels, outputs = kernels.shape[1:]
     top, bottom, left, right = Window.whole(out.shape) if window is None else window
     # Tiles lie where they lie in the whole image, so that a window's results have the same bits.
-    sides = TILE * dilation[0], TILE * dilation[1]
+    sides = tile.side * dilation[0], tile.side * dilation[1]
     first_row, first_column = top // sides[0] * sides[0], left // sides[1] * sides[1]
     rows, columns = -(-(bottom - first_row) // sides[0]), -(-(right - first_column) // sides[1])
     tiles = x.shape[0] * dilation[0] * dilation[1] * rows * columns
@@ -150,10 +205,12 @@ def _run(
     block = _block(channels, outputs, tiles)
     images, results = x.permute(0, 2, 3, 1).numpy(), out.permute(0, 2, 3, 1).numpy()
     offsets = np.zeros(outputs, np.float32) if bias is None else bias.numpy()
-    grid = np.array([rows, columns, *dilation, first_row, first_column, *pad, top, bottom, left, right])
+    grid = np.array(
+        [rows, columns, *dilation, first_row, first_column, *pad, top, bottom, left, right, tile.side]
+    )
 
     def work(starts: range) -> bool:
-        before, behind = torch.empty((_POINTS, block, channels)), torch.empty((_POINTS, block, outputs))
+        before, behind = (torch.empty((tile.points**2, block, count)) for count in (channels, outputs))
         forth, back = before.numpy(), behind.numpy()
         finite = True
         for start in starts:
@@ -176,12 +233,20 @@ def _inlined(function: Callable[..., Any]) -> Any:
 
 
 @_inlined
-def _forth(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
+def _forth_4(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
     """Six values along an axis -> those at the six points."""
     even_a, odd_a = d4 - _B2 * d2, _A * (d3 - _B2 * d1)
     even_b, odd_b = d4 - _A2 * d2, _B * (d3 - _A2 * d1)
     first, last = d0 - _SUM * d2 + d4, d1 - _SUM * d3 + d5
     return first, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, last
+
+
+@_inlined
+def _forth_3(d0, d1, d2, d3, d4):  # type: ignore[no-untyped-def]
+    """Five values along an axis -> those at the five points."""
+    first, last = d0 + _REST * (d1 + d2) + d3, d1 + _REST * (d2 + d3) + d4
+    at_p, at_q = d3 + (_ONE - _Q) * d2 - _Q * d1, d3 + (_ONE - _P) * d2 - _P * d1
+    return first, d1 - _P_AND_Q * d2 + d3, at_p, at_q, last
 
 
 @_inlined
@@ -196,16 +261,16 @@ def _place_of(tile, grid):  # type: ignore[no-untyped-def]
     phase_y = tile % grid[2]
     return (
         tile // grid[2],
-        grid[4] + phase_y + TILE * row * grid[2],
-        grid[5] + phase_x + TILE * column * grid[3],
+        grid[4] + phase_y + grid[12] * row * grid[2],
+        grid[5] + phase_x + grid[12] * column * grid[3],
     )
 
 
 @_compiled
 def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-def]
-    """Tiles ``start`` to ``end`` of the images (N, H, W, C), transformed: (36, tiles, C)."""
+    """Tiles ``start`` to ``end`` of the images (N, H, W, C), transformed: (points^2, tiles, C)."""
     _, height, width, channels = images.shape
-    dy, dx = grid[2], grid[3]
+    dy, dx, points = grid[2], grid[3], grid[12] + 2
     zeros = np.zeros(_LANES, np.float32)
     half = np.empty((6, 6, _LANES), np.float32)
     for tile in range(start, end):
@@ -215,7 +280,7 @@ def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-d
         at = tile - start
         for first in range(0, channels, _LANES):
             count = min(_LANES, channels - first)
-            for j in range(6):
+            for j in range(points):
                 column = x + j * dx
                 inside = 0 <= column < width
                 y1, y2, y3, y4, y5 = y + dy, y + 2 * dy, y + 3 * dy, y + 4 * dy, y + 5 * dy
@@ -225,19 +290,35 @@ def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-d
                 r3 = images[image, y3, column, first:] if inside and 0 <= y3 < height else zeros
                 r4 = images[image, y4, column, first:] if inside and 0 <= y4 < height else zeros
                 r5 = images[image, y5, column, first:] if inside and 0 <= y5 < height else zeros
+                if points == 5:
+                    for c in range(count):
+                        (
+                            half[0, j, c], half[1, j, c], half[2, j, c], half[3, j, c], half[4, j, c],
+                        ) = _forth_3(r0[c], r1[c], r2[c], r3[c], r4[c])  # fmt: skip
+                    continue
                 for c in range(count):
                     (
                         half[0, j, c], half[1, j, c], half[2, j, c],
                         half[3, j, c], half[4, j, c], half[5, j, c],
-                    ) = _forth(r0[c], r1[c], r2[c], r3[c], r4[c], r5[c])  # fmt: skip
-            for i in range(6):
-                p = place[i] * 6
+                    ) = _forth_4(r0[c], r1[c], r2[c], r3[c], r4[c], r5[c])  # fmt: skip
+            for i in range(points):
+                p = place[i] * points
+                if points == 5:
+                    for c in range(count):
+                        (
+                            forth[p + place[0], at, first + c], forth[p + place[1], at, first + c],
+                            forth[p + place[2], at, first + c], forth[p + place[3], at, first + c],
+                            forth[p + place[4], at, first + c],
+                        ) = _forth_3(
+                            half[i, 0, c], half[i, 1, c], half[i, 2, c], half[i, 3, c], half[i, 4, c],
+                        )  # fmt: skip
+                    continue
                 for c in range(count):
                     (
                         forth[p + place[0], at, first + c], forth[p + place[1], at, first + c],
                         forth[p + place[2], at, first + c], forth[p + place[3], at, first + c],
                         forth[p + place[4], at, first + c], forth[p + place[5], at, first + c],
-                    ) = _forth(
+                    ) = _forth_4(
                         half[i, 0, c], half[i, 1, c], half[i, 2, c],
                         half[i, 3, c], half[i, 4, c], half[i, 5, c],
                     )  # fmt: skip
@@ -245,12 +326,13 @@ def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-d
 
 @_compiled
 def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # type: ignore[no-untyped-def]
-    """The products (36, tiles, K) of the tiles, transformed back into the results (N, H, W, K).
+    """The products (points^2, tiles, K) of the tiles, transformed back into the results (N, H, W, K).
 
     False if a result is not finite.
     """
     outputs = results.shape[3]
     top, bottom, left, right = grid[8], grid[9], grid[10], grid[11]
+    side, points = grid[12], grid[12] + 2
     a0, a1, a2, a3 = ways[0, 0], ways[0, 1], ways[0, 2], ways[0, 3]
     b0, b1, b2, b3 = ways[1, 0], ways[1, 1], ways[1, 2], ways[1, 3]
     half = np.empty((4, 6, _LANES), np.float32)
@@ -261,14 +343,20 @@ def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # 
         at = tile - start
         for first in range(0, outputs, _LANES):
             count = min(_LANES, outputs - first)
-            for j in range(6):
+            for j in range(points):
                 p = place[j]
-                m0 = back[6 * place[0] + p, at, first:]
-                m1 = back[6 * place[1] + p, at, first:]
-                m2 = back[6 * place[2] + p, at, first:]
-                m3 = back[6 * place[3] + p, at, first:]
-                m4 = back[6 * place[4] + p, at, first:]
-                m5 = back[6 * place[5] + p, at, first:]
+                m0 = back[points * place[0] + p, at, first:]
+                m1 = back[points * place[1] + p, at, first:]
+                m2 = back[points * place[2] + p, at, first:]
+                m3 = back[points * place[3] + p, at, first:]
+                m4 = back[points * place[4] + p, at, first:]
+                m5 = back[points * place[5] + p, at, first:]
+                if side == 3:
+                    for k in range(count):
+                        half[0, j, k] = m0[k] + m1[k] + a0 * m2[k] + b0 * m3[k]
+                        half[1, j, k] = a1 * m2[k] + b1 * m3[k] - m1[k]
+                        half[2, j, k] = m1[k] + a2 * m2[k] + b2 * m3[k] + m4[k]
+                    continue
                 for k in range(count):
                     sum_a, difference_a = m1[k] + m2[k], m1[k] - m2[k]
                     sum_b, difference_b = m3[k] + m4[k], m3[k] - m4[k]
@@ -276,21 +364,29 @@ def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # 
                     half[1, j, k] = a1 * difference_a + b1 * difference_b
                     half[2, j, k] = a2 * sum_a + b2 * sum_b
                     half[3, j, k] = a3 * difference_a + b3 * difference_b + m5[k]
-            for i in range(TILE):
+            for i in range(side):
                 row = y + i * grid[2]
                 if row < top:
                     continue
                 if row >= bottom:
                     break
-                for k in range(count):
-                    sum_a, difference_a = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
-                    sum_b, difference_b = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
-                    offset = offsets[first + k]
-                    whole[0, k] = offset + half[i, 0, k] + a0 * sum_a + b0 * sum_b
-                    whole[1, k] = offset + a1 * difference_a + b1 * difference_b
-                    whole[2, k] = offset + a2 * sum_a + b2 * sum_b
-                    whole[3, k] = offset + a3 * difference_a + b3 * difference_b + half[i, 5, k]
-                for j in range(TILE):
+                if side == 3:
+                    for k in range(count):
+                        m1_, m2_, m3_ = half[i, 1, k], half[i, 2, k], half[i, 3, k]
+                        offset = offsets[first + k]
+                        whole[0, k] = offset + half[i, 0, k] + m1_ + a0 * m2_ + b0 * m3_
+                        whole[1, k] = offset + a1 * m2_ + b1 * m3_ - m1_
+                        whole[2, k] = offset + m1_ + a2 * m2_ + b2 * m3_ + half[i, 4, k]
+                else:
+                    for k in range(count):
+                        sum_a, difference_a = half[i, 1, k] + half[i, 2, k], half[i, 1, k] - half[i, 2, k]
+                        sum_b, difference_b = half[i, 3, k] + half[i, 4, k], half[i, 3, k] - half[i, 4, k]
+                        offset = offsets[first + k]
+                        whole[0, k] = offset + half[i, 0, k] + a0 * sum_a + b0 * sum_b
+                        whole[1, k] = offset + a1 * difference_a + b1 * difference_b
+                        whole[2, k] = offset + a2 * sum_a + b2 * sum_b
+                        whole[3, k] = offset + a3 * difference_a + b3 * difference_b + half[i, 5, k]
+                for j in range(side):
                     column = x + j * grid[3]
                     if column < left:
                         continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +10,9 @@ from caffe_gp.caffe import fast
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.ways import Filters, Way
 from caffe_gp.caffe.fast.windows import Window, channels_last, is_whole, zeros
+
+if TYPE_CHECKING:
+    from caffe_gp.caffe.fast import winograd
 
 #: Measured on AVX2 (docs/performance.md): with fewer channels or outputs the transforms cost what the
 #: products save, with fewer tiles an image the products are too thin.
@@ -34,18 +37,22 @@ class WinogradLayer(Way):
         """With many tiles in an image: images of one size go one way, however many there are."""
         return blob.count > 0 and self._tiles(out) >= LEAST_TILES
 
+    def _tile(self, out: Blob) -> winograd.Tile:
+        from caffe_gp.caffe.fast import winograd
+
+        return winograd.tile_for(out.shape[2:], self.filters.geometry.dilation)
+
     def _tiles(self, out: Blob) -> int:
         """Of an image."""
-        dilation = self.filters.geometry.dilation
-        return math.prod(-(-n // (4 * d)) * d for n, d in zip(out.shape[2:], dilation))
+        return self._tile(out).needed(out.shape[2:], self.filters.geometry.dilation)
 
     def whole(self, window: Window, out: Blob) -> Window:
         """The window and what shares tiles with it."""
         if window.top >= window.bottom or window.left >= window.right:
             return window
-        sides = []
+        sides, tile = [], self._tile(out)
         for axis, (first, end) in enumerate((window[:2], window[2:])):
-            side = 4 * self.filters.geometry.dilation[axis]
+            side = tile.side * self.filters.geometry.dilation[axis]
             sides += [first // side * side, min(-(-end // side) * side, out.shape[2 + axis])]
         return Window(*sides)
 
@@ -54,24 +61,31 @@ class WinogradLayer(Way):
         from caffe_gp.caffe.fast import winograd
 
         tiles = out.shape[0] * self._tiles(out)
-        return winograd.workspace(blob.shape[1], out.shape[1], tiles, torch.get_num_threads())
+        return winograd.workspace(
+            blob.shape[1], out.shape[1], self._tile(out), tiles, torch.get_num_threads()
+        )
 
     def kept(self) -> int:
-        """The transformed kernels: 36 values for 9."""
+        """The transformed kernels: 36 values for 9, or 25."""
         return 4 * self.filters.weight.count
 
     def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
         """Into the memory that the top has already."""
         from caffe_gp.caffe.fast import winograd
 
-        x, pad, dilation = (
-            channels_last(blob.data_tensor),
-            self.filters.geometry.pad,
-            self.filters.geometry.dilation,
-        )
-        y, bias, kernels = out.own_data(x), self.filters.bias_tensor(), self._kernels()
+        geometry, tile = self.filters.geometry, self._tile(out)
+        x, bias = channels_last(blob.data_tensor), self.filters.bias_tensor()
+        y = out.own_data(x)
         if not winograd.convolve(
-            x, kernels, y, pad=pad, dilation=dilation, bias=bias, rectify=rectify, window=window
+            x,
+            self._kernels(tile),
+            y,
+            tile,
+            pad=geometry.pad,
+            dilation=geometry.dilation,
+            bias=bias,
+            rectify=rectify,
+            window=window,
         ):
             return False
         out.data_tensor = y
@@ -81,23 +95,22 @@ class WinogradLayer(Way):
         """From the same transformed kernels."""
         from caffe_gp.caffe.fast import winograd
 
-        dy, pad, dilation = (
-            channels_last(out.diff_tensor),
-            self.filters.geometry.pad,
-            self.filters.geometry.dilation,
-        )
+        geometry, tile = self.filters.geometry, self._tile(out)
+        dy = channels_last(out.diff_tensor)
         dx = blob.own_diff(dy) if is_whole(window, blob.shape) else zeros(blob.shape)
-        if not winograd.data_gradient(dy, self._kernels(), dx, pad=pad, dilation=dilation, window=window):
+        if not winograd.data_gradient(
+            dy,
+            self._kernels(tile),
+            dx,
+            tile,
+            pad=geometry.pad,
+            dilation=geometry.dilation,
+            window=window,
+        ):
             return False
         blob.diff_tensor = dx
         return True
 
-    def _kernels(self) -> torch.Tensor:
+    def _kernels(self, tile: winograd.Tile) -> torch.Tensor:
         """Kept with the weights: layers that share these share their transforms."""
-        return self.filters.weight.kept(_transformed)[0]
-
-
-def _transformed(weight: torch.Tensor) -> torch.Tensor:
-    from caffe_gp.caffe.fast import winograd
-
-    return winograd.transformed(weight)
+        return self.filters.weight.kept(tile.transformed)[0]

@@ -14,7 +14,7 @@ import torch
 
 from caffe_gp import caffe, proto
 from caffe_gp.caffe import blob as blob_module
-from caffe_gp.caffe.fast import winograd_layer
+from caffe_gp.caffe.fast import winograd
 from caffe_gp.errors import NetError, WeightsError
 from caffe_gp.proto.file_values import FileValues
 
@@ -52,13 +52,13 @@ def net(files):
 def transforms(monkeypatch):
     """Every time that weights are transformed."""
     made = []
-    plain = winograd_layer._transformed
+    plain = winograd.Tile.transformed
 
-    def counting(weight):
+    def counting(tile, weight):
         made.append(1)
-        return plain(weight)
+        return plain(tile, weight)
 
-    monkeypatch.setattr(winograd_layer, "_transformed", counting)
+    monkeypatch.setattr(winograd.Tile, "transformed", counting)
     return made
 
 
