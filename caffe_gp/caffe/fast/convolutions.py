@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from caffe_gp.caffe import fast
+from caffe_gp.caffe.fast.few_channels_layer import FewChannels
 from caffe_gp.caffe.fast.few_patches import FewPatches
 from caffe_gp.caffe.fast.patch_product import PatchProduct
 from caffe_gp.caffe.fast.pointwise import Pointwise
@@ -12,7 +13,7 @@ from caffe_gp.caffe.fast.winograd_7_layer import Winograd7Layer
 from caffe_gp.caffe.fast.winograd_layer import WinogradLayer
 
 _ALL: tuple[type[Way], ...] = (
-    WinogradLayer, Winograd7Layer, Pointwise, PatchProduct, FewPatches, WidePadding
+    WinogradLayer, Winograd7Layer, Pointwise, PatchProduct, FewChannels, FewPatches, WidePadding
 )  # fmt: skip
 _MOST_STRIDE = 1 << 10  # torch's functions fail with huge ones
 

@@ -6,7 +6,8 @@ import torch
 
 from caffe_gp.caffe import fast, mode
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last, is_whole, zeros
+from caffe_gp.caffe.fast.ways import diff_to_write
+from caffe_gp.caffe.fast.windows import Geometry, Pair, Window, channels_last
 
 #: Below that torch's pooling is as fast, and what it keeps is small.
 LEAST_VALUES = 1 << 18
@@ -49,6 +50,6 @@ class MaxPooling:
 
         assert self._chosen is not None
         dy = channels_last(top.diff_tensor)
-        dx = bottom.own_diff(dy) if is_whole(window, bottom.shape) else zeros(bottom.shape)
+        dx = diff_to_write(bottom, window, dy)
         pooling.max_pool_backward(dy, self._chosen, dx, geometry=self.geometry, window=window)
         bottom.diff_tensor = dx

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.windows import Geometry, Window, channels_last
+from caffe_gp.caffe.fast.windows import Geometry, Window, channels_last, is_whole, zeros
 
 
 class Filters(NamedTuple):
@@ -77,6 +77,14 @@ class Way:
 def rows_of(values: torch.Tensor) -> torch.Tensor:
     """(N, C, H, W) as a matrix (N * H * W, C); a view where channels come last."""
     return channels_last(values).permute(0, 2, 3, 1).view(-1, values.shape[1])
+
+
+def diff_to_write(blob: Blob, window: Window | None, dy: torch.Tensor) -> torch.Tensor:
+    """A channels-last tensor for the blob's diff, all of which, or the window, is written; else 0.
+
+    dy   what is read meanwhile
+    """
+    return blob.own_diff(dy) if is_whole(window, blob.shape) else zeros(blob.shape)
 
 
 def add_bias_gradient(filters: Filters, dy: torch.Tensor) -> None:

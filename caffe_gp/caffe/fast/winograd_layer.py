@@ -8,8 +8,8 @@ import torch
 
 from caffe_gp.caffe import fast
 from caffe_gp.caffe.blob import Blob
-from caffe_gp.caffe.fast.ways import Filters, Way
-from caffe_gp.caffe.fast.windows import Window, channels_last, is_whole, zeros
+from caffe_gp.caffe.fast.ways import Filters, Way, diff_to_write
+from caffe_gp.caffe.fast.windows import Window, channels_last
 
 if TYPE_CHECKING:
     from caffe_gp.caffe.fast import winograd
@@ -97,7 +97,7 @@ class WinogradLayer(Way):
 
         geometry, tile = self.filters.geometry, self._tile(out)
         dy = channels_last(out.diff_tensor)
-        dx = blob.own_diff(dy) if is_whole(window, blob.shape) else zeros(blob.shape)
+        dx = diff_to_write(blob, window, dy)
         if not winograd.data_gradient(
             dy,
             self._kernels(tile),
