@@ -18,7 +18,7 @@ import numba
 from numba import config as numba_config
 from numba import njit, prange
 
-__all__ = ["CACHE", "announce", "njit", "prange"]
+__all__ = ["ANY_ORDER", "CACHE", "announce", "njit", "prange"]
 log = logging.getLogger(__name__)
 
 config: Any = numba_config  # its values come from the environment, so type checkers know none of them
@@ -51,6 +51,10 @@ def _nothing() -> None:
 #: The ``cache`` of every ``njit`` here; without it kernels are compiled in every process, some seconds. Old
 #: versions without a folder (NUMBA_CACHE_DIR) compile every time.
 CACHE = (_ANY_THREADS or bool(config.CACHE_DIR)) and _has_a_folder()
+
+
+#: The ``fastmath`` of kernels whose sums may be taken in any order; infinities and NaN stay what they are.
+ANY_ORDER = {"contract", "reassoc", "nsz"}
 
 
 def announce(what: str, *kernels: Any) -> None:

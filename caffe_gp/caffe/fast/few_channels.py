@@ -8,18 +8,13 @@ and by whichever thread, its bits are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 
 from caffe_gp.caffe.fast.threads import in_parallel
 from caffe_gp.caffe.fast.windows import Pair, Window
-from caffe_gp.compiled import CACHE, announce, njit
+from caffe_gp.compiled import ANY_ORDER, CACHE, announce, njit
 
-# Sums may be taken in any order, and infinities and NaN stay what they are.
-_ARITHMETIC = {"contract", "reassoc", "nsz"}
 _ROWS = 8  # of the gradient that a thread takes at a time
 _ZERO = np.float32(0)
 
@@ -56,11 +51,7 @@ def data_gradient(
     in_parallel(work, range(len(bands)))
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    return njit(cache=CACHE, nogil=True, fastmath=_ARITHMETIC)(function)
-
-
-@_compiled
+@njit(cache=CACHE, nogil=True, fastmath=ANY_ORDER)
 def _data_gradient(gradients, kernels, outputs, results, start, top, bottom, left, right):  # type: ignore[no-untyped-def]
     """Rows ``top`` to ``bottom`` of the gradient (H, W, C) of an image."""
     channels, kernel_rows, _ = kernels.shape

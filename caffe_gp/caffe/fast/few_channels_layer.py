@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from caffe_gp.caffe import fast
 from caffe_gp.caffe.blob import Blob
 from caffe_gp.caffe.fast.ways import Filters, Way, diff_to_write
-from caffe_gp.caffe.fast.windows import Window, channels_last
+from caffe_gp.caffe.fast.wide_padding import fill_around
+from caffe_gp.caffe.fast.windows import Geometry, Window, channels_last
 
 MOST_CHANNELS = 4
 #: Values of an image's outputs, from which on the system gives their memory anew in every pass, page by page:
@@ -30,7 +31,7 @@ class FewChannels(Way):
         return filters.group == 1 and filters.weight.shape[1] <= MOST_CHANNELS and not learns
 
     def pays(self, blob: Blob, out: Blob) -> bool:
-        """For large outputs."""
+        """Where an image has many outputs."""
         return blob.count > 0 and out.count_from(1) >= LEAST_OUTPUTS
 
     def pays_backward(self, blob: Blob, out: Blob) -> bool:
@@ -41,31 +42,35 @@ class FewChannels(Way):
         return plain and blob.count > 0 < out.count and fast.compiled()
 
     def workspace(self, blob: Blob, out: Blob) -> int:
-        """A band, and an image with its padding."""
-        pad = self.filters.geometry.pad
-        height, width = (n + 2 * p for n, p in zip(blob.shape[2:], pad))
-        return _BAND + blob.shape[1] * height * width
+        """A band; what it looks at is small."""
+        return max(_BAND, out.shape[1] * out.shape[3])
 
     def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
         """Into the memory that the top has already."""
-        _, stride, pad, dilation = self.filters.geometry
-        weight, bias = self.filters.weight.data_tensor, self.filters.bias_tensor()
-        x = channels_last(blob.data_tensor)
+        _, stride, _, dilation = geometry = self.filters.geometry
+        x, weight, bias = (
+            channels_last(blob.data_tensor),
+            self.filters.weight.data_tensor,
+            self.filters.bias_tensor(),
+        )
         y = out.own_data(x)
-        top, bottom, left, right = Window.whole(out.shape) if window is None else window
-        # Bands lie where they lie in the whole image, and are as wide: a window's results have the same bits.
-        rows = max(1, _BAND // (out.shape[1] * out.shape[3]))
-        seen = dilation[0] * (weight.shape[2] - 1) + 1
-        for image, result in zip(x.split(1), y.split(1)):
-            padded = F.pad(image, (pad[1], pad[1], pad[0], pad[0]))
-            for first in range(top // rows * rows, bottom, rows):
-                end = min(first + rows, out.shape[2])
-                read = padded[:, :, first * stride[0] : (end - 1) * stride[0] + seen]
-                band = F.conv2d(read, weight, bias, stride, 0, dilation)
-                begin, until = max(first, top), min(end, bottom)
-                part = band[:, :, begin - first : until - first, left:right]
-                into = result[:, :, begin:until, left:right]
-                torch.clamp_min(part, 0, out=into) if rectify else into.copy_(part)
+        seen = geometry.reached(Window.whole(blob.shape), out.shape[2:])
+        wanted = Window.whole(out.shape) if window is None else window
+        window = wanted.within(seen)
+        if window != wanted:
+            fill_around(seen, y, bias.relu() if rectify and bias is not None else bias)
+        # Bands lie where they lie in all that sees the image, and are as wide: a window's have the same bits.
+        rows = max(1, _BAND // (out.shape[1] * max(1, seen.right - seen.left)))
+        tops = range(seen.top + (window.top - seen.top) // rows * rows, window.bottom, rows)
+        for image, result in (
+            zip(x.split(1), y.split(1)) if window.bottom else ()
+        ):  # nothing is in an empty one
+            for top in tops:
+                band = Window(top, min(top + rows, seen.bottom), seen.left, seen.right)
+                outputs = F.conv2d(_looked_at(image, band, geometry), weight, bias, stride, 0, dilation)
+                part = band.within(window)
+                outputs, into = part.from_corner_of(band).of(outputs), part.of(result)
+                torch.clamp_min(outputs, 0, out=into) if rectify else into.copy_(outputs)
         out.data_tensor = y
         return True
 
@@ -79,3 +84,15 @@ class FewChannels(Way):
         few_channels.data_gradient(dy, weights, dx, self.filters.geometry.pad, window)
         blob.diff_tensor = dx
         return True
+
+
+def _looked_at(image: torch.Tensor, outputs: Window, geometry: Geometry) -> torch.Tensor:
+    """All of an image that these outputs look at, with the padding."""
+    kernel, stride, pad, dilation = geometry
+    sides: list[int] = []
+    for axis in (1, 0):  # as torch wants them; of an inner part negative
+        first, end = outputs[2 * axis : 2 * axis + 2]
+        begin = stride[axis] * first - pad[axis]
+        last = stride[axis] * (end - 1) - pad[axis] + dilation[axis] * (kernel[axis] - 1)
+        sides += [-begin, last + 1 - image.shape[2 + axis]]
+    return F.pad(image, sides)

@@ -27,7 +27,7 @@ class Filters(NamedTuple):
 class Way:
     """One layer's. Blobs are its bottom and top, (N, C, H, W), of shapes that belong together.
 
-    A pass that returns False has done nothing: the plain path must.
+    What a pass that returns False has written is void: the plain path computes it.
     """
 
     rectifies = False  # whether ``forward`` can do a ReLU on the way
@@ -80,7 +80,7 @@ def rows_of(values: torch.Tensor) -> torch.Tensor:
 
 
 def diff_to_write(blob: Blob, window: Window | None, dy: torch.Tensor) -> torch.Tensor:
-    """A channels-last tensor for the blob's diff, all of which, or the window, is written; else 0.
+    """A channels-last tensor for the blob's diff, to be written in the window, and 0 outside.
 
     dy   what is read meanwhile
     """

@@ -33,14 +33,10 @@ class WidePadding(Way):
         """Of all places."""
         filters, x = self.filters, channels_last(blob.data_tensor)
         y, bias = out.own_data(x), filters.bias_tensor()
-        top, bottom, left, right = self._seen(blob, out)
-        offsets = y.new_zeros(1) if bias is None else bias.view(1, -1, 1, 1)
-        rows = y[:, :, top:bottom]
-        for border in (y[:, :, :top], y[:, :, bottom:], rows[..., :left], rows[..., right:]):
-            border.copy_(offsets)
         reach, dilation = _reach(filters.geometry), filters.geometry.dilation
-        seen = F.conv2d(x, filters.weight.data_tensor, bias, 1, reach, dilation, filters.group)
-        y[:, :, top:bottom, left:right] = seen
+        seen = self._seen(blob, out)
+        fill_around(seen, y, bias)
+        seen.of(y).copy_(F.conv2d(x, filters.weight.data_tensor, bias, 1, reach, dilation, filters.group))
         out.data_tensor = y
         return True
 
@@ -68,6 +64,15 @@ class WidePadding(Way):
         return torch.ops.aten.convolution_backward(
             dy, x, w, None, [1, 1], pad, dilation, False, [0, 0], group, wanted
         )
+
+
+def fill_around(window: Window, y: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Fill all outside the window with the bias: outputs that see zeros only."""
+    offsets = y.new_zeros(1) if bias is None else bias.view(1, -1, 1, 1)
+    top, bottom, left, right = window
+    rows = y[:, :, top:bottom]
+    for border in (y[:, :, :top], y[:, :, bottom:], rows[..., :left], rows[..., right:]):
+        border.copy_(offsets)
 
 
 def _reach(geometry: Geometry) -> Pair:

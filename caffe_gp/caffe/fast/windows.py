@@ -70,6 +70,18 @@ class Window(NamedTuple):
         """The part of (N, C, H, W), a view."""
         return values[:, :, self.top : self.bottom, self.left : self.right]
 
+    def within(self, other: Window) -> Window:
+        """What is in both; zeros if nothing is."""
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        return Window(top, bottom, left, right) if top < bottom and left < right else Window(0, 0, 0, 0)
+
+    def from_corner_of(self, other: Window) -> Window:
+        """The same, counted from the other's first row and column."""
+        return Window(
+            self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left
+        )
+
     @staticmethod
     def whole(shape: Sequence[int]) -> Window:
         """All of (N, C, H, W)."""

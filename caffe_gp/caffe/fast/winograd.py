@@ -16,18 +16,16 @@ Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from caffe_gp.caffe.fast.threads import in_parallel
 from caffe_gp.caffe.fast.windows import Window
-from caffe_gp.compiled import CACHE, announce, njit
+from caffe_gp.compiled import ANY_ORDER, CACHE, announce, njit
 
-# Sums may be taken in any order, and infinities and NaN stay what they are.
-_ARITHMETIC = {"contract", "reassoc", "nsz"}
 _LANES = 64  # channels that a transform works on at a time: all 36 values of them stay in the nearest cache
 _FEW, _MANY = 96, 224  # tiles that go through the three steps together: they should stay in the cache
 _FEWEST = 16  # of fewer the libraries make products in another way, with other bits
@@ -40,16 +38,16 @@ _P_AND_Q, _REST = np.float32(3 / 5 + 5 / 3), np.float32(1 - 3 / 5 - 5 / 3)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 
-class _Way(NamedTuple):
-    """How the products' places and the way back differ between a convolution and its data gradient.
+class _Direction(NamedTuple):
+    """What differs between a convolution and its data gradient.
 
-    place   of each point, along one axis; six, of five points the last one twice
-    back    (2, 4): what the points count in the outputs. Of tiles of 4 the pairs +-2/3 and +-3/2 in the four;
-            of tiles of 3 the points 3/5 and 5/3 in the three (-1 counts 1, -1 and 1)
+    place    of each point among the products, along one axis; six, of five points the last one twice
+    factors  (2, 4): what points count in the outputs. Of tiles of 4 the pairs +-2/3 and +-3/2 in the four; of
+             tiles of 3 the points 3/5 and 5/3 in the three (-1 counts 1, -1 and 1)
     """
 
     place: np.ndarray
-    back: np.ndarray
+    factors: np.ndarray
 
 
 class Tile(NamedTuple):
@@ -61,8 +59,8 @@ class Tile(NamedTuple):
 
     side: int
     to_kernels: torch.Tensor
-    convolution: _Way
-    gradient: _Way
+    convolution: _Direction
+    gradient: _Direction
 
     @property
     def points(self) -> int:
@@ -102,8 +100,8 @@ def _tile_of_4() -> Tile:
     return Tile(
         4,
         _to_kernels((0, a, -a, b, -b)),
-        _Way(np.array([0, 1, 2, 3, 4, 5]), powers.astype(np.float32)),
-        _Way(np.array([5, 3, 4, 1, 2, 0]), flipped.astype(np.float32)),
+        _Direction(np.array([0, 1, 2, 3, 4, 5]), powers.astype(np.float32)),
+        _Direction(np.array([5, 3, 4, 1, 2, 0]), flipped.astype(np.float32)),
     )
 
 
@@ -114,8 +112,8 @@ def _tile_of_3() -> Tile:
     return Tile(
         3,
         _to_kernels((0, -1, p, q)),
-        _Way(np.array([0, 1, 2, 3, 4, 4]), powers.astype(np.float32)),
-        _Way(np.array([4, 1, 3, 2, 0, 0]), flipped.astype(np.float32)),
+        _Direction(np.array([0, 1, 2, 3, 4, 4]), powers.astype(np.float32)),
+        _Direction(np.array([4, 1, 3, 2, 0, 0]), flipped.astype(np.float32)),
     )
 
 
@@ -186,7 +184,7 @@ def _run(
     kernels: torch.Tensor,
     out: torch.Tensor,
     tile: Tile,
-    way: _Way,
+    direction: _Direction,
     pad: tuple[int, int],
     dilation: tuple[int, int],
     bias: torch.Tensor | None,
@@ -215,24 +213,18 @@ def _run(
         finite = True
         for start in starts:
             end = min(start + block, tiles)
-            _input(images, forth, grid, start, end, way.place)
-            rows = max(end - start, _FEWEST)
-            torch.bmm(before[:, :rows], kernels, out=behind[:, :rows])
-            finite &= _output(back, results, offsets, grid, start, end, way.place, way.back, rectify)
+            _input(images, forth, grid, start, end, direction.place)
+            count = max(end - start, _FEWEST)
+            torch.bmm(before[:, :count], kernels, out=behind[:, :count])
+            finite &= _output(
+                back, results, offsets, grid, start, end, direction.place, direction.factors, rectify
+            )
         return finite
 
     return all(in_parallel(work, range(0, tiles, block)))
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    return njit(cache=CACHE, nogil=True, fastmath=_ARITHMETIC)(function)
-
-
-def _inlined(function: Callable[..., Any]) -> Any:
-    return njit(inline="always", fastmath=_ARITHMETIC)(function)
-
-
-@_inlined
+@njit(inline="always", fastmath=ANY_ORDER)
 def _forth_4(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
     """Six values along an axis -> those at the six points."""
     even_a, odd_a = d4 - _B2 * d2, _A * (d3 - _B2 * d1)
@@ -241,7 +233,7 @@ def _forth_4(d0, d1, d2, d3, d4, d5):  # type: ignore[no-untyped-def]
     return first, even_a + odd_a, even_a - odd_a, even_b + odd_b, even_b - odd_b, last
 
 
-@_inlined
+@njit(inline="always", fastmath=ANY_ORDER)
 def _forth_3(d0, d1, d2, d3, d4):  # type: ignore[no-untyped-def]
     """Five values along an axis -> those at the five points."""
     first, last = d0 + _REST * (d1 + d2) + d3, d1 + _REST * (d2 + d3) + d4
@@ -249,7 +241,7 @@ def _forth_3(d0, d1, d2, d3, d4):  # type: ignore[no-untyped-def]
     return first, d1 - _P_AND_Q * d2 + d3, at_p, at_q, last
 
 
-@_inlined
+@njit(inline="always", fastmath=ANY_ORDER)
 def _place_of(tile, grid):  # type: ignore[no-untyped-def]
     """Of a tile: image, and the row and column of its first output."""
     column = tile % grid[1]
@@ -266,7 +258,7 @@ def _place_of(tile, grid):  # type: ignore[no-untyped-def]
     )
 
 
-@_compiled
+@njit(cache=CACHE, nogil=True, fastmath=ANY_ORDER)
 def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-def]
     """Tiles ``start`` to ``end`` of the images (N, H, W, C), transformed: (points^2, tiles, C)."""
     _, height, width, channels = images.shape
@@ -324,17 +316,17 @@ def _input(images, forth, grid, start, end, place):  # type: ignore[no-untyped-d
                     )  # fmt: skip
 
 
-@_compiled
-def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # type: ignore[no-untyped-def]
-    """The products (points^2, tiles, K) of the tiles, transformed back into the results (N, H, W, K).
+@njit(cache=CACHE, nogil=True, fastmath=ANY_ORDER)
+def _output(products, results, offsets, grid, start, end, place, factors, rectify):  # type: ignore[no-untyped-def]
+    """The ``products`` (points^2, tiles, K) of the tiles, transformed back into the results (N, H, W, K).
 
     False if a result is not finite.
     """
     outputs = results.shape[3]
     top, bottom, left, right = grid[8], grid[9], grid[10], grid[11]
     side, points = grid[12], grid[12] + 2
-    a0, a1, a2, a3 = ways[0, 0], ways[0, 1], ways[0, 2], ways[0, 3]
-    b0, b1, b2, b3 = ways[1, 0], ways[1, 1], ways[1, 2], ways[1, 3]
+    a0, a1, a2, a3 = factors[0, 0], factors[0, 1], factors[0, 2], factors[0, 3]
+    b0, b1, b2, b3 = factors[1, 0], factors[1, 1], factors[1, 2], factors[1, 3]
     half = np.empty((4, 6, _LANES), np.float32)
     whole = np.empty((4, _LANES), np.float32)
     nothing = _ZERO  # stays 0 unless a result is infinite or NaN
@@ -345,12 +337,12 @@ def _output(back, results, offsets, grid, start, end, place, ways, rectify):  # 
             count = min(_LANES, outputs - first)
             for j in range(points):
                 p = place[j]
-                m0 = back[points * place[0] + p, at, first:]
-                m1 = back[points * place[1] + p, at, first:]
-                m2 = back[points * place[2] + p, at, first:]
-                m3 = back[points * place[3] + p, at, first:]
-                m4 = back[points * place[4] + p, at, first:]
-                m5 = back[points * place[5] + p, at, first:]
+                m0 = products[points * place[0] + p, at, first:]
+                m1 = products[points * place[1] + p, at, first:]
+                m2 = products[points * place[2] + p, at, first:]
+                m3 = products[points * place[3] + p, at, first:]
+                m4 = products[points * place[4] + p, at, first:]
+                m5 = products[points * place[5] + p, at, first:]
                 if side == 3:
                     for k in range(count):
                         half[0, j, k] = m0[k] + m1[k] + a0 * m2[k] + b0 * m3[k]

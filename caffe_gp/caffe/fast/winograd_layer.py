@@ -66,7 +66,7 @@ class WinogradLayer(Way):
         )
 
     def kept(self) -> int:
-        """The transformed kernels: 36 values for 9, or 25."""
+        """The transformed kernels: at most 36 values for 9; images of two sizes may need both tiles'."""
         return 4 * self.filters.weight.count
 
     def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:

@@ -118,6 +118,17 @@ def test_a_window_has_the_bits_of_the_whole():
     np.testing.assert_array_equal(net.blobs["conv"].read_data(), fresh)
 
 
+def test_the_same_image_again_is_not_convolved(monkeypatch):
+    case = (1, 3, 64, 21, 26, (3, 3), (30, 40), (1, 1), (1, 1))
+    net, image, dy = net_of(case), torch.randn(1, 3, 21, 26), torch.zeros(1, 64, 79, 104)
+    first, _ = passes(net, image, dy)
+    passes(net, image, dy)
+    monkeypatch.delattr(few_channels_layer.F, "conv2d")
+    with net.only_diffs("data"):
+        net.forward()
+    np.testing.assert_array_equal(net.blobs["conv"].read_data(), first)
+
+
 def test_an_image_gets_the_same_bits_alone_and_among_others():
     case = (3, 3, 64, 21, 26, (3, 3), (1, 1), (1, 1), (1, 1))
     net, images, dy = net_of(case), torch.randn(3, 3, 21, 26), torch.randn(3, 64, 21, 26)
