@@ -105,6 +105,8 @@ _GREEDY = {
     ),
 }
 
+_SCALAR = 'layer { name: "d" type: "Input" top: "d" input_param { shape { } } }\n'
+
 # What is no number of pixels, filters, ... at all.
 _WRONG = {
     "stride_0": _conv("num_output: 1 kernel_size: 3 stride: 0"),
@@ -118,8 +120,10 @@ _WRONG = {
     "filler_of_a_scalar": data(1, 1, 9)
     + _layer("Bias", 'bias_param { num_axes: 0 filler { type: "positive_unitball" } }'),
     "msra_of_a_scalar": data(1, 1, 9) + _layer("Bias", 'bias_param { num_axes: 0 filler { type: "msra" } }'),
-    "arg_max_of_a_scalar": 'layer { name: "d" type: "Input" top: "d" input_param { shape { } } }'
-    + _layer("ArgMax"),
+    "arg_max_of_a_scalar": _SCALAR + _layer("ArgMax"),
+    "inner_product_of_a_scalar": _SCALAR + _layer("InnerProduct", "inner_product_param { num_output: 2 }"),
+    "softmax_of_a_scalar": _SCALAR + _layer("Softmax", "softmax_param { axis: 2 }"),
+    "tile_of_a_scalar": _SCALAR + _layer("Tile", "tile_param { tiles: 2 }"),
     "bn_of_nothing": data(8, 7, 0) + _layer("BN", 'bn_param { bias_filler { type: "gaussian" std: -1e30 } }'),
     "shuffle_group_0": on_data("ShuffleChannel", "shuffle_channel_param { group: 0 }"),
     "crop_center": on_data("CropCenter", f"crop_center_param {{ {'crop_size: 4294967295 ' * 4}}}"),
@@ -128,8 +132,7 @@ _WRONG = {
     "unpooling_of_nothing": data(1, 3, 0, 8)
     + _layer("Unpooling", "unpooling_param { unpool: AVE kernel_size: 2 unpool_size: 4 }"),
     "upsample_scale_0": on_data("Upsample", "upsample_param { scale: 0 }"),
-    "axpy_of_scalars": 'layer { name: "d" type: "Input" top: "d" input_param { shape { } } }'
-    + _layer("Axpy", bottoms='bottom: "d" ' * 3),
+    "axpy_of_scalars": _SCALAR + _layer("Axpy", bottoms='bottom: "d" ' * 3),
     "class_weights": on_data(
         "SoftmaxWithLoss",
         f"loss_param {{ weight_by_label_freqs: true {'class_weighting: nan ' * 9999}}}",
