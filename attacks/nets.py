@@ -292,6 +292,26 @@ def _split_bomb(letters: int, readers: int) -> str:
     )
 
 
+_NAMES = 2_900
+
+
+def _named(name: str, kind: str, bottom: str, top: str, more: str = "") -> str:
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" {more} top: "{top}" }}\n'
+
+
+def _labels() -> str:
+    """Losses, each with a label of its own that no layer makes and that is like many blobs."""
+    losses = (_named("l", "SoftmaxWithLoss", "r9", f"l{i}", f'bottom: "y{i}"') for i in range(_NAMES))
+    return _chain(_NAMES) + "".join(losses)
+
+
+def _long_names() -> str:
+    """Blobs of long names that are like each other, and a bottom that is like all of them."""
+    names = [f"{'score' * 190}{i}" for i in range(1_900)]
+    made = (_named("r", "ReLU", one, other) for one, other in zip(["d", *names], names))
+    return data() + "".join(made) + _named("s", "Softmax", f"{'score' * 190}x", "s")
+
+
 _CROP = 'layer {{ name: "crop" type: "Crop" bottom: "r{}" bottom: "d" top: "crop" }}'
 _STRIDES = "pooling_param { kernel_size: 1 stride: 4294967291 }"
 _MEAN_FIELD = "multi_stage_meanfield_param { num_iterations: 2000000000 }"
@@ -346,6 +366,35 @@ _SLOW = [
         "PrototxtError",
     ),
     _net("line_break_in_name", "a name of two lines", data() + _layer("A\\nB"), "UnknownLayerTypeError"),
+    _net("many_labels", "labels that are like many blobs", _labels, ""),
+    _net("long_names", "a misspelt bottom among long names", _long_names),
+    _net(
+        "many_softmaxes",
+        "one score that very many Softmaxes read",
+        lambda: (
+            on_data("ReLU") + "".join(_named(f"p{i}", "Softmax", "t", f"p{i}") for i in range(2 * _NAMES))
+        ),
+        "",
+    ),
+    _net(
+        "many_of_one_name",
+        "numbers that layers of one name would get, taken",
+        lambda: (
+            data()
+            + "".join(
+                _named(f"r_{i}", "ReLU", "d", "d") + _named("r", "ReLU", "d", "d") for i in range(_NAMES)
+            )
+        ),
+        "",
+    ),
+    _net(
+        "many_missing_inputs",
+        "blobs that are added up and that no layer makes",
+        lambda: "".join(
+            _named(f"e{i}", "Eltwise", f"m{i}", f"e{i}", f'bottom: "e{i - 1}"') for i in range(2 * _NAMES)
+        ),
+        "",
+    ),
     _net("deep_net", "3,000 layers", lambda: _chain(3_000), "loads"),
     _net("too_deep_net", "more layers than any net has", lambda: _chain(20_000), "PrototxtError"),
     _net(

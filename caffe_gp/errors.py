@@ -90,9 +90,24 @@ class EngineError(CaffeGPError):
     exit_code = 4
 
 
+# Comparing two names takes time with the square of their lengths, and files may hold thousands of long ones.
+_LONGEST_COMPARED, _MOST_COMPARED = 100, 1000
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.6) -> list[str]:
+    """The names most like ``name``, the nearest first. Long ones and all but the first thousand do not count.
+
+    cutoff   from 0 to 1, as ``difflib`` has it
+    """
+    if len(name) > _LONGEST_COMPARED:
+        return []
+    short = [one for one in known if len(one) <= _LONGEST_COMPARED]
+    return difflib.get_close_matches(name, short[:_MOST_COMPARED], n=most, cutoff=cutoff)
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """'; did you mean A or B?' for a name that is not among ``known``; '' if none is like it."""
-    near = difflib.get_close_matches(name, list(known), n=most, cutoff=0.4)
+    near = nearest(name, known, most, 0.4)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -18,7 +18,7 @@ from caffe_gp.gp.pycaffe import (
     write_data,
     write_diff,
 )
-from caffe_gp.gp.softmaxes import is_final, probabilities
+from caffe_gp.gp.softmaxes import finals, probabilities
 from caffe_gp.one_thread import OneThread
 
 
@@ -170,11 +170,11 @@ def find_score(net: Net) -> str:
     silenced = {bottom for layer in layers if layer.type == "Silence" for bottom in layer.bottoms}
     found = [
         split_of.get(layer.bottoms[0], layer.bottoms[0])
-        for i, layer in enumerate(layers)
+        for layer, final in zip(layers, finals(layers))
         if layer.type in ("Softmax", "SoftmaxWithLoss")
         and layer.bottoms[0] != layer.tops[0]
         and not silenced.intersection(layer.tops)
-        and is_final(layers, i)
+        and final
     ]
     candidates = list(dict.fromkeys(found)) or list(net.outputs)
     if len(candidates) == 1 and candidates[0] not in probabilities(layers):

@@ -20,18 +20,18 @@ def is_loss(layer_type: str) -> bool:
     return layer_type.endswith("Loss")
 
 
-def is_final(layers: Sequence[LayerView], i: int) -> bool:
-    """Whether what layer ``i`` makes is only handed on, rearranged or measured by the layers after it."""
-    carried = set(layers[i].tops)
-    for layer in layers[i + 1 :]:
-        reads = carried.intersection(layer.bottoms[:1] if layer.type == "Crop" else layer.bottoms)
-        carried.difference_update(layer.tops)
-        if not reads:
-            continue
-        if layer.tops and layer.type not in _HAND_ON and not is_loss(layer.type):
-            return False
-        carried.update(layer.tops)
-    return True
+def finals(layers: Sequence[LayerView]) -> list[bool]:
+    """Of each layer, whether what it makes is only handed on, rearranged or measured by later layers."""
+    found: list[bool] = []
+    other_use: set[str] = set()  # blobs that a later layer reads, as they are here, for something else
+    for layer in reversed(layers):
+        found.append(other_use.isdisjoint(layer.tops))
+        hands_on = layer.type in _HAND_ON or is_loss(layer.type)
+        used = bool(layer.tops) and not (hands_on and found[-1])
+        other_use.difference_update(layer.tops)
+        if used:
+            other_use.update(layer.bottoms[:1] if layer.type == "Crop" else layer.bottoms)
+    return found[::-1]
 
 
 def probabilities(layers: Sequence[LayerView]) -> set[str]:

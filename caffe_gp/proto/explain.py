@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import Any, Iterable, Tuple
 
 from google.protobuf import text_format
 
-from ..errors import PrototxtError
+from ..errors import PrototxtError, nearest
 from . import forks, own_fields
 from . import messages as pb
 from .upgrade import V1_TYPES
@@ -116,7 +115,7 @@ def _unknown_field(message: str) -> str:
     known += own_fields.names() if kind == "LayerParameter" else []
     of_layer = kind in ("LayerParameter", "V1LayerParameter") and name.endswith("_param")
     fork, near = forks.fork_of(name), _nearest(name, known)
-    if of_layer and (fork or not difflib.get_close_matches(name, known, cutoff=0.85)):
+    if of_layer and (fork or not nearest(name, known, cutoff=0.85)):
         where = f"It comes from a fork of Caffe: {fork}" if fork else "No fork that is known here has it"
         hints.append(f"{where}. If the net needs this layer, {forks.WRITE_IT}; else remove the field")
     elif fork:
@@ -168,7 +167,7 @@ def _escape(message: str) -> str:
 
 def _nearest(word: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), sorted(by_lower), n=3, cutoff=0.6)
+    close = nearest(word.lower(), sorted(by_lower))
     return ", ".join(f"'{by_lower[name]}'" for name in close)
 
 

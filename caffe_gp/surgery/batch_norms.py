@@ -38,12 +38,13 @@ def normalised(net: Any) -> Normalised:
             "adapt needs a net with BatchNorm layers, and this one has none: it was trained without, or they "
             "were folded into its convolutions"
         )
-    scales = []
-    for layer in found:
-        after = list(net.layer)[list(net.layer).index(layer) + 1 :]
-        reader = next((one for one in after if layer.top[0] in one.bottom), None)
+    scales: list[str] = []
+    readers: dict[str, Any] = {}  # by blob, the next layer that reads it
+    for layer in reversed(net.layer):
+        reader = readers.get(layer.top[0]) if layer.type == "BatchNorm" else None
         if reader is not None and reader.type == "Scale" and len(reader.bottom) == 1:
-            scales.append(reader.name)
+            scales.insert(0, reader.name)
+        readers.update((bottom, layer) for bottom in layer.bottom)
     return Normalised(tuple(layer.name for layer in found), tuple(scales))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from caffe_gp.proto import messages as pb
-from caffe_gp.surgery.layers import blob_count, bn_keeps_statistics, free_name, listed
+from caffe_gp.surgery.layers import blob_count, bn_keeps_statistics, free_name, listed, names_of
 
 # Fields of a layer that only training or a phase choice needs and that would stand in the way.
 _TRAINING_FIELDS = ("loss_weight", "include", "exclude", "phase", "propagate_down")
@@ -73,7 +73,7 @@ def add_softmax(net: Any, original: Any, score: str, changes: list[str]) -> str:
             f"the net's own Softmax '{name}' on '{score}' gets loss_weight 1, so that Caffe backpropagates"
         )
     else:
-        name = prob = free_name(net.layer, "prob")
+        name = prob = free_name(names_of(net.layer), "prob")
         changes.append(f"Softmax '{prob}' on '{score}', with loss_weight 1 so that Caffe backpropagates")
     net.layer.add(name=name, type="Softmax", bottom=[score], top=[prob], loss_weight=[1])
     return prob
@@ -91,7 +91,7 @@ def add_probe(net: Any, data: str, changes: list[str]) -> str:
         for spec in layer.param:
             spec.lr_mult = 0
     maker = next(i for i, layer in enumerate(net.layer) if data in layer.top)
-    name = free_name(net.layer, "probe")
+    name = free_name(names_of(net.layer), "probe")
     probe = pb.LayerParameter(name=name, type="Bias", bottom=[data], top=[data])
     probe.param.add(lr_mult=1, decay_mult=0)
     probe.bias_param.filler.type = "constant"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import numpy as np
 
-from caffe_gp.errors import DataError, NetError, did_you_mean
+from caffe_gp.errors import DataError, NetError, did_you_mean, nearest
 from caffe_gp.gp.softmaxes import is_loss
 from caffe_gp.proto import messages as pb
-from caffe_gp.surgery.layers import by, free_name
+from caffe_gp.surgery.layers import by, free_name, listed, names_of
 
 DEFAULT_INPUT_SHAPE = (1, 3, 500, 500)
 _ABSENT = "not in the file"
+_MEASURES = ("Accuracy", "SegAccuracy", "Silence")
+_MOST_LABELS = 10  # that may be missing and are compared with the blobs that there are
 
 
 class Fed(NamedTuple):
@@ -87,16 +88,13 @@ def _image_among(net: Any, sources: Sequence[_Source], given: Mapping[str, Any])
     for name in given:
         if name not in tops:
             raise NetError(
-                f"the scores need no input '{name}'{did_you_mean(name, tops)} (inputs: {', '.join(tops)})"
+                f"the scores need no input '{name}'{did_you_mean(name, tops)} (inputs: {listed(tops)})"
             )
     left = [source for source in sources if source.top not in given]
     if len(left) == 1:
         return left[0]
-    readers = {
-        source.top: next(layer.name for layer in net.layer if source.top in layer.bottom)
-        for source in sources
-    }
-    found = ", ".join(f"{source}, read by layer '{readers[source.top]}'" for source in left or sources)
+    readers = {bottom: layer.name for layer in reversed(net.layer) for bottom in layer.bottom}  # the first
+    found = listed([f"{source}, read by layer '{readers[source.top]}'" for source in left or sources])
     if not left:
         raise NetError(f"no input is left for the image: values were given for all, {found}")
     raise NetError(
@@ -171,7 +169,7 @@ def _bring(net: Any, source: _Source, dims: Sequence[int], changes: list[str]) -
         changes.append(f"replaced data layer '{name}' ({kind}) by {made}")
     others = [layer for layer in net.layer if source.top not in layer.top or layer.bottom]
     del net.layer[:]
-    added = net.layer.add(name=free_name(others, "input"), type="Input", top=[source.top])
+    added = net.layer.add(name=free_name(names_of(others), "input"), type="Input", top=[source.top])
     added.input_param.shape.add(dim=dims)
     net.layer.extend(others)
 
@@ -201,14 +199,16 @@ def _of_data_layer(layer: Any, top: str) -> _Source:
 def _left_out(net: Any, unfiltered: Any) -> list[_Source]:
     """What is read and not made: its data layer may be of another phase or stage, or not in the file."""
     made = {top for layer in net.layer for top in layer.top}
-    found = []
-    for top in dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made):
-        makers = [layer for layer in unfiltered.layer if top in layer.top]
-        if not makers:
-            makers = [pb.LayerParameter(name="data", type=_ABSENT, top=[top])]
-        makers.sort(key=lambda layer: layer.type != "Input")  # a deploy net's own is the best of them
-        found.append(_of_data_layer(makers[0], top))
-    return found
+    makers: dict[str, Any] = {}
+    # A deploy net's own Input is the best of several.
+    for layer in sorted(unfiltered.layer, key=lambda layer: layer.type != "Input"):
+        for top in layer.top:
+            makers.setdefault(top, layer)
+    left_out = dict.fromkeys(bottom for layer in net.layer for bottom in layer.bottom if bottom not in made)
+    return [
+        _of_data_layer(makers.get(top, pb.LayerParameter(name="data", type=_ABSENT, top=[top])), top)
+        for top in left_out
+    ]
 
 
 def check_bottoms(net: Any, unfiltered: Any) -> None:
@@ -221,10 +221,13 @@ def check_bottoms(net: Any, unfiltered: Any) -> None:
     if all(layer.bottom for layer in unfiltered.layer if layer.type != "Parameter"):
         return
     made = dict.fromkeys(top for layer in unfiltered.layer for top in layer.top)
+    measures = [layer for layer in net.layer if is_loss(layer.type) or layer.type in _MEASURES]
+    labels = dict.fromkeys(bottom for layer in measures for bottom in layer.bottom if bottom not in made)
+    misspelt = {label for label in list(labels)[:_MOST_LABELS] if nearest(label, made, 1, 0.8)}
     for layer in net.layer:
-        is_dropped = is_loss(layer.type) or layer.type in ("Accuracy", "SegAccuracy", "Silence")
+        is_dropped = is_loss(layer.type) or layer.type in _MEASURES
         for bottom in layer.bottom:
-            if bottom in made or is_dropped and not difflib.get_close_matches(bottom, made, 1, 0.8):
+            if bottom in made or is_dropped and bottom not in misspelt:
                 continue
             raise NetError(
                 f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"

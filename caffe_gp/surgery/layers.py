@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from itertools import chain, count
+from typing import Any, Container, Iterable
 
 from caffe_gp.errors import NetError
 from caffe_gp.proto.batch_norm import BLOBS, has_scale_and_bias
@@ -47,10 +48,14 @@ def bn_keeps_statistics(layer: Any) -> bool:
         raise NetError(f"layer '{layer.name}' (BN): {error}") from None
 
 
-def free_name(layers: Iterable[Any], wanted: str) -> str:
-    """``wanted``, or it with a prefix and number if a layer or blob already has that name."""
-    taken = {name for layer in layers for name in (layer.name, *layer.top)}
-    names = [wanted, f"gp_{wanted}", *(f"gp_{wanted}_{i}" for i in range(2, len(taken) + 3))]
+def names_of(layers: Iterable[Any]) -> set[str]:
+    """The names of layers and of the blobs that they make."""
+    return {name for layer in layers for name in (layer.name, *layer.top)}
+
+
+def free_name(taken: Container[str], wanted: str) -> str:
+    """``wanted``, or it with a prefix and number if that is taken."""
+    names = chain([wanted, f"gp_{wanted}"], (f"gp_{wanted}_{i}" for i in count(2)))
     return next(name for name in names if name not in taken)
 
 

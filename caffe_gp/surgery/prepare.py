@@ -219,13 +219,15 @@ def _make_names_unique(net: Any, changes: list[str]) -> None:
     """Rename later layers of one name that hold no parameters (weights are found by name)."""
     used = Counter(layer.name for layer in net.layer)
     seen: Counter = Counter()
+    numbers: Counter = Counter()  # the last that was given, by name
     for layer in net.layer:
         seen[layer.name] += 1
         if seen[layer.name] == 1 or blob_count(layer):
             continue
-        number = seen[layer.name]
+        number = max(seen[layer.name], numbers[layer.name] + 1)
         while used[f"{layer.name}_{number}"]:
             number += 1
+        numbers[layer.name] = number
         new = f"{layer.name}_{number}"
         makes = f" that makes '{layer.top[0]}'" if layer.top else ""
         changes.append(f"renamed the layer '{layer.name}'{makes} to '{new}': names must differ")

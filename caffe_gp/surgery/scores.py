@@ -7,7 +7,7 @@ from typing import Any, Dict, List, NoReturn, Sequence
 
 from caffe_gp.errors import NetError, did_you_mean
 from caffe_gp.gp.pycaffe import LayerView
-from caffe_gp.gp.softmaxes import TO_PROBABILITIES, is_final, is_loss, probabilities
+from caffe_gp.gp.softmaxes import TO_PROBABILITIES, finals, is_loss, probabilities
 from caffe_gp.surgery.layers import by
 from caffe_gp.surgery.shapes import Shape, blob_shapes, canonical_axis
 
@@ -111,11 +111,11 @@ class _Search:
         silenced = {bottom for layer in layers if layer.type == "Silence" for bottom in layer.bottoms}
         made_by_argmax = {top for layer in layers if layer.type == "ArgMax" for top in layer.tops}
         heads: Heads = {}
-        for i, layer in enumerate(source.layer):
+        for layer, final in zip(source.layer, finals(layers)):
             blob = layer.bottom[0] if layer.bottom else ""
             if layer.type not in types or blob not in self._made or blob in made_by_argmax:
                 continue
-            if not silenced.intersection(layer.top) and (layer.type != "Softmax" or is_final(layers, i)):
+            if not silenced.intersection(layer.top) and (layer.type != "Softmax" or final):
                 heads.setdefault(blob, []).append(layer)
             if len(heads) > MAX_HEADS:
                 self._refuse(f"there are more than {MAX_HEADS} heads")

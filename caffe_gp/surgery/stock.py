@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 from caffe_gp.errors import NetError
 from caffe_gp.proto import forks as known
@@ -10,7 +10,7 @@ from caffe_gp.proto import messages as pb
 from caffe_gp.proto import own_fields
 from caffe_gp.proto.batch_norm import BLOBS, SMALLEST_EPS, STATISTICS, has_scale_and_bias
 from caffe_gp.surgery import forks
-from caffe_gp.surgery.layers import free_name
+from caffe_gp.surgery.layers import free_name, names_of
 
 
 def make_stock(net: Any, changes: list[str]) -> dict[str, str]:
@@ -24,11 +24,14 @@ def make_stock(net: Any, changes: list[str]) -> dict[str, str]:
     forks.replace(net, changes)
     layers: list[Any] = []
     parts: dict[str, str] = {}
+    taken = names_of(net.layer)
     for layer in net.layer:
         layers.append(layer)
         if layer.type == "BatchNorm" and has_scale_and_bias(layer.batch_norm_param):
-            layers.append(_split(layer, [*layers, *net.layer], changes))
-            parts[layers[-1].name] = layer.name
+            name = free_name(taken, f"{layer.name}_scale")
+            layers.append(_split(layer, name, changes))
+            taken.add(name)
+            parts[name] = layer.name
         elif known.fork_of(layer.type) or own_fields.of(layer):  # of other types, Caffe says so itself
             raise NetError(
                 f"layer '{layer.name}': stock BVLC Caffe has no layer type '{layer.type}'; "
@@ -41,14 +44,13 @@ def make_stock(net: Any, changes: list[str]) -> dict[str, str]:
     return parts
 
 
-def _split(layer: Any, layers: Sequence[Any], changes: list[str]) -> Any:
-    """Make BVLC's BatchNorm of NVIDIA's, in place; the Scale that comes behind it."""
+def _split(layer: Any, name: str, changes: list[str]) -> Any:
+    """Make BVLC's BatchNorm of NVIDIA's, in place; the Scale of this name that comes behind it."""
     param = layer.batch_norm_param
     param.eps = max(param.eps, SMALLEST_EPS)
-    for name in ("scale_bias", "scale_filler", "bias_filler", "use_global_stats"):
-        param.ClearField(name)
+    for field in ("scale_bias", "scale_filler", "bias_filler", "use_global_stats"):
+        param.ClearField(field)
     del layer.param[STATISTICS:]
-    name = free_name(layers, f"{layer.name}_scale")
     scale = pb.LayerParameter(name=name, type="Scale", bottom=layer.top, top=layer.top)
     scale.scale_param.bias_term = True
     for _ in range(BLOBS - STATISTICS):

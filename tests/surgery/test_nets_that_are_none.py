@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from caffe_gp import proto
-from caffe_gp.errors import NetError
+from caffe_gp.errors import NetError, nearest
 from caffe_gp.surgery.param_shapes import param_shapes
 from caffe_gp.surgery.prepare import prepare
 from caffe_gp.surgery.shapes import blob_shapes
@@ -108,3 +108,27 @@ def test_an_input_with_a_bottom_is_refused():
     net = proto.parse_net_param(text + layer("Pooling", bottoms='bottom: "b"', top="score"))
     with pytest.raises(NetError, match="layer 'l' .Input.: takes no bottom, found 'b'"):
         prepare(net)
+
+
+def test_names_are_given_in_order_where_some_are_taken():
+    names = ["r", "r_2", "r", "r", "r_4", "r"]
+    text = DATA + "".join(
+        f'layer {{ name: "{name}" type: "ReLU" bottom: "data" top: "data" }}' for name in names
+    )
+    net = proto.parse_net_param(text + layer("Pooling", top="score"))
+    found = [layer.name for layer in prepare(net).net.layer if layer.type == "ReLU"]
+    assert found == ["r", "r_2", "r_3", "r_5", "r_4", "r_6"]
+
+
+def test_a_label_that_nothing_makes_is_left_out_and_a_misspelt_blob_is_not():
+    loss = layer("SoftmaxWithLoss", bottoms='bottom: "score" bottom: "{}"', top="loss")
+    text = DATA + layer("Pooling", top="score")
+    assert prepare(proto.parse_net_param(text + loss.replace("{}", "label"))).score == "score"
+    with pytest.raises(NetError, match="no layer makes its bottom 'scores'; did you mean score"):
+        prepare(proto.parse_net_param(text + loss.replace("{}", "scores")))
+
+
+def test_of_names_like_a_missing_one_long_ones_are_not_compared():
+    """Comparing two takes time with the square of their lengths."""
+    assert nearest("scor", ["score", "s" * 101]) == ["score"]
+    assert nearest("s" * 101, ["s" * 100]) == []

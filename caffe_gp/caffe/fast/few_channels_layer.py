@@ -48,11 +48,8 @@ class FewChannels(Way):
     def forward(self, blob: Blob, out: Blob, window: Window | None, rectify: bool) -> bool:
         """Into the memory that the top has already."""
         _, stride, _, dilation = geometry = self.filters.geometry
-        x, weight, bias = (
-            channels_last(blob.data_tensor),
-            self.filters.weight.data_tensor,
-            self.filters.bias_tensor(),
-        )
+        weight, bias = self.filters.weight.data_tensor, self.filters.bias_tensor()
+        x = channels_last(blob.data_tensor)
         y = out.own_data(x)
         seen = geometry.reached(Window.whole(blob.shape), out.shape[2:])
         wanted = Window.whole(out.shape) if window is None else window
@@ -61,10 +58,9 @@ class FewChannels(Way):
             fill_around(seen, y, bias.relu() if rectify and bias is not None else bias)
         # Bands lie where they lie in all that sees the image, and are as wide: a window's have the same bits.
         rows = max(1, _BAND // (out.shape[1] * max(1, seen.right - seen.left)))
-        tops = range(seen.top + (window.top - seen.top) // rows * rows, window.bottom, rows)
-        for image, result in (
-            zip(x.split(1), y.split(1)) if window.bottom else ()
-        ):  # nothing is in an empty one
+        start = seen.top + (window.top - seen.top) // rows * rows
+        tops = range(start, window.bottom, rows) if window.bottom else range(0)
+        for image, result in zip(x.split(1), y.split(1)):
             for top in tops:
                 band = Window(top, min(top + rows, seen.bottom), seen.left, seen.right)
                 outputs = F.conv2d(_looked_at(image, band, geometry), weight, bias, stride, 0, dilation)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from caffe_gp.caffe.alias import importable_as_caffe
 from caffe_gp.caffe.layers.base import Layer
-from caffe_gp.errors import NetError, UnknownLayerTypeError
+from caffe_gp.errors import NetError, UnknownLayerTypeError, nearest
 from caffe_gp.proto import forks, own_fields
 from caffe_gp.proto import messages as pb
 from caffe_gp.python_layers.users import (
@@ -79,7 +78,7 @@ def _hint(layer: Any, known: list[str]) -> str:
     if fork:
         to_do = f"{forks.unavailable(layer)}, or {forks.WRITE_IT}"
         return f". It comes from a fork of Caffe: {fork}. What to do: {to_do}"
-    near = difflib.get_close_matches(layer.type, known, n=3, cutoff=0.5) or known
+    near = nearest(layer.type, known, cutoff=0.5) or known
     return f"; nearest known types: {', '.join(near)}. If it is a layer of your own, {forks.WRITE_IT}"
 
 

@@ -7,14 +7,13 @@ What each format looks like, and where that was found out, is in ``formats``; ``
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 from typing import Any, Iterable, Iterator
 
 import numpy as np
 
-from caffe_gp.errors import NetError, UsageError, WeightsError, printable
+from caffe_gp.errors import NetError, UsageError, WeightsError, nearest, printable
 from caffe_gp.files.zips import SHOWN
 from caffe_gp.models import zoo
 from caffe_gp.models.convert.archives import Archive, open_archive
@@ -25,7 +24,6 @@ from caffe_gp.surgery.param_shapes import param_shapes
 __all__ = ["FORMATS", "convert_file", "fitting_models", "guess_format"]
 
 _SHOWN, _COUNTED = 12, 200  # of the things that do not fit
-_LONGEST_KEY = 200
 
 
 def convert_file(
@@ -125,10 +123,7 @@ def _problems(format: Format, archive: Archive, net: Any) -> Iterator[str]:
 
 
 def _nearest(key: str, keys: Iterable[str]) -> str:
-    if len(key) > _LONGEST_KEY:  # comparing takes a time that grows with the square
-        return ""
-    keys = [one for one in keys if len(one) <= _LONGEST_KEY]
-    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.75)
+    near = nearest(key, keys, cutoff=0.75)
     return f" (nearest: {', '.join(printable(one[:SHOWN]) for one in near)})" if near else ""
 
 
