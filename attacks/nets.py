@@ -382,7 +382,7 @@ _SLOW = [
         lambda: (
             data()
             + "".join(
-                _named(f"r_{i}", "ReLU", "d", "d") + _named("r", "ReLU", "d", "d") for i in range(_NAMES)
+                _named(f"r_{i}", "ReLU", "d", "d") + _named("r", "ReLU", "d", "d") for i in range(2_000)
             )
         ),
         "",
