@@ -43,9 +43,9 @@ def normalised(net: Any) -> Normalised:
     for layer in reversed(net.layer):
         reader = readers.get(layer.top[0]) if layer.type == "BatchNorm" else None
         if reader is not None and reader.type == "Scale" and len(reader.bottom) == 1:
-            scales.insert(0, reader.name)
+            scales.append(reader.name)
         readers.update((bottom, layer) for bottom in layer.bottom)
-    return Normalised(tuple(layer.name for layer in found), tuple(scales))
+    return Normalised(tuple(layer.name for layer in found), tuple(reversed(scales)))
 
 
 def use_image_statistics(net: Any, adapt: str, changes: list[str]) -> Normalised:

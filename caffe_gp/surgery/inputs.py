@@ -220,19 +220,24 @@ def check_bottoms(net: Any, unfiltered: Any) -> None:
     _check_order(net)
     if all(layer.bottom for layer in unfiltered.layer if layer.type != "Parameter"):
         return
-    made = dict.fromkeys(top for layer in unfiltered.layer for top in layer.top)
-    measures = [layer for layer in net.layer if is_loss(layer.type) or layer.type in _MEASURES]
-    labels = dict.fromkeys(bottom for layer in measures for bottom in layer.bottom if bottom not in made)
+    # The last first, which losses read: of very many blobs not all are compared.
+    made = dict.fromkeys(top for layer in reversed(unfiltered.layer) for top in layer.top)
+    dropped = filter(_is_dropped, net.layer)
+    labels = dict.fromkeys(bottom for layer in dropped for bottom in layer.bottom if bottom not in made)
     misspelt = {label for label in list(labels)[:_MOST_LABELS] if nearest(label, made, 1, 0.8)}
     for layer in net.layer:
-        is_dropped = is_loss(layer.type) or layer.type in _MEASURES
         for bottom in layer.bottom:
-            if bottom in made or is_dropped and bottom not in misspelt:
+            if bottom in made or _is_dropped(layer) and bottom not in misspelt:
                 continue
             raise NetError(
                 f"layer '{layer.name}' ({layer.type}): no layer makes its bottom '{bottom}'"
                 f"{did_you_mean(bottom, made)}"
             )
+
+
+def _is_dropped(layer: Any) -> bool:
+    """Whether no scores depend on a layer of this type, so that it may lack a label."""
+    return is_loss(layer.type) or layer.type in _MEASURES
 
 
 def _check_order(net: Any) -> None:

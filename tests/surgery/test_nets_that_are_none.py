@@ -132,3 +132,11 @@ def test_of_names_like_a_missing_one_long_ones_are_not_compared():
     """Comparing two takes time with the square of their lengths."""
     assert nearest("scor", ["score", "s" * 101]) == ["score"]
     assert nearest("s" * 101, ["s" * 100]) == []
+
+
+def test_a_misspelt_bottom_of_a_loss_is_found_in_a_net_of_more_blobs_than_are_compared():
+    relus = "".join(layer("ReLU", bottoms=f'bottom: "{i or "data"}"', top=str(i + 1)) for i in range(1500))
+    text = DATA + relus + layer("Pooling", bottoms='bottom: "1500"', top="score")
+    text += layer("SoftmaxWithLoss", bottoms='bottom: "score" bottom: "scores"', top="loss")
+    with pytest.raises(NetError, match="no layer makes its bottom 'scores'; did you mean score"):
+        prepare(proto.parse_net_param(text))

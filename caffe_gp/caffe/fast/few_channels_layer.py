@@ -51,7 +51,7 @@ class FewChannels(Way):
         weight, bias = self.filters.weight.data_tensor, self.filters.bias_tensor()
         x = channels_last(blob.data_tensor)
         y = out.own_data(x)
-        seen = geometry.reached(Window.whole(blob.shape), out.shape[2:])
+        seen = self.seen(blob, out)
         wanted = Window.whole(out.shape) if window is None else window
         window = wanted.within(seen)
         if window != wanted:

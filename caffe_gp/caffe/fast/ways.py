@@ -57,6 +57,10 @@ class Way:
         """Values that it keeps from pass to pass."""
         return 0
 
+    def seen(self, blob: Blob, out: Blob) -> Window:
+        """The outputs that see the images, and not their padding alone."""
+        return self.filters.geometry.reached(Window.whole(blob.shape), out.shape[2:])
+
     def whole(self, window: Window, out: Blob) -> Window:
         """A window of the top together with all whose last bits depend on the same inputs."""
         return window

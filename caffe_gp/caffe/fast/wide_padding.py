@@ -34,7 +34,7 @@ class WidePadding(Way):
         filters, x = self.filters, channels_last(blob.data_tensor)
         y, bias = out.own_data(x), filters.bias_tensor()
         reach, dilation = _reach(filters.geometry), filters.geometry.dilation
-        seen = self._seen(blob, out)
+        seen = self.seen(blob, out)
         fill_around(seen, y, bias)
         seen.of(y).copy_(F.conv2d(x, filters.weight.data_tensor, bias, 1, reach, dilation, filters.group))
         out.data_tensor = y
@@ -53,13 +53,9 @@ class WidePadding(Way):
             add_bias_gradient(self.filters, out.diff_tensor)
         return True
 
-    def _seen(self, blob: Blob, out: Blob) -> Window:
-        """The outputs that see the image."""
-        return self.filters.geometry.reached(Window.whole(blob.shape), out.shape[2:])
-
     def _gradients(self, blob: Blob, out: Blob, wanted: list[bool]) -> tuple[torch.Tensor, ...]:
         weight, _, geometry, group = self.filters
-        dy, x = channels_last(self._seen(blob, out).of(out.diff_tensor)), channels_last(blob.data_tensor)
+        dy, x = channels_last(self.seen(blob, out).of(out.diff_tensor)), channels_last(blob.data_tensor)
         pad, dilation, w = _reach(geometry), geometry.dilation, weight.data_tensor
         return torch.ops.aten.convolution_backward(
             dy, x, w, None, [1, 1], pad, dilation, False, [0, 0], group, wanted
